@@ -1,0 +1,64 @@
+# `make demo` and `make test` need nothing but Python 3.11 or 3.12, git, make and root on Debian.
+VENV := .venv
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip --disable-pip-version-check -q
+DEMO := .cache/demo-reference
+SHELL := /bin/bash
+
+.PHONY: help setup setup-test demo test check bench bench-gpu chaos lock clean
+
+help: ## say what there is
+	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: $(VENV)/.controller $(DEMO)/demo.rights.yml ## the venv, what the controller needs, the demo's synthetic reference
+
+setup-test: setup $(VENV)/.test ## what the tests need besides
+	tests/setup.sh
+
+$(VENV)/.controller: requirements/controller.txt pyproject.toml
+	tests/packages.sh python3-venv python3-apt python3-packaging flite ca-certificates
+	test -x $(PY) || python3 -m venv $(VENV)
+	$(PIP) install --require-hashes -r requirements/controller.txt
+	$(PIP) install --no-deps --no-build-isolation -e .
+	touch $@
+
+$(VENV)/.test: requirements/test.txt $(VENV)/.controller
+	$(PIP) install --require-hashes -r requirements/test.txt
+	touch $@
+
+$(DEMO)/demo.rights.yml: $(VENV)/.controller bench/inputs/demo_reference.py
+	$(PY) -c "from pathlib import Path; from bench.inputs.demo_reference import make; make(Path('$(DEMO)'))"
+	touch $@
+
+demo: setup ## the whole job on this machine, with the default inventory
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" ansible-playbook site.yml
+	@echo "(\`audition\` is $(VENV)/bin/audition; \`. $(VENV)/bin/activate\` puts it on the PATH)"
+
+check: $(VENV)/.test ## formatting, lint, types
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" ansible-lint --offline
+
+test: setup-test check ## every test
+	tests/run.sh
+
+bench: setup-test ## the figures of the measuring instrument, as one table and as JSON
+	$(PY) -m bench.benchmarks.client --json .cache/bench-client.json
+	$(PY) -m bench.benchmarks.metrics --json .cache/bench-metrics.json
+	$(PY) -m bench.benchmarks.verdict
+
+bench-gpu: ## F5-TTS on this machine's GPU, full-size random weights (docs/RESEARCH-F5-TTS.md)
+	python3 tests/gpu/bench_f5.py
+
+chaos: setup-test ## every fault of the neighbour suite
+	$(PY) -m tests.chaos
+
+lock: ## make the pins again (needs uv)
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml -o requirements/host.txt
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --extra controller pyproject.toml -o requirements/controller.txt
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --extra controller --extra test pyproject.toml -o requirements/test.txt
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements/engine-f5.in -o requirements/engine-f5.txt
+
+clean: ## remove what make made, runs/ excepted
+	rm -rf $(VENV) .cache dist build *.egg-info

@@ -1,0 +1,58 @@
+"""Preflight: gates on the controller, checks on the host, both into the run's preflight.json."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from bench.controller import jobs
+from bench.controller.hosted_action import HostedAction
+from bench.controller.preflight import gates, write_preflight
+from bench.errors import AuditionError
+from bench.host.check_records import HostReport, HostSpec
+
+
+class ActionModule(HostedAction):
+    """See library/bench_check.py."""
+
+    def work(self) -> dict[str, Any]:
+        """Make the checks of the asked scope."""
+        run = self.find_run()
+        entry = run.entry() if run else self.request.entry()
+        found = gates(entry, self.request.intended_use)
+        result: dict[str, Any] = {"changed": False, "refused": found.refused, "notices": found.notices}
+        if self._task.args.get("scope") == "gates":
+            if found.refused and run is not None and not self.checking:
+                result["changed"] = write_preflight(run, found, None)
+            return result
+        if found.refused or (run is not None and run.preflight_passed()):
+            return result
+        if not self.bench_installed():
+            if self.checking:
+                return result | {"changed": True, "msg": "the host is checked once bench is installed there"}
+            self.require_bench()
+        spec = HostSpec(
+            entry=entry,
+            install=jobs.way(entry, self.host),
+            baseline=run.baseline_entry() if run else self.request.baseline_entry(),
+            baseline_url=self.request.baseline_url,
+            model_url=self.request.model_url,
+            state_dir=Path(self.host.state_dir),
+            engine_port=self.host.engine_port,
+            neighbour=self.host.neighbour,
+        )
+        done = self.module(
+            "bench_check",
+            {"spec": spec.model_dump_json(), "token": self.host.token("baseline", spec.baseline)},
+        )
+        if done.get("failed"):
+            return done
+        report = HostReport.model_validate(done["report"])
+        result["checks"] = [check.model_dump(mode="json") for check in report.checks]
+        stopped = [c for c in report.checks if c.severity == "gate" and c.ok is False]
+        if stopped:
+            raise AuditionError("; ".join(f"{c.name}: {c.detail or c.value}" for c in stopped) + ".")
+        result["warnings"] = [f"{c.name}: {c.detail}" for c in report.checks if c.ok is not True and c.detail]
+        if run is not None and not self.checking:
+            result["changed"] = write_preflight(run, found, report)
+        return result

@@ -1,0 +1,79 @@
+"""Install an engine and prove it, or remove what a run left; the record goes into the run."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+from bench.controller import jobs
+from bench.controller.hosted_action import HostedAction, said
+from bench.controller.run import Run, explain_full_disk, note_phase
+from bench.records import Install, utc_now
+
+
+class ActionModule(HostedAction):
+    """See library/bench_engine.py."""
+
+    def work(self) -> dict[str, Any]:
+        """Do the asked state."""
+        if self._task.args.get("state", "present") == "absent":
+            return self._remove()
+        run = self.find_run()
+        if run is None:
+            return {"changed": True, "msg": "the engine would be installed and would say one sentence"}
+        if (why := run.todo("install")) is not None:
+            return {"changed": False, "msg": why, "run_id": run.run_id}
+        if not self.bench_installed():
+            if self.checking:
+                return {"changed": True, "msg": "the engine would be installed and would say one sentence"}
+            self.require_bench()
+        return self._install(run)
+
+    def _install(self, run: Run) -> dict[str, Any]:
+        started = utc_now()
+        spec = jobs.job_spec(run, "install", self.host)
+        receipt = jobs.receipt(spec, self.wheel.venv_key)
+        names = {"model": spec.entry.name, "profile": spec.profile, "state_dir": self.host.state_dir}
+        found = self.module("bench_engine", {"action": "look", "receipt": receipt, **names})
+        if found.get("failed"):
+            return found
+        if found.get("install"):
+            record = Install.model_validate(found["install"])
+            return self._note(run, record, started) | {"msg": "proved before; the receipt holds"}
+        if self.checking:
+            return {"changed": True, "msg": "the engine would be installed and would say one sentence"}
+        job_dir = self.host.job_dir(run.run_id, "install")
+        before = max(time.time() - float(self._task.args.get("since") or time.time()), 0.0)
+        with jobs.packed_install(run, spec, receipt, self.host, self.wheel, before) as tar:
+            self.send(tar, job_dir)
+        arguments = {"action": "install", "job_dir": job_dir, "receipt": receipt, **names}
+        done = self.follow("bench_engine", arguments, job_dir, self.host.install_timeout_s)
+        if not done.get("install"):
+            return {"failed": True, "fault": "host", "msg": said(done)}
+        return self._note(run, Install.model_validate(done["install"]), started)
+
+    def _note(self, run: Run, record: Install, started: str) -> dict[str, Any]:
+        """Put the record into the run; a failed installation is a finding, not an error."""
+        path = run.path / Install.file_name
+        changed = not path.is_file() or json.loads(path.read_bytes()) != record.model_dump(mode="json")
+        if changed and not self.checking:
+            with explain_full_disk(run.path):
+                record.save(run.path)
+            note_phase(run, "install", started, record.error, fault=None if record.ok else "candidate")
+        return {
+            "changed": changed,
+            "run_id": run.run_id,
+            "install": record.model_dump(mode="json"),
+            "msg": record.error or f"installed and proved in {record.total_s:.1f} s",
+        }
+
+    def _remove(self) -> dict[str, Any]:
+        run = self.find_run()
+        if run is None or not self.bench_installed():
+            return {"changed": False, "msg": "nothing is there"}
+        names = {"action": "remove", "run_id": run.run_id, "state_dir": self.host.state_dir}
+        done = self.module("bench_engine", names)
+        if not done.get("failed") and not self.checking and "teardown" not in run.phases():
+            note_phase(run, "teardown", utc_now())
+        return done | {"run_id": run.run_id}

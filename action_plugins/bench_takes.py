@@ -1,0 +1,48 @@
+"""Make a pass on a host, with a line a take, and take what comes back into the run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bench.controller import jobs
+from bench.controller.hosted_action import HostedAction, said
+from bench.records import utc_now
+
+
+class ActionModule(HostedAction):
+    """See library/bench_takes.py."""
+
+    def work(self) -> dict[str, Any]:
+        """Find the run, send the job, follow it, accept what it made."""
+        phase: jobs.JobPhase = self._task.args["phase"]
+        run = self.find_run()
+        if run is None:
+            return {"changed": True, "msg": f"{phase} would make takes in a new run"}
+        if (why := run.todo(phase)) is not None:
+            return {"changed": False, "msg": why, "run_id": run.run_id}
+        if self.checking:
+            return {"changed": True, "msg": f"{phase} would make takes", "run_id": run.run_id}
+        self.require_bench()
+        started = utc_now()
+        spec = jobs.job_spec(run, phase, self.host)
+        job_dir = self.host.job_dir(run.run_id, phase)
+        token = self.host.token("baseline" if phase == "baseline" else "model", spec.entry)
+        with jobs.packed(run, spec, {"token": token.encode()} if token else {}) as tar:
+            self.send(tar, job_dir)
+        done = self.follow("bench_takes", {"job_dir": job_dir}, job_dir, spec.pass_timeout_s)
+        if not done.get("tar"):
+            return {"failed": True, "fault": "host", "msg": said(done)}
+        result = self.fetch(done["tar"], lambda tar: jobs.accept(run, phase, tar, started))
+        return {
+            "changed": True,
+            "run_id": run.run_id,
+            "failed": not result.ok,
+            "msg": result.error or f"{phase}: {_count(result)}",
+            "fault": result.fault,
+            "passes": {name: made.model_dump(mode="json") for name, made in result.passes.items()},
+            "seconds": result.seconds,
+        }
+
+
+def _count(result: Any) -> str:
+    return ", ".join(f"{made.ok} of {made.takes} {name}" for name, made in result.passes.items())

@@ -1,0 +1,1 @@
+"""Measurements of Audition itself, each a command that prints JSON."""

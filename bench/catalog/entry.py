@@ -1,0 +1,146 @@
+"""The shape of a catalog entry: all that the project knows of a model, in one YAML file.
+
+Adding a model that serves speech over HTTP means adding such a file and nothing else: docs/adding-a-model.md.
+"""
+
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from bench.records import Record
+
+
+class Licence(Record):
+    """A licence, and where it says so."""
+
+    spdx: str
+    source: str
+    """URL or file where the licence is stated, with the revision it was read at."""
+    commercial_use: bool
+    notice: str | None = None
+    """Printed and recorded on every run, where the licence asks for care."""
+
+
+class Licences(Record):
+    """Code and weights are licensed apart. `weights` is null for a model that has none."""
+
+    code: Licence
+    weights: Licence | None = None
+
+
+class CloneEncoder(Record):
+    """Whether one can clone a voice with what is published.
+
+    `open`: the encoder ships. `withheld`: its weights are kept back, so the run ends at once.
+    `none`: the model does not clone and makes no claim to (the demo's espeak and flite).
+    """
+
+    status: Literal["open", "withheld", "none"]
+    source: str
+    note: str = ""
+
+
+class ReferenceLimits(Record):
+    """What the model accepts as a reference."""
+
+    min_s: float = Field(gt=0)
+    max_s: float = Field(gt=0)
+    whole_seconds: bool = False
+    """Trim to whole seconds (CosyVoice pads by whole 25-token steps)."""
+    sample_rate_hz: int | None = None
+    """Rate to resample to; null leaves the clip's own."""
+    transcript: Literal["required", "unused"] = "required"
+    trailing_silence_s: float = Field(default=0.0, ge=0)
+
+
+class PresetVoice(Record):
+    """The model's own licensed example voice: what the smoke sentence and the preset pass use.
+
+    Either a `name` the engine knows by itself, or `audio` (relative to the installed package or the weights
+    store) with its transcript.
+    """
+
+    name: str
+    licence: Licence
+    audio: str | None = None
+    text: str | None = None
+
+
+class WeightFile(Record):
+    """One file of weights. A null `sha256` is recorded at first sight and held to afterwards."""
+
+    repo: str
+    revision: str = Field(pattern=r"^[0-9a-f]{40}$")
+    path: str
+    bytes: int | None = Field(default=None, ge=0)
+    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+
+
+class Version(Record):
+    """Which version runs, which was asked for, and why they differ."""
+
+    package: str
+    pin: str | None
+    """Null: the version the host's system packages give, recorded at install."""
+    asked: str | None = None
+    reason: str = ""
+
+
+class EngineRun(Record):
+    """A model that Audition itself serves, behind `bench.engines.server`."""
+
+    kind: Literal["engine"]
+    adapter: str = Field(pattern=r"^[a-z_][\w.]*:[A-Za-z_]\w*$")
+    """`module:Class` of the adapter, for instance `bench.engines.espeak:Espeak`."""
+    install: list[Literal["system", "venv", "container"]] = Field(min_length=1)
+    """Ways it can be installed. On a host with a neighbour it must be `container`."""
+    system_packages: list[str] = []
+    requirements: str | None = None
+    """File of pins with hashes under requirements/, for `venv` and `container`."""
+    gpu: bool = False
+    start_timeout_s: float = Field(default=60.0, gt=0)
+    memory_gib: float | None = Field(default=None, ge=0)
+    """Expected peak, with what it rests on in `memory_source`; the forecast uses it."""
+    memory_source: str = ""
+
+
+class HttpRun(Record):
+    """A model that somebody already serves over HTTP."""
+
+    kind: Literal["http"]
+    dialect: str = "auto"
+    """A name from `bench.client.dialects`, or `auto` to probe."""
+    path: str | None = None
+    sample_rate_hz: int | None = None
+    """For raw PCM whose rate no header states."""
+    request: dict[str, Any] = {}
+    """Fields merged into each request body (sampling settings, model name)."""
+    voice: str | None = None
+    """The voice as the server knows it. Null: the reference is sent or registered."""
+    auth_env: str | None = None
+    """Environment variable on the controller that holds the bearer token."""
+
+
+class Entry(Record):
+    """A catalog entry."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_]*$")
+    title: str
+    version: Version
+    licences: Licences
+    clone_encoder: CloneEncoder
+    reference: ReferenceLimits
+    preset: PresetVoice | None = None
+    weights: list[WeightFile] = []
+    run: EngineRun | HttpRun = Field(discriminator="kind")
+    profiles: dict[str, dict[str, Any]] = Field(min_length=1)
+    """Named settings of the engine. `upstream` is the package as it ships."""
+    notes: list[str] = []
+
+    @model_validator(mode="after")
+    def _limits_in_order(self) -> "Entry":
+        if self.reference.min_s > self.reference.max_s:
+            raise ValueError("reference.min_s is greater than reference.max_s")
+        if self.run.kind == "engine" and "upstream" not in self.profiles:
+            raise ValueError("profiles must have `upstream`, the package as it ships")
+        return self

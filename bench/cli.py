@@ -1,0 +1,291 @@
+"""The command `audition`: arguments in, one call, words out. Heavy imports wait until a command needs them."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from bench import __version__
+from bench.errors import AuditionError, BadInput
+
+_REPO = Path(__file__).resolve().parents[1]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return the exit code: docs/variables.md has the table of them."""
+    args = _parser().parse_args(argv)
+    command: Callable[[argparse.Namespace], int] = args.command
+    try:
+        return command(args)
+    except AuditionError as error:
+        print(f"audition: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("audition: interrupted", file=sys.stderr)
+        return 130
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+def _run(args: argparse.Namespace, word: str | None = None) -> Path:
+    from bench.runs import find_run
+
+    return find_run(word or args.run, args.runs_dir or _REPO / "runs").path
+
+
+def _survey(args: argparse.Namespace) -> int:
+    from bench.survey import Options, survey
+
+    return survey(Options(args.project, args.inventory, args.limit, args.extra, args.runs_dir), _say)
+
+
+def _rate(args: argparse.Namespace) -> int:
+    run_dir = _run(args)
+    from bench.listening.server import serve
+
+    serve(
+        run_dir,
+        host=args.host,
+        port=args.port,
+        open_browser=args.open,
+        behind_tls_proxy=args.behind_tls_proxy,
+        say=_say,
+    )
+    return 0
+
+
+def _invite(args: argparse.Namespace) -> int:
+    run_dir = _run(args)
+    from bench.listening.raters import invite
+
+    path = invite(run_dir, args.name, channels=args.channel)
+    _say(f"{args.name}: {args.url.rstrip('/')}{path}")
+    return 0
+
+
+def _raters(args: argparse.Namespace) -> int:
+    run_dir = _run(args)
+    from bench.listening import raters
+
+    found = raters.status(run_dir)
+    for each in found:
+        where = each["path"] or "rated on another copy of this run"
+        damage = ", answers damaged" if each["damaged"] else ""
+        _say(f"{each['name']}: {each['status']}, {each['rated']} of {each['trials']}{damage}  {where}")
+    if not found:
+        _say("Nobody was invited; `audition rate` adds the owner.")
+    for notice in raters.notices(run_dir):
+        _say(f"Note: {notice}")
+    return 0
+
+
+def _ratings_export(args: argparse.Namespace) -> int:
+    run_dir = _run(args)
+    from bench.listening import results
+
+    forms = {".json": results.export_json, ".csv": results.export_csv}
+    if args.file.suffix not in forms:
+        raise BadInput(f"{args.file}: ratings are exported as .json (which can be imported) or .csv.")
+    try:
+        forms[args.file.suffix](run_dir, args.file)
+    except FileNotFoundError as error:
+        raise BadInput(f"{error}; `--tags score` seals them.") from error
+    except OSError as error:
+        raise BadInput(f"{args.file} cannot be written ({error.strerror}).") from error
+    _say(f"written: {args.file}")
+    return 0
+
+
+def _ratings_import(args: argparse.Namespace) -> int:
+    run_dir = _run(args)
+    from bench.listening.results import import_json
+
+    names = import_json(run_dir, args.file)
+    _say(f"taken in: {', '.join(names)}" if names else "nothing new in it")
+    return 0
+
+
+def _verdict(args: argparse.Namespace) -> int:
+    run_dir = _run(args)
+    from bench.controller.conclude import verdict
+    from bench.controller.run import Run
+
+    for line in verdict(Run(run_dir))["summary"]:
+        _say(line)
+    return 0
+
+
+def _report(args: argparse.Namespace) -> int:
+    run_dir = _run(args)
+    from bench.controller import conclude
+    from bench.controller.run import Run
+
+    conclude.verdict(Run(run_dir))
+    if not args.for_sharing:
+        _say(str(run_dir / conclude.REPORT))
+        return 0
+    from bench.sharing import write_without_clips
+
+    _say(str(write_without_clips(run_dir)))
+    return 0
+
+
+def _compare(args: argparse.Namespace) -> int:
+    from bench.compare import compare
+    from bench.controller.run import Run
+
+    _say(compare([Run(_run(args, word)) for word in args.runs], anyway=args.anyway))
+    return 0
+
+
+def _publish(args: argparse.Namespace) -> int:
+    run_dir = _run(args)
+    from bench.publish import publish
+
+    report = publish(
+        run_dir,
+        args.repo or _REPO,
+        branch=args.branch,
+        remote=args.remote,
+        open_pull_request=args.pull_request,
+        base=args.base,
+        check=args.check,
+    )
+    for line in report.lines:
+        _say(line)
+    return 0
+
+
+def _selftest(_args: argparse.Namespace) -> int:
+    from bench.selftest import run_selftest
+
+    report = run_selftest()
+    _say(report.table())
+    return 0 if report.ok else 1
+
+
+def _neighbour(args: argparse.Namespace) -> int:
+    from bench.neighbour_command import neighbour
+
+    return neighbour(
+        args.action, args.host, project=args.project, inventory=args.inventory, extra=args.extra, say=_say
+    )
+
+
+def _schema(args: argparse.Namespace) -> int:
+    from bench.schema import write_schemas
+
+    for path in write_schemas(args.folder):
+        _say(str(path))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="audition",
+        description="Decides whether a voice-cloning TTS model may replace the one in service.",
+    )
+    parser.add_argument("--version", action="version", version=f"audition {__version__}")
+    parser.add_argument("--project", type=Path, default=_REPO, help=argparse.SUPPRESS)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(
+        name: str, command: Callable[[argparse.Namespace], int], text: str, *, run: bool = False
+    ) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text)
+        _common(sub, command, run=run)
+        return sub
+
+    survey = add("survey", _survey, "Every model of the chain, one after another; run again, it goes on.")
+    survey.add_argument("-i", "--inventory", action="append", default=[], help="inventory; may be repeated")
+    survey.add_argument("-l", "--limit", help="only these hosts")
+    _extra(survey)
+    survey.add_argument("--runs-dir", type=Path, help="where run directories are kept")
+
+    rate = add("rate", _rate, "Serve the rating page until Ctrl-C.", run=True)
+    rate.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    rate.add_argument("--port", type=int, default=8770, help="port to listen on (default: %(default)s)")
+    rate.add_argument("--open", action="store_true", help="open the page in a browser")
+    rate.add_argument("--behind-tls-proxy", action="store_true", help="a TLS proxy stands before HOST")
+
+    invite = add("invite", _invite, "Invite a rater and print the link.", run=True)
+    invite.add_argument("name", metavar="NAME")
+    invite.add_argument(
+        "--url", default="http://127.0.0.1:8770", help="where the page is (default: %(default)s)"
+    )
+    invite.add_argument(
+        "--channel",
+        action="append",
+        default=[],
+        choices=("full", "narrowband", "wideband"),
+        help="a further channel to rate in, beside the rule's; may be repeated",
+    )
+    add("raters", _raters, "Who rates, and how far everybody is.", run=True)
+    ratings = commands.add_parser("ratings", help="Export or import ratings.").add_subparsers(
+        required=True, metavar="export|import"
+    )
+    for name, command, text in (
+        ("export", _ratings_export, "Write the finished raters' ratings to FILE.json or FILE.csv."),
+        ("import", _ratings_import, "Take in ratings given on another copy of the run."),
+    ):
+        sub = ratings.add_parser(name, help=text, description=text)
+        _common(sub, command, run=True)
+        sub.add_argument("file", metavar="FILE", type=Path)
+
+    add("verdict", _verdict, "Apply the rule, write verdict and report, say the decision.", run=True)
+    report = add("report", _report, "Write the report again and print where it is.", run=True)
+    report.add_argument("--for-sharing", action="store_true", help="without any clip")
+    compare = add("compare", _compare, "Latency, memory and ratings of several runs beside each other.")
+    compare.add_argument("runs", nargs="+", metavar="RUN", help="run id, path or `latest`")
+    compare.add_argument("--anyway", action="store_true", help="even if they did not measure the same thing")
+    compare.add_argument("--runs-dir", type=Path, help="where run directories are kept")
+    publish = add(
+        "publish", _publish, "Put clips and verdict on a branch; push and propose it if asked.", run=True
+    )
+    publish.add_argument(
+        "--repo", type=Path, help="git repository that gets the branch (default: the checkout)"
+    )
+    publish.add_argument("--branch", help="name of the branch (default: audition/RUN)")
+    publish.add_argument("--remote", help="where to push; without it nothing leaves the machine")
+    publish.add_argument("--pull-request", action="store_true", help="open one with gh, or say how")
+    publish.add_argument("--base", help="branch to start from and to propose to")
+    publish.add_argument(
+        "--check", action="store_true", help="say what would be done; write and send nothing"
+    )
+    add("selftest", _selftest, "Does the client measure right on this machine? Under a minute.")
+
+    neighbour = add("neighbour", _neighbour, "How the neighbour on a host is; take it back.")
+    neighbour.add_argument("action", choices=("status", "restore"))
+    neighbour.add_argument("host", metavar="HOST")
+    neighbour.add_argument(
+        "-i", "--inventory", action="append", default=[], help="inventory; may be repeated"
+    )
+    _extra(neighbour)
+    schema = add("schema", _schema, "Write the JSON Schema of every record into DIR.")
+    schema.add_argument("folder", metavar="DIR", type=Path)
+    return parser
+
+
+def _common(sub: argparse.ArgumentParser, command: Callable[[argparse.Namespace], int], *, run: bool) -> None:
+    sub.set_defaults(command=command)
+    if run:
+        sub.add_argument("run", metavar="RUN", help="run id, path or `latest`")
+        sub.add_argument("--runs-dir", type=Path, help="where run directories are kept")
+
+
+def _extra(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "-e",
+        "--extra-vars",
+        dest="extra",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a variable, as for ansible-playbook; may be repeated",
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

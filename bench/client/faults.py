@@ -1,0 +1,40 @@
+"""The named ways in which a take fails. A failed take is recorded and the pass goes on."""
+
+from bench.records import TakeError
+
+KINDS: dict[str, str] = {
+    "connection_refused": "nothing listens at the address",
+    "connect_failed": "no connection could be made: name, route, or TLS",
+    "timeout": "the take's time limit passed",
+    "aborted": "the server closed or reset the connection in the middle of the answer",
+    "truncated": "the body is shorter than a declared length, or ends inside a sample",
+    "protocol_error": "the answer is not HTTP/1.1",
+    "too_large": "the body passed the size limit",
+    "http_<code>": "an HTTP error; the message is the server's",
+    "stream_error": "the stream itself carried an error event",
+    "zero_bytes": "a success status with an empty body",
+    "no_samples": "a container header and no audio after it",
+    "not_audio": "the body is not audio in any form the dialect knows",
+    "unknown_rate": "raw PCM whose sample rate neither a header nor the catalog entry states",
+    "wrong_rate": "two statements of the sample rate disagree, or it changed within the pass",
+    "nan": "samples that are not numbers, or infinite",
+    "silence": "no 10 ms frame reaches the audible level",
+    "clipping": "a large part of the samples stands at full scale",
+    "stopped": "the caller asked the pass to stop while this take was under way",
+}
+"""Every `TakeError.kind` and what it means; docs/measuring.md prints the same table."""
+
+
+class TakeFault(Exception):
+    """One take failed; `kind` is one of `KINDS`."""
+
+    def __init__(self, kind: str, message: str, *, retry_after_s: float | None = None) -> None:
+        """Name the fault; `retry_after_s` is what the server asked for."""
+        super().__init__(f"{kind}: {message}")
+        self.kind = kind
+        self.message = message
+        self.retry_after_s = retry_after_s
+
+    def record(self) -> TakeError:
+        """Return the record of this fault."""
+        return TakeError(kind=self.kind, message=self.message)

@@ -1,0 +1,74 @@
+"""What the network alone costs: to be read beside every time that was taken over it."""
+
+import asyncio
+import time
+
+from bench.client.faults import TakeFault
+from bench.client.summary import summarise
+from bench.client.target import Target
+from bench.client.timing import Connection, build_request, host_name, quiet_gc
+from bench.records import Record, Summary
+
+
+class NetworkCost(Record):
+    """Connecting and a round trip, milliseconds, from one host to one server.
+
+    A figure that could not be taken is null and `error` says why.
+    """
+
+    measured_from: str
+    local_address: str | None = None
+    remote_address: str | None = None
+    loopback: bool | None = None
+    path: str
+    status: int | None = None
+    connect_ms: Summary | None = None
+    """TCP, and TLS where the URL is https; a fresh connection each time."""
+    round_trip_ms: Summary | None = None
+    """From the request's first byte to the answer's head, on one keep-alive connection where the server keeps
+    it: the network, and the server's handling of a request that does nothing."""
+    error: str | None = None
+
+
+def measure_network(
+    target: Target, *, n: int = 20, path: str = "/health", timeout_s: float = 10.0
+) -> NetworkCost:
+    """Take `n` samples of each; the status of the answer does not matter, a 404 travels as far."""
+    return asyncio.run(_measure(target, n, path, timeout_s))
+
+
+async def _measure(target: Target, n: int, path: str, timeout_s: float) -> NetworkCost:
+    tls = target.tls()
+    url = target.url(path)
+    request = build_request("GET", url, target.auth())
+    cost = NetworkCost(measured_from=host_name(), path=path)
+    connects: list[float] = []
+    trips: list[float] = []
+    connection: Connection | None = None
+    deadline = time.perf_counter() + n * timeout_s
+    try:
+        with quiet_gc():
+            for _ in range(n):
+                probe = await Connection.open(url, tls, timeout_s)
+                connects.append(probe.connect_ms)
+                cost.local_address, cost.remote_address = probe.local_address, probe.remote_address
+                await probe.close()
+            # The first trip warms both ends and is left out.
+            while len(trips) < n + 1 and time.perf_counter() < deadline:
+                if connection is None or not connection.reusable:
+                    connection = await Connection.open(url, tls, timeout_s)
+                answer = await connection.exchange(request, timeout_s)
+                if answer.fault is not None or answer.head_ns is None:
+                    raise answer.fault or TakeFault("aborted", "an answer without a head")
+                cost.status = answer.status
+                trips.append((answer.head_ns - answer.sent_ns) / 1e6)
+    except TakeFault as fault:
+        cost.error = target.scrub(str(fault))
+    finally:
+        if connection is not None:
+            await connection.close()
+    cost.connect_ms = summarise(connects) if connects else None
+    cost.round_trip_ms = summarise(trips[1:]) if len(trips) > 1 else None
+    if cost.remote_address is not None:
+        cost.loopback = cost.remote_address.startswith("127.") or cost.remote_address == "::1"
+    return cost

@@ -1,0 +1,213 @@
+"""A pass: many utterances through one voice of one server, one after another, each take kept as it was
+made."""
+
+import asyncio
+import hashlib
+import io
+import itertools
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Coroutine, Iterable
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from bench.client.faults import TakeFault
+from bench.client.figures import as_float
+from bench.client.probe import Detection, settle
+from bench.client.session import Fetched, Session, fetch, judge, request_for
+from bench.client.target import Target, Voice
+from bench.client.timing import host_name, quiet_gc
+from bench.client.wav import Samples
+from bench.errors import BadInput
+from bench.records import Record, Take, Utterance, utc_now, write_atomically
+
+TAKES_FILE = "takes.jsonl"
+STOP_POLL_S = 0.2
+
+
+class PassResult(Record):
+    """What a pass came to. The takes themselves are in `takes.jsonl`, so this stays small."""
+
+    voice: str
+    detection: Detection
+    measured_from: str
+    """Name of the host that held the stopwatch."""
+    reference_cached: bool | None
+    registration_ms: float | None
+    sample_rate_hz: int | None
+    takes: int = 0
+    """Timed takes, failed ones included; warm-ups are not among them."""
+    ok: int = 0
+    failed: dict[str, int] = {}
+    """Failed timed takes by kind."""
+    warmups: int = 0
+    warmups_failed: int = 0
+    noted: int = 0
+    """Takes with a `note`, for instance asked for twice."""
+    stopped: str | None = None
+    """Why the pass ended early, as the caller's `stop` said."""
+    started_utc: str
+    ended_utc: str | None = None
+    wall_s: float | None = None
+
+
+def run_takes(
+    target: Target,
+    utterances: Iterable[Utterance],
+    voice: Voice,
+    out: Path,
+    *,
+    warmups: int = 1,
+    timeout_s: float = 120.0,
+    seed: int | None = None,
+    on_take: Callable[[Take], None] | None = None,
+    stop: Callable[[], str | None] | None = None,
+) -> PassResult:
+    """Speak every utterance once and write each take into `out`.
+
+    `<utterance_id>.wav` (16-bit mono at the rate received) appears whole or not at all, then its line is
+    appended to `takes.jsonl`. A failed take has a line with `error`, null figures and no wav, and the pass
+    goes on. Warm-ups say the first utterance and leave lines with `warmup: true`. Memory does not grow with
+    the number of utterances. It runs an event loop of its own: call it from a thread without one.
+
+    Args:
+        target: the server.
+        utterances: may be a generator; consumed one at a time.
+        voice: a name the server knows, or a reference to register or send along.
+        out: a directory without takes; made if missing.
+        warmups: takes before the first timed one.
+        timeout_s: limit of each take, connecting and a Retry-After included.
+        seed: sent with each request where the dialect has one.
+        on_take: called after each line is on disk, warm-ups too.
+        stop: asked between takes and every 0.2 s during one (from another thread); a string ends the pass.
+
+    Raises:
+        ServerUnusable: out of reach, no dialect fits, or the voice was refused.
+        BadInput: `out` already holds takes, an utterance id occurs twice, or the dialect cannot carry the
+            voice.
+        OSError: the disk is full.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    lines = out / TAKES_FILE
+    if lines.exists() and lines.stat().st_size:
+        raise BadInput(
+            f"{lines} already holds takes, and takes are never overwritten; give another directory."
+        )
+    return asyncio.run(
+        _pass(
+            target, iter(utterances), voice, out, warmups, timeout_s, seed, on_take or (lambda _: None), stop
+        )
+    )
+
+
+async def _pass(
+    target: Target,
+    utterances: Iterable[Utterance],
+    voice: Voice,
+    out: Path,
+    warmups: int,
+    timeout_s: float,
+    seed: int | None,
+    on_take: Callable[[Take], None],
+    stop: Callable[[], str | None] | None,
+) -> PassResult:
+    begun = time.perf_counter()
+    started = utc_now()
+    detection, session = await settle(target, voice, timeout_s)
+    result = PassResult(
+        voice=voice.label,
+        detection=detection,
+        measured_from=host_name(),
+        reference_cached=session.reference_cached,
+        registration_ms=session.registration_ms,
+        sample_rate_hz=None,
+        started_utc=started,
+    )
+    failed: Counter[str] = Counter()
+    pending = iter(utterances)
+    first = next(pending, None)
+    ahead = [] if first is None else [(first, True)] * warmups + [(first, False)]
+    with quiet_gc(), (out / TAKES_FILE).open("a", encoding="utf-8") as lines:
+        for utterance, warmup in itertools.chain(ahead, ((each, False) for each in pending)):
+            reason = stop() if stop is not None else None
+            if reason is None:
+                request = request_for(session, utterance.text, seed)
+                fetched, reason = await _unless(stop, fetch(session, request, timeout_s))
+                take = _keep(session, utterance, fetched, warmup, result, out)
+                _count(take, result, failed)
+                lines.write(json.dumps(take.model_dump(mode="json"), ensure_ascii=False) + "\n")
+                lines.flush()
+                on_take(take)
+            if reason is not None:
+                result.stopped = reason
+                break
+    result.failed = dict(failed)
+    result.ended_utc = utc_now()
+    result.wall_s = time.perf_counter() - begun
+    return result
+
+
+def _keep(
+    session: Session, utterance: Utterance, fetched: Fetched, warmup: bool, result: PassResult, out: Path
+) -> Take:
+    spoken = judge(session, utterance, fetched, warmup=warmup, rate_hz=result.sample_rate_hz)
+    take = spoken.take
+    if spoken.samples is None or take.sample_rate_hz is None:
+        return take
+    result.sample_rate_hz = take.sample_rate_hz
+    if warmup:
+        return take
+    wav = out / f"{utterance.id}.wav"
+    if wav.exists():
+        raise BadInput(
+            f"two utterances are called '{utterance.id}'; ids name the takes, so each must differ."
+        )
+    data = wav_bytes(spoken.samples, take.sample_rate_hz)
+    write_atomically(wav, data)
+    return take.model_copy(update={"wav": wav.name, "sha256": hashlib.sha256(data).hexdigest()})
+
+
+def _count(take: Take, result: PassResult, failed: Counter[str]) -> None:
+    if take.note is not None:
+        result.noted += 1
+    if take.warmup:
+        result.warmups += 1
+        result.warmups_failed += take.error is not None
+        return
+    result.takes += 1
+    if take.error is None:
+        result.ok += 1
+    else:
+        failed[take.error.kind] += 1
+
+
+async def _unless(
+    stop: Callable[[], str | None] | None, work: Coroutine[None, None, Fetched]
+) -> tuple[Fetched, str | None]:
+    """Return what `work` brings, or give it up when `stop` says why."""
+    if stop is None:
+        return await work, None
+    task = asyncio.create_task(work)
+    while True:
+        done, _ = await asyncio.wait({task}, timeout=STOP_POLL_S)
+        if done:
+            return task.result(), None
+        # In a thread: what the caller looks at may be slow, and the loop must stay free to stamp arrivals.
+        reason = await asyncio.to_thread(stop)
+        if reason is not None:
+            task.cancel()
+            await asyncio.wait({task})
+            return Fetched(None, TakeFault("stopped", reason)), reason
+
+
+def wav_bytes(samples: Samples, rate_hz: int) -> bytes:
+    """Return a 16-bit mono WAV file; int16 samples are kept bit for bit, float ones rounded and limited."""
+    if samples.dtype != np.int16:
+        scaled = np.rint(as_float(samples).astype(np.float64) * 32768.0)
+        samples = np.clip(scaled, -32768, 32767).astype(np.int16)
+    buffer = io.BytesIO()
+    soundfile.write(buffer, samples, rate_hz, format="WAV", subtype="PCM_16")
+    return buffer.getvalue()

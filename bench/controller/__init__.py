@@ -1,0 +1,1 @@
+"""What happens on the controller: finding and preparing a run, sending jobs to hosts, driving phases."""

@@ -1,0 +1,187 @@
+"""The base of our action plugins: what they all do on the controller around a module on a host.
+
+A plugin finds the run by Python, so any task of a phase can be started at; picks the interpreter of the
+host's bench venv; sends a job's directory, follows it line by line, and takes what comes back into the run.
+The module does the work; a plugin decides nothing about models or figures.
+"""
+
+import os
+import shlex
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleConnectionFailure
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+
+from bench.controller.jobs import HostSettings
+from bench.controller.request import RunRequest
+from bench.controller.run import Run, locate
+from bench.controller.wheel import REPO, build
+from bench.errors import AuditionError, PhaseMissing
+
+POLL_S = 1.0
+_ASYNC_EXTRA_S = 120
+
+
+class HostedAction(ActionBase):  # type: ignore[misc]  # Ansible ships no types
+    """Run one of our modules on a host for one phase of one run."""
+
+    # True would have Ansible make a scratch folder before us, which `send` would make it forget and leave behind.
+    TRANSFERS_FILES = False
+    _supports_check_mode = True
+    _supports_async = False
+    _task: Any
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Do the task; an `AuditionError` becomes a failed task whose message says what to do."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        variables = dict(task_vars or {})
+        try:
+            self.request = RunRequest.of(self._task.args["run"])
+            self.host = HostSettings.of(self._task.args["host"])
+            self.wheel = build(REPO)
+            variables["ansible_python_interpreter"] = self.wheel.python(self.host.state_dir)
+            self.variables = variables
+            result.update(self.work())
+        except AuditionError as error:
+            result.update(failed=True, msg=str(error), fault="host", exit_code=error.exit_code)
+        except KeyError as error:
+            result.update(failed=True, msg=f"the task lacks the argument {error}", fault="host")
+        return result
+
+    def work(self) -> dict[str, Any]:
+        """Do the phase's part; returns the task's result."""
+        raise NotImplementedError
+
+    @property
+    def checking(self) -> bool:
+        """Return whether this is check mode."""
+        return bool(self._task.check_mode)
+
+    def find_run(self) -> Run | None:
+        """Return the run, or None in check mode before there is one."""
+        try:
+            return locate(self.request)
+        except PhaseMissing:
+            if self.checking:
+                return None
+            raise
+
+    def bench_installed(self) -> bool:
+        """Return whether the host has the bench venv of this checkout."""
+        found = self._low_level_execute_command(
+            f"test -x {shlex.quote(self.wheel.python(self.host.state_dir))}"
+        )
+        return bool(found["rc"] == 0)
+
+    def require_bench(self) -> None:
+        """Refuse a host that preflight has not prepared for this checkout."""
+        if not self.bench_installed():
+            raise PhaseMissing(
+                "this host has no bench venv of this checkout's version; run --tags preflight, which makes it."
+            )
+
+    def module(self, name: str, args: dict[str, Any]) -> dict[str, Any]:
+        """Run a module on the host in the bench venv and return its result."""
+        done: dict[str, Any] = self._execute_module(
+            module_name=name, module_args=args, task_vars=self.variables
+        )
+        return done
+
+    def send(self, tar: Path, job_dir: str) -> None:
+        """Copy a job's tar to `job_dir` on the host."""
+        # Files travel as the login user and the job's directory is root's: hence the way through a scratch folder.
+        scratch = self._make_tmp_path()
+        sent, folder = f"{scratch}/job.tar", shlex.quote(job_dir)
+        try:
+            self._transfer_file(str(tar), sent)
+            self._on_host(
+                f"mkdir -p {folder} && chmod 700 {folder} && cp {shlex.quote(sent)} {folder}/job.tar"
+            )
+        finally:
+            self._remove_tmp_path(scratch)
+
+    def fetch(self, remote: str, take: Callable[[Path], Any]) -> Any:
+        """Bring a file from the host and hand its local copy to `take`."""
+        far = self._make_tmp_path()
+        readable = f"{far}/{Path(remote).name}"
+        try:
+            self._on_host(
+                f"cp {shlex.quote(remote)} {shlex.quote(readable)} && chmod 644 {shlex.quote(readable)}"
+            )
+            with tempfile.TemporaryDirectory(prefix="audition-fetch-") as scratch:
+                local = Path(scratch) / Path(remote).name
+                self._connection.fetch_file(readable, str(local))
+                return take(local)
+        finally:
+            self._remove_tmp_path(far)
+
+    def _on_host(self, command: str) -> None:
+        done = self._low_level_execute_command(command)
+        if done["rc"] != 0:
+            raise AuditionError(
+                f"on the host, `{command}` failed: {(done['stderr'] or done['stdout']).strip()}"
+            )
+
+    def follow(self, name: str, args: dict[str, Any], job_dir: str, limit_s: float) -> dict[str, Any]:
+        """Run a long module in the background on the host, showing its progress lines, until it ends.
+
+        Each poll touches the job's heartbeat; when this process is gone the polls stop, and the job ends
+        itself. When our own parent is gone (a killed `ansible-playbook`), this stops polling at once.
+        """
+        parent = os.getppid()
+        task = self._task
+        self._task = task.copy()
+        self._task.async_val = int(limit_s) + _ASYNC_EXTRA_S
+        try:
+            started = self._execute_module(
+                module_name=name, module_args=args, task_vars=self.variables, wrap_async=True
+            )
+        finally:
+            self._task = task
+        if started.get("failed") or "ansible_job_id" not in started:
+            return dict(started)
+        offset = 0
+        while True:
+            polled = self._poll(job_dir, offset, started["ansible_job_id"])
+            for line in polled.get("lines", []):
+                Display().display(f"{self.variables['inventory_hostname']} | {line}")
+            offset = polled.get("offset", offset)
+            if not polled.get("running", True):
+                break
+            if os.getppid() != parent:
+                os._exit(1)  # the playbook is gone; the job notices the missing heartbeat
+            time.sleep(POLL_S)
+        return self._reap(started)
+
+    def _poll(self, job_dir: str, offset: int, job: str) -> dict[str, Any]:
+        polled = self.module("bench_progress", {"job_dir": job_dir, "offset": offset, "job_id": job})
+        if polled.get("failed"):
+            if polled.get("unreachable"):
+                raise AnsibleConnectionFailure(polled.get("msg", "the host is out of reach"))
+            raise AuditionError(f"the job cannot be followed: {polled.get('msg')}")
+        return polled
+
+    def _reap(self, started: dict[str, Any]) -> dict[str, Any]:
+        """Read the finished module's result and remove Ansible's file of it."""
+        status = {"jid": started["ansible_job_id"], "_async_dir": os.path.dirname(started["results_file"])}  # noqa: PTH120
+        result: dict[str, Any] = {}
+        for _ in range(10):
+            result = self.module("ansible.legacy.async_status", {**status, "mode": "status"})
+            if result.get("finished"):
+                break
+            time.sleep(0.5)
+        self.module("ansible.legacy.async_status", {**status, "mode": "cleanup"})
+        if not result.get("finished"):
+            return {"failed": True, "msg": "the job on the host was killed before it could say how it ended"}
+        return result
+
+
+def said(result: dict[str, Any]) -> str:
+    """Return what a failed module said, whichever key Ansible put it under."""
+    words = [str(result[key]).strip() for key in ("msg", "module_stderr", "exception") if result.get(key)]
+    return " ".join(words)[-2000:] or "the job on the host left nothing and said nothing"

@@ -1,0 +1,45 @@
+"""Preflight's own gates, and its record."""
+
+from dataclasses import dataclass
+
+from bench.catalog import Entry
+from bench.controller.run import Run, explain_full_disk, note_phase
+from bench.host.check_records import HostReport
+from bench.inputs.gates import clone_gate, licence_gate, notices
+from bench.records import Check, IntendedUse, Preflight, utc_now
+
+
+@dataclass(frozen=True, slots=True)
+class Gates:
+    """The gates that need no host and no download."""
+
+    checks: list[Check]
+    notices: list[str]
+
+    @property
+    def refused(self) -> str:
+        """Return the name of the gate that ends the run, or an empty string."""
+        return next(
+            (check.name for check in self.checks if check.severity == "gate" and check.ok is False), ""
+        )
+
+
+def gates(entry: Entry, intended_use: IntendedUse) -> Gates:
+    """Make the checks that a catalog entry alone decides; not one request is made."""
+    return Gates([licence_gate(entry, intended_use), clone_gate(entry, None)], notices(entry))
+
+
+def write_preflight(run: Run, found: Gates, report: HostReport | None) -> bool:
+    """Write `preflight.json` once; returns whether it was written."""
+    if "preflight" in run.phases() and run.preflight_passed() == (report is not None):
+        return False
+    record = Preflight(
+        host=report.host if report else {},
+        checks=found.checks + (report.checks if report else []),
+        forecast=report.forecast if report else {},
+        notices=found.notices,
+    )
+    with explain_full_disk(run.path):
+        record.save(run.path)
+    note_phase(run, "preflight", utc_now(), note=f"refused: {found.refused}" if found.refused else None)
+    return True

@@ -1,0 +1,170 @@
+"""Check everything a user gives and turn it into what a run commits to; nothing is written here."""
+
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from pydantic import ValidationError
+
+import bench
+from bench.catalog import Entry
+from bench.catalog import load as load_entry
+from bench.controller.request import RunRequest
+from bench.errors import BadInput
+from bench.inputs import reference as references
+from bench.inputs import utterances
+from bench.records import Inputs, Record, Rule, canonical_json, sha256_bytes, sha256_file
+
+_INPUTS = Path(utterances.__file__).parent
+DEFAULT_UTTERANCES = _INPUTS / "utterances.txt"
+DEFAULT_RULE = _INPUTS / "rule.yml"
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What the inputs say, with nothing decoded: enough to find a run that has the same."""
+
+    inputs: Inputs
+    inputs_sha256: str
+    rule: Rule
+    rule_bytes: bytes
+    entry: Entry
+    baseline_entry: Entry
+    utterances_file: Path
+    utterance_count: int
+
+
+def commit(request: RunRequest) -> Committed:
+    """Read and check all inputs but the voice itself, which `choose_reference` decodes.
+
+    Raises:
+        BadInput: with what is wrong and what to do.
+    """
+    entry = request.entry()
+    baseline_entry = request.baseline_entry()
+    rule_file = request.rule_file or DEFAULT_RULE
+    rule, rule_bytes = read_rule(rule_file)
+    utterances_file = request.utterances_file or DEFAULT_UTTERANCES
+    facts = utterances.validate(utterances_file)
+    if facts.count < rule.pairs:
+        raise BadInput(
+            f"{utterances_file} has {facts.count} utterances and the rule wants {rule.pairs} pairs; add sentences "
+            "or change `pairs` in rule_file."
+        )
+    for name in request.chain:
+        load_chain_member(request, name)
+    inputs = Inputs(
+        model=request.model,
+        profile=request.profile,
+        entry_sha256=sha256_bytes(canonical_json([entry.model_dump(mode="json"), request.model_url])),
+        baseline=request.baseline,
+        baseline_sha256=sha256_bytes(
+            canonical_json(
+                [baseline_entry.model_dump(mode="json"), request.baseline_profile, request.baseline_url]
+            )
+        ),
+        rule_sha256=sha256_bytes(rule_bytes),
+        question_sha256=sha256_bytes(request.question.encode()),
+        reference_sha256=_reference_sha256(request),
+        utterances_sha256=facts.sha256,
+        neighbour_mode=request.neighbour_mode,
+        intended_use=request.intended_use,
+    )
+    return Committed(
+        inputs=inputs,
+        inputs_sha256=_sha(inputs),
+        rule=rule,
+        rule_bytes=rule_bytes,
+        entry=entry,
+        baseline_entry=baseline_entry,
+        utterances_file=utterances_file,
+        utterance_count=facts.count,
+    )
+
+
+def load_chain_member(request: RunRequest, name: str) -> None:
+    """Check that a model of the chain has a catalog entry."""
+    load_entry(name, request.catalog_dir)
+
+
+def load_reference(request: RunRequest) -> references.ReferenceInput:
+    """Decode the owner's clip and refuse what no model could use."""
+    return references.load(*_reference_files(request))
+
+
+def read_rule(path: Path) -> tuple[Rule, bytes]:
+    """Read the rule file; its bytes are what is hashed.
+
+    Raises:
+        BadInput: missing, not YAML, or a key is wrong.
+    """
+    try:
+        data = path.read_bytes()
+        return Rule.model_validate(yaml.safe_load(data)), data
+    except OSError as error:
+        raise BadInput(f"rule_file {path} cannot be read ({error.strerror}).") from error
+    except yaml.YAMLError as error:
+        raise BadInput(f"rule_file {path} is not YAML: {error}") from error
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise BadInput(f"rule_file {path}: {faults}. docs/verdict.md lists its keys.") from error
+
+
+def versions() -> dict[str, str]:
+    """Return the versions a record names, of what runs on the controller."""
+    import platform
+    from importlib import metadata
+
+    found = {"audition": bench.__version__, "python": platform.python_version()}
+    for package in ("ansible-core", "numpy", "pydantic"):
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def git_commit(folder: Path) -> str | None:
+    """Return the commit the code is at, `-dirty` appended where the tree was edited; None outside a checkout."""
+    try:
+        commit = subprocess.run(
+            ["git", "-C", str(folder), "rev-parse", "HEAD"], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        edited = subprocess.run(
+            ["git", "-C", str(folder), "status", "--porcelain", "--untracked-files=no"],
+            capture_output=True, text=True, check=True,
+        ).stdout.strip()  # fmt: skip
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return f"{commit}-dirty" if edited else commit
+
+
+def _sha(record: Record) -> str:
+    return sha256_bytes(canonical_json(record.model_dump(mode="json")))
+
+
+def _reference_files(request: RunRequest) -> tuple[Path, Path, Path]:
+    if request.reference_transcript is None:
+        raise BadInput(
+            f"the reference {request.reference_audio} has no transcript; give its words in "
+            "reference_transcript (SRT, VTT, JSON or plain text; docs/reference.md)."
+        )
+    if request.reference_rights is None:
+        raise BadInput(
+            f"the reference {request.reference_audio} has no rights statement; say whose voice it is and who "
+            "allowed its use in reference_rights (docs/reference.md shows one)."
+        )
+    return request.reference_audio, request.reference_transcript, request.reference_rights
+
+
+def _reference_sha256(request: RunRequest) -> str:
+    """Hash the three files as they are; a file that is not there gets the chooser's own message."""
+    files = _reference_files(request)
+    if missing := [str(path) for path in files if not path.is_file()]:
+        raise BadInput(
+            f"no such reference file: {', '.join(missing)}. Give reference_audio, reference_transcript and "
+            "reference_rights; for the demo's synthetic voice run `make setup`."
+        )
+    names = ("audio", "transcript", "rights")
+    return sha256_bytes(canonical_json({n: sha256_file(p) for n, p in zip(names, files, strict=True)}))

@@ -1,0 +1,335 @@
+"""A run directory: found, created, and asked what is left to do."""
+
+import contextlib
+import errno
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from bench.catalog import Entry
+from bench.controller import prepare
+from bench.controller.request import RunRequest
+from bench.errors import AuditionError, BadInput, PhaseMissing
+from bench.inputs import reference as references
+from bench.records import (
+    Install,
+    Manifest,
+    Phase,
+    Phases,
+    PhaseState,
+    Preflight,
+    Verdict,
+    utc_now,
+    write_atomically,
+)
+
+_RUN_ID = re.compile(r"^(?P<model>[a-z0-9_]+)-(?P<host>.+)-(?P<utc>\d{8}T\d{6}Z)$")
+MINIMUM_FREE_BYTES = 200 * 1024 * 1024
+"""A run of ten pairs takes about 20 MB; a disk with less than this left would fail somewhere in the middle."""
+ONCE: tuple[Phase, ...] = ("benchmark", "baseline")
+"""Phases that are never redone: their takes are sealed. The others converge, and change nothing when done."""
+NEEDS: dict[Phase, tuple[Phase, ...]] = {
+    "preflight": (),
+    "install": ("preflight",),
+    "benchmark": ("install",),
+    "baseline": ("install",),
+    "teardown": ("preflight",),
+    "score": ("benchmark", "baseline"),
+    "verdict": ("preflight",),
+    "publish": ("verdict",),
+}
+
+
+class DiskFull(AuditionError):
+    """The disk under runs/ is full (exit 2)."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run directory."""
+
+    path: Path
+
+    @property
+    def run_id(self) -> str:
+        """Return `<model>-<host>-<UTC>`."""
+        return self.path.name
+
+    def manifest(self) -> Manifest:
+        """Return what was committed to."""
+        try:
+            return Manifest.load(self.path)
+        except FileNotFoundError as error:
+            raise BadInput(f"{self.path} is not a run directory: it has no manifest.json.") from error
+
+    def entry(self) -> Entry:
+        """Return the candidate's catalog entry as it was committed."""
+        return Entry.model_validate(self.manifest().entry)
+
+    def baseline_entry(self) -> Entry:
+        """Return the baseline's catalog entry as it was committed."""
+        return Entry.model_validate(self.manifest().baseline_entry)
+
+    def phases(self) -> dict[Phase, PhaseState]:
+        """Return how each phase last ended."""
+        try:
+            return Phases.load(self.path).phases
+        except FileNotFoundError:
+            return {}
+
+    def decision(self) -> str | None:
+        """Return the verdict's decision, or None before there is one."""
+        try:
+            return Verdict.load(self.path).decision
+        except FileNotFoundError:
+            return None
+
+    def undecided(self) -> bool:
+        """Return whether the run can still go on."""
+        return (self.decision() or "awaiting").startswith("awaiting")
+
+    def preflight_passed(self) -> bool:
+        """Return whether preflight has been made and no gate stopped it."""
+        try:
+            checks = Preflight.load(self.path).checks
+        except FileNotFoundError:
+            return False
+        return not any(check.severity == "gate" and check.ok is False for check in checks)
+
+    def record_phase(self, phase: Phase, state: PhaseState) -> None:
+        """Note how a phase ended."""
+        Phases(phases={**self.phases(), phase: state}).save(self.path)
+
+    def ended_early(self) -> str | None:
+        """Return why nothing more is to be measured (a refused gate, a failed install or benchmark), or None."""
+        with contextlib.suppress(FileNotFoundError):
+            refused = [c for c in Preflight.load(self.path).checks if c.severity == "gate" and c.ok is False]
+            if refused:
+                return f"preflight refused it: {refused[0].name}"
+        with contextlib.suppress(FileNotFoundError):
+            if not Install.load(self.path).ok:
+                return "its installation failed"
+        benchmark = self.phases().get("benchmark")
+        if benchmark is not None and benchmark.status == "failed" and benchmark.fault == "candidate":
+            return "its benchmark failed"
+        return None
+
+    def todo(self, phase: Phase) -> str | None:
+        """Return None when `phase` has work, else why it has none.
+
+        Raises:
+            PhaseMissing: a phase it needs has not been run; the message names it.
+        """
+        phases = self.phases()
+        state = phases.get(phase)
+        if state is not None and state.status == "done" and phase in ONCE:
+            return "already done"
+        if phase in ("install", "benchmark", "baseline", "score") and (why := self.ended_early()) is not None:
+            return f"nothing to do: {why}"
+        for needed in NEEDS[phase]:
+            found = phases.get(needed)
+            if found is None or found.status != "done":
+                if phase == "score" and needed == "baseline":
+                    return "nothing to do: the baseline has not been made yet"
+                how = f" (it failed: {found.error})" if found is not None and found.error else ""
+                raise PhaseMissing(
+                    f"{phase} needs {needed}, which has not been done in {self.run_id}{how}; "
+                    f"run it with --tags {needed}."
+                )
+        return None
+
+
+def locate(request: RunRequest) -> Run:
+    """Find the run a phase works on (design: "The run is found by Python, never by an Ansible fact").
+
+    With `run_id`: that run. Without: the newest undecided run of this model on this host with the same inputs.
+
+    Raises:
+        BadInput: no such run, or one of another schema version.
+        PhaseMissing: no undecided run has these inputs.
+    """
+    if request.run_id is not None:
+        return _named(request, request.run_id)
+    found = _same_inputs(request, prepare.commit(request).inputs_sha256)
+    if found is None:
+        raise PhaseMissing(
+            f"there is no unfinished run of {request.model} on {request.host} with these inputs under "
+            f"{request.runs_dir}; begin one with preflight (--tags preflight), or name one with -e run_id=."
+        )
+    return found
+
+
+def open_or_create(request: RunRequest, repo: Path) -> tuple[Run, bool]:
+    """Return the run to go on with, or a new one; and whether it is new.
+
+    Every input is checked first, so that nothing is written for a request that cannot run.
+
+    Raises:
+        BadInput: an input is wrong.
+        DiskFull: too little space under `runs_dir`.
+    """
+    if request.run_id is not None:
+        return _named(request, request.run_id), False
+    committed = prepare.commit(request)
+    found = _same_inputs(request, committed.inputs_sha256)
+    if found is not None:
+        return found, False
+    given = prepare.load_reference(request)
+    chosen = {
+        "reference": references.choose(given, committed.entry.reference),
+        "reference-baseline": references.choose(given, committed.baseline_entry.reference),
+    }
+    check_disk(request.runs_dir)
+    return _create(request, committed, chosen, given, repo), True
+
+
+def check_disk(runs_dir: Path) -> None:
+    """Refuse a disk on which a run would fail half-way."""
+    at = runs_dir
+    while not at.exists():
+        at = at.parent
+    free = shutil.disk_usage(at).free
+    if free < MINIMUM_FREE_BYTES:
+        raise DiskFull(
+            f"only {free // 2**20} MiB are free under {runs_dir}; a run needs "
+            f"{MINIMUM_FREE_BYTES // 2**20} MiB. Free some space or set runs_dir to another disk."
+        )
+
+
+@contextlib.contextmanager
+def explain_full_disk(folder: Path) -> Iterator[None]:
+    """Turn "no space left" into an error that says where and what to do."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise DiskFull(
+            f"the disk under {folder} is full; free some space and run the same command again."
+        ) from error
+
+
+def _named(request: RunRequest, run_id: str) -> Run:
+    path = request.runs_dir / run_id
+    if path.parent != request.runs_dir or not path.is_dir():
+        known = sorted(p.name for p in request.runs_dir.glob("*-*Z") if p.is_dir())
+        raise BadInput(
+            f"there is no run '{run_id}' under {request.runs_dir}; there is: {', '.join(known) or 'none'}."
+        )
+    run = Run(path.resolve())
+    manifest = run.manifest()
+    if (manifest.model, manifest.host) != (request.model, request.host):
+        raise BadInput(
+            f"run {run_id} is of {manifest.model} on {manifest.host}, not of {request.model} on {request.host}; "
+            f"give -e model={manifest.model} and --limit {manifest.host}."
+        )
+    return run
+
+
+def _same_inputs(request: RunRequest, inputs_sha256: str) -> Run | None:
+    stamped = []
+    for path in request.runs_dir.glob(f"{request.model}-{request.host}-*Z"):
+        match = _RUN_ID.match(path.name)
+        if match and match["host"] == request.host and path.is_dir() and not path.is_symlink():
+            stamped.append((match["utc"], path))
+    for _, path in sorted(stamped, reverse=True):
+        run = Run(path.resolve())
+        # What this version cannot read (another schema, a damaged file) is no run to go on with; by name it
+        # is refused, but it must not stand in the way of a new one.
+        with contextlib.suppress(BadInput):
+            if run.manifest().inputs_sha256 == inputs_sha256 and run.undecided():
+                return run
+    return None
+
+
+def _create(
+    request: RunRequest,
+    committed: prepare.Committed,
+    chosen: dict[str, references.ChosenReference],
+    given: references.ReferenceInput,
+    repo: Path,
+) -> Run:
+    created = datetime.now(UTC)
+    run_id = f"{request.model}-{request.host}-{created:%Y%m%dT%H%M%SZ}"
+    final = request.runs_dir / run_id
+    if final.exists():
+        raise BadInput(f"{final} exists already; wait a second and run the same command again.")
+    manifest = Manifest(
+        run_id=run_id,
+        model=request.model,
+        host=request.host,
+        created_utc=f"{created:%Y-%m-%dT%H:%M:%SZ}",
+        inputs=committed.inputs,
+        inputs_sha256=committed.inputs_sha256,
+        rule=committed.rule,
+        rule_sha256=committed.inputs.rule_sha256,
+        question=request.question,
+        question_sha256=committed.inputs.question_sha256,
+        entry=committed.entry.model_dump(mode="json"),
+        baseline_entry=committed.baseline_entry.model_dump(mode="json"),
+        baseline_profile=request.baseline_profile,
+        baseline_url=request.baseline_url,
+        model_url=request.model_url,
+        profile=request.profile,
+        neighbour_mode=request.neighbour_mode,
+        intended_use=request.intended_use,
+        reference={"given": given.facts, **{name: cut.record() for name, cut in chosen.items()}},
+        utterances=committed.utterance_count,
+        chain=request.chain or [request.model],
+        versions=prepare.versions(),
+        git_commit=prepare.git_commit(repo),
+    )
+    with explain_full_disk(request.runs_dir):
+        request.runs_dir.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=".new-", dir=request.runs_dir))
+        try:
+            for folder, cut in chosen.items():
+                references.write(cut, scratch / folder)
+            shutil.copyfile(committed.utterances_file, scratch / "utterances.txt")
+            write_atomically(scratch / "rule.yml", committed.rule_bytes)
+            manifest.save(scratch)
+            scratch.chmod(0o755)
+            scratch.rename(final)
+        except BaseException:
+            shutil.rmtree(scratch, ignore_errors=True)
+            raise
+        point_latest(final)
+    return Run(final.resolve())
+
+
+def point_latest(run_dir: Path) -> None:
+    """Make `runs/latest` name this run."""
+    link = run_dir.parent / "latest"
+    scratch = run_dir.parent / ".latest.new"
+    scratch.unlink(missing_ok=True)
+    scratch.symlink_to(run_dir.name)
+    scratch.replace(link)
+
+
+def note_phase(
+    run: Run,
+    phase: Phase,
+    started_utc: str,
+    error: str | None = None,
+    *,
+    fault: Literal["candidate", "host"] | None = None,
+    note: str | None = None,
+) -> None:
+    """Record that `phase` ended now, well when `error` is None."""
+    state = PhaseState(
+        status="done" if error is None else "failed",
+        started_utc=started_utc,
+        ended_utc=utc_now(),
+        error=error,
+        fault=fault,
+        note=note,
+    )
+    with explain_full_disk(run.path):
+        run.record_phase(phase, state)

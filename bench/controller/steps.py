@@ -1,0 +1,159 @@
+"""What the modules that run on the controller do: one function a module."""
+
+import time
+from typing import Any, Literal
+
+from bench.controller.jobs import HostSettings, engine_python, way
+from bench.controller.request import RunRequest
+from bench.controller.run import DiskFull, Run, locate, note_phase, open_or_create, point_latest
+from bench.controller.wheel import REPO
+from bench.errors import AuditionError, BadInput, PhaseMissing
+from bench.records import Install, InstallStep, Phase, utc_now
+
+_MESSAGE_CHARACTERS = 4000
+
+
+def run_step(
+    *,
+    run: dict[str, Any],
+    phase: Phase,
+    state: Literal["opened", "asked", "failed"],
+    host: dict[str, Any],
+    failure: dict[str, Any],
+    task: str,
+    check: bool,
+) -> dict[str, Any]:
+    """Do what `library/bench_run.py` documents; returns the module's result."""
+    request = RunRequest.of(run)
+    if state == "opened":
+        return _opened(request, host, check)
+    if state == "failed":
+        return _failed(request, phase, failure, task, check)
+    try:
+        found = locate(request)
+    except PhaseMissing:
+        if not check:
+            raise
+        return {"changed": False, "run_id": "", "todo": True, "needs": _needs_of_request(request, host)}
+    why = found.todo(phase)
+    return _answer(found, host, why)
+
+
+def _opened(request: RunRequest, host: dict[str, Any], check: bool) -> dict[str, Any]:
+    if check:
+        try:
+            found = locate(request)
+        except PhaseMissing:
+            from bench.controller import prepare
+
+            prepare.load_reference(request)
+            return {"changed": True, "run_id": "", "todo": True, "needs": _needs_of_request(request, host)}
+        return _answer(found, host, found.ended_early())
+    if host:  # a wrong setting of the host is found before anything is written
+        way(request.entry(), HostSettings.of(host))
+    opened, new = open_or_create(request, REPO)
+    if not new:
+        point_latest(opened.path)
+    return _answer(opened, host, opened.ended_early()) | {"changed": new}
+
+
+def _failed(
+    request: RunRequest, phase: Phase, failure: dict[str, Any], task: str, check: bool
+) -> dict[str, Any]:
+    """Note why a phase failed; a candidate's failure is part of the verdict, a host's is raised again."""
+    message = _message(failure, task)
+    if check:
+        return {"changed": True}
+    try:
+        found = locate(request)
+    except (PhaseMissing, BadInput, DiskFull):
+        raise AuditionError(message) from None
+    fault: Literal["candidate", "host"] = "host"
+    if phase == "install" and failure.get("fault") != "host":
+        # Whatever stopped the installation, the record keeps it and the chain goes on (design, "install").
+        fault = "candidate"
+        _install_failed(found, message)
+    elif failure.get("fault") == "candidate":
+        fault = "candidate"
+    before = found.phases().get(phase)
+    if before is None or before.status != "done":  # what was done stays done, whatever failed afterwards
+        note_phase(found, phase, utc_now(), message, fault=fault)
+    if fault == "host":
+        raise AuditionError(message)
+    return {"changed": True, "run_id": found.run_id, "msg": message}
+
+
+def _message(failure: dict[str, Any], task: str) -> str:
+    said = str(failure.get("msg") or "no message")
+    output = [str(failure[key]).strip() for key in ("stderr", "module_stderr") if failure.get(key)]
+    whole = " ".join([f"{task}:" if task else "", said, *output]).strip()
+    return whole[-_MESSAGE_CHARACTERS:]
+
+
+def _install_failed(run: Run, message: str) -> None:
+    steps: list[InstallStep] = []
+    total_s = 0.0
+    try:
+        before = Install.load(run.path)
+        if not before.ok:
+            steps, total_s = before.steps, before.total_s
+    except FileNotFoundError:
+        pass
+    Install(ok=False, steps=steps, total_s=total_s, limit_s=3600.0, error=message).save(run.path)
+
+
+def _answer(run: Run, host: dict[str, Any], why: str | None) -> dict[str, Any]:
+    answer: dict[str, Any] = {
+        "changed": False,
+        "run_id": run.run_id,
+        "run_dir": str(run.path),
+        "todo": why is None,
+    }
+    if why is not None:
+        answer["why"] = why
+    answer["needs"] = _needs(run.entry(), run.baseline_entry(), host)
+    answer["at"] = time.time()
+    return answer
+
+
+def _needs_of_request(request: RunRequest, host: dict[str, Any]) -> dict[str, Any]:
+    return _needs(request.entry(), request.baseline_entry(), host)
+
+
+def _needs(entry: Any, baseline: Any, host: dict[str, Any]) -> dict[str, Any]:
+    """Return what the two models want on the host, for the roles."""
+    settings = HostSettings.of(host) if host else HostSettings(state_dir="/var/lib/audition")
+    packages = {
+        name for one in (entry, baseline) if one.run.kind == "engine" for name in one.run.system_packages
+    }
+    how = way(entry, settings)
+    return {
+        "install": how,
+        "system_packages": sorted(packages),
+        "weights": [w.model_dump(mode="json") for w in entry.weights] if how != "http" else [],
+        "requirements": entry.run.requirements if how in ("venv", "container") else None,
+        "engine_python": engine_python(entry, settings) if how == "venv" else None,
+        "model": entry.name,
+    }
+
+
+def verdict_step(
+    *, run: dict[str, Any], state: Literal["scored", "concluded"], check: bool
+) -> dict[str, Any]:
+    """Do what `library/bench_verdict.py` documents; returns the module's result."""
+    request = RunRequest.of(run)
+    try:
+        found = locate(request)
+    except PhaseMissing:
+        if not check:
+            raise
+        return {"changed": True, "msg": "no run yet"}
+    phase: Phase = "score" if state == "scored" else "verdict"
+    why = found.todo(phase)
+    if why is not None:
+        return {"changed": False, "msg": why, "run_id": found.run_id}
+    from bench.controller import conclude  # draws the report: not for those who only ask
+
+    if check:
+        return {"changed": found.phases().get(phase) is None, "run_id": found.run_id, "msg": "check mode"}
+    return conclude.score(found) if state == "scored" else conclude.verdict(found)

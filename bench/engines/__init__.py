@@ -1,0 +1,1 @@
+"""Serving a model: one HTTP server, one adapter a model, one launcher."""

@@ -1,0 +1,283 @@
+"""Start an engine, wait until it is ready and is what was asked for, and end it (design: "Rules").
+
+An engine lives inside one bench call and nothing supervises it. As a process it dies with its owner
+(PR_SET_PDEATHSIG) and listens on a socket handed to it, so there is no port to race for. As a container it is
+labelled with the run, so that the watcher can end it when its owner is gone.
+"""
+
+import contextlib
+import http.client
+import json
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from bench.catalog.entry import EngineRun, Entry
+from bench.engines.server import CONFIG_VARIABLE, EngineConfig
+from bench.errors import AuditionError, BadInput
+from bench.host.engine_pids import EngineProcesses, ProcessTree, container_engine
+
+Install = Literal["system", "venv", "container"]
+RUN_LABEL = "audition.run"
+_CONTAINER_PORT = 8000
+_POLL_S = 0.05
+_END_S = 10.0
+_LOG_TAIL_BYTES = 4000
+
+
+class EngineFailed(AuditionError):
+    """The engine did not start, died, or is not what was asked for; the message ends with its log."""
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchSpec:
+    """What to start and how."""
+
+    entry: Entry
+    profile: str
+    run_id: str
+    install: Install
+    log: Path
+    python: str = sys.executable
+    """Interpreter that has the engine's packages (`system`, `venv`)."""
+    image: str | None = None
+    weights: Path | None = None
+    port: int | None = None
+    """Null: any free port of the loopback."""
+
+    @property
+    def run(self) -> EngineRun:
+        """Return how the entry is run."""
+        if not isinstance(self.entry.run, EngineRun):
+            raise BadInput(
+                f"{self.entry.name} is served by somebody else (run.kind: http); nothing to start."
+            )
+        return self.entry.run
+
+    def settings(self) -> dict[str, Any]:
+        """Return the profile's settings."""
+        if self.profile not in self.entry.profiles:
+            known = ", ".join(self.entry.profiles)
+            raise BadInput(f"{self.entry.name} has no profile '{self.profile}'; it has: {known}.")
+        return self.entry.profiles[self.profile]
+
+
+class _Running(Protocol):
+    """A started engine, whichever way it was started."""
+
+    processes: EngineProcesses
+
+    def exit_code(self) -> int | None:
+        """Return None while it runs."""
+        ...
+
+    def end(self) -> None:
+        """End it and wait until it is gone."""
+        ...
+
+
+@dataclass(slots=True)
+class Engine:
+    """A ready engine."""
+
+    url: str
+    health: dict[str, Any]
+    """As answered when it became ready."""
+    start_s: float
+    """Seconds from the start of the process until it was ready."""
+    running: _Running
+    log: Path
+
+    @property
+    def processes(self) -> EngineProcesses:
+        """Return what the memory sampler follows."""
+        return self.running.processes
+
+    def health_now(self) -> dict[str, Any]:
+        """Ask `/health` again (torch's peak is read at the end of a pass)."""
+        return _get_health(self.url) or {}
+
+    def died(self) -> str | None:
+        """Return why the engine is no longer there, or None while it runs."""
+        code = self.running.exit_code()
+        return None if code is None else f"the engine ended with code {code}: {_tail(self.log)}"
+
+    def end(self) -> None:
+        """End the engine now."""
+        self.running.end()
+
+
+@contextlib.contextmanager
+def launch(spec: LaunchSpec) -> Iterator[Engine]:
+    """Start the engine, yield it once it is ready, and end it whatever happens.
+
+    Raises:
+        BadInput: the port is taken, or the profile is unknown.
+        EngineFailed: it did not become ready in time, died, or runs with other settings than the profile's.
+    """
+    settings = spec.settings()
+    nonce = secrets.token_hex(16)
+    config = EngineConfig(
+        model=spec.entry.name,
+        adapter=spec.run.adapter,
+        profile=settings,
+        weights=Path("/weights") if spec.install == "container" and spec.weights else spec.weights,
+        nonce=nonce,
+    )
+    started = time.monotonic()
+    spec.log.parent.mkdir(parents=True, exist_ok=True)
+    running, url = (
+        _start_container(spec, config) if spec.install == "container" else _start_process(spec, config)
+    )
+    try:
+        health = _wait_ready(spec, running, url, nonce, started + spec.run.start_timeout_s)
+        _check_settings(spec, settings, health)
+        yield Engine(url, health, time.monotonic() - started, running, spec.log)
+    finally:
+        running.end()
+
+
+@dataclass(slots=True)
+class _Process:
+    popen: subprocess.Popen[bytes]
+    processes: EngineProcesses
+
+    def exit_code(self) -> int | None:
+        return self.popen.poll()
+
+    def end(self) -> None:
+        self.popen.terminate()
+        try:
+            self.popen.wait(_END_S)
+        except subprocess.TimeoutExpired:
+            self.popen.kill()
+            self.popen.wait()
+
+
+def _start_process(spec: LaunchSpec, config: EngineConfig) -> tuple[_Running, str]:
+    listener = _listen(spec.port)
+    try:
+        # -P: the working directory may be a checkout, and its `bench` is not the one this interpreter has.
+        command = [spec.python, "-P", "-m", "bench.engines.server"]
+        with spec.log.open("ab") as log:
+            popen = subprocess.Popen(
+                [*command, "--fd", str(listener.fileno()), "--parent", str(os.getpid())],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=[listener.fileno()],
+                env={**os.environ, CONFIG_VARIABLE: config.model_dump_json(), "HF_HUB_OFFLINE": "1"},
+            )
+        host, port = listener.getsockname()
+    finally:
+        listener.close()  # the engine holds its own copy
+    return _Process(popen, ProcessTree(popen.pid)), f"http://{host}:{port}"
+
+
+def _listen(port: int | None) -> socket.socket:
+    try:
+        return socket.create_server(("127.0.0.1", port or 0))
+    except OSError as error:
+        raise BadInput(
+            f"port {port} is already taken by another server ({error.strerror}); stop it or set another "
+            "engine_port (0 takes any free port)."
+        ) from error
+
+
+def _start_container(spec: LaunchSpec, config: EngineConfig) -> tuple[_Running, str]:
+    from bench.host.docker import run_engine  # the Docker SDK is only needed for this way of running
+
+    if spec.image is None:
+        raise BadInput(
+            f"{spec.entry.name} is to run as a container and no image was built; run the install phase."
+        )
+    container = run_engine(
+        image=spec.image,
+        run_id=spec.run_id,
+        environment={CONFIG_VARIABLE: config.model_dump_json(), "HF_HUB_OFFLINE": "1"},
+        command=["--port", str(_CONTAINER_PORT)],
+        container_port=_CONTAINER_PORT,
+        host_port=spec.port,
+        weights=spec.weights,
+        gpu=spec.run.gpu,
+        log=spec.log,
+    )
+    return _Container(container, container_engine(container.pid)), f"http://127.0.0.1:{container.host_port}"
+
+
+class _EngineContainer(Protocol):
+    pid: int
+    host_port: int
+
+    def exit_code(self) -> int | None: ...
+    def remove(self) -> None: ...
+
+
+@dataclass(slots=True)
+class _Container:
+    container: _EngineContainer
+    processes: EngineProcesses
+
+    def exit_code(self) -> int | None:
+        return self.container.exit_code()
+
+    def end(self) -> None:
+        self.container.remove()
+
+
+def _wait_ready(spec: LaunchSpec, running: _Running, url: str, nonce: str, deadline: float) -> dict[str, Any]:
+    name = spec.entry.name
+    while time.monotonic() < deadline:
+        if (code := running.exit_code()) is not None:
+            raise EngineFailed(
+                f"{name}'s engine ended with code {code} before it was ready: {_tail(spec.log)}"
+            )
+        health = _get_health(url)
+        if health is not None:
+            if health.get("nonce") != nonce:
+                raise EngineFailed(f"{url} answers, but it is not the engine just started; free that port.")
+            if health.get("error"):
+                raise EngineFailed(f"{name}'s engine could not load the model: {health['error']}")
+            if health.get("ready"):
+                return health
+        time.sleep(_POLL_S)
+    raise EngineFailed(
+        f"{name}'s engine was not ready within {spec.run.start_timeout_s:.0f} s "
+        f"(run.start_timeout_s of its catalog entry): {_tail(spec.log)}"
+    )
+
+
+def _check_settings(spec: LaunchSpec, settings: dict[str, Any], health: dict[str, Any]) -> None:
+    read_back = health.get("profile") or {}
+    different = {k: (v, read_back.get(k)) for k, v in settings.items() if read_back.get(k) != v}
+    if different:
+        listed = "; ".join(f"{k}: asked {a!r}, runs {b!r}" for k, (a, b) in different.items())
+        raise EngineFailed(f"{spec.entry.name} does not run as profile '{spec.profile}' says: {listed}")
+
+
+def _get_health(url: str) -> dict[str, Any] | None:
+    """Return the JSON of `/health`, ready or not; None while nothing answers or it is not JSON."""
+    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=5)
+    try:
+        connection.request("GET", "/health")
+        body = json.loads(connection.getresponse().read(1_000_000))
+    except (OSError, ValueError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()
+    return body if isinstance(body, dict) else {}
+
+
+def _tail(log: Path) -> str:
+    try:
+        text = log.read_bytes()[-_LOG_TAIL_BYTES:].decode(errors="replace").strip()
+    except OSError:
+        return "no log"
+    return text or "its log is empty"

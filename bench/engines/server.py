@@ -1,0 +1,376 @@
+"""The one HTTP server in front of every adapter (design: "The engine's HTTP API").
+
+Three promises that clients measure by:
+
+- headers leave only when audio exists, so a failure before that is an HTTP error with a JSON body;
+- each piece of audio is sent when the adapter yields it, nothing is gathered up;
+- a failure in mid-stream aborts the connection, so a cut take can never pass for a whole one.
+
+One worker thread owns the model: requests queue in order and one solve runs at a time. A client that goes
+away stops its own solve at the next piece.
+"""
+
+import argparse
+import asyncio
+import base64
+import ctypes
+import hashlib
+import importlib
+import json
+import os
+import signal
+import socket
+import sys
+import tempfile
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import numpy as np
+import uvicorn
+from fastapi import FastAPI, File, Form, Request, UploadFile
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response, StreamingResponse
+from pydantic import BaseModel, Field
+
+from bench.engines.adapter import (
+    Adapter,
+    BadReference,
+    LoadedInfo,
+    Samples,
+    SpeechRequest,
+    SynthesisError,
+    UnknownVoice,
+)
+
+CONFIG_VARIABLE = "AUDITION_ENGINE"
+MAX_REFERENCE_BYTES = 64 * 1024 * 1024
+_PR_SET_PDEATHSIG = 1
+_LAST_WORDS_S = 1
+"""An engine that is told to end in mid-take ends: whoever told it wants the memory."""
+T = TypeVar("T")
+
+
+class EngineConfig(BaseModel):
+    """What the launcher tells the server, as JSON in the environment variable `AUDITION_ENGINE`."""
+
+    model: str
+    adapter: str
+    """`module:Class`."""
+    profile: dict[str, Any]
+    weights: Path | None = None
+    nonce: str
+    """Answered by `/health`, so that a stranger on the port is never taken for this engine."""
+
+
+class SpeechBody(BaseModel):
+    """`POST /v1/audio/speech`: OpenAI's fields, and the reference either registered or sent along."""
+
+    input: str = Field(min_length=1, max_length=100_000)
+    model: str | None = None
+    voice: str | None = None
+    response_format: Literal["pcm", "wav"] = "pcm"
+    stream: bool = True
+    stream_format: Literal["audio", "sse"] = "audio"
+    speed: float = Field(default=1.0, ge=0.25, le=4.0)
+    seed: int | None = None
+    ref_audio: str | None = None
+    """A data URL or bare base64 of the reference clip."""
+    ref_text: str = ""
+
+
+@dataclass(frozen=True)
+class _Failure:
+    status: int
+    kind: str
+    message: str
+
+    def response(self) -> JSONResponse:
+        return JSONResponse({"error": {"kind": self.kind, "message": self.message}}, self.status)
+
+
+class _Abort(Exception):
+    """Raised into the response body: the connection is cut and the client sees an incomplete body."""
+
+
+def _failure(error: BaseException) -> _Failure:
+    match error:
+        case UnknownVoice():
+            return _Failure(404, "unknown_voice", str(error))
+        case BadReference():
+            return _Failure(400, "bad_reference", str(error))
+        case SynthesisError():
+            return _Failure(500, "synthesis_failed", str(error))
+        case _:
+            return _Failure(500, "internal", f"{type(error).__name__}: {error}")
+
+
+def to_s16le(samples: Samples) -> bytes:
+    """Return float samples, shape (n,), full scale +-1, as 16-bit little-endian PCM.
+
+    Raises:
+        SynthesisError: a sample is not finite; silence or noise is never sent in its place.
+    """
+    if not np.isfinite(samples).all():
+        raise SynthesisError("the model produced NaN or infinite samples")
+    return (np.clip(samples, -1.0, 1.0) * 32767.0).round().astype("<i2").tobytes()
+
+
+def wav_header(rate_hz: int, data_bytes: int | None) -> bytes:
+    """Return a 44-byte RIFF header for 16-bit mono; unknown sizes are 0xFFFFFFFF (RFC 2361 practice)."""
+    data = 0xFFFFFFFF if data_bytes is None else data_bytes
+    riff = 0xFFFFFFFF if data_bytes is None else data_bytes + 36
+    return (
+        b"RIFF" + riff.to_bytes(4, "little") + b"WAVEfmt " + (16).to_bytes(4, "little")
+        + (1).to_bytes(2, "little") + (1).to_bytes(2, "little") + rate_hz.to_bytes(4, "little")
+        + (rate_hz * 2).to_bytes(4, "little") + (2).to_bytes(2, "little") + (16).to_bytes(2, "little")
+        + b"data" + data.to_bytes(4, "little")
+    )  # fmt: skip
+
+
+class Engine:
+    """The adapter and the single thread that owns it."""
+
+    def __init__(self, config: EngineConfig, adapter: Adapter) -> None:
+        self.config = config
+        self.adapter = adapter
+        self.info: LoadedInfo | None = None
+        self.load_error: str | None = None
+        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model")
+        self._scratch = tempfile.TemporaryDirectory(prefix="audition-engine-")
+
+    async def call(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Run `function` on the thread that owns the model, in its turn."""
+        return await asyncio.get_running_loop().run_in_executor(self._worker, function, *arguments)
+
+    async def load(self) -> None:
+        """Load the model; `/health` turns ready, or keeps the error."""
+        try:
+            self.info = await self.call(self.adapter.load, self.config.profile, self.config.weights)
+        except Exception as error:  # noqa: BLE001 - whatever the package raises, /health must say it
+            self.load_error = f"{type(error).__name__}: {error}"
+            print(f"load failed: {self.load_error}", file=sys.stderr, flush=True)  # noqa: T201
+
+    def forget(self) -> None:
+        """Remove the references from the disk: uvicorn ends by its signal again, which runs no finaliser."""
+        self._scratch.cleanup()
+
+    async def register(self, name: str, audio: bytes, text: str) -> None:
+        """Keep `audio` on disk and let the adapter encode it as voice `name`."""
+        path = Path(self._scratch.name) / f"{hashlib.sha256(audio).hexdigest()}.wav"
+        path.write_bytes(audio)
+        await self.call(self.adapter.register, name, path, text)
+
+    async def speak(self, request: SpeechRequest) -> AsyncIterator[bytes]:
+        """Yield s16le pieces as the adapter makes them."""
+        loop = asyncio.get_running_loop()
+        pieces: asyncio.Queue[bytes | BaseException | None] = asyncio.Queue()
+        gone = threading.Event()
+
+        def produce() -> None:
+            end: BaseException | None = None
+            source: Iterator[Samples] | None = None
+            try:
+                if gone.is_set():
+                    return
+                source = self.adapter.synthesise(request)
+                for samples in source:
+                    if gone.is_set():
+                        break
+                    loop.call_soon_threadsafe(pieces.put_nowait, to_s16le(samples))
+            except BaseException as error:  # noqa: BLE001 - handed to the request, which answers with it
+                end = error
+            finally:
+                close = getattr(source, "close", None)
+                if close is not None:
+                    close()
+                loop.call_soon_threadsafe(pieces.put_nowait, end)
+
+        self._worker.submit(produce)
+        try:
+            while True:
+                piece = await pieces.get()
+                if piece is None:
+                    return
+                if isinstance(piece, BaseException):
+                    raise piece
+                yield piece
+        finally:
+            gone.set()
+
+    def health(self) -> dict[str, Any]:
+        """Return the body of `/health`; settings are read back from the loaded objects."""
+        info = self.info
+        return {
+            "ready": info is not None,
+            "model": self.config.model,
+            "revision": info.revision if info else None,
+            "profile": self.adapter.read_back() if info else None,
+            "device": info.device if info else None,
+            "nonce": self.config.nonce,
+            "sample_rate_hz": self.adapter.sample_rate_hz if info else None,
+            "memory": self.adapter.memory() if info else None,
+            "error": self.load_error,
+            "pid": os.getpid(),
+        }
+
+
+def create_app(config: EngineConfig, adapter: Adapter) -> FastAPI:
+    """Return the server's application around one adapter."""
+    engine = Engine(config, adapter)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        loading = asyncio.create_task(engine.load())
+        yield
+        loading.cancel()
+        engine.forget()
+
+    app = FastAPI(title="Audition engine", lifespan=lifespan, docs_url=None, redoc_url=None)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+        faults = "; ".join(f"{'.'.join(map(str, e['loc'][1:]))}: {e['msg']}" for e in error.errors())
+        return _Failure(422, "invalid_request", faults).response()
+
+    @app.get("/health")
+    async def health() -> JSONResponse:
+        return JSONResponse(engine.health(), 200 if engine.info else 503)
+
+    @app.get("/v1/models")
+    async def models() -> dict[str, Any]:
+        return {"object": "list", "data": [{"id": config.model, "object": "model", "owned_by": "audition"}]}
+
+    @app.get("/v1/audio/voices")
+    async def voices() -> dict[str, Any]:
+        return {"voices": engine.adapter.voices()}
+
+    @app.post("/v1/audio/voices", status_code=201)
+    async def add_voice(
+        audio_sample: Annotated[UploadFile, File()],
+        name: Annotated[str, Form(min_length=1, max_length=200)],
+        ref_text: Annotated[str, Form()] = "",
+        consent: Annotated[str, Form()] = "",
+    ) -> Response:
+        del consent  # taken for compatibility; the rights statement is checked before a run begins
+        audio = await audio_sample.read(MAX_REFERENCE_BYTES + 1)
+        if len(audio) > MAX_REFERENCE_BYTES:
+            return _Failure(413, "bad_reference", "the reference is larger than 64 MiB").response()
+        try:
+            await engine.register(name, audio, ref_text)
+        except Exception as error:  # noqa: BLE001 - answered as an HTTP error
+            return _failure(error).response()
+        return JSONResponse({"name": name}, 201)
+
+    @app.post("/v1/audio/speech")
+    async def speech(body: SpeechBody) -> Response:
+        if engine.info is None:
+            return _Failure(503, "not_ready", engine.load_error or "the model is loading").response()
+        try:
+            voice = await _voice(engine, body)
+            pieces = engine.speak(SpeechRequest(body.input, voice, body.speed, body.seed))
+            first = await anext(pieces, None)
+            while first == b"":
+                first = await anext(pieces, None)
+            if first is None:
+                raise SynthesisError("the model produced no audio")
+        except Exception as error:  # noqa: BLE001 - answered as an HTTP error
+            return _failure(error).response()
+        return await _answer(body, engine.adapter.sample_rate_hz, first, pieces)
+
+    return app
+
+
+async def _voice(engine: Engine, body: SpeechBody) -> str:
+    if body.ref_audio is None:
+        if not body.voice:
+            raise UnknownVoice(f"give `voice` or `ref_audio`; voices: {', '.join(engine.adapter.voices())}")
+        return body.voice
+    try:
+        audio = base64.b64decode(body.ref_audio.rpartition(",")[2], validate=True)
+    except ValueError as error:
+        raise BadReference("ref_audio is neither a data URL nor base64") from error
+    name = "ref-" + hashlib.sha256(audio + b"\0" + body.ref_text.encode()).hexdigest()[:16]
+    if name not in engine.adapter.voices():
+        await engine.register(name, audio, body.ref_text)
+    return name
+
+
+async def _answer(body: SpeechBody, rate: int, first: bytes, rest: AsyncIterator[bytes]) -> Response:
+    headers = {"X-Sample-Rate": str(rate), "Cache-Control": "no-store"}
+    wav = body.response_format == "wav"
+    media = "audio/wav" if wav else f"audio/pcm;rate={rate};channels=1"
+    if not body.stream:
+        try:
+            pcm = first + b"".join([piece async for piece in rest])
+        except Exception as error:  # noqa: BLE001 - nothing has been sent yet, so it can still be an error
+            return _failure(error).response()
+        return Response((wav_header(rate, len(pcm)) if wav else b"") + pcm, media_type=media, headers=headers)
+
+    async def audio() -> AsyncIterator[bytes]:
+        yield (wav_header(rate, None) if wav else b"") + first
+        async for piece in rest:
+            yield piece
+
+    async def events() -> AsyncIterator[bytes]:
+        async for piece in audio():
+            delta = {"type": "speech.audio.delta", "audio": base64.b64encode(piece).decode()}
+            yield f"data: {json.dumps(delta)}\n\n".encode()
+        yield b'data: {"type":"speech.audio.done"}\n\n'
+
+    if body.stream_format == "sse":
+        return StreamingResponse(events(), media_type="text/event-stream", headers=headers)
+    return StreamingResponse(audio(), media_type=media, headers=headers)
+
+
+def die_with_parent(parent: int) -> None:
+    """Ask the kernel to SIGKILL this process when `parent` dies (prctl(2), PR_SET_PDEATHSIG).
+
+    The parent may have died before the request took effect, which the second look catches.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
+    if os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def load_adapter(target: str) -> Adapter:
+    """Import `module:Class` and make the adapter."""
+    module, _, name = target.partition(":")
+    adapter: Adapter = getattr(importlib.import_module(module), name)()
+    return adapter
+
+
+def main() -> None:
+    """Serve one model until told to stop; the launcher starts this."""
+    parser = argparse.ArgumentParser(prog="bench.engines.server", description=__doc__)
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("--fd", type=int, help="a listening socket handed down by the launcher")
+    where.add_argument("--port", type=int, help="port to listen on, on all interfaces (in a container)")
+    parser.add_argument("--parent", type=int, help="process whose death ends this one")
+    options = parser.parse_args()
+    if options.parent is not None:
+        die_with_parent(options.parent)
+    config = EngineConfig.model_validate_json(os.environ[CONFIG_VARIABLE])
+    if options.fd is not None:
+        listener = socket.socket(fileno=options.fd)
+    else:
+        listener = socket.create_server(("0.0.0.0", options.port))  # noqa: S104 - inside a container
+    server = uvicorn.Server(
+        uvicorn.Config(
+            create_app(config, load_adapter(config.adapter)),
+            log_level="warning",
+            access_log=False,
+            timeout_graceful_shutdown=_LAST_WORDS_S,
+        )
+    )
+    server.run(sockets=[listener])
+
+
+if __name__ == "__main__":
+    main()

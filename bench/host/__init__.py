@@ -1,0 +1,1 @@
+"""Borrowing a GPU host safely: Docker, the neighbour, the lease, memory."""

@@ -1,0 +1,219 @@
+"""What preflight asks of a host before anything is installed or stopped there."""
+
+import os
+import platform
+import shutil
+import socket
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from bench.catalog.entry import EngineRun, Entry, HttpRun
+from bench.client.network import measure_network
+from bench.client.probe import ServerUnusable
+from bench.client.target import Target
+from bench.errors import AuditionError
+from bench.host.check_records import HostReport, HostSpec
+from bench.host.memory import available_bytes, meminfo_bytes
+from bench.host.neighbour_job import look
+from bench.host.nvml import NvmlReader
+from bench.records import Check
+
+GIB = 2**30
+_INSTALL_BYTES = {"system": GIB // 2, "venv": 12 * GIB, "container": 20 * GIB, "http": 0}
+"""Room an installation wants: torch with its CUDA libraries is about 6 GB unpacked, twice that while installing."""
+_JOB_BYTES = GIB // 5
+_TAKES_S = 120.0
+"""Twenty takes and their warm-ups, generously."""
+
+
+def check_host(spec: HostSpec, token: str | None = None) -> HostReport:
+    """Make every check; one that cannot be made has `ok` null and says why."""
+    checks = [_disk(spec), _memory(spec), _gpu(spec), _docker(spec), _port(spec), _served(spec)]
+    checks.append(_baseline(spec, token))
+    neighbour_checks, neighbour_facts = look(spec.neighbour)
+    return HostReport(
+        host=facts() | {"neighbour": neighbour_facts},
+        checks=[check for check in checks if check is not None] + neighbour_checks,
+        forecast=_forecast(spec, neighbour_facts),
+    )
+
+
+def facts() -> dict[str, Any]:
+    """Return what a record says of the machine."""
+    release = platform.freedesktop_os_release() if Path("/etc/os-release").exists() else {}
+    return {
+        "hostname": socket.gethostname(),
+        "machine": platform.machine(),
+        "kernel": platform.release(),
+        "os": release.get("PRETTY_NAME"),
+        "python": platform.python_version(),
+        "cpus": os.cpu_count(),
+        "mem_total_bytes": meminfo_bytes("MemTotal"),
+        "mem_available_bytes": available_bytes(),
+        "gpu": _gpu_facts(),
+    }
+
+
+def _gpu_facts() -> dict[str, Any]:
+    reader = NvmlReader()
+    try:
+        if not reader.open():
+            return {"count": 0, "errors": dict(reader.errors)}
+        return {
+            "count": len(reader.gpus),
+            "names": [gpu.name for gpu in reader.gpus],
+            "driver": reader.driver_version(),
+            "errors": dict(reader.errors),
+        }
+    finally:
+        reader.close()
+
+
+def _disk(spec: HostSpec) -> Check:
+    at = spec.state_dir
+    while not at.exists():
+        at = at.parent
+    free = shutil.disk_usage(at).free
+    weights = sum(w.bytes or 0 for w in spec.entry.weights)
+    needed = weights + _INSTALL_BYTES[spec.install] + _JOB_BYTES
+    if any((spec.state_dir / "engines").glob(f"{spec.entry.name}-*")):
+        needed = _JOB_BYTES  # installed already
+    return Check(
+        name="disk_gib",
+        ok=free >= needed,
+        value=round(free / GIB, 2),
+        limit=round(needed / GIB, 2),
+        detail=f"{free / GIB:.1f} GiB are free at {spec.state_dir}, {needed / GIB:.1f} GiB are wanted",
+        severity="gate",
+    )
+
+
+def _memory(spec: HostSpec) -> Check:
+    free, wanted = available_bytes(), _engine_bytes(spec.entry)
+    if spec.neighbour.mode == "parallel" and wanted is not None:
+        wanted += spec.neighbour.floor_bytes or 0
+    if free is None or wanted is None:
+        why = "the entry does not say what it needs" if wanted is None else "MemAvailable cannot be read"
+        return Check(name="memory_gib", ok=None, detail=why, severity="warning")
+    pausing = spec.neighbour.mode == "pause"
+    return Check(
+        name="memory_gib",
+        ok=free >= wanted or (None if pausing else False),
+        value=round(free / GIB, 2),
+        limit=round(wanted / GIB, 2),
+        detail=f"{free / GIB:.1f} GiB are free, {wanted / GIB:.1f} GiB are wanted"
+        + ("; pausing the neighbour frees more" if pausing and free < wanted else ""),
+        severity="warning" if pausing else "gate",
+    )
+
+
+def _engine_bytes(entry: Entry) -> int | None:
+    gib = entry.run.memory_gib if isinstance(entry.run, EngineRun) else 0.0
+    return None if gib is None else int(gib * GIB)
+
+
+def _gpu(spec: HostSpec) -> Check | None:
+    if not (isinstance(spec.entry.run, EngineRun) and spec.entry.run.gpu):
+        return None
+    found = _gpu_facts()
+    errors = ", ".join(f"{k}: {v}" for k, v in found["errors"].items())
+    return Check(
+        name="gpu",
+        ok=bool(found["count"]) or None,
+        value=found.get("names", []),
+        detail=""
+        if found["count"]
+        else f"no GPU is seen through NVML ({errors}); the engine would run on the CPU",
+        severity="warning",
+    )
+
+
+def _docker(spec: HostSpec) -> Check | None:
+    if spec.install != "container" and spec.neighbour.mode == "none":
+        return None
+    from bench.host.docker import Engine
+
+    try:
+        with Engine() as engine:
+            return Check(name="docker", ok=True, value=engine.version(), severity="gate")
+    except AuditionError as error:
+        return Check(name="docker", ok=False, detail=str(error), severity="gate")
+
+
+def _port(spec: HostSpec) -> Check | None:
+    if not spec.engine_port:
+        return None
+    try:
+        socket.create_server(("127.0.0.1", spec.engine_port)).close()
+    except OSError as error:
+        return Check(
+            name="engine_port",
+            ok=False,
+            value=spec.engine_port,
+            detail=f"port {spec.engine_port} is taken by another server ({error.strerror}); stop it or set "
+            "engine_port to another (0 takes any free one)",
+            severity="gate",
+        )
+    return Check(name="engine_port", ok=True, value=spec.engine_port, severity="gate")
+
+
+def _served(spec: HostSpec) -> Check | None:
+    """A candidate that somebody else serves must answer; how fast is the benchmark's matter."""
+    if not isinstance(spec.entry.run, HttpRun):
+        return None
+    where = urlsplit(spec.model_url or "")
+    try:
+        port = where.port or {"https": 443}.get(where.scheme, 80)
+        socket.create_connection((where.hostname or "", port), timeout=5.0).close()
+    except (OSError, ValueError) as error:
+        detail = (
+            f"{spec.entry.title} does not answer at {spec.model_url} ({error}); start it, or mend model_url"
+        )
+        return Check(name="model_reachable", ok=False, value=spec.model_url, detail=detail, severity="gate")
+    return Check(name="model_reachable", ok=True, value=spec.model_url, severity="gate")
+
+
+def _baseline(spec: HostSpec, token: str | None) -> Check:
+    """A baseline out of reach is a warning: the run goes on and ends `awaiting_baseline`."""
+    name = "baseline_reachable"
+    if not isinstance(spec.baseline.run, HttpRun):
+        return Check(name=name, ok=True, value="run by Audition", severity="warning")
+    try:
+        cost = measure_network(
+            Target.of(spec.baseline.run, spec.baseline_url or "", token), n=5, timeout_s=5.0
+        )
+        why = cost.error
+    except (ServerUnusable, OSError) as error:
+        why = str(error)
+    if why is not None:
+        detail = (
+            f"{spec.baseline.title} at {spec.baseline_url} does not answer ({why}); the run goes on without"
+        )
+        return Check(name=name, ok=False, value=spec.baseline_url, detail=detail, severity="warning")
+    return Check(name=name, ok=True, value=cost.model_dump(mode="json"), severity="warning")
+
+
+def _forecast(spec: HostSpec, neighbour: dict[str, Any]) -> dict[str, Any]:
+    """Say what the run will need and which mode suits, before anything is stopped."""
+    free, wanted = available_bytes(), _engine_bytes(spec.entry)
+    floor = spec.neighbour.floor_bytes or 0
+    has_neighbour = spec.neighbour.container is not None
+    fits: bool | None = None if free is None or wanted is None else free - wanted >= floor
+    recommended = "none" if not has_neighbour else "parallel" if fits else "pause"
+    pausing = spec.neighbour.mode == "pause" and isinstance(spec.entry.run, EngineRun)
+    return {
+        "memory_needed_bytes": wanted,
+        "memory_free_bytes": free,
+        "memory_floor_bytes": floor,
+        "mode_chosen": spec.neighbour.mode,
+        "mode_recommended": recommended,
+        "outage_expected_s": _outage_s(spec.entry) if pausing else 0.0,
+        "outage_basis": "the engine's start limit and two minutes of takes; the neighbour's own start comes on top",
+        "neighbour_ready_s": neighbour.get("ready_s"),
+    }
+
+
+def _outage_s(entry: Entry) -> float:
+    start_s = entry.run.start_timeout_s if isinstance(entry.run, EngineRun) else 0.0
+    return start_s + _TAKES_S

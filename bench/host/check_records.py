@@ -1,0 +1,29 @@
+"""What preflight asks about a host, and what it is told."""
+
+from pathlib import Path
+from typing import Any
+
+from bench.catalog.entry import Entry
+from bench.host.neighbour_spec import NeighbourSpec
+from bench.records import Check, Record
+
+
+class HostSpec(Record):
+    """What the host is to be checked for."""
+
+    entry: Entry
+    install: str
+    baseline: Entry
+    baseline_url: str | None
+    model_url: str | None = None
+    state_dir: Path
+    engine_port: int
+    neighbour: NeighbourSpec
+
+
+class HostReport(Record):
+    """What was found."""
+
+    host: dict[str, Any]
+    checks: list[Check]
+    forecast: dict[str, Any]

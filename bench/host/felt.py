@@ -1,0 +1,61 @@
+"""What the neighbour's clients felt while the engine spoke beside it (parallel mode)."""
+
+import secrets
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+import numpy as np
+
+from bench.client.chat import PROMPT
+from bench.host.neighbour_record import Felt, NeighbourRecord
+from bench.host.readiness import root_of
+
+
+@contextmanager
+def felt_latency(record: NeighbourRecord, *, every_s: float = 1.0, max_tokens: int = 32) -> Iterator[None]:
+    """Ask the neighbour one small question after another while the block runs, and enter what it took.
+
+    Enter it around the takes alone, once for each pass; what was felt in all of them is put together. One
+    request at a time with `every_s` between, so that the probe itself is a light client; a slow answer is
+    waited for, since a client would. Errors are counted, not timed.
+    """
+    if record.url is None:
+        yield
+        return
+    values: list[float] = []
+    errors = [0]
+    done = threading.Event()
+    model = record.before.readiness.model if record.before.readiness else None
+    url = f"{root_of(record.url)}/v1/chat/completions"
+
+    def ask() -> None:
+        with httpx.Client(timeout=120.0) as client:
+            while not done.is_set():
+                question = {"role": "user", "content": f"[{secrets.token_hex(8)}] {PROMPT}"}
+                body = {"model": model, "messages": [question], "max_tokens": max_tokens, "temperature": 0}
+                began = time.perf_counter()
+                try:
+                    client.post(url, json=body).raise_for_status()
+                    values.append(1000.0 * (time.perf_counter() - began))
+                except httpx.HTTPError:
+                    errors[0] += 1
+                done.wait(every_s)
+
+    thread = threading.Thread(target=ask, name="neighbour's latency", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join(timeout=130.0)
+        earlier = record.felt or Felt(values_ms=[], errors=0, p50_ms=None, p95_ms=None)
+        record.felt = summary(earlier.values_ms + values, earlier.errors + errors[0])
+
+
+def summary(values_ms: list[float], errors: int) -> Felt:
+    """Return the median and the 95th percentile (linear interpolation); None of nothing."""
+    p50, p95 = (float(np.percentile(values_ms, q)) if values_ms else None for q in (50, 95))
+    return Felt(values_ms=list(values_ms), errors=errors, p50_ms=p50, p95_ms=p95)

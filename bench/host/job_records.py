@@ -1,0 +1,56 @@
+"""What goes to a host as a job and what comes back: `job.json` and `result.json`."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from bench.catalog.entry import Entry
+from bench.client.network import NetworkCost
+from bench.client.takes import PassResult
+from bench.client.voicecheck import VoiceCheck
+from bench.host.neighbour_spec import NeighbourSpec
+from bench.records import Record
+
+PassName = Literal["smoke", "preset", "candidate", "baseline"]
+
+
+class JobSpec(Record):
+    """`job.json`: everything the host needs to know."""
+
+    run_id: str
+    phase: Literal["install", "benchmark", "baseline"]
+    passes: list[PassName]
+    entry: Entry
+    profile: str
+    install: Literal["system", "venv", "container", "http"]
+    engine_python: str | None = None
+    lock: str | None = None
+    """File of pins beside the job, for `venv` and `container`."""
+    image_base: str = "python:3.12-slim"
+    """What a container's image is built on."""
+    weights: Path | None = None
+    port: int | None = None
+    url: str | None = None
+    """Where a model served by somebody else is."""
+    take_timeout_s: float = 120.0
+    pass_timeout_s: float = 3600.0
+    warmups: int = 2
+    neighbour: NeighbourSpec = NeighbourSpec()
+
+
+class JobResult(Record):
+    """`result.json`: how the job ended."""
+
+    phase: str
+    ok: bool
+    error: str | None = None
+    fault: Literal["candidate", "host"] | None = None
+    passes: dict[PassName, PassResult] = {}
+    health: dict[str, Any] = {}
+    """The engine's settings as read back when it was ready."""
+    engine_start_s: float | None = None
+    seconds: float
+    reference_f0_hz: float | None = None
+    network: NetworkCost | None = None
+    """What connecting and one round trip cost; for a server that is not ours."""
+    voice_check: VoiceCheck | None = None
+    """Whether a server that is not ours speaks in the voice it is asked for."""

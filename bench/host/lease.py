@@ -1,0 +1,521 @@
+"""Borrowing the GPU from the neighbour for as long as a block runs, and getting it its place back.
+
+`borrow` is called by the benchmarking process on the host. It agrees on a lease, starts the watcher, and
+asks it to stop the neighbour; a thread renews the lease while the step is alive. Whichever way the block is
+left, the watcher gives the neighbour back, and when this process is gone it does so without it.
+"""
+
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Literal
+
+import httpx
+from pydantic import Field
+
+from bench.errors import AuditionError, BadInput, NeighbourNotBack
+from bench.host.docker import (
+    DEFAULT_WATCHER_BASE,
+    KERNEL_BOOT_ID,
+    DockerSilent,
+    Engine,
+    NameTaken,
+    watcher_name,
+)
+from bench.host.lease_files import (
+    DEFAULT_STATE_DIR,
+    DamagedFile,
+    LeaseDirectory,
+    LeaseHeld,
+    LeaseLost,
+    Terms,
+    WatcherStatus,
+    boottime_s,
+    held_by,
+)
+from bench.host.memory import available_bytes
+from bench.host.neighbour_record import LeaseAccount, NeighbourRecord
+from bench.host.proof import NeighbourSlower, Proof, fail
+from bench.host.readiness import check_serving, root_of
+from bench.host.restarters import restarters
+from bench.host.snapshot import Snapshot, check_can_pause
+from bench.records import Record, utc_now
+
+TTL_LIMIT_S = 60.0
+POLL_S = 0.2
+
+
+class LeaseRequest(Record):
+    """What a run asks for. Times in seconds, memory in bytes of MemAvailable."""
+
+    container: str
+    run_id: str = Field(min_length=1)
+    url: str
+    """Where the neighbour serves, for instance `http://127.0.0.1:8003`."""
+    mode: Literal["pause", "parallel"] = "pause"
+    ttl_s: float = Field(default=TTL_LIMIT_S, gt=0, le=TTL_LIMIT_S)
+    hard_limit_s: float = Field(default=3600.0, gt=0)
+    """However alive the run is, the neighbour is given back after this."""
+    engine_bytes: int = Field(default=0, ge=0)
+    """What the engine needs: the block starts once this much is free."""
+    floor_bytes: int = Field(default=0, ge=0)
+    """What must be free before the neighbour is started again."""
+    watch_bytes: int = Field(default=0, ge=0)
+    """Below this much free the watcher ends the engine at once and the lease with it; 0 does not watch."""
+    state_dir: Path = DEFAULT_STATE_DIR
+    watcher_base: str = DEFAULT_WATCHER_BASE
+    stop_timeout_s: float = Field(default=60.0, ge=0)
+    memory_wait_s: float = Field(default=120.0, gt=0)
+    """How long to wait for `engine_bytes`, and the watcher for `floor_bytes`."""
+    stay_up_s: float = Field(default=2.0, ge=0)
+    """How long the neighbour must have run without a restart before its restart policy is put back."""
+    ready_limit_s: float = Field(default=900.0, gt=0)
+    settle_s: float = Field(default=30.0, ge=0)
+    """How long to wait before the one retry of a p50 that drifted."""
+    ratio_limit: float = Field(default=1.2, gt=0)
+    boot_id_file: Path = KERNEL_BOOT_ID
+
+
+class Grant:
+    """What the block has while it borrows."""
+
+    def __init__(self, record: NeighbourRecord, url: str | None) -> None:
+        """Begin with nothing lost."""
+        self.record = record
+        self.url = url
+        self.lost: str | None = None
+        """Why the lease ended early; None while it holds. The engine may be dead by then."""
+
+    def check(self) -> None:
+        """Check that the lease still holds: call it between takes.
+
+        Raises:
+            LeaseLost: it does not; the neighbour is on its way back.
+        """
+        if self.lost is not None:
+            raise LeaseLost(f"The neighbour was taken back while the engine was in use: {self.lost}.")
+
+
+class Lease:
+    """One lease on this host, as its holder sees it."""
+
+    def __init__(self, engine: Engine, directory: LeaseDirectory, terms: Terms, grant: Grant) -> None:
+        self.engine = engine
+        self.directory = directory
+        self.terms = terms
+        self.grant = grant
+        self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    # Waiting for the watcher
+
+    def await_state(self, wanted: str, limit_s: float) -> None:
+        """Wait until the watcher says it is in a state.
+
+        Raises:
+            LeaseLost: it went to another one, or died.
+            BadInput: it refused.
+        """
+        end = time.monotonic() + limit_s
+        while time.monotonic() < end:
+            status = self.directory.status(self.terms.lease_id)
+            if status is not None and status.state == wanted:
+                return
+            if status is not None and status.state == "refused":
+                raise BadInput(f"The watcher refused to stop {self.terms.container}: {status.reason}.")
+            if status is not None and status.state in ("restoring", "restored"):
+                raise LeaseLost(f"The watcher ended the lease before it was {wanted}: {status.reason}.")
+            self.grant.check()
+            if self._watcher_exited():
+                raise BadInput(
+                    f"The watcher of {self.terms.container} ended before it was {wanted}, and did not stop it. "
+                    f"It said: {self.engine.log_tail(self.terms.watcher_name)}"
+                )
+            time.sleep(POLL_S)
+        raise LeaseLost(f"The watcher was not {wanted} within {limit_s:.0f} s.")
+
+    def _watcher_exited(self) -> bool:
+        with suppress(DockerSilent):
+            found = self.engine.watcher(self.terms.watcher_name)
+            return found is not None and found["State"]["Status"] == "exited"
+        return False
+
+    # Renewing
+
+    @contextmanager
+    def renewed(self, alive: Callable[[], bool]) -> Iterator[None]:
+        """Renew in a thread of this process while `alive()`; a process that stops or dies renews no more."""
+        self._thread = threading.Thread(target=self._renew, args=(alive,), name="lease renewal", daemon=True)
+        self._thread.start()
+        try:
+            yield
+        finally:
+            self._stop_renewing()
+
+    def _stop_renewing(self) -> None:
+        self._ended.set()
+        if self._thread is not None:
+            self._thread.join(timeout=10.0)
+
+    def _renew(self, alive: Callable[[], bool]) -> None:
+        every = min(2.0, self.terms.ttl_s / 4)
+        looked = time.monotonic()
+        while not self._ended.wait(every):
+            try:
+                if self.grant.lost is None and not _is(alive):
+                    self._lose("the controller is gone, or the step is past its time")
+                    self.directory.ask(self.terms, "release", str(self.grant.lost))
+                    continue
+                if self.grant.lost is None:
+                    self.directory.renew(self.terms)
+                    self._look_at_status()
+                if time.monotonic() - looked > 3 * every:
+                    looked = time.monotonic()
+                    self._keep_watcher()
+            except OSError as error:
+                self._lose(f"the lease cannot be renewed: {error}")
+            except AuditionError:
+                continue  # Docker is silent: the lease holds or lapses without it
+
+    def _look_at_status(self) -> None:
+        status = self.directory.status(self.terms.lease_id)
+        if status is not None and status.state in ("restoring", "restored"):
+            self._lose(status.reason or "the watcher gave the neighbour back")
+
+    def _keep_watcher(self) -> None:
+        """Start the watcher again where somebody stopped it; Docker itself does after a crash."""
+        status = self.directory.status(self.terms.lease_id)
+        if (status is None or status.ended_utc is None) and self._watcher_exited():
+            self.engine.start_watcher(self.terms.watcher_name)
+
+    def _lose(self, reason: str) -> None:
+        if self.grant.lost is None:
+            self.grant.lost = reason
+
+    # The end
+
+    def release(self, reason: str) -> None:
+        """Ask for the neighbour's return; where the disk is full the lease lapses instead."""
+        self._stop_renewing()  # the watcher clears the directory away once it is done
+        with suppress(OSError):
+            self.directory.ask(self.terms, "release", reason)
+
+
+def await_return(
+    engine: Engine, directory: LeaseDirectory, terms: Terms, image: str, limit_s: float
+) -> WatcherStatus | None:
+    """Wait until the watcher has retired; return its last word, None when it could not write one.
+
+    Raises:
+        NeighbourNotBack: not within `limit_s`.
+    """
+    end = time.monotonic() + limit_s
+    missing_since: float | None = None
+    while time.monotonic() < end:
+        status = directory.status(terms.lease_id)
+        if status is not None and status.ended_utc is not None:
+            return status
+        try:
+            found = engine.watcher(terms.watcher_name)
+            if found is not None and found["State"]["Status"] == "exited":
+                return None
+            if found is not None:
+                missing_since = None
+            elif missing_since is None:
+                missing_since = time.monotonic()
+            elif time.monotonic() - missing_since > 2.0:
+                # Somebody removed it: another does its work.
+                run_restorer(engine, directory, terms, image)
+                missing_since = None
+        except DockerSilent:
+            missing_since = None
+        time.sleep(POLL_S)
+    raise NeighbourNotBack(
+        f"The watcher did not report {terms.container} back within {limit_s:.0f} s; it goes on trying. "
+        "`audition neighbour status` shows how far it is."
+    )
+
+
+def _is(alive: Callable[[], bool]) -> bool:
+    try:
+        return bool(alive())
+    except Exception:  # noqa: BLE001 (whatever is wrong with the heartbeat, it is not fresh)
+        return False
+
+
+def run_restorer(engine: Engine, directory: LeaseDirectory, terms: Terms, image: str) -> None:
+    """Start a watcher that does nothing but restore what `terms` names; one that is there already is left."""
+    only = terms.model_copy(update={"restore_only": True})
+    with suppress(NameTaken):
+        engine.run_watcher(image, only.model_dump(mode="json"), directory.path, directory.boot_id_file)
+
+
+def settle_leftover(engine: Engine, directory: LeaseDirectory, image: str, limit_s: float) -> None:
+    """See to a lease that is there when another is wanted, holding the directory's lock.
+
+    A lease with a watcher is somebody's. One without is what a process left that died before it had started
+    the watcher (or whose watcher somebody removed): it is restored first, which does no harm.
+
+    Raises:
+        LeaseHeld: another run holds the neighbour.
+        BadInput: `lease.json` is damaged, and nobody is left to see to it.
+    """
+    try:
+        terms = directory.terms()
+    except DamagedFile as error:
+        raise BadInput(f"{error}. `audition neighbour restore` sees to it.") from error
+    if terms is None:
+        return
+    found = engine.watcher(terms.watcher_name)
+    if found is not None and found["State"]["Status"] != "exited":
+        raise held_by(terms, directory)
+    engine.remove_watcher(terms.watcher_name)
+    run_restorer(engine, directory, terms, image)
+    await_return(engine, directory, terms, image, limit_s)
+
+
+def acquire(
+    request: LeaseRequest, engine: Engine, directory: LeaseDirectory, before: Snapshot, image: str
+) -> Terms:
+    """Agree on a lease and start its watcher.
+
+    Raises:
+        LeaseHeld: another run holds the neighbour.
+        BadInput: the lease cannot be written.
+    """
+    name = watcher_name(before.name)
+    now = datetime.now(UTC)
+    terms = Terms(
+        lease_id=uuid.uuid4().hex,
+        run_id=request.run_id,
+        mode=request.mode,
+        container=before.name,
+        container_id=before.container_id,
+        policy=before.policy.for_docker(),
+        watcher_name=name,
+        boot_id=directory.boot_id(),
+        agreed_utc=utc_now(),
+        until_utc=(now + timedelta(seconds=request.hard_limit_s)).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        hard_deadline_boottime_s=boottime_s() + request.hard_limit_s,
+        hard_limit_s=request.hard_limit_s,
+        ttl_s=request.ttl_s,
+        floor_bytes=request.floor_bytes,
+        floor_wait_s=request.memory_wait_s,
+        watch_bytes=request.watch_bytes,
+        stop_timeout_s=request.stop_timeout_s,
+        stay_up_s=request.stay_up_s,
+        ready_wait_s=request.ready_limit_s,
+        health_url=f"{root_of(request.url)}/health",
+        holder=f"process {os.getpid()} on {socket.gethostname()}",
+    )
+    with directory.lock():
+        settle_leftover(engine, directory, image, _return_limit_s(request))
+        directory.agree(terms)
+        try:
+            _start_watcher(engine, directory, terms, image)
+        except BaseException:
+            directory.discard()
+            raise
+    return terms
+
+
+def _start_watcher(engine: Engine, directory: LeaseDirectory, terms: Terms, image: str) -> None:
+    """Start the watcher; the last one's container may still be on its way out.
+
+    Raises:
+        LeaseHeld: a watcher of this neighbour is at work under another lease directory.
+    """
+    end = time.monotonic() + 15.0
+    while True:
+        try:
+            engine.run_watcher(image, terms.model_dump(mode="json"), directory.path, directory.boot_id_file)
+            return
+        except NameTaken as error:
+            found = engine.watcher(terms.watcher_name)
+            if found is not None and found["State"]["Status"] == "exited":
+                engine.remove_watcher(terms.watcher_name)
+            elif time.monotonic() > end:
+                run = (found or {}).get("Config", {}).get("Labels", {}).get("audition.run", "unknown")
+                raise LeaseHeld(
+                    f"{terms.container} is held by run {run}: its watcher {terms.watcher_name} is at work under "
+                    "another lease directory. Wait for that run, and use one neighbour_state_dir on a host."
+                ) from error
+            time.sleep(POLL_S)
+
+
+def _return_limit_s(request: LeaseRequest) -> float:
+    return request.memory_wait_s * 2 + request.ready_limit_s + request.ttl_s + 60.0
+
+
+@contextmanager
+def borrow(
+    request: LeaseRequest,
+    alive: Callable[[], bool],
+    *,
+    engine: Engine | None = None,
+    save: Callable[[NeighbourRecord], object] | None = None,
+    proof: Proof | None = None,
+) -> Iterator[Grant]:
+    """Borrow the GPU: the neighbour is stopped while the block runs, or watched beside it in parallel mode.
+
+    The block starts once the neighbour is stopped and `engine_bytes` are free. Leaving it, in order or by an
+    exception, gives the neighbour back, waits for it, and proves that it is the same and as fast.
+
+    Args:
+        request: what is asked for.
+        alive: whether the controller's heartbeat is fresh and the step within its time; asked every 2 s.
+        engine: the Docker engine; by default this host's.
+        save: called with the record whenever it changed, so that `neighbour.json` tells of a run that died.
+        proof: how readiness and p50 are taken; by default as `request` says.
+
+    Raises:
+        BadInput: the neighbour cannot be borrowed; it has not been touched, or is back.
+        LeaseHeld: another run holds it.
+        LeaseLost: the lease ended before the block began.
+        NeighbourNotBack: after the block: it is not up, or not the same container.
+        NeighbourSlower: after the block: it is back, and its p50 drifted beyond the limit.
+    """
+    engine = engine or Engine()
+    proof = proof or Proof(ready_limit_s=request.ready_limit_s, settle_s=request.settle_s)
+    record = NeighbourRecord(
+        mode=request.mode,
+        name=request.container,
+        url=request.url,
+        run_id=request.run_id,
+        limit=request.ratio_limit,
+    )
+    note = save or (lambda _record: None)
+    directory = LeaseDirectory(request.state_dir, request.boot_id_file)
+    directory.prepare()
+    image, _built = engine.build_watcher(request.watcher_base)
+    with directory.lock():
+        settle_leftover(engine, directory, image, _return_limit_s(request))
+    before = _look(request, engine, record, proof)
+    grant = Grant(record, request.url)
+    terms = acquire(request, engine, directory, before, image)
+    lease = Lease(engine, directory, terms, grant)
+    problem: BaseException | None = None
+    status: WatcherStatus | None = None
+    try:
+        with lease.renewed(alive):
+            try:
+                record.state = "held"
+                record.verdict = f"{before.name} is lent to run {request.run_id} until {terms.until_utc}."
+                note(record)
+                take_hold(request, lease)
+                yield grant
+                grant.check()
+            except BaseException as error:  # noqa: BLE001 (raised again below, once the neighbour is back)
+                problem = error
+            lease.release("the block ended" if problem is None else f"the block failed: {problem!r}"[:300])
+            status = await_return(engine, directory, terms, image, _return_limit_s(request))
+    except NeighbourNotBack as error:
+        fail(record, "not_back", str(error))
+        raise error from problem
+    finally:
+        _account(record, directory, terms)
+        note(record)
+    try:
+        proof.prove(record, engine.neighbour(before.container_id), status)
+    except NeighbourSlower:
+        if problem is None:
+            raise
+    except NeighbourNotBack as error:
+        raise error from problem
+    finally:
+        note(record)
+    if problem is not None:
+        raise problem
+
+
+def _look(request: LeaseRequest, engine: Engine, record: NeighbourRecord, proof: Proof) -> Snapshot:
+    """Record what the neighbour is like before it is touched.
+
+    Raises:
+        BadInput: it is not up and well, or something else answers at its address.
+    """
+    neighbour = engine.neighbour(request.container)
+    before = Snapshot.take(neighbour)
+    check_can_pause(before)
+    record.before.snapshot = before
+    record.restarters = restarters(neighbour.inspect())
+    record.before.readiness = check_serving(request.url)
+    latency = proof.measure(request.url)
+    record.before.latency = [latency]
+    record.before.p50_ms, record.before.p50_of_5_ms = latency.total_ms.p50, latency.p50_of_5_ms
+    if latency.total_ms.p50 is None:
+        raise BadInput(
+            f"The neighbour's latency could not be taken ({latency.error or 'no sample'}), so its return could "
+            "not be proved. See that it answers chat requests at neighbour_url."
+        )
+    return before
+
+
+def take_hold(request: LeaseRequest, lease: Lease) -> None:
+    """Have the neighbour stopped and see the memory come free; in parallel mode, be watched.
+
+    Raises:
+        BadInput: the watcher refused, or something else serves at the neighbour's address.
+        LeaseLost: the lease ended first, or the engine's memory did not come free.
+    """
+    if request.mode == "parallel":
+        lease.await_state("held", 60.0)
+        return
+    lease.await_state("armed", 60.0)
+    lease.directory.ask(lease.terms, "stop")
+    lease.await_state("held", request.stop_timeout_s + 90.0)
+    _check_silent(request)
+    end = time.monotonic() + request.memory_wait_s
+    while (free := available_bytes()) is not None and free < request.engine_bytes:
+        if time.monotonic() > end:
+            raise LeaseLost(
+                f"With {request.container} stopped {free} bytes are free and the engine needs "
+                f"{request.engine_bytes}: something else holds the memory. The neighbour is given back."
+            )
+        lease.grant.check()
+        time.sleep(POLL_S)
+
+
+def _check_silent(request: LeaseRequest) -> None:
+    """Check that with the neighbour stopped nothing answers at its address.
+
+    Raises:
+        BadInput: something does, so what was measured there was not the neighbour.
+    """
+    with suppress(httpx.HTTPError):
+        answer = httpx.get(f"{root_of(request.url)}/health", timeout=5.0)
+        raise BadInput(
+            f"With {request.container} stopped, {request.url} still answers ({answer.status_code}): another "
+            "program serves there. Give neighbour_url the neighbour's own address."
+        )
+
+
+def _account(record: NeighbourRecord, directory: LeaseDirectory, terms: Terms) -> None:
+    """Enter this run's leases: those of earlier, interrupted attempts as well."""
+    ended = directory.history(terms.run_id)
+    if not any(each.lease_id == terms.lease_id for each in ended):
+        status = directory.status(terms.lease_id)
+        ended += [status] if status is not None else []
+    record.leases = [
+        LeaseAccount(
+            lease_id=each.lease_id,
+            stopped=each.touched,
+            reason=each.reason,
+            seconds=each.paused_s,
+            start_attempts=each.start_attempts,
+            engines_ended=[str(one.get("name")) for one in each.engines_ended],
+            watcher_starts=each.watcher_starts,
+            floor_reached=each.floor_reached,
+            events=each.events,
+        )
+        for each in ended
+    ]
+    lengths = [each.seconds for each in record.leases if each.stopped]
+    record.pauses = len(lengths)
+    record.down_s = None if None in lengths else round(sum(each for each in lengths if each is not None), 3)

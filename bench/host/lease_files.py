@@ -1,0 +1,224 @@
+"""The lease directory: the files through which a run and the watcher talk, and what they hold.
+
+`lease.json` the terms, written once by the holder; `renewal.json` its last sign of life; `request.json`
+`stop` or `release`; `status.json` what the watcher does; `history.jsonl` every lease that ended. Times that
+decide anything are CLOCK_BOOTTIME seconds together with the boot's id, so no clock change can move them.
+"""
+
+import errno
+import fcntl
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ConfigDict
+
+from bench.errors import AuditionError, BadInput
+from bench.host.docker import KERNEL_BOOT_ID
+from bench.records import Record, utc_now, write_atomically
+
+DEFAULT_STATE_DIR = Path("/var/lib/audition/lease")
+
+
+class Terms(Record):
+    """What a lease was agreed on: told to the watcher in its environment and kept in `lease.json`."""
+
+    lease_id: str
+    run_id: str
+    mode: Literal["pause", "parallel"]
+    container: str
+    container_id: str
+    policy: dict[str, Any]
+    """The restart policy to put back, as the Engine API writes it."""
+    watcher_name: str
+    boot_id: str
+    agreed_utc: str
+    until_utc: str
+    """The hard deadline for people; `hard_deadline_boottime_s` decides."""
+    hard_deadline_boottime_s: float
+    hard_limit_s: float
+    ttl_s: float
+    floor_bytes: int
+    floor_wait_s: float
+    watch_bytes: int
+    stop_timeout_s: float
+    stay_up_s: float
+    ready_wait_s: float
+    health_url: str | None
+    holder: str
+    restore_only: bool = False
+
+
+class WatcherStatus(Record):
+    """`status.json`, as the watcher writes it."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    lease_id: str
+    run_id: str
+    state: Literal["new", "armed", "stopping", "held", "restoring", "restored", "refused"]
+    reason: str | None
+    touched: bool
+    watcher_starts: int
+    stopped_boottime_s: float | None
+    started_boottime_s: float | None
+    paused_s: float | None
+    start_attempts: int
+    engines_ended: list[dict[str, Any]]
+    floor_reached: bool | None
+    available_bytes_at_start: int | None
+    policy_restored: bool | None
+    ready: bool | None
+    ended_utc: str | None
+    events: list[dict[str, Any]]
+
+
+class DamagedFile(Exception):
+    """A file of the lease directory cannot be read as what it should be."""
+
+
+def boottime_s() -> float:
+    """Return seconds since this boot, suspension included."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+class LeaseDirectory:
+    """The lease directory of this host."""
+
+    def __init__(self, path: Path = DEFAULT_STATE_DIR, boot_id_file: Path = KERNEL_BOOT_ID) -> None:
+        """Name the directory; `prepare` makes it."""
+        self.path = path
+        self.boot_id_file = boot_id_file
+
+    def boot_id(self) -> str:
+        """Return the id of this boot."""
+        return self.boot_id_file.read_text().strip()
+
+    def prepare(self) -> None:
+        """Make the directory.
+
+        Raises:
+            BadInput: it cannot be made or written.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            with (self.path / "lock").open("a"):
+                pass
+        except OSError as error:
+            raise BadInput(
+                f"The lease directory {self.path} cannot be written ({error}). The role `neighbour` makes it; "
+                "or set neighbour_state_dir to a directory of this user's."
+            ) from error
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the directory while a lease is taken or a leftover is settled; others wait."""
+        with (self.path / "lock").open("a") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX)
+            yield
+
+    def terms(self) -> Terms | None:
+        """Return the lease that exists, None when there is none.
+
+        Raises:
+            DamagedFile: `lease.json` is not a lease.
+        """
+        raw = self._read("lease.json")
+        if raw is None:
+            return None
+        try:
+            return Terms.model_validate_json(raw)
+        except ValueError as error:
+            raise DamagedFile(f"{self.path / 'lease.json'} is damaged: {error}") from error
+
+    def agree(self, terms: Terms) -> None:
+        """Write the lease and its first renewal, durably.
+
+        Raises:
+            BadInput: the disk is full or cannot be written. Nothing has been stopped.
+        """
+        try:
+            self.renew(terms)
+            self._write("lease.json", terms.model_dump(mode="json"))
+        except OSError as error:
+            self.discard()
+            full = " Free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else " Mend that"
+            raise BadInput(
+                f"The lease cannot be written in {self.path} ({error.strerror or error}), so the neighbour was "
+                f"not stopped.{full}, then run again."
+            ) from error
+
+    def discard(self) -> None:
+        """Remove a lease that no watcher has taken up."""
+        for name in ("lease.json", "renewal.json", "request.json"):
+            (self.path / name).unlink(missing_ok=True)
+
+    def renew(self, terms: Terms) -> None:
+        """Say that the holder is alive and well now."""
+        value = {"lease_id": terms.lease_id, "boot_id": self.boot_id(), "boottime_s": boottime_s()}
+        self._write("renewal.json", value)
+
+    def renewed_s_ago(self) -> float | None:
+        """Return the age of the last renewal; None when there is none of this boot."""
+        try:
+            raw = json.loads(self._read("renewal.json") or b"{}")
+            return boottime_s() - float(raw["boottime_s"]) if raw["boot_id"] == self.boot_id() else None
+        except (ValueError, KeyError, TypeError):
+            return None
+
+    def ask(self, terms: Terms, action: Literal["stop", "release"], reason: str = "") -> None:
+        """Ask the watcher for something."""
+        value = {"lease_id": terms.lease_id, "action": action, "reason": reason, "utc": utc_now()}
+        self._write("request.json", value)
+
+    def status(self, lease_id: str | None = None) -> WatcherStatus | None:
+        """Return what the watcher last said, of this lease or of any; None when it has not, or not legibly."""
+        raw = self._read("status.json")
+        if raw is None:
+            return None
+        try:
+            status = WatcherStatus.model_validate_json(raw)
+        except ValueError:
+            return None
+        return status if lease_id in (None, status.lease_id) else None
+
+    def history(self, run_id: str | None = None) -> list[WatcherStatus]:
+        """Return the leases that ended, oldest first, of one run or of all; illegible lines are left out."""
+        found = []
+        for line in (self._read("history.jsonl") or b"").splitlines():
+            try:
+                found.append(WatcherStatus.model_validate_json(line))
+            except ValueError:
+                continue
+        return [each for each in found if run_id in (None, each.run_id)]
+
+    def _read(self, name: str) -> bytes | None:
+        try:
+            return (self.path / name).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def _write(self, name: str, value: Any) -> None:
+        write_atomically(self.path / name, json.dumps(value, indent=1).encode())
+
+
+class LeaseHeld(BadInput):
+    """Another run holds the neighbour (exit 2); the message says which and until when."""
+
+
+class LeaseLost(AuditionError):
+    """The lease ended while it was in use; the neighbour is on its way back, and this attempt is over."""
+
+
+def held_by(terms: Terms, directory: LeaseDirectory) -> LeaseHeld:
+    """Return the error that tells a second run who holds the neighbour and until when."""
+    age = directory.renewed_s_ago()
+    renewed = "never renewed" if age is None else f"renewed {age:.0f} s ago"
+    return LeaseHeld(
+        f"{terms.container} is held by run {terms.run_id} ({terms.holder}), until {terms.until_utc} at the "
+        f"latest; {renewed}, and it comes back {terms.ttl_s:.0f} s after the last renewal. Wait for that run, or "
+        "end it: `audition neighbour status` shows it, `audition neighbour restore` takes the neighbour back."
+    )

@@ -1,0 +1,254 @@
+"""The owner's own commands: how the neighbour is, and getting it back on the worst day."""
+
+import json
+import socket
+import time
+import uuid
+from contextlib import suppress
+from pathlib import Path
+
+import httpx
+
+from bench.errors import AuditionError, BadInput, NeighbourNotBack
+from bench.host.docker import DEFAULT_WATCHER_BASE, Engine, OurContainer, RestartPolicy, watcher_name
+from bench.host.lease import await_return, run_restorer
+from bench.host.lease_files import (
+    DEFAULT_STATE_DIR,
+    DamagedFile,
+    LeaseDirectory,
+    Terms,
+    WatcherStatus,
+    boottime_s,
+    held_by,
+)
+from bench.host.readiness import root_of, wait_ready
+from bench.host.restarters import restarters
+from bench.host.snapshot import Snapshot
+from bench.records import Record, utc_now
+
+
+class NeighbourStatus(Record):
+    """All that the host says of the neighbour now."""
+
+    name: str
+    docker_version: str
+    snapshot: Snapshot
+    serves: bool | None
+    """Whether `/health` answers 200; None when no address was given."""
+    lease: Terms | None
+    lease_error: str | None
+    """Why `lease.json` cannot be read."""
+    renewed_s_ago: float | None
+    watcher: str | None
+    """Docker's word on the watcher's container (running, restarting, exited); None when there is none."""
+    last: WatcherStatus | None
+    """What a watcher last recorded: of this lease, or of the last."""
+    restarters: list[str]
+    ours: list[OurContainer]
+    """Containers with our label: engines and watchers."""
+    well: bool
+    """It runs, no lease is on it, and it serves where that was asked."""
+    sentence: str
+
+
+def status(
+    container: str,
+    *,
+    url: str | None = None,
+    state_dir: Path = DEFAULT_STATE_DIR,
+    engine: Engine | None = None,
+) -> NeighbourStatus:
+    """Look at everything and change nothing.
+
+    Raises:
+        BadInput: there is no such container.
+        DockerSilent: Docker does not answer.
+    """
+    engine = engine or Engine()
+    neighbour = engine.neighbour(container)
+    snapshot = Snapshot.take(neighbour)
+    directory = LeaseDirectory(state_dir)
+    lease, lease_error = None, None
+    try:
+        lease = directory.terms()
+    except DamagedFile as error:
+        lease_error = str(error)
+    watcher = engine.watcher(watcher_name(snapshot.name))
+    serves = None if url is None else _serves(url)
+    free = lease is None and lease_error is None and watcher is None
+    return NeighbourStatus(
+        name=snapshot.name,
+        docker_version=engine.version(),
+        snapshot=snapshot,
+        serves=serves,
+        lease=lease,
+        lease_error=lease_error,
+        renewed_s_ago=directory.renewed_s_ago() if lease else None,
+        watcher=None if watcher is None else str(watcher["State"]["Status"]),
+        last=directory.status(),
+        restarters=restarters(neighbour.inspect()),
+        ours=engine.labelled(),
+        well=snapshot.running and free and serves is not False,
+        sentence=_sentence(snapshot, lease, lease_error, serves, directory),
+    )
+
+
+def _serves(url: str) -> bool:
+    try:
+        return httpx.get(f"{root_of(url)}/health", timeout=5.0).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+def _sentence(
+    snapshot: Snapshot,
+    lease: Terms | None,
+    lease_error: str | None,
+    serves: bool | None,
+    directory: LeaseDirectory,
+) -> str:
+    up = f"{snapshot.name} is {snapshot.status}, restart policy {snapshot.policy.name}"
+    if serves is not None:
+        up += ", and serves" if serves else ", and does not serve"
+    if lease_error is not None:
+        return f"{up}. {lease_error}"
+    return f"{up}. Nobody holds it." if lease is None else f"{up}. {held_by(lease, directory)}"
+
+
+def restore(
+    container: str,
+    *,
+    url: str | None = None,
+    state_dir: Path = DEFAULT_STATE_DIR,
+    watcher_base: str = DEFAULT_WATCHER_BASE,
+    engine: Engine | None = None,
+    limit_s: float = 1200.0,
+) -> NeighbourStatus:
+    """Take the neighbour back from whoever holds it, and wait until it runs (and, with `url`, serves).
+
+    The watcher does it: the one that is at work, or a new one on the lease that was left behind. Where none
+    can be run, it is done from here. Without a lease a container that does not run is started as it is.
+
+    Raises:
+        BadInput: there is no such container.
+        NeighbourNotBack: it is not up, or does not serve, within `limit_s`.
+    """
+    engine = engine or Engine()
+    now = Snapshot.take(engine.neighbour(container))
+    directory = LeaseDirectory(state_dir)
+    directory.prepare()
+    name = watcher_name(now.name)
+    found = engine.watcher(name)
+    if found is not None and found["State"]["Status"] != "exited":
+        _ask_watcher(engine, name, directory)
+        _await_gone(engine, name, limit_s)
+    else:
+        terms = _left_behind(engine, name, directory)
+        if terms is None and not now.running:
+            terms = terms_as_it_is(now, directory)
+        if terms is not None:
+            engine.remove_watcher(name)
+            _restore_by(engine, directory, terms, watcher_base, limit_s)
+    directory.discard()
+    engine.remove_watcher(name)
+    if url is not None:
+        wait_ready(url, limit_s=limit_s)
+    after = status(container, url=url, state_dir=state_dir, engine=engine)
+    if not after.well:
+        raise NeighbourNotBack(f"{after.sentence} `docker logs {now.name}` says why it does not run.")
+    return after
+
+
+def _ask_watcher(engine: Engine, name: str, directory: LeaseDirectory) -> None:
+    """Ask a watcher that is at work to restore: SIGTERM reaches it whatever has become of its files."""
+    terms = _of_watcher(engine, name)
+    if terms is not None:
+        with suppress(OSError):
+            directory.ask(terms, "release", "the owner took it back")
+    engine.start_watcher(name)
+    engine.tell_watcher_to_end(name)
+
+
+def _of_watcher(engine: Engine, name: str) -> Terms | None:
+    """Return the terms a watcher was started with."""
+    found = engine.watcher(name)
+    for each in (found or {}).get("Config", {}).get("Env", []):
+        if each.startswith("AUDITION_LEASE="):
+            with suppress(ValueError):
+                return Terms.model_validate(json.loads(each.split("=", 1)[1]))
+    return None
+
+
+def _left_behind(engine: Engine, name: str, directory: LeaseDirectory) -> Terms | None:
+    """Return the lease that was left without a watcher, from whichever place is legible."""
+    with suppress(DamagedFile):
+        terms = directory.terms()
+        if terms is not None:
+            return terms
+    return _of_watcher(engine, name)
+
+
+def terms_as_it_is(now: Snapshot, directory: LeaseDirectory, run_id: str = "owner") -> Terms:
+    """Return terms under which a watcher starts the neighbour and leaves its policy as it is."""
+    return Terms(
+        lease_id=uuid.uuid4().hex,
+        run_id=run_id,
+        mode="pause",
+        container=now.name,
+        container_id=now.container_id,
+        policy=now.policy.for_docker(),
+        watcher_name=watcher_name(now.name),
+        boot_id=directory.boot_id(),
+        agreed_utc=utc_now(),
+        until_utc=utc_now(),
+        hard_deadline_boottime_s=boottime_s(),
+        hard_limit_s=0.0,
+        ttl_s=60.0,
+        floor_bytes=0,
+        floor_wait_s=0.0,
+        watch_bytes=0,
+        stop_timeout_s=60.0,
+        stay_up_s=2.0,
+        ready_wait_s=0.0,
+        health_url=None,
+        holder=f"its owner, on {socket.gethostname()}",
+        restore_only=True,
+    )
+
+
+def _restore_by(
+    engine: Engine, directory: LeaseDirectory, terms: Terms, watcher_base: str, limit_s: float
+) -> None:
+    try:
+        image, _built = engine.build_watcher(watcher_base)
+        run_restorer(engine, directory, terms, image)
+    except BadInput:  # no image to be had: nothing else is at work, so it is done from here
+        engine.remove_run(terms.run_id)
+        neighbour = engine.neighbour(terms.container_id)
+        neighbour.start()
+        neighbour.set_policy(
+            RestartPolicy.model_validate(
+                {
+                    "name": terms.policy["Name"],
+                    "maximum_retry_count": terms.policy["MaximumRetryCount"],
+                }
+            )
+        )
+        return
+    await_return(engine, directory, terms, image, limit_s)
+
+
+def _await_gone(engine: Engine, name: str, limit_s: float) -> None:
+    end = time.monotonic() + limit_s
+    while time.monotonic() < end:
+        try:
+            found = engine.watcher(name)
+        except AuditionError:
+            found = {"State": {"Status": "unknown"}}
+        if found is None or found["State"]["Status"] == "exited":
+            return
+        time.sleep(0.5)
+    raise NeighbourNotBack(
+        f"The watcher {name} has not given the neighbour back within {limit_s:.0f} s; it goes on trying. "
+        f"`docker logs {name}` says what keeps it."
+    )

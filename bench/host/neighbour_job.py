@@ -1,0 +1,125 @@
+"""What a job does about the neighbour: nothing, watch it, or borrow its GPU for the length of the block."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bench.errors import AuditionError
+from bench.host.memory import available_bytes
+from bench.host.neighbour_spec import NeighbourSpec
+from bench.records import Check
+
+Speaking = Callable[[], contextlib.AbstractContextManager[Any]]
+
+
+@dataclass(slots=True)
+class Held:
+    """What a job has while its block runs."""
+
+    floor_bytes: int | None = None
+    """Below this much MemAvailable the job must end its engine."""
+    lost: Callable[[], str | None] = field(default=lambda: None)
+    """Says why the lease ended early, or None."""
+    speaking: Speaking = contextlib.nullcontext
+    """Entered around the takes: in parallel mode it notes what the neighbour's clients feel meanwhile."""
+
+
+def room_beside(spec: NeighbourSpec) -> str | None:
+    """Return why the engine does not fit beside the running neighbour, or None (also without a neighbour)."""
+    free = available_bytes()
+    if spec.container is None or free is None or free - spec.engine_bytes >= spec.floor_bytes:
+        return None
+    gib = 2**30
+    return (
+        f"{free / gib:.1f} GiB are free, the engine wants {spec.engine_bytes / gib:.1f} and the neighbour's floor is "
+        f"{spec.floor_bytes / gib:.1f}"
+    )
+
+
+@contextlib.contextmanager
+def borrowed(
+    spec: NeighbourSpec, run_id: str, alive: Callable[[], bool], say: Callable[[str], None], out: Path
+) -> Iterator[Held]:
+    """Yield what the job may do; the neighbour is as it was, and proved so, when the block is left.
+
+    Raises:
+        AuditionError: the neighbour cannot be borrowed (it was not touched, or is back), or is not back.
+    """
+    if spec.mode == "none" or spec.container is None:
+        yield Held(spec.floor_bytes if spec.container else None)
+        return
+    from bench.host.felt import felt_latency
+    from bench.host.lease import LeaseRequest, borrow
+
+    request = LeaseRequest(
+        container=spec.container,
+        run_id=run_id,
+        url=spec.url or "",
+        mode=spec.mode,
+        hard_limit_s=spec.hard_limit_s,
+        engine_bytes=spec.engine_bytes,
+        floor_bytes=spec.floor_bytes,
+        watch_bytes=spec.floor_bytes if spec.mode == "parallel" else 0,
+        state_dir=spec.state_dir,
+        watcher_base=spec.watcher_base,
+        ready_limit_s=spec.ready_limit_s,
+        settle_s=spec.settle_s,
+        ratio_limit=spec.ratio_limit,
+    )
+    say(f"neighbour | {spec.container} | {'pausing' if spec.mode == 'pause' else 'measuring beside it'}")
+    with borrow(request, alive, save=lambda record: record.save(out)) as grant:
+        speaking: Speaking = contextlib.nullcontext
+        if spec.mode == "parallel":
+            speaking = lambda: felt_latency(grant.record)  # noqa: E731 - made anew for each pass
+        yield Held(spec.floor_bytes if spec.mode == "parallel" else None, lambda: grant.lost, speaking)
+        say(f"neighbour | {spec.container} | giving back")
+    say(f"neighbour | {grant.record.verdict}")
+
+
+def look(spec: NeighbourSpec) -> tuple[list[Check], dict[str, Any]]:
+    """Return preflight's checks of the neighbour, and the facts for the record; nothing is touched."""
+    if spec.container is None:
+        if spec.mode == "none":
+            return [], {}
+        missing = f"neighbour_mode is {spec.mode} and neighbour_container is not set: name the container"
+        return [Check(name="neighbour", ok=False, detail=missing, severity="gate")], {}
+    if spec.mode != "none" and not spec.url:
+        missing = (
+            f"neighbour_mode is {spec.mode} and neighbour_url is not set: its p50 proves that it is back"
+        )
+        return [Check(name="neighbour", ok=False, detail=missing, severity="gate")], {}
+    from bench.client.chat import measure_chat
+    from bench.host.docker import Engine
+    from bench.host.readiness import NotReady, check_serving
+    from bench.host.restarters import restarters
+    from bench.host.snapshot import Snapshot, check_can_pause
+
+    try:
+        with Engine() as engine:
+            neighbour = engine.neighbour(spec.container)
+            snapshot = Snapshot.take(neighbour)
+            if spec.mode == "pause":
+                check_can_pause(snapshot)
+            others = restarters(neighbour.inspect())
+        if spec.url:
+            check_serving(spec.url)
+    except (AuditionError, NotReady) as error:
+        left_alone = spec.mode == "none"
+        found = Check(
+            name="neighbour", ok=False, detail=str(error), severity="warning" if left_alone else "gate"
+        )
+        return [found], {}
+    latency = measure_chat(spec.url) if spec.url else None
+    checks = [Check(name="neighbour", ok=True, value=snapshot.status, severity="gate")]
+    if others:
+        detail = "may start it again during a pause: " + "; ".join(others)
+        checks.append(
+            Check(name="neighbour_restarters", ok=False, value=others, detail=detail, severity="warning")
+        )
+    return checks, {
+        "snapshot": snapshot.model_dump(mode="json"),
+        "latency_before": latency.model_dump(mode="json") if latency else None,
+        "restarters": others,
+    }

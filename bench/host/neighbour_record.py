@@ -1,0 +1,85 @@
+"""`neighbour.json`: what was done to the neighbour, and the proof that it is as it was."""
+
+from typing import Any, ClassVar, Literal
+
+from bench.client.chat import ChatLatency
+from bench.host.readiness import Readiness
+from bench.host.snapshot import Snapshot
+from bench.records import FileRecord, NeighbourMode, Record
+
+
+class Side(Record):
+    """The neighbour before, or after."""
+
+    p50_ms: float | None = None
+    """Of the last measurement, all its samples."""
+    p50_of_5_ms: float | None = None
+    """The same of its first five samples, as the owner's contract counts."""
+    snapshot: Snapshot | None = None
+    readiness: Readiness | None = None
+    latency: list[ChatLatency] = []
+    """Every measurement with every sample; after, the second is the retry."""
+
+
+class LeaseAccount(Record):
+    """One lease of this run: an interrupted attempt's as well."""
+
+    lease_id: str
+    stopped: bool
+    """Whether the neighbour was stopped for it: a pause."""
+    reason: str | None
+    """Why the lease ended."""
+    seconds: float | None
+    """From stopped to started by the watcher; None where it was not stopped, or Docker started it."""
+    start_attempts: int
+    engines_ended: list[str]
+    """Containers of the run that the watcher had to end itself."""
+    watcher_starts: int
+    floor_reached: bool | None
+    events: list[dict[str, Any]]
+
+
+class Felt(Record):
+    """What the neighbour's clients felt while the engine spoke. Milliseconds; raw values kept."""
+
+    values_ms: list[float]
+    errors: int
+    p50_ms: float | None
+    p95_ms: float | None
+
+
+class NeighbourRecord(FileRecord):
+    """`neighbour.json`."""
+
+    file_name: ClassVar[str] = "neighbour.json"
+
+    mode: NeighbourMode
+    name: str | None
+    """Of the container."""
+    url: str | None
+    run_id: str
+    before: Side = Side()
+    after: Side = Side()
+    ratio: float | None = None
+    """p50 after over p50 before."""
+    ratio_of_5: float | None = None
+    """The same by the first five samples."""
+    limit: float = 1.2
+    felt: Felt | None = None
+    """Parallel mode: while the engine spoke."""
+    differences: list[str] = []
+    """In what it is not the container it was; empty when it is the same, or not yet known."""
+    restarters: list[str] = []
+    """What else might have started it."""
+    pauses: int = 0
+    """How often it was stopped for this run."""
+    down_s: float | None = None
+    """All pauses together, from stopped to started; None when one of them has no figure."""
+    leases: list[LeaseAccount] = []
+    restored_by: Literal["watcher", "docker"] | None = None
+    """`docker`: it came up by its restart policy after Docker or the host restarted."""
+    state: Literal["untouched", "held", "restored", "slower", "not_back"] = "untouched"
+    verdict: str = ""
+    """The same in a sentence."""
+    error: str | None = None
+    """Set when the neighbour is slower or not back."""

@@ -1,0 +1,23 @@
+"""How the neighbour is to be treated, as the inventory says."""
+
+from pathlib import Path
+
+from bench.records import NeighbourMode, Record
+
+
+class NeighbourSpec(Record):
+    """The neighbour's side of a job. `mode` none with a container: it is there and is left alone."""
+
+    mode: NeighbourMode = "none"
+    container: str | None = None
+    url: str | None = None
+    floor_bytes: int = 0
+    """MemAvailable that must stay free beside it, and before it is started again."""
+    engine_bytes: int = 0
+    """What the engine needs, from its catalog entry."""
+    state_dir: Path = Path("/var/lib/audition/lease")
+    watcher_base: str = "python:3.12-slim"
+    ready_limit_s: float = 900.0
+    settle_s: float = 30.0
+    ratio_limit: float = 1.2
+    hard_limit_s: float = 3600.0

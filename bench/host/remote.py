@@ -1,0 +1,122 @@
+"""What the modules on a host call: do a sent job, look at what is proved, remove what a run left."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from bench.errors import AuditionError
+from bench.host.archive import pack, unpack
+from bench.host.follow import process_of
+from bench.host.heartbeat import touch_heartbeat
+from bench.host.install import install, kept
+from bench.host.job import run_job
+
+_END_LIMIT_S = 60.0
+
+
+def do_job(job_dir: Path) -> dict[str, Any]:
+    """Unpack and do the job in `job_dir`; returns the module's result. What it made is in `job_dir/out.tar`."""
+    _begin(job_dir)
+    try:
+        unpack(job_dir / "job.tar", job_dir)
+        result = run_job(job_dir, token=_take_token(job_dir))
+        pack(job_dir / "out", job_dir / "out.tar")
+    except (AuditionError, OSError) as error:
+        return {"failed": True, "msg": str(error), "fault": "host"}
+    finally:
+        (job_dir / "done").touch()
+    return {
+        "changed": True,
+        "failed": not result.ok,
+        "msg": result.error or "",
+        "fault": result.fault,
+        "tar": str(job_dir / "out.tar"),
+        "seconds": result.seconds,
+        "passes": {name: made.model_dump(mode="json") for name, made in result.passes.items()},
+    }
+
+
+def _take_token(job_dir: Path) -> str | None:
+    """Return the bearer token that came with the job; it does not stay on the disk."""
+    (job_dir / "job.tar").unlink(missing_ok=True)
+    try:
+        return (job_dir / "token").read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    finally:
+        (job_dir / "token").unlink(missing_ok=True)
+
+
+def engine_step(params: dict[str, Any], *, check: bool) -> dict[str, Any]:
+    """Do what `library/bench_engine.py` was told by its action plugin; returns the module's result."""
+    state_dir = Path(params["state_dir"] or "/var/lib/audition")
+    match params["action"]:
+        case "look":
+            found = kept(state_dir, params["model"], params["profile"], params["receipt"])
+            return {"changed": False, "install": found.model_dump(mode="json") if found else None}
+        case "install" if not check:
+            return _install(Path(params["job_dir"]), state_dir)
+        case "remove":
+            return remove(state_dir, params["run_id"], check=check)
+        case _:
+            return {"changed": False}
+
+
+def _install(job_dir: Path, state_dir: Path) -> dict[str, Any]:
+    _begin(job_dir)
+    try:
+        unpack(job_dir / "job.tar", job_dir)
+        with (job_dir / "progress.jsonl").open("a", encoding="utf-8") as stream:
+
+            def say(text: str) -> None:
+                stream.write(json.dumps({"text": text}) + "\n")
+                stream.flush()
+
+            record = install(job_dir, state_dir, say)
+    except (AuditionError, OSError) as error:
+        return {"failed": True, "msg": str(error), "fault": "host"}
+    finally:
+        (job_dir / "done").touch()
+    return {"changed": True, "install": record.model_dump(mode="json"), "msg": record.error or ""}
+
+
+def _begin(job_dir: Path) -> None:
+    """Say who does this job, and end an earlier attempt at it that an interruption left behind."""
+    (job_dir / "pid").write_text(f"{os.getpid()} {psutil.Process().create_time()}")
+    touch_heartbeat(job_dir)
+    phase = job_dir.name.rpartition("-")[0]
+    for other in job_dir.parent.glob(f"{phase}-*"):
+        if other == job_dir or (process := process_of(other)) is None:
+            continue
+        process.terminate()
+        try:
+            process.wait(_END_LIMIT_S)
+        except psutil.TimeoutExpired:
+            process.kill()
+
+
+def remove(state_dir: Path, run_id: str, *, check: bool = False) -> dict[str, Any]:
+    """Remove what a run left on the host: its jobs. Weights, venvs, images and receipts stay for the next."""
+    jobs = state_dir / "jobs" / run_id
+    removed = [str(jobs)] if jobs.is_dir() else []
+    if not check:
+        shutil.rmtree(jobs, ignore_errors=True)
+        removed += _remove_containers(run_id)
+    return {"changed": bool(removed), "removed": removed}
+
+
+def _remove_containers(run_id: str) -> list[str]:
+    """Remove the run's containers, where there is a Docker that could have run some."""
+    if not Path("/var/run/docker.sock").exists():
+        return []
+    from bench.host.docker import DockerSilent, Engine
+
+    try:
+        with Engine() as engine:
+            return engine.remove_run(run_id)
+    except DockerSilent:
+        return []

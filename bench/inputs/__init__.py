@@ -1,0 +1,1 @@
+"""What goes in: the reference voice and the utterances."""

@@ -1,0 +1,115 @@
+"""The two gates that need no download: may the model be used so, and can it clone at all.
+
+Pure functions of the catalog entry and what the user intends.
+"""
+
+import re
+
+from bench.catalog.entry import Entry, Licence
+from bench.records import Check, IntendedUse
+
+LICENCE = "licence"
+CLONE_ENCODER = "clone_encoder"
+
+_ABOUT = re.compile(
+    r"voice[- ]clon\w+|clon(?:e|ing) encoder|zero-shot clon\w+"
+    r"|(?:audio|speech|speaker|voice|codec|reference|autoencoder|tokeni[sz]er)[\w' -]{0,20}\bencoder"
+    r"|\bencoder(?:'s)? weights",
+    re.IGNORECASE,
+)
+_WITHHELD = re.compile(
+    r"\bwithh(?:e|o)ld|\bheld back|\bkept back|\bgated\b"
+    r"|(?:\b(?:not|never|no longer)|n't)\b(?:\s\w+){0,3}?\s"
+    r"(?:released?|publish(?:ed)?|available|included?|provided?|shipp?(?:ed)?|open(?:ed|-sourced?)?|"
+    r"distributed?|public|supported?|contain)\b"
+    r"|\b(?:without|lacks|omits|excludes|missing)\b"
+    r"|\bunavailable\b",
+    re.IGNORECASE,
+)
+_SENTENCE = re.compile(r"(?<=[.!?])\s+|\n\s*\n|\n(?=\s*[-*|#>])")
+
+
+def licence_gate(entry: Entry, intended_use: IntendedUse) -> Check:
+    """Return whether the licences of code and weights allow the intended use.
+
+    `detail` carries the notice to print, whether the gate passes or not; it is empty where no licence asks
+    for care. A licence forbids commercial use or does not: `personal` and `research` pass here, and what else
+    they ask for stands in the notice.
+    """
+    licences = {"code": entry.licences.code}
+    if entry.licences.weights is not None:
+        licences["weights"] = entry.licences.weights
+    refusing = {
+        part: licence
+        for part, licence in licences.items()
+        if intended_use == "commercial" and not licence.commercial_use
+    }
+    verb = {"code": "is", "weights": "are"}
+    sentences = [
+        f"{entry.title}: the {part} {verb[part]} under {licence.spdx}, which forbids commercial use "
+        f"({licence.source})."
+        for part, licence in refusing.items()
+    ]
+    return Check(
+        name=LICENCE,
+        ok=not refusing,
+        value=intended_use,
+        limit=", ".join(f"{licence.spdx} ({part})" for part, licence in licences.items()),
+        detail=" ".join([*sentences, *notices(entry)]),
+        severity="gate",
+    )
+
+
+def notices(entry: Entry) -> list[str]:
+    """Return the notices of the licences of code, weights and preset voice, each once."""
+    licences: list[Licence | None] = [entry.licences.code, entry.licences.weights]
+    if entry.preset is not None:
+        licences.append(entry.preset.licence)
+    return list(dict.fromkeys(licence.notice for licence in licences if licence and licence.notice))
+
+
+def clone_gate(entry: Entry, card_text: str | None) -> Check:
+    """Return whether a voice can be cloned with what is published.
+
+    Args:
+        entry: the catalog entry.
+        card_text: the model card at the pinned revision, or None where it is not at hand. A sentence in it
+            that says the encoder is kept back overrules an entry that says `open`, which may be out of date.
+
+    An entry whose model makes no claim to clone (`none`: the demo's) passes with a notice in `detail`.
+    """
+    encoder = entry.clone_encoder
+    note = f" {encoder.note}" if encoder.note else ""
+    sentence = withheld_in(card_text) if card_text and encoder.status == "open" else None
+    if encoder.status == "withheld":
+        detail = f"{entry.title}: the clone encoder is withheld ({encoder.source}).{note}"
+    elif sentence is not None:
+        detail = f"{entry.title}: the model card says that the clone encoder is kept back: “{sentence}”"
+    elif encoder.status == "none":
+        detail = (
+            f"{entry.title} does not clone and makes no claim to; its likeness to the reference decides "
+            f"nothing about cloning.{note}"
+        )
+    else:
+        detail = f"The clone encoder is open ({encoder.source}).{note}"
+    return Check(
+        name=CLONE_ENCODER,
+        ok=encoder.status != "withheld" and sentence is None,
+        value="withheld" if sentence is not None else encoder.status,
+        limit="open, or none claimed",
+        detail=detail,
+        severity="gate",
+    )
+
+
+def withheld_in(card_text: str) -> str | None:
+    """Return the first sentence that says the encoder is kept back, or None.
+
+    A plain reading by patterns: the sentence must name the cloning or its encoder and deny that it is
+    published. A card that says so in other words is missed; then the engine is what refuses the reference.
+    """
+    for sentence in _SENTENCE.split(card_text):
+        flat = " ".join(sentence.split())
+        if _ABOUT.search(flat) and _WITHHELD.search(flat):
+            return flat[:300]
+    return None

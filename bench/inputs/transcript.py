@@ -1,0 +1,242 @@
+"""Read the transcript of a reference: WebVTT, SubRip (SRT), a JSON manifest, or plain text.
+
+Sources: WebVTT https://www.w3.org/TR/webvtt1/ (cue timings, cue text tags); SubRip as its users write it
+(`HH:MM:SS,mmm --> HH:MM:SS,mmm`); JSON `segments` as speech recognisers print them (`start`, `end` in
+seconds, `text`, optional `speaker`), and the one-object manifest with `text` alone.
+"""
+
+import html
+import itertools
+import json
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.errors import BadInput
+
+_MAX_BYTES = 4 * 1024 * 1024
+_OVERLAP_S = 0.05
+"""Cues may overlap by this much before it means anything: subtitle editors round to frames."""
+
+_TIMING = re.compile(
+    r"^\s*((?:\d+:)?\d{1,2}:\d{2}[.,]\d{1,3})\s*-->\s*((?:\d+:)?\d{1,2}:\d{2}[.,]\d{1,3})(?:\s.*)?$"
+)
+_NO_CUE = re.compile(r"(?:WEBVTT|NOTE|STYLE|REGION)(?:\s|$)")
+_VOICE_TAG = re.compile(r"<v(?:\.[^ \t>]*)?[ \t]+([^>]+)>")
+_TAG = re.compile(r"<[^>]*>|\{\\[^}]*\}")
+_ANNOTATION = re.compile(r"\[[^\]]*\]|\([^)]*\)|[♪♫]")
+_CJK = re.compile(r"[\u3000-\u30ff\u3400-\u9fff\uff00-\uffef]")
+
+
+@dataclass(frozen=True, slots=True)
+class Cue:
+    """What is said from `start_s` to `end_s` (seconds from the start of the audio).
+
+    `annotated` is true where the cue also describes what is not speech (`[laughs]`), so that its text is not
+    all that is heard.
+    """
+
+    start_s: float
+    end_s: float
+    text: str
+    speaker: str | None = None
+    annotated: bool = False
+    line: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """`cues` is empty for a transcript without times, whose `text` is then all there is."""
+
+    path: Path
+    text: str
+    cues: tuple[Cue, ...]
+    format: str
+
+
+def read(path: Path) -> Transcript:
+    """Read a transcript; the format is found from the content, and the file's name only settles doubt.
+
+    Raises:
+        BadInput: missing, empty, not UTF-8, malformed, cues out of order or overlapping. The message names
+            file and line.
+    """
+    if not path.is_file():
+        raise BadInput(
+            f"{path}: there is no such transcript; a reference needs one (WebVTT, SRT, JSON or plain text)."
+        )
+    if path.stat().st_size > _MAX_BYTES:
+        raise BadInput(f"{path}: larger than 4 MiB, which no transcript of a reference is.")
+    try:
+        content = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise BadInput(
+            f"{path}: byte {error.start + 1} is not UTF-8; save the transcript as UTF-8."
+        ) from error
+    if "\x00" in content:
+        raise BadInput(
+            f"{path}: holds a NUL, so it is no text; give the transcript as WebVTT, SRT, JSON or text."
+        )
+    content = content.replace("\r\n", "\n").replace("\r", "\n")
+    if not content.strip():
+        raise BadInput(f"{path}: the transcript is empty; write what is said in the clip.")
+    kind, cues, text = _parse(path, content)
+    _in_order(path, cues)
+    text = join(cue.text for cue in cues) if cues else _tidy(text)
+    if not any(character.isalnum() for character in text):
+        raise BadInput(f"{path}: the transcript has no words; write what is said in the clip.")
+    return Transcript(path=path, text=text, cues=tuple(cues), format=kind)
+
+
+def join(texts: Iterable[str]) -> str:
+    """Join the texts of successive cues: by a space, or by nothing between two CJK characters."""
+    joined = ""
+    for text in texts:
+        bare = not joined or not text or (_CJK.match(joined[-1]) and _CJK.match(text[0]))
+        joined += text if bare else f" {text}"
+    return joined
+
+
+def _parse(path: Path, content: str) -> tuple[str, list[Cue], str]:
+    if content.startswith("WEBVTT"):
+        return "webvtt", _timed(path, content, "WebVTT"), ""
+    if path.suffix.lower() == ".vtt":
+        raise BadInput(f"{path}:1: a WebVTT file begins with the line WEBVTT.")
+    if content.lstrip()[0] in "[{" and path.suffix.lower() not in {".txt", ".srt"}:
+        return _json(path, content)
+    if path.suffix.lower() == ".srt" or any(_TIMING.match(line) for line in content.splitlines()):
+        return "srt", _timed(path, content, "SRT"), ""
+    return "text", [], content
+
+
+def _timed(path: Path, content: str, name: str) -> list[Cue]:
+    """Parse WebVTT or SRT: blocks of lines, each with at most one timing line and its text below it."""
+    cues: list[Cue] = []
+    lines = content.split("\n")
+    if name == "WebVTT" and len(lines) > 1 and "-->" in lines[1]:
+        raise BadInput(f"{path}:2: WebVTT wants a blank line between its header and the first cue.")
+    at = 0
+    while at < len(lines):
+        if not lines[at].strip():
+            at += 1
+            continue
+        end = next((n for n in range(at, len(lines)) if not lines[n].strip()), len(lines))
+        block = lines[at:end]
+        if name == "SRT" or not _NO_CUE.match(block[0]):
+            cues += _block(path, at + 1, block, name)
+        at = end
+    if not cues:
+        raise BadInput(f"{path}: a {name} file without a single cue; write what is said and when.")
+    return cues
+
+
+def _block(path: Path, first_line: int, block: list[str], name: str) -> list[Cue]:
+    timing = next((n for n, line in enumerate(block) if "-->" in line), None)
+    if timing is None or timing > 1:
+        raise BadInput(
+            f"{path}:{first_line}: a {name} cue has its times (`00:01.000 --> 00:02.500`) on its first or "
+            "second line; this block has none there."
+        )
+    number = first_line + timing
+    match = _TIMING.match(block[timing])
+    if match is None:
+        raise BadInput(f"{path}:{number}: cannot read the times `{block[timing].strip()[:60]}`.")
+    if any("-->" in line for line in block[timing + 1 :]):
+        raise BadInput(f"{path}:{number}: two cues without a blank line between them.")
+    raw = "\n".join(block[timing + 1 :])
+    voices = sorted({html.unescape(voice).strip() for voice in _VOICE_TAG.findall(raw)})
+    if len(voices) > 1:
+        raise BadInput(
+            f"{path}:{number}: one cue has the voices {', '.join(voices)}; a reference has one speaker. "
+            "Give a clip in which only the voice to clone speaks."
+        )
+    return _cue(
+        path, number, _seconds(match[1]), _seconds(match[2]), html.unescape(_TAG.sub("", raw)),
+        voices[0] if voices else None,
+    )  # fmt: skip
+
+
+def _seconds(clock: str) -> float:
+    *rest, seconds = clock.replace(",", ".").split(":")
+    return float(seconds) + 60 * int(rest[-1]) + (3600 * int(rest[0]) if len(rest) == 2 else 0)
+
+
+def _cue(
+    path: Path, line: int | None, start_s: float, end_s: float, raw: str, speaker: str | None
+) -> list[Cue]:
+    """Return the cue in a list, or none when nothing is said in it (an empty cue or a mere annotation)."""
+    where = f"{path}:{line}" if line else f"{path}"
+    if not (math.isfinite(start_s) and math.isfinite(end_s)) or start_s < 0 or end_s <= start_s:
+        raise BadInput(
+            f"{where}: the cue runs from {start_s:g} s to {end_s:g} s; its end must follow its start."
+        )
+    text = _tidy(_ANNOTATION.sub(" ", raw))
+    # A cue that only describes a noise stays, without words: no span may run across it.
+    annotated = bool(_ANNOTATION.search(raw))
+    if not text and not annotated:
+        return []
+    return [Cue(start_s, end_s, text, speaker, annotated, line)]
+
+
+def _json(path: Path, content: str) -> tuple[str, list[Cue], str]:
+    try:
+        tree = json.loads(content)
+    except ValueError as error:
+        raise BadInput(f"{path}: not JSON ({error}).") from error
+    segments = tree
+    if isinstance(tree, dict):
+        segments = next((tree[key] for key in ("segments", "cues") if tree.get(key)), None)
+        if segments is None:
+            if isinstance(tree.get("text"), str):
+                return "json", [], tree["text"]
+            raise BadInput(f"{path}: a JSON transcript has `segments` (start, end, text) or `text`.")
+    if not isinstance(segments, list):
+        raise BadInput(f"{path}: `segments` must be a list of objects with start, end and text.")
+    cues: list[Cue] = []
+    for number, segment in enumerate(segments):
+        good = (
+            isinstance(segment, dict)
+            and _is_number(segment.get("start"))
+            and _is_number(segment.get("end"))
+            and isinstance(segment.get("text"), str)
+            and isinstance(segment.get("speaker"), str | None)
+        )
+        if not good:
+            raise BadInput(
+                f"{path}: segments[{number}] must have `start` and `end` in seconds and a `text`; got "
+                f"{json.dumps(segment, ensure_ascii=False)[:80]}."
+            )
+        cues += _cue(
+            path,
+            None,
+            float(segment["start"]),
+            float(segment["end"]),
+            segment["text"],
+            segment.get("speaker"),
+        )
+    return "json", cues, ""
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _in_order(path: Path, cues: list[Cue]) -> None:
+    for before, after in itertools.pairwise(cues):
+        where = f"{path}:{after.line}" if after.line else f"{path}"
+        if after.start_s < before.start_s:
+            raise BadInput(
+                f"{where}: this cue begins before the one above it; put the cues in order of time."
+            )
+        if after.start_s < before.end_s - _OVERLAP_S:
+            raise BadInput(
+                f"{where}: this cue begins at {after.start_s:g} s while the one above it runs to "
+                f"{before.end_s:g} s. Overlapping cues mean two speakers or a rolling caption; give a "
+                "transcript in which each word stands once, in a cue of its own time."
+            )
+
+
+def _tidy(text: str) -> str:
+    return " ".join(text.split())

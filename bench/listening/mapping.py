@@ -1,0 +1,196 @@
+"""The sealed mapping: which clip is whose, with the secret seed of every rater's sides and orders.
+
+It exists on disk alone, in a file that only its owner may read, and nothing but the server and the unsealing
+reads it. What is published, before anybody rates, is the SHA-256 of the whole with a 256-bit nonce in it:
+there are only 252 balanced ways to place ten pairs, so a hash without a nonce could be guessed. Whoever
+doubts a verdict can check afterwards that nothing was changed between.
+"""
+
+import json
+import os
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, ValidationError
+
+from bench.errors import BadInput
+from bench.listening.trials import Side, Source, Trial, plan
+from bench.records import SCHEMA_VERSION, Channel, Record, canonical_json, sha256_bytes, write_atomically
+
+DIRECTORY = "listening"
+SEALED = "sealed.json"
+PUBLISHED = "mapping.sha256"
+CLIPS = "clips"
+RATINGS = "ratings.sqlite3"
+SECRET_BYTES = 32
+"""256 bits: of the nonce, of the seed, of a rater's token."""
+
+
+Role = Literal["pair", "anchor", "reference"]
+"""What a clip is for: the rated pairs, the hidden reference and the take beside it, the open reference."""
+
+
+class SealBroken(BadInput):
+    """Something was changed after the sealing: the mapping, a clip, a take, the question or the rule."""
+
+
+class Clip(Record):
+    """A processed clip: whose it is, and what must be on disk for it."""
+
+    role: Role
+    source: Source
+    utterance_id: str
+    """Empty for the reference that raters compare with."""
+    channel: Channel
+    file: str = Field(pattern=r"^[0-9a-f]{32}\.wav$")
+    sha256: str
+    bytes: int
+    seconds: float
+
+
+class Sealed(Record):
+    """All that the hash commits to."""
+
+    schema_version: int = SCHEMA_VERSION
+    nonce: str = Field(pattern=r"^[0-9a-f]{64}$")
+    seed: str = Field(pattern=r"^[0-9a-f]{64}$")
+    run_id: str
+    sealed_utc: str
+    question: str
+    question_sha256: str
+    rule_sha256: str
+    scale: list[str]
+    """Labels of the scores 1 to 5, as the page prints them."""
+    channels: list[Channel]
+    """Channels that were prepared; the first is the rule's."""
+    utterances: list[str]
+    anchor: str | None
+    """The utterance whose baseline take stands beside the hidden reference; null without a reference."""
+    takes: dict[Literal["candidate", "baseline"], dict[str, str]]
+    """SHA-256 of each take, by utterance."""
+    reference_sha256: str | None
+    target_lufs: dict[Channel, float]
+    clips: list[Clip]
+
+    def digest(self) -> str:
+        """Return what is published of it."""
+        return sha256_bytes(canonical_json(self.model_dump(mode="json")))
+
+    def clip(self, role: Role, source: Source, utterance_id: str, channel: Channel) -> Clip:
+        """Return the one clip that plays this part.
+
+        Raises:
+            KeyError: there is none.
+        """
+        wanted = (role, source, utterance_id, channel)
+        for clip in self.clips:
+            if (clip.role, clip.source, clip.utterance_id, clip.channel) == wanted:
+                return clip
+        raise KeyError(wanted)
+
+    def trial_clip(self, trial: Trial, side: Side) -> Clip:
+        """Return the clip that a trial plays on `side`."""
+        role: Role = "anchor" if trial.kind == "anchor" else "pair"
+        return self.clip(role, trial.source(side), trial.utterance_id, trial.channel)
+
+    def plan(self, rater_id: str, channels: Sequence[Channel]) -> list[Trial]:
+        """Return a rater's trials, in his order."""
+        return plan(bytes.fromhex(self.seed), rater_id, self.utterances, channels, self.anchor)
+
+
+def directory(run_dir: Path) -> Path:
+    """Return where the listening test of a run lives."""
+    return run_dir / DIRECTORY
+
+
+def new_secret() -> str:
+    """Return 256 fresh bits in hex, from the operating system."""
+    return secrets.token_hex(SECRET_BYTES)
+
+
+def save(run_dir: Path, sealed: Sealed) -> str:
+    """Write the mapping, then publish its hash; return the hash. The published file is written last, so a
+    crash in between leaves an unpublished seal that no rating can rest on."""
+    home = directory(run_dir)
+    _write_private(home / SEALED, canonical_json(sealed.model_dump(mode="json")))
+    digest = sealed.digest()
+    write_atomically(home / PUBLISHED, f"{digest}\n".encode())
+    return digest
+
+
+def published(run_dir: Path) -> str | None:
+    """Return the published hash, None where nothing is sealed yet."""
+    try:
+        return (directory(run_dir) / PUBLISHED).read_text("ascii").strip()
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise SealBroken(f"The published hash of {run_dir} cannot be read ({error}).") from error
+
+
+def load(run_dir: Path) -> Sealed:
+    """Return the mapping as it stands on disk; `intact` says whether it is the one that was published.
+
+    Raises:
+        FileNotFoundError: nothing is sealed.
+        SealBroken: the file is not a mapping any more.
+    """
+    path = directory(run_dir) / SEALED
+    try:
+        return Sealed.model_validate(json.loads(path.read_bytes()))
+    except (ValueError, ValidationError) as error:
+        raise SealBroken(
+            f"{path} was changed after it was sealed, so nobody can say which side was which; "
+            "delete the run's listening directory and let people rate again."
+        ) from error
+
+
+def broken(run_dir: Path, sealed: Sealed) -> str | None:
+    """Return what is no longer as it was sealed, None when all is: the mapping's hash and every clip."""
+    if published(run_dir) != sealed.digest():
+        return "the sealed mapping does not have the hash that was published before the first rating"
+    for clip in sealed.clips:
+        path = directory(run_dir) / CLIPS / clip.file
+        try:
+            data = path.read_bytes()
+        except OSError:
+            return f"the sealed clip {clip.file} is missing"
+        if sha256_bytes(data) != clip.sha256:
+            return f"the sealed clip {clip.file} was changed"
+    return None
+
+
+def load_intact(run_dir: Path) -> Sealed:
+    """Return the mapping once its hash and all clips were found as sealed.
+
+    Raises:
+        FileNotFoundError: nothing is sealed.
+        SealBroken: something was changed.
+    """
+    sealed = load(run_dir)
+    problem = broken(run_dir, sealed)
+    if problem:
+        raise SealBroken(
+            f"The listening test of {run_dir} is not as it was sealed: {problem}. Its ratings cannot be "
+            f"used; "
+            "restore the file, or delete the run's listening directory and let people rate again."
+        )
+    return sealed
+
+
+def _write_private(path: Path, data: bytes) -> None:
+    """Write a file that only its owner may read, from its first byte on."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    handle = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        scratch.replace(path)
+    except BaseException:
+        scratch.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,599 @@
+// The rating page. What a rater may do is decided by the server; this page shows why and never guesses.
+
+import * as api from "./api.js";
+import * as tones from "./headphones.js";
+import { listen } from "./keys.js";
+import { Deck, context } from "./player.js";
+import { union } from "./ranges.js";
+import { showResults } from "./results.js";
+import { draw, peaks } from "./waveform.js";
+
+const SIDES = ["a", "b"];
+const COMPARISON = [
+  [-3, "A much more", "3"],
+  [-2, "A more", "2"],
+  [-1, "A slightly more", "1"],
+  [0, "No difference", "0"],
+  [1, "B slightly more", "1"],
+  [2, "B more", "2"],
+  [3, "B much more", "3"],
+];
+const REPORT_MS = 1500;
+const COUNT_MS = 100;
+
+const at = (id) => document.getElementById(id);
+const state = { session: null, index: 0, loaded: null, loading: 0, sending: false, pending: { a: [], b: [] } };
+
+// ---------------------------------------------------------------- what is shown
+
+const SECTIONS = ["loading", "problem", "welcome", "headphones", "trial", "review", "results"];
+
+function show(name) {
+  for (const section of SECTIONS) at(section).hidden = section !== name;
+  pair.pause();
+  reference.pause();
+  at("progress").hidden = !["trial", "review"].includes(name);
+  const heading = at(name).querySelector("h1");
+  window.scrollTo(0, 0);
+  heading?.focus({ preventScroll: true });
+  drawAll();
+}
+
+const shown = () => SECTIONS.find((name) => !at(name).hidden);
+
+function say(text) {
+  at("said").textContent = text;
+}
+
+function warn(text) {
+  at("banner").textContent = text ?? "";
+  at("banner").hidden = !text;
+}
+
+function fail(error) {
+  if (error.status === 401) {
+    at("problem-text").textContent = error.message;
+    show("problem");
+  } else {
+    warn(error.message);
+  }
+}
+
+// ---------------------------------------------------------------- playing
+
+const pair = new Deck({
+  onHeard: (side, ranges) => state.pending[side].push(...ranges),
+  onChange: () => {
+    if (pair.playing) reference.pause();
+    else void report();
+    showPlaying();
+  },
+});
+const reference = new Deck({
+  onChange: () => {
+    if (reference.playing) pair.pause();
+    showPlaying();
+  },
+});
+
+function showPlaying() {
+  at("play").classList.toggle("on", pair.playing);
+  at("play").setAttribute("aria-label", pair.playing ? "Pause" : "Play");
+  at("reference-play").classList.toggle("on", reference.playing);
+  at("reference-play").setAttribute("aria-label", reference.playing ? "Pause the reference" : "Play the reference");
+  at("loop").setAttribute("aria-pressed", String(pair.loop));
+  for (const side of SIDES) {
+    const active = pair.active === side;
+    at(`side-${side}`).setAttribute("aria-pressed", String(active));
+    document.querySelectorAll(`[data-side=${side}]`).forEach((part) => part.classList.toggle("active", active));
+  }
+  drawAll();
+}
+
+const heardSoFar = (side) => union([...(trial()?.heard[side] ?? []), ...state.pending[side]]);
+
+function drawAll() {
+  const buffers = state.loaded;
+  if (!buffers || shown() !== "trial") return;
+  const scale = Math.max(...SIDES.map((side) => buffers.loudest[side]));
+  for (const side of SIDES) {
+    draw(at(`wave-${side}`), buffers[side], {
+      scale,
+      heard: heardSoFar(side),
+      position: pair.position,
+      lively: pair.active === side,
+    });
+  }
+  if (buffers.reference) {
+    draw(at("reference-wave"), buffers.reference, {
+      scale: buffers.loudest.reference,
+      heard: [[0, reference.position]],
+      position: reference.playing ? reference.position : null,
+    });
+  }
+  const slider = at("position");
+  if (document.activeElement !== slider || pair.playing) {
+    slider.value = String(pair.length ? Math.round((pair.position / pair.length) * 1000) : 0);
+  }
+  slider.setAttribute("aria-valuetext", `${Math.round(Number(slider.value) / 10)} per cent`);
+}
+
+function animate() {
+  if (pair.playing || reference.playing) drawAll();
+  requestAnimationFrame(animate);
+}
+
+// ---------------------------------------------------------------- what was heard, told to the server
+
+async function report(leaving = false) {
+  const current = trial();
+  if (!current || state.sending || !(state.pending.a.length || state.pending.b.length)) return;
+  state.sending = true;
+  const sent = { a: union(state.pending.a), b: union(state.pending.b) };
+  state.pending = { a: [], b: [] };
+  try {
+    const known = await api.heard(current.id, rounded(sent), leaving);
+    Object.assign(current, { heard: known.heard, full: known.full });
+    warn(null);
+  } catch (error) {
+    if (error.status === 0 || error.status === 429 || error.status >= 500) {
+      for (const side of SIDES) if (current === trial()) state.pending[side].push(...sent[side]);
+    }
+    if (error.code !== "finished") fail(error);
+  } finally {
+    state.sending = false;
+    showNeeds();
+    drawAll();
+  }
+}
+
+const rounded = (sent) =>
+  Object.fromEntries(
+    SIDES.map((side) => [side, sent[side].map((range) => range.map((x) => Math.round(x * 1000) / 1000)).slice(-60)]),
+  );
+
+setInterval(() => {
+  pair.count();
+  if (pair.playing) showNeeds();
+}, COUNT_MS);
+setInterval(() => {
+  if (!document.hidden || pair.playing) void report();
+}, REPORT_MS);
+window.addEventListener("pagehide", () => {
+  pair.count();
+  void report(true);
+});
+
+// ---------------------------------------------------------------- one pair
+
+const trial = () => state.session?.trials[state.index] ?? null;
+const draftKey = (of) => `draft/${of.id}`;
+
+function draft(of) {
+  const kept = sessionStorage.getItem(draftKey(of));
+  if (kept) return JSON.parse(kept);
+  return of.answer ? { ...of.answer } : { a: null, b: null, comparison: null, note: "" };
+}
+
+function keep(of, value) {
+  sessionStorage.setItem(draftKey(of), JSON.stringify(value));
+}
+
+async function open(index) {
+  await report();
+  state.index = index;
+  state.pending = { a: [], b: [] };
+  state.loaded = null;
+  const turn = (state.loading += 1);
+  const current = trial();
+  pair.load({});
+  pair.loop = false;
+  reference.load({});
+  fill(current);
+  show("trial");
+  showProgress();
+  at("deck").setAttribute("aria-busy", "true");
+  try {
+    const [a, b, voice] = await Promise.all(
+      [current.a, current.b, current.reference].map(async (ticket) =>
+        ticket ? context().decodeAudioData(await api.clip(ticket)) : null,
+      ),
+    );
+    if (turn !== state.loading) return;
+    const loudest = { a: 0, b: 0, reference: 1 };
+    for (const [name, buffer] of Object.entries({ a, b, reference: voice })) {
+      if (buffer) loudest[name] = Math.max(...peaks(buffer, 400));
+    }
+    state.loaded = { a, b, reference: voice, loudest };
+    pair.load({ a, b });
+    if (voice) reference.load({ voice });
+    at("deck").setAttribute("aria-busy", "false");
+    warn(null);
+  } catch (error) {
+    if (turn !== state.loading) return;
+    fail(error);
+    if (error.status !== 401) setTimeout(() => turn === state.loading && void open(index), 4000);
+  }
+  drawAll();
+}
+
+function fill(current) {
+  const value = draft(current);
+  at("trial-title").textContent = `Pair ${state.index + 1} of ${state.session.trials.length}`;
+  at("reference").hidden = !current.reference;
+  at("reference-missing").hidden = Boolean(current.reference);
+  for (const side of SIDES) check(`score-${side}`, value[side]);
+  check("comparison", value.comparison);
+  at("comparison-clear").hidden = value.comparison === null;
+  at("note").value = value.note;
+  at("note-box").open = value.note !== "";
+  at("previous").disabled = state.index === 0;
+  at("save").textContent = state.index + 1 === state.session.trials.length ? "Save and look over" : "Save and continue";
+  showNeeds();
+}
+
+function check(group, value) {
+  for (const input of at(group).querySelectorAll("input")) input.checked = input.value === String(value);
+  // A small screen has no room for every label: the ends and the chosen one stand below.
+  const scale = group === "comparison" ? COMPARISON : state.session.scale.map((text, index) => [index + 1, text]);
+  const words = [scale[0], scale.find(([number]) => number === value), scale.at(-1)];
+  at(`ends-${group.replace("score-", "")}`).replaceChildren(
+    ...words.map((found) => Object.assign(document.createElement("span"), { textContent: found?.[1] ?? "" })),
+  );
+}
+
+function change(part, value) {
+  const current = trial();
+  if (!current) return;
+  keep(current, { ...draft(current), [part]: value });
+  if (part !== "note") check(part === "comparison" ? part : `score-${part}`, value);
+  at("comparison-clear").hidden = draft(current).comparison === null;
+  showNeeds();
+}
+
+/** What keeps this pair from being saved, in words. */
+function needs() {
+  const current = trial();
+  if (!current) return [];
+  const value = draft(current);
+  const unheard = SIDES.filter((side) => !current.full[side]).map((side) => side.toUpperCase());
+  const unscored = SIDES.filter((side) => !value[side]).map((side) => side.toUpperCase());
+  return [
+    ...(unheard.length ? [`hear ${unheard.join(" and ")} to the end`] : []),
+    ...(unscored.length ? [`score ${unscored.join(" and ")}`] : []),
+  ];
+}
+
+function showNeeds() {
+  const current = trial();
+  if (!current) return;
+  const left = needs();
+  at("missing").textContent = left.length ? `Still to do: ${left.join(", ")}.` : "";
+  at("save").classList.toggle("waiting", left.length > 0);
+  for (const side of SIDES) {
+    const full = current.full[side];
+    const tag = at(`state-${side}`);
+    tag.textContent = full ? "Heard" : "Not yet heard in full";
+    tag.classList.toggle("done", full);
+  }
+}
+
+function showProgress() {
+  const { trials } = state.session;
+  const done = trials.filter((one) => one.answer).length;
+  at("progress-bar").max = trials.length;
+  at("progress-bar").value = done;
+  at("progress-text").textContent = `${done} of ${trials.length} rated`;
+}
+
+async function save() {
+  const current = trial();
+  if (!current || shown() !== "trial" || state.saving) return;
+  pair.count();
+  state.saving = true;
+  try {
+    while (state.sending) await new Promise((done) => setTimeout(done, 20));
+    await report();
+    const left = needs();
+    if (left.length) {
+      say(`Not saved. Still to do: ${left.join(", ")}.`);
+      at("missing").classList.remove("nudge");
+      requestAnimationFrame(() => at("missing").classList.add("nudge"));
+      return;
+    }
+    const value = draft(current);
+    const known = await api.answer(current.id, { ...value, note: value.note.trim(), revision: current.revision });
+    current.revision = known.revision;
+    current.answer = { ...value, note: value.note.trim() };
+    sessionStorage.removeItem(draftKey(current));
+    warn(null);
+    say("Saved.");
+    await forward();
+  } catch (error) {
+    if (error.code === "changed_elsewhere" || error.code === "finished") await reloadSession(error.message);
+    else fail(error);
+  } finally {
+    state.saving = false;
+  }
+}
+
+async function forward() {
+  const { trials } = state.session;
+  const after = trials.findIndex((one, index) => index > state.index && !one.answer);
+  const next = after >= 0 ? after : trials.findIndex((one) => !one.answer);
+  if (next >= 0) await open(next);
+  else review();
+}
+
+async function reloadSession(message) {
+  const current = trial();
+  state.session = await api.session();
+  if (state.session.finished) {
+    await reveal();
+  } else {
+    if (current) sessionStorage.removeItem(draftKey(current));
+    await open(state.index);
+  }
+  warn(message);
+}
+
+// ---------------------------------------------------------------- looking over, submitting
+
+function review() {
+  showProgress();
+  const list = at("review-list");
+  list.replaceChildren(
+    ...state.session.trials.map((one, index) => {
+      const item = document.createElement("li");
+      const name = document.createElement("span");
+      name.textContent = `Pair ${index + 1}`;
+      const scores = document.createElement("span");
+      scores.textContent = `A ${one.answer.a}   B ${one.answer.b}`;
+      const button = document.createElement("button");
+      button.type = "button";
+      button.className = "link";
+      button.textContent = "Change";
+      button.setAttribute("aria-label", `Change pair ${index + 1}`);
+      button.addEventListener("click", () => void open(index));
+      item.append(name, scores, button);
+      return item;
+    }),
+  );
+  show("review");
+}
+
+async function submit() {
+  try {
+    await api.finish();
+    await reveal();
+  } catch (error) {
+    fail(error);
+  }
+}
+
+async function reveal() {
+  showResults(await api.results(), at);
+  show("results");
+}
+
+// ---------------------------------------------------------------- welcome, headphones
+
+function welcome() {
+  const { session } = state;
+  const done = session.trials.filter((one) => one.answer).length;
+  at("welcome-name").textContent = session.rater;
+  const last = session.scale.length - 1;
+  at("welcome-scale").textContent = session.scale
+    .map((label, index) => (index === 0 || index === last ? `${index + 1} is “${label.toLowerCase()}”` : null))
+    .filter(Boolean)
+    .join(", ");
+  at("seal-hash").textContent = session.mapping_sha256;
+  at("question-hash").textContent = session.question_sha256;
+  at("start").textContent = done ? `Continue (${done} of ${session.trials.length} rated)` : "Start";
+  if (session.headphones === "passed") at("headphones-state").textContent = "Headphone check passed.";
+  show("welcome");
+}
+
+const check3 = { order: null, round: 0, right: 0, busy: false };
+
+function openTones() {
+  Object.assign(check3, { order: null, round: 0, right: 0, busy: false });
+  at("tones-result").textContent = "";
+  at("headphones-close").textContent = "Skip the check";
+  showTones();
+  show("headphones");
+}
+
+function showTones() {
+  at("tones-legend").textContent = `Round ${Math.min(check3.round + 1, tones.ROUNDS)} of ${tones.ROUNDS}: which was the quietest?`;
+  for (const button of at("tones").querySelectorAll("button")) button.disabled = check3.busy || !check3.order;
+  at("tones-play").disabled = check3.busy;
+}
+
+async function playTones() {
+  check3.order ??= tones.draw();
+  check3.busy = true;
+  showTones();
+  await tones.play(check3.order);
+  check3.busy = false;
+  showTones();
+}
+
+async function chooseTone(place) {
+  if (check3.order[place] === "softer") check3.right += 1;
+  check3.order = null;
+  check3.round += 1;
+  if (check3.round < tones.ROUNDS) {
+    at("tones-result").textContent = "Noted. Play the next three.";
+    showTones();
+    at("tones-play").focus();
+    return;
+  }
+  const passed = check3.right >= 2;
+  at("tones-result").textContent = passed
+    ? "That sounds like headphones. Good."
+    : "That sounds like loudspeakers, or a noisy room. You can go on; headphones would be better.";
+  at("headphones-close").textContent = "Go on";
+  at("tones-play").disabled = true;
+  for (const button of at("tones").querySelectorAll("button")) button.disabled = true;
+  at("headphones-close").focus();
+  await tell(passed ? "passed" : "failed");
+}
+
+async function tell(result) {
+  try {
+    await api.headphones(result);
+    state.session.headphones = result;
+  } catch (error) {
+    fail(error);
+  }
+}
+
+async function closeTones() {
+  if (check3.round < tones.ROUNDS && !state.session.headphones) await tell("skipped");
+  welcome();
+}
+
+// ---------------------------------------------------------------- what keys and buttons do
+
+const inTrial = (action) => (...given) => {
+  if (shown() === "trial" && state.loaded) action(...given);
+};
+
+const toggle = (deck) => (deck.playing ? deck.pause() : void deck.play());
+
+function hear(side) {
+  pair.hear(side);
+  if (!pair.playing) void pair.play();
+}
+
+const actions = {
+  play: inTrial(() => toggle(pair)),
+  reference: inTrial(() => toggle(reference)),
+  hearA: inTrial(() => hear("a")),
+  hearB: inTrial(() => hear("b")),
+  switch: inTrial(() => pair.hear(pair.active === "a" ? "b" : "a")),
+  loop: inTrial(() => pair.setLoop(!pair.loop)),
+  again: inTrial(() => pair.seek(0)),
+  move: inTrial((way) => pair.seek(pair.position + way * Math.max(0.1, pair.length / 20))),
+  score: inTrial((value) => {
+    change(pair.active, value);
+    say(`${pair.active.toUpperCase()}: ${value}, ${state.session.scale[value - 1]}`);
+  }),
+  compare: inTrial((way) => {
+    const now = draft(trial()).comparison;
+    const next = now === null ? way : Math.max(-3, Math.min(3, now + way));
+    change("comparison", next);
+    say(COMPARISON.find(([value]) => value === next)[1]);
+  }),
+  note: inTrial(() => {
+    at("note-box").open = true;
+    at("note").focus();
+  }),
+  previous: () => {
+    if (shown() === "review") void open(state.session.trials.length - 1);
+    else if (shown() === "trial" && state.index > 0) void open(state.index - 1);
+  },
+  save: () => {
+    if (shown() === "trial") void save();
+  },
+  help: () => at("help").showModal(),
+};
+
+function pills(group, options, onPick) {
+  at(group).replaceChildren(
+    ...options.map(([value, text, short]) => {
+      const label = document.createElement("label");
+      const input = document.createElement("input");
+      const number = document.createElement("b");
+      const words = document.createElement("span");
+      Object.assign(input, { type: "radio", name: group, value: String(value) });
+      input.addEventListener("change", () => onPick(value));
+      number.textContent = short ?? String(value);
+      words.textContent = text;
+      input.setAttribute("aria-label", short ? text : `${value}, ${text}`);
+      label.append(input, number, words);
+      return label;
+    }),
+  );
+}
+
+function wire() {
+  const scale = state.session.scale.map((text, index) => [index + 1, text]);
+  for (const side of SIDES) pills(`score-${side}`, scale, (value) => change(side, value));
+  pills("comparison", COMPARISON, (value) => change("comparison", value));
+  for (const part of document.querySelectorAll("[data-question]")) part.textContent = state.session.question;
+  document.title = "Listening test";
+}
+
+function press(id, action) {
+  at(id).addEventListener("click", () => action());
+}
+
+press("play", actions.play);
+press("reference-play", actions.reference);
+press("side-a", actions.hearA);
+press("side-b", actions.hearB);
+press("loop", actions.loop);
+press("again", actions.again);
+press("previous", actions.previous);
+press("review-back", actions.previous);
+press("help-open", actions.help);
+press("comparison-clear", () => change("comparison", null));
+press("submit", () => void submit());
+press("start", () => {
+  const next = state.session.trials.findIndex((one) => !one.answer);
+  void context().resume();
+  if (next >= 0) void open(next);
+  else review();
+});
+press("headphones-open", openTones);
+press("headphones-close", () => void closeTones());
+press("tones-play", () => void playTones());
+press("problem-retry", () => location.reload());
+press("skip", () => at("main").focus());
+at("skip").addEventListener("click", (event) => event.preventDefault());
+for (const button of at("tones").querySelectorAll("button")) {
+  button.addEventListener("click", () => void chooseTone(Number(button.dataset.tone)));
+}
+for (const side of SIDES) {
+  at(`wave-${side}`).addEventListener("click", (event) => {
+    if (!state.loaded) return;
+    const box = event.currentTarget.getBoundingClientRect();
+    pair.seek(((event.clientX - box.left) / box.width) * pair.length);
+    hear(side);
+  });
+}
+at("position").addEventListener("input", (event) => pair.seek((Number(event.target.value) / 1000) * pair.length));
+at("note").addEventListener("input", (event) => change("note", event.target.value));
+at("answer").addEventListener("submit", (event) => {
+  event.preventDefault();
+  actions.save();
+});
+at("keys-on").checked = localStorage.getItem("keys") !== "off";
+at("keys-on").addEventListener("change", (event) => localStorage.setItem("keys", event.target.checked ? "on" : "off"));
+window.addEventListener("hashchange", () => location.reload());
+window.addEventListener("resize", drawAll);
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
+listen(actions, () => at("keys-on").checked && !at("help").open);
+
+async function begin() {
+  if (!api.token()) {
+    at("problem-text").textContent = "Part of the link is missing. Copy the whole of it, with what follows the #.";
+    show("problem");
+    return;
+  }
+  try {
+    state.session = await api.session();
+    wire();
+    if (state.session.finished) await reveal();
+    else welcome();
+    if (state.session.notices.length) warn(state.session.notices.join(" "));
+  } catch (error) {
+    at("problem-text").textContent = error.message;
+    show("problem");
+  }
+}
+
+requestAnimationFrame(animate);
+void begin();

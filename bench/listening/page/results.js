@@ -1,0 +1,47 @@
+// What a rater is shown once his ratings are closed.
+
+const CELLS = {
+  pair: "Rated",
+  repeat: "Again, sides swapped",
+  identical: "The same clip twice",
+  anchor: "The reference, hidden",
+};
+
+function cell(tag, text, scope) {
+  const made = document.createElement(tag);
+  made.textContent = text;
+  if (scope) made.scope = scope;
+  return made;
+}
+
+function mean(name, value) {
+  const box = document.createElement("div");
+  box.append(cell("p", name), cell("strong", value === null ? "–" : value.toFixed(2)));
+  const bar = document.createElement("meter");
+  Object.assign(bar, { min: 1, max: 5, value: value ?? 1 });
+  bar.setAttribute("aria-label", `${name}: mean score ${value === null ? "none" : value.toFixed(2)} of 5`);
+  box.append(bar);
+  return box;
+}
+
+/** Fill the results section. */
+export function showResults(found, at) {
+  at("means").replaceChildren(mean(found.candidate, found.candidate_mean), mean(found.baseline, found.baseline_mean));
+  const titles = ["Pair", "Kind", "A was", "Score", "B was", "Score"];
+  at("results-head").replaceChildren(...titles.map((title) => cell("th", title, "col")));
+  at("results-body").replaceChildren(
+    ...found.answers.map((one, index) => {
+      const row = document.createElement("tr");
+      row.append(
+        cell("th", String(index + 1), "row"),
+        cell("td", CELLS[one.kind]),
+        cell("td", one.a.voice),
+        cell("td", String(one.a.score)),
+        cell("td", one.b.voice),
+        cell("td", String(one.b.score)),
+      );
+      return row;
+    }),
+  );
+  at("results-hash").textContent = found.mapping_sha256;
+}

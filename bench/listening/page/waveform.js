@@ -1,0 +1,57 @@
+// Drawing a clip. A and B share one scale and one colour: neither must look louder or better than it is.
+
+/** The loudest sample of each of `columns` slices, 0 to 1. */
+export function peaks(buffer, columns) {
+  const data = buffer.getChannelData(0);
+  const out = new Float32Array(columns);
+  for (let column = 0; column < columns; column += 1) {
+    const end = Math.floor(((column + 1) * data.length) / columns);
+    let most = 0;
+    for (let i = Math.floor((column * data.length) / columns); i < end; i += 1) {
+      const size = Math.abs(data[i]);
+      if (size > most) most = size;
+    }
+    out[column] = most;
+  }
+  return out;
+}
+
+const BAR = 2;
+const GAP = 1.5;
+
+/** Draw `buffer` into `canvas`: what was heard in full colour, the rest pale, a line at `position`. */
+export function draw(canvas, buffer, { scale = 1, heard = [], position = null, lively = true } = {}) {
+  const width = canvas.clientWidth;
+  const height = canvas.clientHeight;
+  if (!width || !height) return;
+  const ratio = window.devicePixelRatio || 1;
+  if (canvas.width !== Math.round(width * ratio) || canvas.height !== Math.round(height * ratio)) {
+    canvas.width = Math.round(width * ratio);
+    canvas.height = Math.round(height * ratio);
+  }
+  const style = getComputedStyle(canvas);
+  const ink = style.getPropertyValue("--wave-heard");
+  const pale = style.getPropertyValue("--wave");
+  const pen = canvas.getContext("2d");
+  pen.setTransform(ratio, 0, 0, ratio, 0, 0);
+  pen.clearRect(0, 0, width, height);
+  const columns = Math.max(1, Math.floor(width / (BAR + GAP)));
+  if (canvas.shape?.buffer !== buffer || canvas.shape.columns !== columns) {
+    canvas.shape = { buffer, columns, peaks: peaks(buffer, columns) };
+  }
+  const middle = height / 2;
+  pen.globalAlpha = lively ? 1 : 0.55;
+  for (let column = 0; column < columns; column += 1) {
+    const at = ((column + 0.5) / columns) * buffer.duration;
+    const size = Math.max(1.5, Math.sqrt(canvas.shape.peaks[column] / scale) * (height - 4));
+    pen.fillStyle = heard.some(([start, end]) => at >= start && at <= end) ? ink : pale;
+    pen.beginPath();
+    pen.roundRect(column * (BAR + GAP), middle - size / 2, BAR, size, BAR / 2);
+    pen.fill();
+  }
+  pen.globalAlpha = 1;
+  if (position !== null) {
+    pen.fillStyle = style.getPropertyValue("--ink");
+    pen.fillRect(Math.min(width - 1.5, (position / buffer.duration) * width), 0, 1.5, height);
+  }
+}

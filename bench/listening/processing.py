@@ -1,0 +1,163 @@
+"""Making every clip of a listening test alike in all but the voice, and refusing what cannot be made so.
+
+Every clip, whichever side it is from, goes through the same steps: mono, 48 kHz (no rate in use loses
+anything by it), the listening channel, silence cut so that sound begins at exactly `LEAD_S` and `TAIL_S`
+follow it, zeros up to the length of the longer clip of the pair, one integrated loudness (EBU R128: -23 LUFS,
+ITU-R BS.1770-4), 16 bits, no metadata. Where one clip would come within 1 dB of full scale (true peak), all
+are made softer together. Nothing falls back to the unprocessed clip: a step that fails ends the sealing.
+"""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from bench.audio.levels import integrated_lufs, peak_dbfs
+from bench.audio.resample import resample
+from bench.audio.silence import leading_silence_s, sound_span, speech_segments
+from bench.audio.telephone import narrowband, wideband
+from bench.audio.wav import Samples, encode_wav_16bit, read_mono
+from bench.errors import AuditionError, BadInput
+from bench.records import Channel
+
+RATE_HZ = 48000
+LEAD_S = 0.2
+TAIL_S = 0.2
+KEEP_S = 0.03
+"""Seconds of the original kept around the sound, faded, so that a soft consonant is not cut off."""
+MIN_SOUND_S = 0.05
+TARGET_LUFS = -23.0
+LOWEST_TARGET_LUFS = -36.0
+PEAK_LIMIT_DBTP = -1.0
+LOUDNESS_TOLERANCE_LU = 0.2
+LEAD_TOLERANCE_S = 0.012
+"""Two filters and a fade can move where a 10 ms frame crosses the level by its own length."""
+
+Key = TypeVar("Key")
+
+
+class UnusableTake(AuditionError):
+    """A clip cannot be made fit to be rated (silent, empty, not numbers), so the test cannot be sealed."""
+
+
+def prepare(path: Path, channel: Channel) -> Samples:
+    """Return the clip at `RATE_HZ` through the channel, shape (n,), edges cut and padded, not yet levelled.
+
+    Raises:
+        UnusableTake: the file cannot be read, holds NaN, or holds under `MIN_SOUND_S` of sound.
+    """
+    try:
+        samples, rate_hz = read_mono(path)
+    except BadInput as error:
+        raise UnusableTake(f"{error} The take must be made again before people can rate it.") from error
+    samples = resample(samples, rate_hz, RATE_HZ)
+    lufs = integrated_lufs(samples, RATE_HZ)
+    if lufs is None:
+        raise UnusableTake(f"{path} is silent; the take must be made again before people can rate it.")
+    if channel != "full":
+        # The codec is not linear: what enters the line must be equally loud on both sides.
+        speech = samples * np.float32(10.0 ** ((TARGET_LUFS - lufs) / 20.0))
+        samples = narrowband(speech, RATE_HZ) if channel == "narrowband" else wideband(speech, RATE_HZ)
+    span = sound_span(samples, RATE_HZ)
+    if span is None or span.seconds(RATE_HZ) < MIN_SOUND_S:
+        raise UnusableTake(
+            f"{path} holds less than {MIN_SOUND_S} s of sound through the {channel} channel; "
+            "the take must be made again before people can rate it."
+        )
+    keep = round(KEEP_S * RATE_HZ)
+    first, last = max(0, span.start - keep), min(samples.size, span.end + keep)
+    before, after = span.start - first, last - span.end
+    cut = _faded(samples[first:last], before, after)
+    return np.pad(cut, (round(LEAD_S * RATE_HZ) - before, round(TAIL_S * RATE_HZ) - after))
+
+
+def opening(clip: Samples, about_s: float) -> Samples:
+    """Return a prepared clip up to the pause whose place is nearest to `about_s`, with the usual silence
+    after.
+
+    A long reference beside a short sentence would make raters wait for its end in silence.
+    """
+    ends = [segment.end for segment in speech_segments(clip, RATE_HZ)]
+    end = min(ends, key=lambda place: abs(place / RATE_HZ - about_s), default=clip.size)
+    cut = _faded(clip[: min(clip.size, end + round(KEEP_S * RATE_HZ))], 0, round(KEEP_S * RATE_HZ))
+    return np.pad(cut, (0, max(0, round((TAIL_S - KEEP_S) * RATE_HZ))))
+
+
+def equal_length(clips: Mapping[Key, Samples]) -> dict[Key, Samples]:
+    """Return the clips, each with zeros after it up to the longest, whole in tenths of a second."""
+    tenth = RATE_HZ // 10
+    length = -(-max(clip.size for clip in clips.values()) // tenth) * tenth
+    return {key: np.pad(clip, (0, length - clip.size)) for key, clip in clips.items()}
+
+
+def level(clips: Mapping[Key, Samples]) -> tuple[dict[Key, Samples], float]:
+    """Return the clips at one integrated loudness, and that loudness in LUFS.
+
+    Raises:
+        UnusableTake: a clip has no loudness, or is so spiky that all would have to be softer than
+            `LOWEST_TARGET_LUFS` to keep it below full scale.
+    """
+    lufs: dict[Key, float] = {}
+    target = TARGET_LUFS
+    for key, clip in clips.items():
+        found, peak = integrated_lufs(clip, RATE_HZ), true_peak_dbtp(clip)
+        if found is None or peak is None:
+            raise UnusableTake(f"The clip {key} is silent once its edges are cut; make the take again.")
+        lufs[key] = found
+        target = min(target, PEAK_LIMIT_DBTP - peak + found)
+    if target < LOWEST_TARGET_LUFS:
+        raise UnusableTake(
+            f"One clip's peaks stand so far above its loudness that all would have to play at {target:.0f} "
+            f"LUFS; "
+            "a take is damaged (a click?): listen to the takes and make that one again."
+        )
+    out = {
+        key: (clip * np.float32(10.0 ** ((target - lufs[key]) / 20.0))).astype(np.float32)
+        for key, clip in clips.items()
+    }
+    return out, target
+
+
+def encode(clip: Samples, target_lufs: float) -> bytes:
+    """Return the clip's WAV bytes, once loudness, onset and peak were measured and found as they must be.
+
+    Raises:
+        UnusableTake: the clip is not what the processing promises; nothing else would stop it from giving
+            its side away.
+    """
+    lufs, lead, peak = (
+        integrated_lufs(clip, RATE_HZ),
+        leading_silence_s(clip, RATE_HZ),
+        peak_dbfs(clip),
+    )
+    if lufs is None or lead is None or peak is None:
+        raise UnusableTake("A processed clip is silent; make the takes again.")
+    if abs(lufs - target_lufs) > LOUDNESS_TOLERANCE_LU:
+        raise UnusableTake(f"A processed clip is at {lufs:.2f} LUFS and the others at {target_lufs:.2f}.")
+    if abs(lead - LEAD_S) > LEAD_TOLERANCE_S:
+        raise UnusableTake(f"A processed clip begins at {lead:.3f} s and the others at {LEAD_S} s.")
+    if peak > PEAK_LIMIT_DBTP + 0.01:
+        raise UnusableTake(f"A processed clip peaks at {peak:.2f} dBFS, above {PEAK_LIMIT_DBTP}.")
+    return encode_wav_16bit(clip, RATE_HZ)
+
+
+def true_peak_dbtp(clip: Samples) -> float | None:
+    """Return the true peak in dBTP by fourfold oversampling (ITU-R BS.1770-4, annex 2), None for silence."""
+    found = peak_dbfs(resample(clip, RATE_HZ, 4 * RATE_HZ))
+    sample_peak = peak_dbfs(clip)
+    if found is None or sample_peak is None or not math.isfinite(found):
+        return None
+    return max(found, sample_peak)
+
+
+def _faded(cut: Samples, before: int, after: int) -> Samples:
+    """Fade the ends over what was kept of them, 2 to 5 ms: no click where the zeros begin."""
+    shortest, longest = round(0.002 * RATE_HZ), round(0.005 * RATE_HZ)
+    out = cut.astype(np.float32, copy=True)
+    rise = min(max(shortest, min(longest, before)), out.size)
+    fall = min(max(shortest, min(longest, after)), out.size)
+    out[:rise] *= np.linspace(0.0, 1.0, rise, dtype=np.float32)
+    out[out.size - fall :] *= np.linspace(1.0, 0.0, fall, dtype=np.float32)
+    return out

@@ -1,0 +1,99 @@
+"""Who rates: invitations, links, how far everybody is."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.listening.book import Book, Rater
+from bench.records import Channel
+
+OWNER = "owner"
+"""The one rater by default."""
+
+
+def invite(run_dir: Path, name: str, *, channels: Sequence[Channel] = ()) -> str:
+    """Invite a rater and return the path of his link (`/#token`); the same name gives the same link.
+
+    `channels`: further listening channels after the rule's.
+
+    Raises:
+        BadInput: nothing is sealed, or the name or a channel is not one.
+    """
+    book = Book(run_dir)
+    try:
+        return path_of(book.invite(name, channels))
+    finally:
+        book.close()
+
+
+def withdraw(run_dir: Path, name: str) -> None:
+    """Take back an invitation that was not answered.
+
+    Raises:
+        BadInput: there is no such rater, or he has answered.
+    """
+    book = Book(run_dir)
+    try:
+        book.withdraw(name)
+    finally:
+        book.close()
+
+
+def status(run_dir: Path) -> list[dict[str, Any]]:
+    """Return each rater's `name`, `status`, `rated` and `trials` (counts), `headphones` and link `path`."""
+    book = Book(run_dir)
+    try:
+        here = [
+            {
+                "name": rater.name,
+                "status": rater.status,
+                "rated": len(rater.answers),
+                "trials": len(rater.trials),
+                "headphones": rater.headphones,
+                "path": path_of(rater),
+                "damaged": rater.damaged,
+            }
+            for rater in book.raters.values()
+        ]
+        elsewhere = [
+            {
+                "name": name,
+                "status": "finished",
+                "rated": len(answers),
+                "trials": len(answers),
+                "headphones": None,
+                "path": None,
+                "damaged": False,
+            }
+            for name, answers in book.imported.items()
+        ]
+        return here + elsewhere
+    finally:
+        book.close()
+
+
+def notices(run_dir: Path) -> list[str]:
+    """Return what must be said of the ratings' database: damage found, what was kept."""
+    book = Book(run_dir)
+    try:
+        return list(book.notices)
+    finally:
+        book.close()
+
+
+def ensure_one(book: Book) -> None:
+    """Add the owner where nobody was invited: alone on this machine he needs no invitation."""
+    if not book.raters and not book.imported:
+        book.invite(OWNER)
+
+
+def path_of(rater: Rater) -> str:
+    """Return the path of a rater's link. The token is after the `#`: a browser never sends it as part of a
+    URL."""
+    return f"/#{rater.token}"
+
+
+def link(rater: Rater, host: str, port: int) -> str:
+    """Return a rater's link for the address the server was bound to."""
+    shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104 -- compared, not bound
+    return f"http://{f'[{shown}]' if ':' in shown else shown}:{port}{path_of(rater)}"

@@ -1,0 +1,346 @@
+"""The rating page's server.
+
+The blindness contract, kept here and tested by tests/listening/test_leaks.py:
+
+1. Which clip is whose is in the sealed mapping alone. No answer to a rater's browser is made from the sides
+   of a trial, until that rater has finished: the session, the answers' echo and the errors are made from
+   sides A and B only.
+2. A clip's name in a URL is a random ticket of that rater for that trial and side; the file's name on disk
+   is random too and never leaves the server.
+3. All clips of a pair have the same number of bytes, the same headers and no metadata; they are served from
+   memory, so that reading the disk tells nothing by its time. JSON is padded to whole blocks of 2 KiB.
+4. Nothing is kept by the browser (`no-store`) and nothing comes from elsewhere (CSP `self` only).
+5. The names appear in `/api/results`, which is refused until the rater has finished, after which nothing of
+   his can be changed. Other raters have sides and orders of their own, so his results tell nothing of theirs.
+6. The mapping's SHA-256 was published before the first rating and is shown to every rater.
+
+A rater's link carries his token after the `#`, which browsers do not send: it comes in the Authorization
+header alone, so that no log, proxy or Referer holds it, and no other site's page can use it.
+"""
+
+import ipaddress
+import json
+import sys
+import webbrowser
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import uvicorn
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ConfigDict, Field, StrictInt
+from starlette.exceptions import HTTPException as StarletteHTTPException
+
+from bench.errors import BadInput
+from bench.listening import heard
+from bench.listening.book import MAX_NOTE, Book, Given, Rater, Refused
+from bench.listening.limits import BodyLimit, RateLimit
+from bench.listening.mapping import CLIPS, DIRECTORY
+from bench.listening.raters import ensure_one, link
+from bench.listening.results import reveal
+from bench.listening.store import NotSaved
+from bench.listening.trials import SIDES, Side, Trial
+from bench.records import Manifest, utc_now
+
+PAGE = Path(__file__).with_name("page")
+TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+JSON_BLOCK = 2048
+RATER_LIMIT = (20.0, 60)
+"""Requests a second and at once, of one rater; a page in use makes two a second."""
+ADDRESS_LIMIT = (50.0, 200)
+"""The same for what comes without a valid token, by address: the page's own files, and guesses."""
+HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+Score = Annotated[StrictInt, Field(ge=1, le=5)]
+
+
+class AnswerBody(BaseModel):
+    """What the page sends for a pair: scores of A and B, and the number of the answer that it saw last."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    a: Score
+    b: Score
+    comparison: Annotated[StrictInt, Field(ge=-3, le=3)] | None = None
+    note: str = Field(default="", max_length=MAX_NOTE)
+    revision: Annotated[StrictInt, Field(ge=0)]
+
+
+class HeardBody(BaseModel):
+    """Ranges of seconds that were played of each side since the last report."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    a: list[Any] = []
+    b: list[Any] = []
+
+
+class HeadphonesBody(BaseModel):
+    """What the headphone check said."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    result: str = Field(pattern="^(passed|failed|skipped)$")
+
+
+def create_app(run_dir: Path) -> FastAPI:
+    """Return the app for a sealed run. Everything it serves is in memory and was found as sealed.
+
+    Raises:
+        BadInput: nothing is sealed, or it was changed since.
+    """
+    book = Book(run_dir)
+    manifest = Manifest.load(run_dir)
+    clips = {clip.file: (run_dir / DIRECTORY / CLIPS / clip.file).read_bytes() for clip in book.sealed.clips}
+    page = {
+        f"/{'' if path.name == 'index.html' else path.name}": (path.read_bytes(), TYPES[path.suffix])
+        for path in sorted(PAGE.iterdir())
+        if path.suffix in TYPES
+    }
+    by_rater, by_address = RateLimit(*RATER_LIMIT), RateLimit(*ADDRESS_LIMIT)
+
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    app.state.book = book
+    _handle_errors(app)
+
+    def rater(request: Request) -> Rater:
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        found = book.rater_of(token) if scheme == "Bearer" else None
+        if found is None:
+            if not by_address.allows(_address(request)):
+                raise Refused("too_fast", "Too many requests; wait a moment.", 429)
+            raise Refused("unknown", "This link is not valid. Ask for a new one.", 401)
+        if not by_rater.allows(found.id):
+            raise Refused("too_fast", "Too many requests; wait a moment.", 429)
+        return found
+
+    def trial_of(ticket: str, of: Rater) -> Trial:
+        if ticket not in of.by_ticket:
+            raise Refused("unknown_pair", "There is no such pair for you.", 404)
+        return of.by_ticket[ticket]
+
+    def session(of: Rater) -> dict[str, Any]:
+        return {
+            "rater": of.name,
+            "question": book.sealed.question,
+            "question_sha256": book.sealed.question_sha256,
+            "mapping_sha256": book.sealed.digest(),
+            "scale": book.sealed.scale,
+            "headphones": of.headphones,
+            "finished": of.finished_utc is not None,
+            "notices": book.notices,
+            "trials": [_trial(book, of, ticket) for ticket in _in_order(of)],
+        }
+
+    @app.get("/api/session")
+    def get_session(request: Request) -> Response:
+        of = rater(request)
+        book.refresh()
+        return _json(session(of))
+
+    @app.get("/api/clips/{ticket}")
+    def get_clip(ticket: str, request: Request) -> Response:
+        of = rater(request)
+        if ticket not in of.clips:
+            raise Refused("unknown_clip", "There is no such clip for you.", 404)
+        trial, file = of.clips[ticket]
+        if trial is not None:
+            book.opened(of, trial)
+        return Response(clips[file], media_type="audio/wav", headers=HEADERS)
+
+    @app.post("/api/trials/{ticket}/heard")
+    def post_heard(ticket: str, body: HeardBody, request: Request) -> Response:
+        of = rater(request)
+        trial = trial_of(ticket, of)
+        length = book.length_s(trial)
+        try:
+            report: dict[Side, list[heard.Range]] = {
+                "A": heard.checked(body.a, length),
+                "B": heard.checked(body.b, length),
+            }
+        except ValueError as error:
+            raise Refused("bad_ranges", f"{error}.", 422) from error
+        book.hear(of, trial, report)
+        return _json(_heard(book, of, trial))
+
+    @app.post("/api/trials/{ticket}/answer")
+    def post_answer(ticket: str, body: AnswerBody, request: Request) -> Response:
+        of = rater(request)
+        trial = trial_of(ticket, of)
+        note = "".join(c for c in body.note if c.isprintable() or c == "\n")
+        given = Given(body.a, body.b, body.comparison, note, utc_now())
+        revision = book.answer(of, trial, given, body.revision)
+        return _json({"saved": True, "revision": revision})
+
+    @app.post("/api/headphones")
+    def post_headphones(body: HeadphonesBody, request: Request) -> Response:
+        of = rater(request)
+        book.check_headphones(of, body.result)
+        return _json({"saved": True})
+
+    @app.post("/api/finish")
+    def post_finish(request: Request) -> Response:
+        of = rater(request)
+        book.finish(of)
+        return _json({"finished": True})
+
+    @app.get("/api/results")
+    def get_results(request: Request) -> Response:
+        of = rater(request)
+        book.refresh()
+        if of.finished_utc is None:
+            raise Refused("not_finished", "The voices are named once you have finished.")
+        return _json(reveal(book, of, manifest))
+
+    @app.get("/{path:path}")
+    def get_page(path: str, request: Request) -> Response:
+        if not by_address.allows(_address(request)):
+            raise Refused("too_fast", "Too many requests; wait a moment.", 429)
+        # Only names that were in the page's directory at the start: no path is ever joined to a directory.
+        if f"/{path}" not in page:
+            raise Refused("not_found", "There is nothing here.", 404)
+        data, kind = page[f"/{path}"]
+        return Response(data, media_type=kind, headers=HEADERS)
+
+    app.add_middleware(BodyLimit)
+    return app
+
+
+def serve(
+    run_dir: Path,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8770,
+    open_browser: bool = False,
+    behind_tls_proxy: bool = False,
+    say: Callable[[str], Any] | None = None,
+) -> None:
+    """Serve the rating page until interrupted, and say every rater's link. Adds the one rater where there is
+    none.
+
+    Raises:
+        BadInput: nothing is sealed, or `host` is not loopback and nobody said that a TLS proxy stands before
+            it.
+    """
+    if not behind_tls_proxy and not _is_loopback(host):
+        raise BadInput(
+            f"{host} can be reached from other machines, and raters' links and voices would cross the "
+            f"network "
+            "unencrypted. Put a TLS proxy before it (docs/listening.md names one) and say so with "
+            "--behind-tls-proxy."
+        )
+    speak = say or _print
+    app = create_app(run_dir)
+    book: Book = app.state.book
+    ensure_one(book)
+    for rater in book.raters.values():
+        speak(f"{rater.name} ({rater.status}): {link(rater, host, port)}")
+    for notice in book.notices:
+        speak(f"Note: {notice}")
+    if open_browser:
+        webbrowser.open(link(next(iter(book.raters.values())), host, port))
+    try:
+        uvicorn.Server(config(app, host, port)).run()
+    finally:
+        book.close()
+
+
+def config(app: FastAPI, host: str, port: int) -> uvicorn.Config:
+    """Return how the app is served: without a log, and without headers that tell of time or software."""
+    return uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        access_log=False,  # would name trials in the order they are rated
+        log_level="warning",
+        server_header=False,
+        date_header=False,
+        timeout_keep_alive=15,
+        limit_concurrency=2000,
+        h11_max_incomplete_event_size=16 * 1024,
+    )
+
+
+def _trial(book: Book, of: Rater, ticket: str) -> dict[str, Any]:
+    trial = of.by_ticket[ticket]
+    given = of.answers.get(trial.trial_id)
+    return {
+        "id": ticket,
+        "a": of.ticket_of(trial, "A"),
+        "b": of.ticket_of(trial, "B"),
+        "reference": of.ticket_of_reference(trial.channel),
+        "revision": of.revisions.get(trial.trial_id, 0),
+        "answer": given and {"a": given.a, "b": given.b, "comparison": given.comparison, "note": given.note},
+        **_heard(book, of, trial),
+    }
+
+
+def _heard(book: Book, of: Rater, trial: Trial) -> dict[str, Any]:
+    """Return what was heard of each side, as the server counts it."""
+    return {
+        "heard": {side.lower(): of.ranges.get((trial.trial_id, side), []) for side in SIDES},
+        "full": {side.lower(): book.heard_in_full(of, trial, side) for side in SIDES},
+    }
+
+
+def _in_order(of: Rater) -> list[str]:
+    place = {trial.trial_id: index for index, trial in enumerate(of.trials)}
+    return sorted(of.by_ticket, key=lambda ticket: place[of.by_ticket[ticket].trial_id])
+
+
+def _json(value: Any, status: int = 200) -> Response:
+    """Return JSON padded with spaces, which JSON allows, to whole blocks: its size tells nothing fine."""
+    data = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    padded = data.ljust(-(-len(data) // JSON_BLOCK) * JSON_BLOCK)
+    return Response(padded, status_code=status, media_type="application/json", headers=HEADERS)
+
+
+def _handle_errors(app: FastAPI) -> None:
+    """Every error is JSON with a stable word and a sentence; none has a traceback or a path in it."""
+    handlers: list[tuple[type[Exception], Callable[[Any], Response]]] = [
+        (Refused, lambda e: _error(e.code, str(e), e.status)),
+        (RequestValidationError, lambda _: _error("bad_request", "The request is not valid.", 422)),
+        (NotSaved, lambda _: _error("not_saved", "Not saved: the server's disk refused it. Try again.", 507)),
+        (StarletteHTTPException, lambda e: _error("not_found", "There is nothing here.", e.status_code)),
+        (Exception, lambda _: _error("broken", "The server failed; what you saved is safe.", 500)),
+    ]
+    for kind, answer in handlers:
+
+        def handle(_: Request, error: Exception, answer: Callable[[Any], Response] = answer) -> Response:
+            return answer(error)
+
+        app.add_exception_handler(kind, handle)
+
+
+def _error(code: str, message: str, status: int) -> Response:
+    return _json({"error": code, "message": message}, status)
+
+
+def _address(request: Request) -> str:
+    return request.client.host if request.client else "unknown"
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _print(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()

@@ -1,0 +1,127 @@
+"""Which pairs a rater hears, on which side, in which order: a pure function of the sealed seed.
+
+Each rater has sides and an order of his own, so that what one rater learns when he has finished tells
+nothing of another's. Within a rater the candidate is on side A in exactly half of the rated pairs (of an odd
+number, a coin gives the one left over). Outside the rule, and named so by their kind: repeats of rated pairs
+with the sides swapped (does the rater agree with himself?), one identical pair (does he hear a difference
+where there is none?), and the reference itself as a hidden anchor (does he know the voice?).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from bench.listening.draws import Draws
+from bench.records import Channel, RatingKind
+
+Side = Literal["A", "B"]
+SIDES: tuple[Side, ...] = ("A", "B")
+Source = Literal["candidate", "baseline", "reference"]
+MAX_REPEATS = 3
+MIN_GAP = 3
+"""Trials between a pair and its repeat, where the session is long enough."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One blind pair. `candidate_source` and `baseline_source` are the clips that stand on the candidate's
+    and the baseline's side: their own, except in an `identical` trial (the same on both) and in an `anchor`
+    trial (the reference stands on the candidate's side)."""
+
+    trial_id: str
+    kind: RatingKind
+    utterance_id: str
+    channel: Channel
+    candidate_side: Side
+    candidate_source: Source = "candidate"
+    baseline_source: Source = "baseline"
+
+    def source(self, side: Side) -> Source:
+        """Return whose clip is played on `side`."""
+        return self.candidate_source if side == self.candidate_side else self.baseline_source
+
+
+def repeats_for(pairs: int) -> int:
+    """Return how many hidden repeats a session of `pairs` rated pairs has: 3 from ten pairs on, else 2."""
+    return min(pairs, MAX_REPEATS if pairs >= 10 else 2)
+
+
+def balanced_sides(pairs: int, draws: Draws) -> list[Side]:
+    """Return the candidate's side in each of `pairs` pairs: as many A as B, in random order."""
+    extra: list[Side] = [] if pairs % 2 == 0 else ["A" if draws.below(2) == 0 else "B"]
+    half: list[Side] = [side for side in SIDES for _ in range(pairs // 2)]
+    return draws.shuffled(half + extra)
+
+
+def plan(
+    seed: bytes, rater_id: str, utterances: Sequence[str], channels: Sequence[Channel], anchor: str | None
+) -> list[Trial]:
+    """Return the rater's trials in the order in which he hears them.
+
+    The first channel is the rule's: its block has the repeats, the identical pair and the anchor. Each
+    further channel is a block of its own after it, with the rated pairs alone. `anchor` is the utterance
+    whose baseline take stands beside the hidden reference; None where there is no reference to hide.
+    """
+    trials: list[Trial] = []
+    for index, channel in enumerate(channels):
+        draws = Draws(seed, f"plan/1/{rater_id}/{channel}")
+        sides = balanced_sides(len(utterances), draws)
+        pairs = [
+            Trial(f"pair-{channel}-{utterance}", "pair", utterance, channel, side)
+            for utterance, side in zip(utterances, sides, strict=True)
+        ]
+        extras = _extras(pairs, draws, anchor) if index == 0 else []
+        trials += _ordered(pairs + extras, draws)
+    return trials
+
+
+def _extras(pairs: Sequence[Trial], draws: Draws, anchor: str | None) -> list[Trial]:
+    channel = pairs[0].channel
+    extras = [
+        Trial(
+            f"repeat-{channel}-{pair.utterance_id}",
+            "repeat",
+            pair.utterance_id,
+            channel,
+            "B" if pair.candidate_side == "A" else "A",
+        )
+        for pair in draws.shuffled(pairs)[: repeats_for(len(pairs))]
+    ]
+    same: Source = "candidate" if draws.below(2) == 0 else "baseline"
+    twin = pairs[draws.below(len(pairs))].utterance_id
+    extras.append(Trial(f"identical-{channel}-{twin}", "identical", twin, channel, _coin(draws), same, same))
+    if anchor is not None:
+        name = f"anchor-{channel}-{anchor}"
+        extras.append(Trial(name, "anchor", anchor, channel, _coin(draws), "reference", "baseline"))
+    return extras
+
+
+def _coin(draws: Draws) -> Side:
+    return "A" if draws.below(2) == 0 else "B"
+
+
+def _ordered(trials: Sequence[Trial], draws: Draws) -> list[Trial]:
+    """Shuffle until no repeat comes within `MIN_GAP` of its pair; short sessions take a smaller gap."""
+    for gap in range(MIN_GAP, 0, -1):
+        for _ in range(200):
+            order = _repeats_last(draws.shuffled(trials))
+            if _smallest_gap(order) >= gap:
+                return order
+    return _repeats_last(draws.shuffled(trials))
+
+
+def _repeats_last(order: list[Trial]) -> list[Trial]:
+    """Put a pair before its repeat: the rule counts the first hearing."""
+    where = {(trial.kind, trial.utterance_id): index for index, trial in enumerate(order)}
+    for trial in list(order):
+        if trial.kind == "repeat":
+            first, second = where["pair", trial.utterance_id], where["repeat", trial.utterance_id]
+            if second < first:
+                order[first], order[second] = order[second], order[first]
+    return order
+
+
+def _smallest_gap(order: Sequence[Trial]) -> int:
+    where = {trial.utterance_id: index for index, trial in enumerate(order) if trial.kind == "pair"}
+    gaps = [index - where[trial.utterance_id] for index, trial in enumerate(order) if trial.kind == "repeat"]
+    return min(gaps, default=len(order))

@@ -1,0 +1,75 @@
+"""`audition neighbour status|restore HOST`: the module bench_neighbour on a host, through the inventory."""
+
+import contextlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+from bench.errors import BadInput, NeighbourNotBack
+from bench.playbook import Interrupted, Stop, inventories, play, variable
+from bench.survey import PhaseFailed
+
+PLAYBOOK = "playbooks/neighbour.yml"
+
+
+def neighbour(
+    action: Literal["status", "restore"],
+    host: str,
+    *,
+    project: Path,
+    inventory: list[str],
+    extra: list[str],
+    say: Callable[[str], None],
+) -> int:
+    """Say how the neighbour on `host` is, after taking it back for `restore`.
+
+    Returns 0 when it is well, 2 when it is not.
+
+    Raises:
+        BadInput: no such host or inventory.
+        PhaseFailed: the host is out of reach, has no neighbour, or has no working Docker.
+        NeighbourNotBack: `restore`, and it does not come up.
+    """
+    answers: list[dict[str, Any]] = []
+
+    def note(_host: str, task: str, result: dict[str, Any]) -> None:
+        if task.endswith("bench_neighbour"):
+            answers.append(result)
+
+    given, variables = inventories(inventory), [variable(each) for each in extra]
+    with Stop().watching() as stop, contextlib.chdir(project):
+        played = play(
+            PLAYBOOK,
+            project=project,
+            stop=stop,
+            inventory=given,
+            limit=host,
+            extra=[*variables, json.dumps({"neighbour_restore": action == "restore"})],
+            on_result=note,
+        )
+        if stop.asked():
+            raise Interrupted("interrupted; what was asked of the watcher it still does.")
+    if played.rc == 0 and not played.hosts:
+        raise BadInput(f"the inventory has no host '{host}' in audition_hosts.")
+    if played.rc != 0 or not answers:
+        asked_to_restore = any(f.task == "Look, or restore" for f in played.failures) and action == "restore"
+        if asked_to_restore:
+            raise NeighbourNotBack(played.why())
+        raise PhaseFailed(played.why(), played.rc if played.rc in (2, 4) else 2)
+    say(answers[-1]["msg"])
+    found = answers[-1]["neighbour"]
+    for line in _details(found):
+        say(f"  {line}")
+    return 0 if found["well"] else 2
+
+
+def _details(found: dict[str, Any]) -> list[str]:
+    lines = []
+    if found["watcher"] is not None:
+        renewed = found["renewed_s_ago"]
+        ago = "" if renewed is None else f", renewed {renewed:.0f} s ago"
+        lines.append(f"its watcher is {found['watcher']}{ago}")
+    lines += [f"container of ours: {each['name']}" for each in found["ours"]]
+    lines += [f"would start it by itself: {each}" for each in found["restarters"]]
+    return lines

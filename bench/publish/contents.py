@@ -1,0 +1,196 @@
+"""What goes on the branch: the record whole, clips where they may go, the reference never."""
+
+import datetime
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import soundfile
+
+from bench.errors import BadInput
+from bench.listening import results
+from bench.publish.permission import SIDES, Permission, Side, permission
+from bench.records import Manifest, Ratings, Take, Verdict, sha256_file
+from bench.report import ReportView, markdown, render, view
+from bench.report.record import plain
+from bench.verdict.collect import collect, read_takes
+from bench.verdict.rule import decide, verdict_bytes
+
+AS_THEY_ARE = ("install.json", "neighbour.json")
+METRICS = "metrics.json"
+REPORT_MARKDOWN = "report.md"
+_LOSSLESS = {"PCM_16": "PCM_16", "PCM_24": "PCM_24", "PCM_S8": "PCM_S8"}
+_BLIND = "not every rater has finished"
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """The files of a publication by their path in its folder, and what was kept back of the clips."""
+
+    files: dict[str, bytes]
+    withheld: dict[Side, str | None]
+    """Why a side's clips are not among the files; None where they are, or where there are none."""
+
+
+def gather(run_dir: Path, verdict: Verdict, today: datetime.date) -> Contents:
+    """Make every file of the publication; the same run directory gives the same bytes.
+
+    Args:
+        run_dir: a run with a decision.
+        verdict: what its `verdict.json` says.
+        today: the day on which the rights must hold.
+
+    Raises:
+        BadInput: the run no longer gives that verdict, or a clip is not the one that was timed.
+    """
+    manifest = Manifest.load(run_dir)
+    allowed = permission(manifest, today)
+    shown = _view(run_dir, verdict, with_clips=not any(map(allowed.withheld, SIDES)))
+    # What was sealed for rating stays silent until all have rated, here as in the report.
+    blind = _sealed(run_dir) and not shown.revealed
+    withheld: dict[Side, str | None] = {side: _BLIND if blind else allowed.withheld(side) for side in SIDES}
+    shown.reference = {
+        name: said
+        for name, said in shown.reference.items()
+        if name == "Licence" or (name != "Transcript" and allowed.voice is None)
+    }
+    if not any(withheld.values()):
+        shown.may_publish_clips = True
+    files = {
+        "verdict.json": verdict_bytes(verdict),
+        "manifest.json": _public_manifest(manifest, private=allowed.voice is not None),
+        REPORT_MARKDOWN: markdown(shown).encode(),
+        "report.html": render(shown).encode(),
+    }
+    for name in AS_THEY_ARE if blind else (*AS_THEY_ARE, METRICS):
+        if (run_dir / name).is_file():
+            files[name] = (run_dir / name).read_bytes()
+    clips = 0
+    for side in SIDES:
+        takes = None if blind else read_takes(run_dir / side)
+        if takes is None:
+            continue
+        files[f"{side}/takes.jsonl"] = (run_dir / side / "takes.jsonl").read_bytes()
+        if withheld[side] is None:
+            spoken = _clips(run_dir / side, takes)
+            files |= {f"{side}/{name}": data for name, data in spoken.items()}
+            clips += len(spoken)
+    files["README.md"] = _readme(shown, allowed, withheld, clips).encode()
+    return Contents(files=files, withheld=withheld)
+
+
+def _sealed(run_dir: Path) -> bool:
+    return _ratings(run_dir) is not None
+
+
+def _ratings(run_dir: Path) -> Ratings | None:
+    try:
+        return results.ratings(run_dir)
+    except FileNotFoundError:
+        return None
+
+
+def _view(run_dir: Path, verdict: Verdict, *, with_clips: bool) -> ReportView:
+    evidence = collect(run_dir, rule_sha256=sha256_file(run_dir / "rule.yml"), ratings=_ratings(run_dir))
+    decided = decide(evidence)
+    if verdict_bytes(decided) != verdict_bytes(verdict):
+        raise BadInput(
+            f"{run_dir / 'verdict.json'} is not what the run gives now: it was edited, or the run went on since. "
+            f"Make it again with `audition verdict {run_dir.name}`, then publish."
+        )
+    return view.build(run_dir, decided, evidence, revealed=True, with_clips=with_clips)
+
+
+def _clips(folder: Path, takes: list[Take]) -> dict[str, bytes]:
+    """Return the timed takes of one side as FLAC: the very samples."""
+    found: dict[str, bytes] = {}
+    for take in takes:
+        if take.wav is None or take.error is not None:
+            continue
+        path = folder / take.wav
+        if path.name != take.wav or not path.is_file() or sha256_file(path) != take.sha256:
+            raise BadInput(
+                f"{path} is not the clip that was timed ({take.utterance_id}); restore it from a backup. "
+                "Nothing was published."
+            )
+        found[f"{path.stem}.flac"] = _flac(path)
+    return found
+
+
+def _flac(path: Path) -> bytes:
+    with soundfile.SoundFile(path) as sound:
+        subtype = _LOSSLESS.get(sound.subtype)
+        if subtype is None:
+            raise BadInput(f"{path} holds {sound.subtype} samples, which FLAC cannot keep as they are.")
+        samples = sound.read(dtype="int32")
+        out = io.BytesIO()
+        soundfile.write(out, samples, sound.samplerate, format="FLAC", subtype=subtype)
+    return out.getvalue()
+
+
+def _public_manifest(manifest: Manifest, *, private: bool) -> bytes:
+    """Return the manifest without the reference's words and file names and without a login in an address.
+
+    Where clips may not go (`private`), nothing but hashes, lengths, licence and expiry is said of the voice.
+    """
+    raw = manifest.model_dump(mode="json")
+    reference = _without_words(raw["reference"])
+    given = reference.get("given")
+    if isinstance(given, dict):
+        given.pop("files", None)
+        if private:
+            rights = given.get("rights") or {}
+            kept = {
+                key: given[key] for key in ("sha256", "audio_s", "sample_rate_hz", "channels") if key in given
+            }
+            said = ("licence", "expires", "sha256", "may_publish_clips")
+            reference["given"] = kept | {"rights": {key: rights[key] for key in said if key in rights}}
+    raw["reference"] = reference
+    for key in ("model_url", "baseline_url"):
+        if raw[key] is not None:
+            raw[key] = without_login(raw[key])
+    return json.dumps(raw, indent=2, ensure_ascii=False).encode() + b"\n"
+
+
+def _without_words(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_words(each) for key, each in value.items() if key not in ("text", "transcript")}
+    return [_without_words(each) for each in value] if isinstance(value, list) else value
+
+
+def without_login(url: str) -> str:
+    """Return an address without user, password, query and fragment."""
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def _readme(shown: ReportView, allowed: Permission, withheld: dict[Side, str | None], clips: int) -> str:
+    lines = [
+        f"# {plain(shown.run_id)}",
+        "",
+        plain(shown.verdict.sentence),
+        "",
+        "`report.md` says why, `report.html` shows it, `verdict.json` is the record. The reference recording, its "
+        "words and the sealed mapping are not here; `manifest.json` lacks the words and the files' names.",
+        "",
+    ]
+    for side, model in zip(SIDES, (shown.candidate, shown.baseline), strict=True):
+        why = withheld[side]
+        lines.append(
+            f"- {side}, {plain(model.title)}: "
+            + (f"no clips, because {plain(why)}. " if why else "")
+            + f"Licences: {plain('; '.join(model.licences) or 'not stated')}."
+        )
+        lines += [f"  > {plain(notice)}" for notice in model.notices]
+    if any(withheld.values()):
+        lines += ["", "So the report has no players of either side."]
+    if clips:
+        lines += [
+            "",
+            "The voice is synthetic: no recording of its speaker is here. Clips are FLAC of the very samples that "
+            "were timed; names and SHA-256 in `takes.jsonl` are those of the WAV files in the run directory.",
+        ]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,225 @@
+"""A commit on a branch by git's plumbing: no work tree, no index but a temporary one, no hook, no signature."""
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.errors import AuditionError, BadInput
+from bench.publish.commands import LOCAL_S, NETWORK_S, Done, execute, shown
+
+_OURS = (
+    "core.hooksPath=/dev/null", "core.fsmonitor=false", "core.splitIndex=false", "index.sparse=false",
+    "user.useConfigOnly=true", "i18n.commitEncoding=UTF-8", "gc.auto=0", "maintenance.auto=false",
+)  # fmt: skip
+"""The user's settings that would run something, or change the bytes of the commit."""
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteState:
+    """What a remote says of itself: its default branch, and the commits its branches are at."""
+
+    default: str | None
+    heads: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """A git repository, bare or not."""
+
+    path: Path
+
+    @classmethod
+    def open(cls, path: Path) -> "Repository":
+        """Return the repository that holds `path`.
+
+        Raises:
+            BadInput: there is no git, no such folder, or no repository.
+        """
+        if not path.is_dir():
+            raise BadInput(f"{path} is not a folder; publish_repo names a git repository.")
+        repository = cls(path.resolve())
+        done = repository.git("rev-parse", "--git-dir")
+        if done.code == 127:
+            raise BadInput("git is not installed; publishing makes a branch (Debian: git).")
+        if done.code != 0:
+            raise BadInput(f"{path} cannot be used as a git repository: {done.why()}")
+        return repository
+
+    def git(
+        self, *words: str, data: bytes = b"", more: Mapping[str, str] | None = None, limit_s: float = LOCAL_S
+    ) -> Done:
+        """Run git without the user's hooks and say how it ended."""
+        settings = [word for setting in _OURS for word in ("-c", setting)]
+        return execute(
+            ["git", "-C", str(self.path), *settings, *words], data=data, more=more, limit_s=limit_s
+        )
+
+    def need(self, *words: str, data: bytes = b"", more: Mapping[str, str] | None = None) -> str:
+        """Return what git printed.
+
+        Raises:
+            AuditionError: git failed; the message has what it said.
+        """
+        done = self.git(*words, data=data, more=more)
+        if done.code != 0:
+            raise AuditionError(f"git {words[0]} failed in {self.path}: {done.why()}")
+        return done.out
+
+    def commit_of(self, name: str) -> str | None:
+        """Return the commit that a ref or a hash names here, or None."""
+        done = self.git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
+        return done.out.strip() if done.code == 0 else None
+
+    def check_branch(self, name: str) -> None:
+        """Refuse a name that cannot be a branch."""
+        if name.startswith("-") or self.git("check-ref-format", f"refs/heads/{name}").code != 0:
+            raise BadInput(f"'{name}' cannot be the name of a branch.")
+
+    def current_branch(self) -> str | None:
+        """Return the branch that HEAD is on, or None where HEAD is detached."""
+        done = self.git("symbolic-ref", "--quiet", "--short", "HEAD")
+        return done.out.strip() if done.code == 0 else None
+
+    def checked_out(self, branch: str) -> bool:
+        """Return whether a work tree of this repository is on `branch`."""
+        lines = self.need("worktree", "list", "--porcelain").splitlines()
+        return f"branch refs/heads/{branch}" in lines
+
+    def is_ancestor(self, older: str, newer: str) -> bool:
+        """Return whether `newer` has `older` in its history."""
+        return self.git("merge-base", "--is-ancestor", older, newer).code == 0
+
+    def check_identity(self) -> None:
+        """Refuse a repository in which git would not know whose commit it is."""
+        for who in ("GIT_AUTHOR_IDENT", "GIT_COMMITTER_IDENT"):
+            if self.git("var", who).code != 0:
+                raise BadInput(
+                    "git does not know in whose name to commit; nothing was published. Say it once:\n"
+                    f"  {shown(['git', '-C', str(self.path), 'config', 'user.name', 'Your Name'])}\n"
+                    f"  {shown(['git', '-C', str(self.path), 'config', 'user.email', 'you@example.org'])}"
+                )
+
+    def holds(self, commit: str | None, folder: str, files: Mapping[str, bytes]) -> bool:
+        """Return whether `folder` in `commit` has exactly these files; nothing is written."""
+        if commit is None:
+            return False
+        there = self._listed(commit, folder)
+        wanted = {f"{folder}/{name}": ("100644", blob) for name, blob in self._blobs(files).items()}
+        return there == wanted
+
+    def commit(
+        self, parent: str | None, folder: str, files: Mapping[str, bytes], message: str, when_s: int
+    ) -> str:
+        """Write a commit on `parent` in which `folder` has exactly these files; no ref is moved.
+
+        The same parent, files, message, date and identity give the same commit.
+
+        Raises:
+            BadInput: `parent` has a file where a folder is needed.
+        """
+        stale = set(self._listed(parent, folder)) if parent else set()
+        if parent:
+            self._check_folders(parent, folder)
+        entries = {f"{folder}/{name}": blob for name, blob in self._blobs(files, write=True).items()}
+        none = "0" * len(next(iter(entries.values())))
+        lines = [f"0 {none}\t{path}" for path in sorted(stale - set(entries))]
+        lines += [f"100644 {blob}\t{path}" for path, blob in sorted(entries.items())]
+        with tempfile.TemporaryDirectory(prefix="audition-") as scratch:
+            more = {"GIT_INDEX_FILE": str(Path(scratch) / "index")}
+            self.need("read-tree", *([parent] if parent else ["--empty"]), more=more)
+            self.need("update-index", "-z", "--index-info", data="\0".join([*lines, ""]).encode(), more=more)
+            tree = self.need("write-tree", more=more).strip()
+        date = f"@{when_s} +0000"
+        return self.need(
+            "commit-tree",
+            "--no-gpg-sign",
+            *(["-p", parent] if parent else []),
+            tree,
+            data=message.encode(),
+            more={"GIT_AUTHOR_DATE": date, "GIT_COMMITTER_DATE": date},
+        ).strip()
+
+    def move(self, branch: str, new: str, old: str | None) -> None:
+        """Make `branch` name `new`, if it still names `old` (None: if there is no such branch).
+
+        Raises:
+            AuditionError: somebody else moved it, or a branch of another name is in the way.
+        """
+        done = self.git("update-ref", f"refs/heads/{branch}", new, old or "0" * len(new))
+        if done.code != 0:
+            raise AuditionError(f"branch {branch} could not be set in {self.path}: {done.why()}")
+
+    def _blobs(self, files: Mapping[str, bytes], *, write: bool = False) -> dict[str, str]:
+        """Return the hash that git has for each file's bytes as they are, by one call; `write` keeps the objects."""
+        with tempfile.TemporaryDirectory(prefix="audition-") as scratch:
+            paths = [Path(scratch) / str(number) for number in range(len(files))]
+            for path, data in zip(paths, files.values(), strict=True):
+                path.write_bytes(data)
+            words = ["hash-object", *(["-w"] if write else []), "--no-filters", "--stdin-paths"]
+            hashes = self.need(*words, data="".join(f"{path}\n" for path in paths).encode()).split()
+        return dict(zip(files, hashes, strict=True))
+
+    def _listed(self, commit: str, folder: str) -> dict[str, tuple[str, str]]:
+        """Return mode and blob of every file under `folder`, by path."""
+        found: dict[str, tuple[str, str]] = {}
+        for line in self.need("ls-tree", "-r", "-z", "--full-tree", commit, "--", f"{folder}/").split("\0"):
+            if line:
+                about, path = line.split("\t", 1)
+                mode, _, blob = about.split(" ")
+                found[path] = (mode, blob)
+        return found
+
+    def _check_folders(self, commit: str, folder: str) -> None:
+        at = ""
+        for part in folder.split("/"):
+            at = f"{at}/{part}".lstrip("/")
+            line = self.need("ls-tree", "--full-tree", commit, "--", at)
+            if line and line.split()[1] != "tree":
+                raise BadInput(
+                    f"{at} is a file in {commit[:12]}, and the publication is a folder of that name; "
+                    "publish into another repository (publish_repo)."
+                )
+
+    def remote_state(self, remote: str, branches: list[str]) -> RemoteState | str:
+        """Ask a remote for its default branch and some of its branches; a string says why it did not answer."""
+        wanted = [f"refs/heads/{name}" for name in branches]
+        done = self.git("ls-remote", "--symref", "--", remote, "HEAD", *wanted, limit_s=NETWORK_S)
+        if done.code != 0:
+            return done.why()
+        default: str | None = None
+        found: dict[str, str] = {}
+        for line in done.out.splitlines():
+            value, _, name = line.partition("\t")
+            if name == "HEAD" and value.startswith("ref: refs/heads/"):
+                default = value.removeprefix("ref: refs/heads/")
+            elif name in ("HEAD", *wanted):  # a pattern of ls-remote matches the tails of other refs too
+                found[name] = value
+        heads = {name.removeprefix("refs/heads/"): found[name] for name in wanted if name in found}
+        if default is not None and "HEAD" in found:
+            heads[default] = found["HEAD"]
+        return RemoteState(default=default, heads=heads)
+
+    def fetch(self, remote: str, branch: str, commit: str) -> str | None:
+        """Have a remote branch's commit here, without any ref or FETCH_HEAD; a string says why that failed."""
+        if self.commit_of(commit) is not None:
+            return None
+        done = self.git(
+            "fetch", "--quiet", "--no-tags", "--no-prune", "--no-write-fetch-head", "--recurse-submodules=no",
+            "--refmap=", "--", remote, f"refs/heads/{branch}", limit_s=NETWORK_S,
+        )  # fmt: skip
+        return None if done.code == 0 else done.why()
+
+    def push_command(self, remote: str, branch: str) -> list[str]:
+        """Return the command that pushes a branch; it runs the user's pre-push hook, who may have a say in what
+        leaves his machine, and never forces."""
+        ref = f"refs/heads/{branch}"
+        return [
+            "git", "-C", str(self.path), "push", "--no-signed", "--no-follow-tags", "--recurse-submodules=no",
+            "--", remote, f"{ref}:{ref}",
+        ]  # fmt: skip
+
+    def address(self, remote: str) -> str:
+        """Return the address of a remote given by name; an address is its own."""
+        done = self.git("remote", "get-url", "--", remote)
+        return done.out.strip() if done.code == 0 else remote

@@ -1,0 +1,324 @@
+"""A decided run on a branch of its own; the order in which that happens, and what is said of it."""
+
+import datetime
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.controller.run import Run, note_phase
+from bench.errors import AuditionError, BadInput, PhaseMissing
+from bench.publish.commands import NETWORK_S, execute, shown, without_login
+from bench.publish.contents import REPORT_MARKDOWN, Contents, gather
+from bench.publish.git import RemoteState, Repository
+from bench.publish.permission import SIDES
+from bench.publish.pull_request import Proposal, forge_repository
+from bench.publish.secrets import refuse_secrets
+from bench.records import Manifest, Record, Verdict, utc_now
+
+ROOT = "audition"
+"""Folder of the repository, and prefix of the branches."""
+
+
+class PublishFailed(AuditionError):
+    """The commit is made and kept; sending or proposing it failed. The message has the command to retry."""
+
+
+class PublishReport(Record):
+    """What `publish` did, and what is left to do."""
+
+    run_id: str
+    decision: str
+    label: str
+    changed: bool
+    branch: str | None = None
+    commit: str | None = None
+    folder: str | None = None
+    files: list[str] = []
+    withheld: dict[str, str] = {}
+    """Why the clips of a side stayed at home."""
+    remote: str | None = None
+    pushed: bool | None = None
+    """True: sent now. False: it was there already. None: not asked for."""
+    pull_request: str | None = None
+    commands: list[str] = []
+    """What is left for a person to run."""
+    lines: list[str]
+    """The same, to print."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """Where a publication goes."""
+
+    repository: Repository
+    branch: str
+    remote: str | None
+    base: str | None
+    pull_request: bool
+
+
+def publish(
+    run_dir: Path,
+    repo: Path,
+    *,
+    branch: str | None = None,
+    remote: str | None = None,
+    open_pull_request: bool = False,
+    base: str | None = None,
+    check: bool = False,
+) -> PublishReport:
+    """Commit a decided run to a branch of `repo`, and push and propose it where asked.
+
+    Neither work tree nor index nor the current branch of `repo` is touched. The same run gives the same files, and
+    where the branch holds them already nothing is written. See docs/publish.md for what is published and what not.
+
+    Args:
+        run_dir: the run.
+        repo: any folder of a git repository.
+        branch: `audition/<run id>` when None. Made on `base`; where it exists, a commit is put on top of it.
+        remote: name or address to push to; None: nothing leaves the machine.
+        open_pull_request: open one with `gh`, or say how.
+        base: branch to start from and to propose to; the remote's default when None, without a remote HEAD.
+        check: say what would change; nothing is written or sent.
+
+    Raises:
+        PhaseMissing: there is no verdict yet.
+        BadInput: the repository, branch or base cannot be used, git has no identity, a file holds a secret, or the
+            run no longer gives its verdict. Nothing was written.
+        PublishFailed: the commit is made; pushing or proposing it failed.
+    """
+    run = Run(run_dir.resolve())
+    manifest = run.manifest()
+    try:
+        verdict = Verdict.load(run.path)
+    except FileNotFoundError as error:
+        raise PhaseMissing(
+            f"{run.run_id} has no verdict yet; make it with `audition verdict {run.run_id}`, then publish."
+        ) from error
+    if verdict.decision.startswith("awaiting"):
+        return PublishReport(
+            run_id=run.run_id,
+            decision=verdict.decision,
+            label=verdict.label,
+            changed=False,
+            lines=[f"nothing to publish yet: {verdict.sentence}"],
+        )
+    asked = _asked(manifest, repo, branch, remote, base, open_pull_request)
+    started = utc_now()
+    contents = gather(run.path, verdict, datetime.datetime.now(datetime.UTC).date())
+    _refuse_secrets(manifest, contents)
+    try:
+        report = _Publication(asked, manifest, verdict, contents, check).go()
+    except PublishFailed as error:
+        note_phase(run, "publish", started, str(error), fault="host")
+        raise
+    if report.changed and not check:
+        note_phase(run, "publish", started, note=f"{report.branch} {report.commit}")
+    return report
+
+
+def _asked(
+    manifest: Manifest, repo: Path, branch: str | None, remote: str | None, base: str | None, propose: bool
+) -> _Asked:
+    repository = Repository.open(repo)
+    name = branch or f"{ROOT}/{_file_name(manifest.run_id)}"
+    for each in filter(None, (name, base)):
+        repository.check_branch(each)
+    if name == base:
+        raise BadInput(f"'{name}' is both the branch and its base; give the publication a branch of its own.")
+    if remote is not None and remote.startswith("-"):
+        raise BadInput(f"'{remote}' cannot be a remote.")
+    if propose and not remote:
+        raise BadInput(
+            "a pull request needs the remote to push to: set publish_remote (for instance origin)."
+        )
+    if repository.checked_out(name):
+        raise BadInput(
+            f"branch {name} is checked out, and work trees are left alone; switch to another branch, then publish."
+        )
+    repository.check_identity()
+    return _Asked(repository, name, remote or None, base, propose)
+
+
+def _file_name(run_id: str) -> str:
+    """Return a run's name as a part of a path and of a branch may be."""
+    return re.sub(r"\.{2,}", ".", re.sub(r"[^A-Za-z0-9._-]+", "-", run_id)).strip(".-")
+
+
+def _refuse_secrets(manifest: Manifest, contents: Contents) -> None:
+    """Hold the files to this environment; message, title and body are made of what they say."""
+    entries = (manifest.entry, manifest.baseline_entry)
+    refuse_secrets(
+        contents.files,
+        os.environ,
+        [run.get("auth_env") for entry in entries if isinstance(run := entry.get("run"), dict)],
+    )
+
+
+class _Publication:
+    """One publication on its way."""
+
+    def __init__(
+        self, asked: _Asked, manifest: Manifest, verdict: Verdict, contents: Contents, check: bool
+    ) -> None:
+        self._asked = asked
+        self._repo = asked.repository
+        self._verdict = verdict
+        self._contents = contents
+        self._check = check
+        self._when_s = int(datetime.datetime.fromisoformat(manifest.created_utc).timestamp())
+        self._folder = f"{ROOT}/{_file_name(manifest.run_id)}"
+        self._remote: RemoteState | str | None = None
+        self._lines: list[str] = []
+        self._commands: list[str] = []
+
+    def go(self) -> PublishReport:
+        """Commit, push, propose."""
+        asked = self._asked
+        if asked.remote is not None:
+            named = [asked.branch, *([asked.base] if asked.base else [])]
+            self._remote = self._repo.remote_state(asked.remote, named)
+        local = self._repo.commit_of(f"refs/heads/{asked.branch}")
+        tip = self._tip(local)
+        commit, committed = self._commit(local, tip)
+        pushed = self._push(commit)
+        url, proposed = self._propose(pushed)
+        withheld: dict[str, str] = {side: why for side in SIDES if (why := self._contents.withheld[side])}
+        self._lines += [f"no clips of the {side}: {why}" for side, why in withheld.items()]
+        if self._commands:
+            self._lines += ["next:", *(f"  {command}" for command in self._commands)]
+        return PublishReport(
+            run_id=self._verdict.run_id,
+            decision=self._verdict.decision,
+            label=self._verdict.label,
+            changed=committed or bool(pushed) or proposed,
+            branch=asked.branch,
+            commit=commit,
+            folder=self._folder,
+            files=sorted(self._contents.files),
+            withheld=withheld,
+            remote=without_login(asked.remote) if asked.remote else None,
+            pushed=pushed,
+            pull_request=url,
+            commands=self._commands,
+            lines=self._lines,
+        )
+
+    def _tip(self, local: str | None) -> str | None:
+        """Return the commit that the branch is at, here or on the remote, whichever is further; or None."""
+        state, branch = self._remote, self._asked.branch
+        there = state.heads.get(branch) if isinstance(state, RemoteState) else None
+        if there is None or there == local:
+            return local
+        if self._check and self._repo.commit_of(there) is None:
+            return local  # fetching writes
+        if (why := self._repo.fetch(str(self._asked.remote), branch, there)) is not None:
+            raise AuditionError(f"branch {branch} could not be fetched from {self._named_remote()}: {why}")
+        if local is None or self._repo.is_ancestor(local, there):
+            return there
+        if self._repo.is_ancestor(there, local):
+            return local
+        raise BadInput(
+            f"branch {branch} here and on {self._named_remote()} have parted; nothing was written. Keep theirs with "
+            f"`{shown(['git', '-C', str(self._repo.path), 'branch', '-D', branch])}`, then publish again."
+        )
+
+    def _commit(self, local: str | None, tip: str | None) -> tuple[str | None, bool]:
+        """Return the branch's commit, and whether it is new here."""
+        repo, branch, files = self._repo, self._asked.branch, self._contents.files
+        if tip is not None and repo.holds(tip, self._folder, files):
+            if tip == local or self._check:
+                self._lines.append(f"branch {branch} holds this already")
+                return tip, tip != local
+            repo.move(branch, tip, local)
+            self._lines.append(f"branch {branch}, as it is on {self._named_remote()}")
+            return tip, True
+        if self._check:
+            self._lines.append(f"would commit {len(files)} files to branch {branch}")
+            return None, True
+        label, sentence = self._verdict.label, self._verdict.sentence
+        message = f"{self._verdict.run_id}: {label}\n\n{sentence}\n"
+        commit = repo.commit(tip or self._base(), self._folder, files, message, self._when_s)
+        repo.move(branch, commit, local)
+        self._lines.append(f"{len(files)} files in {self._folder}/ on branch {branch} ({commit[:12]})")
+        return commit, True
+
+    def _base(self) -> str | None:
+        """Return the commit a new branch starts from: the remote's as it is now, else as it was last seen here."""
+        asked, repo, state = self._asked, self._repo, self._remote
+        if isinstance(state, RemoteState):
+            name = asked.base or state.default
+            there = state.heads.get(name) if name else None
+            if name and there:
+                if (why := repo.fetch(str(asked.remote), name, there)) is not None:
+                    raise AuditionError(f"{name} could not be fetched from {self._named_remote()}: {why}")
+                return there
+        seen = [f"refs/remotes/{asked.remote}/{asked.base or 'HEAD'}"] if asked.remote else []
+        seen.append(f"refs/heads/{asked.base}" if asked.base else "HEAD")
+        for name in seen:
+            if (commit := repo.commit_of(name)) is not None:
+                return commit
+        if asked.base:
+            raise BadInput(f"there is no branch {asked.base} in {repo.path} to start from (publish_base).")
+        return None  # a repository without a commit
+
+    def _named_remote(self) -> str:
+        return without_login(str(self._asked.remote))
+
+    def _push(self, commit: str | None) -> bool | None:
+        asked, state = self._asked, self._remote
+        if asked.remote is None:
+            self._commands.append(shown(self._repo.push_command("origin", asked.branch)))
+            return None
+        command = self._repo.push_command(asked.remote, asked.branch)
+        if isinstance(state, RemoteState) and commit is not None and state.heads.get(asked.branch) == commit:
+            return False
+        if self._check:
+            self._lines.append(f"would push it to {self._named_remote()}")
+            return True
+        if isinstance(state, str):
+            why: str | None = state  # it did not answer a moment ago
+        else:
+            done = execute(command, limit_s=NETWORK_S)
+            why = done.why() if done.code != 0 else None
+        if why is not None:
+            raise PublishFailed(
+                f"branch {asked.branch} is committed here and could not be pushed to {self._named_remote()}: "
+                f"{why}\nNothing is lost. Again: {shown(command)}"
+            )
+        self._lines.append(f"pushed to {self._named_remote()}")
+        return True
+
+    def _propose(self, pushed: bool | None) -> tuple[str | None, bool]:
+        """Return the pull request's address, and whether it was opened or brought up to date."""
+        asked, state = self._asked, self._remote
+        if not asked.pull_request or asked.remote is None:
+            return None, False
+        default = state.default if isinstance(state, RemoteState) else None
+        proposal = Proposal(
+            repository=self._repo,
+            branch=asked.branch,
+            base=asked.base or default,
+            title=f"Audition: {self._verdict.label} ({self._verdict.run_id})",
+            body=self._contents.files[REPORT_MARKDOWN].decode(),
+            body_at=f"{self._folder}/{REPORT_MARKDOWN}",
+            forge=forge_repository(self._repo.address(asked.remote)),
+        )
+        if self._check:
+            self._lines.append("would open the pull request or bring it up to date")
+            return None, False
+        if (why := proposal.obstacle()) is not None:
+            self._lines.append(f"the pull request is not opened: {why}")
+            self._commands.append(proposal.command())
+            return None, False
+        opened = proposal.open(news=bool(pushed))
+        if opened.error is not None:
+            raise PublishFailed(
+                f"branch {asked.branch} is on {self._named_remote()}; its pull request failed: {opened.error}\n"
+                f"Nothing is lost. Again: {proposal.command()}"
+            )
+        self._lines.append(
+            f"pull request: {opened.url}" + (f" ({opened.state})" if opened.state != "open" else "")
+        )
+        return opened.url, opened.changed

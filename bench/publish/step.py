@@ -1,0 +1,71 @@
+"""What the module `bench_publish` does, on the controller."""
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+from bench.controller import prepare
+from bench.controller.request import RunRequest
+from bench.controller.run import Run, locate
+from bench.errors import BadInput, PhaseMissing
+
+
+def publish_step(
+    *,
+    run: dict[str, Any],
+    repo: str,
+    enabled: bool,
+    remote: str,
+    pull_request: bool,
+    base: str,
+    check: bool,
+) -> dict[str, Any]:
+    """Do what `library/bench_publish.py` documents; returns the module's result."""
+    request = RunRequest.of(run)
+    if not (enabled or remote or pull_request):
+        how = "publish a decided run with `audition publish RUN`, or set publish_enabled or publish_remote"
+        return {"changed": False, "summary": [f"not published, since nobody asked for it; {how}"]}
+    try:
+        found = _newest(request)
+    except PhaseMissing:
+        if not check:
+            raise
+        return {"changed": True, "summary": ["no run yet"]}
+    if check and found.decision() is None:
+        return {"changed": True, "run_id": found.run_id, "summary": ["no verdict yet"]}
+    from bench.publish.publication import publish  # draws the report: not for those who only ask
+
+    report = publish(
+        found.path,
+        Path(repo),
+        remote=remote or None,
+        open_pull_request=pull_request,
+        base=base or None,
+        check=check,
+    )
+    return {
+        "changed": report.changed,
+        "run_id": report.run_id,
+        "branch": report.branch,
+        "commit": report.commit,
+        "pull_request": report.pull_request,
+        "summary": report.lines,
+    }
+
+
+def _newest(request: RunRequest) -> Run:
+    """Return the named run, else the newest with these inputs: decided ones too, for those are published."""
+    if request.run_id is not None:
+        return locate(request)
+    wanted = prepare.commit(request).inputs_sha256
+    stem = f"{request.model}-{request.host}-"
+    paths = [path for path in request.runs_dir.glob(f"{stem}*Z") if path.is_dir() and not path.is_symlink()]
+    for path in sorted(paths, reverse=True):
+        with contextlib.suppress(BadInput):  # what this version cannot read is passed over, as preflight does
+            manifest = Run(path).manifest()
+            if (manifest.host, manifest.inputs_sha256) == (request.host, wanted):
+                return Run(path.resolve())
+    raise PhaseMissing(
+        f"there is no run of {request.model} on {request.host} with these inputs under {request.runs_dir}; "
+        "begin one with preflight (--tags preflight), or name one with -e run_id=."
+    )

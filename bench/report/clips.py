@@ -1,0 +1,93 @@
+"""Takes as they were timed, encoded small enough that the report can be mailed.
+
+FLAC first: the very samples, played by every present browser. Over the limit all clips become MP3, which is
+said; what still does not fit is named instead of embedded. A take whose bytes are not those that were timed
+is left out.
+"""
+
+import base64
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import soundfile
+from pydantic import Field
+
+from bench.records import Record, Take, sha256_file
+
+MAILABLE_BYTES = 15 * 1024 * 1024
+"""Limit on all clips of one report as embedded, base64 included."""
+_FORMATS = (("FLAC", "PCM_16", "audio/flac"), ("MP3", "MPEG_LAYER_III", "audio/mpeg"))
+
+
+class Clip(Record):
+    """One take in the report. `data` is base64 and empty where `missing` says why there is no sound."""
+
+    side: str
+    utterance_id: str
+    file: str
+    sha256: str | None
+    audio_s: float | None
+    mime: str | None = None
+    data: str = Field(default="", exclude=True, repr=False)
+    missing: str | None = None
+
+
+class Clips(Record):
+    """All clips of a report, and how they were encoded."""
+
+    clips: list[Clip]
+    encoding: str | None
+    embedded_bytes: int
+
+
+def embed(run_dir: Path, takes: Sequence[tuple[str, Take]], limit: int = MAILABLE_BYTES) -> Clips:
+    """Encode takes, given with their side, into at most `limit` bytes of base64 together."""
+    clips: list[Clip] = []
+    found: list[tuple[Clip, Path]] = []
+    for side, take in takes:
+        name = take.wav or ""
+        clip = Clip(
+            side=side,
+            utterance_id=take.utterance_id,
+            file=f"{side}/{name}",
+            sha256=take.sha256,
+            audio_s=take.audio_s,
+        )
+        clips.append(clip)
+        path = run_dir / side / name
+        if not name or Path(name).name != name:
+            clip.missing = "the take names no file of its own folder"
+        elif not path.is_file():
+            clip.missing = "the file is not there"
+        elif sha256_file(path) != take.sha256:
+            clip.missing = "the file is not the one that was timed"
+        else:
+            found.append((clip, path))
+    for container, subtype, mime in _FORMATS:
+        encoded = [(clip, _encode(path, container, subtype)) for clip, path in found]
+        total = sum(len(data) for _, data in encoded)
+        last = container == _FORMATS[-1][0]
+        if total > limit and not last:
+            continue
+        used = 0
+        for clip, data in encoded:
+            if not data:
+                clip.missing = "the file holds no sound that can be read"
+            elif used + len(data) > limit:
+                clip.missing = "left out so that this page can be mailed"
+            else:
+                clip.data, clip.mime = data, mime
+                used += len(data)
+        return Clips(clips=clips, encoding=container if used else None, embedded_bytes=used)
+    raise AssertionError("the last format always returns")
+
+
+def _encode(path: Path, container: str, subtype: str) -> str:
+    try:
+        samples, rate = soundfile.read(path, dtype="int16")
+        stream = io.BytesIO()
+        soundfile.write(stream, samples, rate, format=container, subtype=subtype)
+    except soundfile.LibsndfileError:
+        return ""
+    return base64.b64encode(stream.getvalue()).decode()

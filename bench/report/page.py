@@ -1,0 +1,132 @@
+"""The report as one HTML file that needs nothing else: style, script, plots and sound are inside it."""
+
+import base64
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from bench.report import plots, words
+from bench.report.objective import alarms, objective_rows
+from bench.report.view import ReportView
+
+_HERE = Path(__file__).parent
+
+
+def render(view: ReportView) -> str:
+    """Return the page. The same view gives the same bytes; whatever comes from files is escaped."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
+
+    environment = Environment(
+        loader=FileSystemLoader(_HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        number=words.number, gib=words.gib, short=lambda text: str(text)[:12], plain=_plain
+    )
+    script = (_HERE / "page.js").read_text("utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return environment.get_template("page.html").render(
+        view=view,
+        verdict=view.verdict,
+        awaiting=view.verdict.reason is None,
+        words=words,
+        gates=_gates(view),
+        latency=_latency(view),
+        power=view.verdict.ratings.get("power", []),
+        objective=objective_rows(view.metrics),
+        alarms=alarms(view.metrics),
+        plots={name: Markup(svg) for name, svg in _plots(view).items()},  # noqa: S704 - drawn by us
+        style=Markup((_HERE / "page.css").read_text("utf-8")),  # noqa: S704 - a file of ours
+        script=Markup(script),  # noqa: S704 - a file of ours
+        script_sha256=digest,
+    )
+
+
+def _plain(value: Any) -> str:
+    """Spell a value of an open record: numbers as figures, null as not taken, the rest as text."""
+    if value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
+        return words.number(value)
+    return str(value)
+
+
+def _gates(view: ReportView) -> list[dict[str, str]]:
+    awaiting = view.verdict.reason is None
+    rows = []
+    for gate in view.verdict.gates:
+        label, value, limit = words.gate_words(gate)
+        state = words.gate_state(gate, awaiting=awaiting)
+        rows.append({"label": label, "value": value, "limit": limit, "state": state})
+    return rows
+
+
+def _latency(view: ReportView) -> list[dict[str, Any]]:
+    """One row a figure and side, as far as the verdict shows them."""
+    rows = []
+    for name, (label, unit) in words.FIGURES.items():
+        for side in ("candidate", "baseline"):
+            found = (view.verdict.latency.get(side) or {}).get(name)
+            if found and (side == "candidate" or view.revealed):
+                rows.append({"label": label, "unit": unit, "side": side, "figure": found})
+    return rows
+
+
+def _plots(view: ReportView) -> dict[str, str]:
+    """Draw what there is to draw; a plot without values is left out."""
+    found: dict[str, str | None] = {}
+    ratings = view.verdict.ratings
+    scored = [
+        (pair.utterance_id, pair.candidate_score, pair.baseline_score)
+        for pair in view.pairs
+        if pair.candidate_score is not None and pair.baseline_score is not None
+    ]
+    if view.revealed and scored:
+        low, high = ratings["interval_95"]
+        found["ratings"] = plots.rating_plot(
+            "ratings",
+            scored,
+            mean=ratings["mean_difference"],
+            interval=(low, high),
+            margin=ratings["margin"],
+            candidate=view.candidate.name,
+            baseline=view.baseline.name,
+        )
+    limit = next((g.limit for g in view.verdict.gates if g.name == "ttfa_p50_ms"), None)
+    for name, unit, line in (
+        ("ttfa_ms", "milliseconds from request to first sample", limit),
+        ("rtf", "time taken / length of speech", 1.0),
+    ):
+        rows = _strips(view, name)
+        if rows:
+            title = f"{words.FIGURES[name][0]} of every take"
+            at = float(line) if isinstance(line, int | float) else None
+            found[name] = plots.strip_plot(name.replace("_", "-"), title, rows, unit=unit, limit=at)
+    found["memory"] = plots.memory_plot("memory", view.memory_series)
+    if view.neighbour_samples:
+        rows = [
+            plots.Row(label=when, values=values, tone="neighbour")
+            for when, values in view.neighbour_samples.items()
+        ]
+        neighbour = view.verdict.neighbour
+        before = neighbour.get("p50_before_ms")
+        found["neighbour"] = plots.strip_plot(
+            "neighbour",
+            "The neighbour's answers before and after",
+            rows,
+            unit="milliseconds an answer",
+            limit=round(before * neighbour["limit"], 1) if before else None,
+        )
+    return {name: svg for name, svg in found.items() if svg is not None}
+
+
+def _strips(view: ReportView, figure: str) -> list[plots.Row]:
+    rows = []
+    for side, model in (("candidate", view.candidate), ("baseline", view.baseline)):
+        found = (view.verdict.latency.get(side) or {}).get(figure)
+        if found and found["values"] and (side == "candidate" or view.revealed):
+            tone: plots.Tone = "candidate" if side == "candidate" else "baseline"
+            rows.append(plots.Row(label=model.name, values=found["values"], tone=tone))
+    return rows

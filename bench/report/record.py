@@ -1,0 +1,139 @@
+"""The report as Markdown for a pull request, and as JSON."""
+
+import json
+import re
+from collections.abc import Sequence
+
+from bench.report import words
+from bench.report.objective import alarms
+from bench.report.view import ReportView
+
+
+def as_json(view: ReportView) -> str:
+    """Return the view as JSON, without the sound itself."""
+    return json.dumps(view.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
+
+
+def plain(text: object) -> str:
+    """Escape text from files so that Markdown shows it as it is: no markup, no HTML, no mention, one line."""
+    flat = " ".join(str(text).split())
+    flat = flat.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    flat = re.sub(r"([\\`*_\[\]#|~])", r"\\\1", flat)
+    # A zero-width space keeps @name and #12 from calling people and issues.
+    return flat.replace("@", "@\u200b").replace("\\#", "\\#\u200b").replace("://", ":\u200b//")
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    return [
+        f"| {' | '.join(head)} |",
+        f"|{'---|' * len(head)}",
+        *(f"| {' | '.join(row)} |" for row in rows),
+        "",
+    ]
+
+
+def markdown(view: ReportView) -> str:
+    """Return the record for a pull request: verdict, gates, ratings, latency, memory, neighbour, versions."""
+    verdict = view.verdict
+    lines = [f"## {plain(verdict.sentence)}", ""]
+    lines += [
+        f"{plain(view.candidate.title)} against {plain(view.baseline.title)} on {plain(view.host)}, "
+        f"profile {plain(view.profile)}, run `{_code(view.run_id)}`.",
+        "",
+    ]
+    if verdict.next.commands:
+        lines += ["```sh", *(_code(command) for command in verdict.next.commands), "```", ""]
+    rows = []
+    for gate in verdict.gates:
+        label, value, limit = words.gate_words(gate)
+        state = words.gate_state(gate, awaiting=verdict.reason is None)
+        rows.append([plain(label), plain(value), plain(limit), state])
+    lines += _table(["Gate", "Found", "Needed", "Result"], rows)
+    found = [*verdict.warnings, *(alarms(view.metrics) if view.revealed else [])]
+    lines += [*(f"- {plain(warning)}" for warning in found), *([""] if found else [])]
+    lines += _ratings(view) + _latency(view) + _memory(view) + _neighbour(view) + _origin(view)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _code(text: str) -> str:
+    return " ".join(text.replace("`", "'").split())
+
+
+def _ratings(view: ReportView) -> list[str]:
+    ratings = view.verdict.ratings
+    if not ratings:
+        return []
+    lines = ["### Ratings", "", f"Asked: \u201c{plain(view.question)}\u201d", ""]
+    if view.revealed:
+        low, high = ratings["interval_95"]
+        lines += [
+            f"{plain(view.candidate.name)} {words.number(ratings['candidate_mean'])}, "
+            f"{plain(view.baseline.name)} {words.number(ratings['baseline_mean'])}; difference "
+            f"{words.number(ratings['mean_difference'], signed=True)} ({ratings['sum_of_differences']:+d} over "
+            f"{ratings['n']}), 95% interval {words.number(low, signed=True)} to "
+            f"{words.number(high, signed=True)}, exact sign-flip p {words.number(ratings['sign_flip_p'])}; "
+            f"{ratings['wins']} won, {ratings['ties']} tied, {ratings['losses']} lost.",
+            "",
+        ]
+    power = ratings.get("power") or []
+    if power:
+        gaps = list(power[0]["passes_at_gap"])
+        lines += [
+            f"How often {power[0]['pairs']} pairs and {power[0]['raters']} rater(s) clear the margin, by the true "
+            "difference:",
+            "",
+            *_table(
+                ["SD of a pair", *gaps],
+                [
+                    [f"{row['sd']:g}", *(f"{value:.1%}" for value in row["passes_at_gap"].values())]
+                    for row in power
+                ],
+            ),
+        ]
+    return lines
+
+
+def _latency(view: ReportView) -> list[str]:
+    rows = []
+    for name in ("ttfa_ms", "ttfa_audible_ms", "rtf"):
+        label, unit = words.FIGURES[name]
+        for side, model in (("candidate", view.candidate), ("baseline", view.baseline)):
+            figure = (view.verdict.latency.get(side) or {}).get(name)
+            if figure and (side == "candidate" or view.revealed):
+                rows.append(
+                    [label, plain(model.name), words.number(figure["p50"], unit),
+                     words.number(figure["p95"], unit), str(figure["n"])]
+                )  # fmt: skip
+    if not rows:
+        return []
+    return ["### Latency", "", *_table(["Figure", "Model", "p50", "p95", "Takes"], rows)]
+
+
+def _memory(view: ReportView) -> list[str]:
+    figures = [
+        f"{label} {words.gib(view.verdict.memory[key]['bytes'])}"
+        for key, label in words.MEMORY.items()
+        if (view.verdict.memory.get(key) or {}).get("bytes") is not None
+    ]
+    return [f"**Memory, peak:** {', '.join(figures)}.", ""] if figures else []
+
+
+def _neighbour(view: ReportView) -> list[str]:
+    found = view.verdict.neighbour
+    if found.get("mode") in (None, "none"):
+        return []
+    return [
+        f"**Neighbour ({plain(found['mode'])}):** p50 {words.number(found['p50_before_ms'], 'ms')} before, "
+        f"{words.number(found['p50_after_ms'], 'ms')} after ({words.number(found['ratio'], '×')}, limit "
+        f"{words.number(found['limit'], '×')}); out of service {words.number(found['down_s'], 's')}.",
+        "",
+    ]
+
+
+def _origin(view: ReportView) -> list[str]:
+    versions = [side.version for side in (view.candidate, view.baseline) if side.version]
+    versions += [f"{name} {value}" for name, value in view.versions.items()]
+    lines = [f"**Versions:** {plain(', '.join(versions))}.", ""] if versions else []
+    notices = [*view.candidate.notices, *view.baseline.notices]
+    lines += [f"> {plain(notice)}" for notice in notices] + ([""] if notices else [])
+    return [*lines, "Files: [verdict.json](verdict.json), [report.html](report.html)"]

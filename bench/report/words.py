@@ -1,0 +1,96 @@
+"""How figures and names are spelt for people; the same on the page and in the Markdown."""
+
+from bench.records import Gate
+
+GATES: dict[str, tuple[str, str, str]] = {
+    "licence": ("Licence allows the intended use", "", ""),
+    "clone_encoder": ("Clone encoder is published", "", ""),
+    "disk_gib": ("Disk that is free", "at least", "GiB"),
+    "memory_gib": ("Memory that is free", "at least", "GiB"),
+    "docker": ("Docker answers", "", ""),
+    "engine_port": ("The engine's port is free", "", ""),
+    "neighbour": ("The neighbour is well", "", ""),
+    "install": ("Installed and spoke", "", ""),
+    "valid_candidate_takes": ("Valid takes of the candidate", "at least", ""),
+    "valid_baseline_takes": ("Valid takes of the baseline", "at least", ""),
+    "raters_finished": ("Raters who have finished", "at least", ""),
+    "rating_margin": ("Mean rating, candidate minus baseline", "at least", "points"),
+    "ttfa_p50_ms": ("Time to first audio, median", "at most", "ms"),
+}
+"""Name of a gate to its label, the sense of its limit, and its unit."""
+
+DECISIONS = {
+    "swap_candidate": "Swap",
+    "keep_baseline_try_next": "Keep the baseline, try the next",
+    "keep_baseline_survey_complete": "Keep the baseline, survey complete",
+    "awaiting_ratings": "Awaiting ratings",
+    "awaiting_baseline": "Awaiting the baseline",
+}
+
+FIGURES = {
+    "ttfa_ms": ("Time to first audio", "ms"),
+    "ttfa_audible_ms": ("Time to first audible sound", "ms"),
+    "ttfb_ms": ("Time to first byte", "ms"),
+    "total_ms": ("Total time", "ms"),
+    "rtf": ("Real-time factor", ""),
+    "rtf_after_first": ("Real-time factor after the first chunk", ""),
+    "stall_ms": ("Stalled while playing", "ms"),
+}
+
+MEMORY = {
+    "gpu_process": "GPU, the engine's processes",
+    "torch_allocated": "PyTorch, allocated",
+    "torch_reserved": "PyTorch, reserved",
+    "available_dip": "Fall of available memory",
+    "cgroup": "The engine's cgroup",
+    "rss": "Resident sets",
+}
+
+NOT_TAKEN = "not taken"
+
+
+def number(value: float | None, unit: str = "", signed: bool = False) -> str:
+    """Spell a figure with three significant digits or none lost above 100; null is said, never shown as 0."""
+    if value is None:
+        return NOT_TAKEN
+    if float(value).is_integer() and abs(value) < 1e15:
+        text = f"{value:+.0f}" if signed and value else f"{value:.0f}"
+    elif abs(value) >= 100:
+        text = f"{value:+.1f}" if signed else f"{value:.1f}"
+    else:
+        text = f"{value:+.3g}" if signed else f"{value:.3g}"
+    text = text.replace("-", "\u2212")
+    return f"{text}\u00a0{unit}" if unit else text
+
+
+def gib(value: float | None) -> str:
+    """Spell bytes in GiB, or MiB under a tenth of one."""
+    if value is None:
+        return NOT_TAKEN
+    if value < 2**30 / 10:
+        return f"{value / 2**20:.0f}\u00a0MiB"
+    return f"{value / 2**30:.2f}\u00a0GiB"
+
+
+def gate_state(gate: Gate, *, awaiting: bool) -> str:
+    """Return `passed`, `failed`, or `open` for one whose value is still to come."""
+    if gate.passed:
+        return "passed"
+    waits = gate.value is None or gate.name in ("raters_finished", "valid_baseline_takes")
+    return "open" if awaiting and waits and gate.name != "ttfa_p50_ms" else "failed"
+
+
+def gate_words(gate: Gate) -> tuple[str, str, str]:
+    """Return a gate's label, its value and its limit, as text."""
+    label, sense, unit = GATES.get(gate.name, (gate.name.replace("_", " "), "", ""))
+
+    def spell(value: float | str | None, signed: bool = False) -> str:
+        return value if isinstance(value, str) else number(value, unit, signed)
+
+    value = (
+        "\u2014"
+        if gate.value is None and gate.name == "rating_margin"
+        else spell(gate.value, gate.name == "rating_margin")
+    )
+    limit = "\u2014" if gate.limit is None else spell(gate.limit, gate.name == "rating_margin")
+    return label, value, f"{sense} {limit}".strip()

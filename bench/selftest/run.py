@@ -1,0 +1,122 @@
+"""Driving the client through every case."""
+
+import secrets
+import socket
+import tempfile
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from bench.client.load import closed_loop
+from bench.client.probe import ServerUnusable
+from bench.client.target import Target, Voice
+from bench.client.voicecheck import check_voice
+from bench.records import Take, Utterance
+from bench.selftest import sounds
+from bench.selftest.cases import FAULTS, TIMED, Case
+from bench.selftest.compare import Row, SelftestReport, fault_rows, timed_rows
+from bench.selftest.process import Running, running
+
+ATTEMPTS = 5
+GIVE_UP_AFTER = 3
+"""Once this many cases have failed every attempt it is the harness: the rest get one attempt each."""
+
+
+def run_selftest(
+    concurrencies: Sequence[int] = (1, 8), cases: Sequence[Case] = (*TIMED, *FAULTS)
+) -> SelftestReport:
+    """Measure the scripted instrument in every dialect and with every fault, and compare.
+
+    A case outside its tolerance is measured again, four times at most, because a shared host may be held up
+    for a moment; the last result counts and its rows say which attempt they are. A harness that is wrong is
+    wrong each time. Less than a minute.
+    """
+    begun = time.perf_counter()
+    rows: list[Row] = []
+    with running() as instrument, tempfile.TemporaryDirectory(prefix="audition-selftest-") as scratch:
+        reference = Path(scratch) / "reference.wav"
+        voice = sounds.pcm(sounds.tone(500))
+        reference.write_bytes(sounds.header(len(voice)) + voice)
+        _case(instrument, TIMED[0], 1, reference)  # warms both processes; its rows are dropped
+        for concurrency in concurrencies:
+            for case in cases:
+                if case.error is None:
+                    hopeless = len({row.case for row in rows if not row.ok}) >= GIVE_UP_AFTER
+                    rows += _settled(instrument, case, concurrency, reference, 1 if hopeless else ATTEMPTS)
+        # A fault has a name and no time: shown once, and several beside one another to be quick.
+        faults = [case for case in cases if case.error is not None]
+        with ThreadPoolExecutor(4) as pool:
+            for found in pool.map(
+                lambda case: _settled(instrument, case, max(concurrencies), reference, ATTEMPTS), faults
+            ):
+                rows += found
+        rows += [_refused(), _default_voice(instrument)]
+    return SelftestReport(ok=all(row.ok for row in rows), rows=rows, wall_s=time.perf_counter() - begun)
+
+
+def _settled(instrument: Running, case: Case, concurrency: int, reference: Path, attempts: int) -> list[Row]:
+    for attempt in range(1, attempts + 1):
+        found = _case(instrument, case, concurrency, reference)
+        if all(row.ok for row in found):
+            break
+        time.sleep(0.2 * attempt)
+    return [row.model_copy(update={"attempt": attempt}) for row in found]
+
+
+def _case(instrument: Running, case: Case, concurrency: int, reference: Path) -> list[Row]:
+    if case.error is None:
+        instrument.log()
+    takes = measure_case(instrument, case, concurrency, reference, n=_count(case, concurrency))
+    if case.error is not None:
+        errors = [(take.error.kind, take.error.message) if take.error else None for take in takes]
+        return fault_rows(case, concurrency, errors)
+    return timed_rows(case, concurrency, takes, {note["take"]: note for note in instrument.log()})
+
+
+def _count(case: Case, concurrency: int) -> int:
+    if case.error is not None or case.noted:
+        return concurrency
+    return 3 if concurrency == 1 else concurrency
+
+
+def measure_case(instrument: Running, case: Case, concurrency: int, reference: Path, *, n: int) -> list[Take]:
+    """Return `n` takes of a case; the text of each is the word by which the instrument notes it."""
+    batch = secrets.token_hex(4)
+    voice = Voice.clone(reference, "a tone", how="request") if case.clone else Voice.named("selftest")
+    target = Target(
+        instrument.url(case.script),
+        dialect=case.dialect,
+        sample_rate_hz=case.rate_hz,
+        token=SecretStr(case.token) if case.token else None,
+    )
+    said = [Utterance(id=f"u{index}", text=f"take-{batch}-{index}") for index in range(n)]
+    return closed_loop(
+        target, said, voice, concurrency=concurrency, n=n, warmups=0, timeout_s=case.timeout_s
+    ).takes
+
+
+def _refused() -> Row:
+    """A port on which nothing listens."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    case = Case("nothing listens", error="connection_refused")
+    said = [Utterance(id="u0", text="nobody there")]
+    try:
+        load = closed_loop(
+            Target(f"http://127.0.0.1:{port}", dialect="openai"), said, Voice.named("x"), concurrency=1, n=1
+        )
+        errors = [(take.error.kind, take.error.message) if take.error else None for take in load.takes]
+    except ServerUnusable as error:
+        errors = [(error.kind, str(error))]
+    return fault_rows(case, 1, errors)[0]
+
+
+def _default_voice(instrument: Running) -> Row:
+    """The instrument answers every voice alike: a server that silently speaks with its default."""
+    target = Target(instrument.url("instant"), dialect="openai")
+    check = check_voice(target, Voice.named("somebody"), takes=1)
+    case = Case("one voice for every name", error="substituted")
+    return fault_rows(case, 1, [(check.verdict, "; ".join(check.evidence))])[0]

@@ -1,0 +1,294 @@
+"""`audition survey`: the chain's models one after another, each phase through ansible-runner.
+
+The run directories decide what is left: a survey that was interrupted, or waits for people, goes on when it is
+run again. A model that has its decision is not measured again.
+"""
+
+import contextlib
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bench.controller import prepare
+from bench.controller.request import RunRequest
+from bench.controller.run import Run
+from bench.errors import AuditionError, BadInput, NeighbourNotBack
+from bench.host.neighbour_record import NeighbourRecord
+from bench.playbook import Interrupted, Played, Stop, inventories, play, variable
+from bench.records import Verdict
+
+PLAN = "playbooks/survey.yml"
+_OURS = ("model", "run_id")
+"""Variables that the survey sets itself."""
+
+
+class PhaseFailed(AuditionError):
+    """A phase could not be completed, and it was not the candidate's fault.
+
+    Exits as `ansible-playbook` does for the same phase: 2, or 4 for a host out of reach.
+    """
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line gives."""
+
+    project: Path
+    """The checkout."""
+    inventory: Sequence[str] = ()
+    limit: str | None = None
+    extra: Sequence[str] = ()
+    runs_dir: Path | None = None
+
+    def variables(self) -> list[str]:
+        """Return what goes after each `-e`.
+
+        Raises:
+            BadInput: a variable that the survey sets itself.
+        """
+        for each in self.extra:
+            if each.split("=", 1)[0].strip() in _OURS:
+                raise BadInput(
+                    f"-e {each}: the survey takes its models from `chain` and finds their runs itself; "
+                    "`ansible-playbook site.yml` takes model and run_id."
+                )
+        more = [json.dumps({"runs_dir": str(self.runs_dir.resolve())})] if self.runs_dir else []
+        return [*map(variable, self.extra), *more]
+
+
+@dataclass(slots=True)
+class _Neighbour:
+    """The neighbour's p50 in the survey's first run: what later runs are compared with, ms."""
+
+    model: str = ""
+    p50_ms: float | None = None
+
+
+def survey(options: Options, say: Callable[[str], None]) -> int:
+    """Drive the chain on every host of the inventory, host after host; return 0 for every decision.
+
+    Raises:
+        BadInput: an inventory, a variable or an input is wrong, or no host matches; nothing was started.
+        PhaseFailed: a phase failed and it was not the candidate's fault.
+        NeighbourNotBack: a run's record says that the neighbour is not back.
+        Interrupted: by a signal; run again, it goes on.
+    """
+    given = inventories(options.inventory)
+    extra = options.variables()
+    with Stop().watching() as stop, contextlib.chdir(options.project):
+        driver = _Driver(options.project, given, extra, stop, say)
+        for host, requests in driver.plan(options.limit).items():
+            driver.drive(host, requests)
+    return 0
+
+
+class _Driver:
+    def __init__(
+        self, project: Path, inventory: list[str], extra: list[str], stop: Stop, say: Callable[[str], None]
+    ) -> None:
+        self._project = project
+        self._inventory = inventory
+        self._extra = extra
+        self._stop = stop
+        self._say = say
+
+    def plan(self, limit: str | None) -> dict[str, list[RunRequest]]:
+        """Ask the inventory what is to be run, and check all of it."""
+        found: dict[str, list[RunRequest]] = {}
+
+        def note(host: str, action: str, result: dict[str, Any]) -> None:
+            if action.endswith("debug"):
+                found[host] = [RunRequest.of(each["msg"]) for each in result["results"]]
+
+        played = self._play(PLAN, limit, [], on_result=note)
+        if played.rc != 0:
+            raise BadInput(f"the inventory cannot be used: {played.why()}")
+        if not found:
+            where = ", ".join(self._inventory) or "the default inventory"
+            raise BadInput(
+                f"no host of group audition_hosts in {where} matches"
+                f"{f' --limit {limit}' if limit else ''}; `ansible-inventory --graph` lists what there is."
+            )
+        for requests in found.values():
+            for request in requests:
+                prepare.commit(request)
+        return found
+
+    def drive(self, host: str, requests: list[RunRequest]) -> None:
+        """Go through one host's chain until it has a decision or must wait."""
+        first = _Neighbour()
+        worked = False
+        for request in requests:
+            run = newest(request)
+            if run is None or run.undecided():
+                worked = True
+                self._phases(host, request, run)
+                run = newest(request)
+            if run is None:
+                raise AuditionError(f"{host} | {request.model}: preflight began no run")
+            verdict = _verdict(run)
+            self._say(f"{host} | {request.model} | {verdict.label}")
+            self._say(f"  {verdict.sentence}")
+            self._compare_neighbour(run, request.model, first)
+            if verdict.decision.startswith("awaiting"):
+                self._say("Then, and afterwards `audition survey` again:")
+                for command in verdict.next.commands:
+                    self._say(f"  {command}")
+                return
+            if verdict.decision == "swap_candidate":
+                break
+        if not worked:
+            self._say(
+                "Every model had its decision already. `ansible-playbook site.yml -e model=NAME` measures"
+            )
+            self._say("one again; the survey then goes by the newer run.")
+
+    def _phases(self, host: str, request: RunRequest, run: Run | None) -> None:
+        model = request.model
+        self._say(f"{host} | {model} | {'goes on with ' + run.run_id if run else 'a new run'}")
+        for playbook in _phases_left(phase_playbooks(self._project), run):
+            phase = Path(playbook).stem
+            begun = time.monotonic()
+            self._say(f"{host} | {model} | {phase}")
+            played = self._play(
+                playbook, host, [json.dumps({"model": model})], on_line=self._say, on_result=self._tell(phase)
+            )
+            if played.rc != 0:
+                raise PhaseFailed(
+                    f"{phase} of {model} failed on {played.why()}\n"
+                    "Put it right and run `audition survey` again; it goes on from there.",
+                    played.rc if played.rc in (2, 4) else 1,
+                )
+            if host not in played.hosts:
+                raise BadInput(f"{phase} of {model} ran on no host: {playbook} does not play on {host}.")
+            for failure in played.failures[:1]:  # rescued: it is in the record, and the chain goes on
+                self._say(f"{host} | {model} | {phase} | failed: {failure.message}")
+            changed = f", {played.changed} changed" if played.changed else ""
+            self._say(f"{host} | {model} | {phase} | {time.monotonic() - begun:.0f} s{changed}")
+
+    def _tell(self, phase: str) -> Callable[[str, str, dict[str, Any]], None]:
+        """Print what a phase's debug tasks say; the verdict's is printed from its file."""
+
+        def tell(host: str, action: str, result: dict[str, Any]) -> None:
+            if not action.endswith("debug") or phase == "verdict":
+                return
+            message = result.get("msg", "")
+            for line in message if isinstance(message, list) else str(message).splitlines():
+                self._say(f"{host} | {line}")
+
+        return tell
+
+    def _play(
+        self,
+        playbook: str,
+        limit: str | None,
+        extra: list[str],
+        *,
+        on_line: Callable[[str], None] = lambda _line: None,
+        on_result: Callable[[str, str, dict[str, Any]], None],
+    ) -> Played:
+        if not self._stop.asked():
+            played = play(
+                playbook,
+                project=self._project,
+                stop=self._stop,
+                inventory=self._inventory,
+                limit=limit,
+                extra=[*self._extra, *extra],
+                on_line=on_line,
+                on_result=on_result,
+            )
+            if not self._stop.asked():
+                return played
+        raise Interrupted(
+            f"interrupted in {Path(playbook).stem}. What was done is kept; a job that still runs on the host "
+            "ends itself within a minute and gives the neighbour back. Run `audition survey` again to go on."
+        )
+
+    def _compare_neighbour(self, run: Run, model: str, first: _Neighbour) -> None:
+        """Hold the neighbour's p50 against the survey's first, so that a slow drift is not lost between runs."""
+        try:
+            record = NeighbourRecord.load(run.path)
+        except FileNotFoundError:
+            return
+        if record.state == "not_back":
+            raise NeighbourNotBack(
+                f"{record.name} is not back after {run.run_id}: {record.verdict} "
+                "`audition neighbour restore HOST` tries again."
+            )
+        for when, side in (("before", record.before), ("after", record.after)):
+            if side.p50_ms is None:
+                continue
+            if first.p50_ms is None:
+                first.model, first.p50_ms = model, side.p50_ms
+            elif side.p50_ms > first.p50_ms * record.limit:
+                self._say(
+                    f"  WARNING: {record.name}'s p50 {when} {model} was {side.p50_ms:.0f} ms, "
+                    f"{side.p50_ms / first.p50_ms:.2f} times the survey's first ({first.p50_ms:.0f} ms, before "
+                    f"{first.model}); the limit is {record.limit:g}."
+                )
+
+
+def phase_playbooks(project: Path) -> list[str]:
+    """Return site.yml's playbooks in order: the one list of the phases.
+
+    Raises:
+        BadInput: `project` has no site.yml that can be read.
+    """
+    try:
+        plays = yaml.safe_load((project / "site.yml").read_text(encoding="utf-8"))
+        return [str(each["import_playbook"]) for each in plays]
+    except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
+        raise BadInput(f"{project / 'site.yml'} cannot be read ({error}); run this in a checkout.") from error
+
+
+def newest(request: RunRequest) -> Run | None:
+    """Return the newest run of this model on this host with these inputs, decided or not.
+
+    Raises:
+        BadInput: an input is wrong, or a run directory is of another schema version.
+    """
+    wanted = prepare.commit(request).inputs_sha256
+    found = []
+    for path in request.runs_dir.glob(f"{request.model}-{request.host}-*Z"):
+        if path.is_symlink() or not path.is_dir():
+            continue
+        manifest = Run(path).manifest()
+        if (manifest.host, manifest.inputs_sha256) == (request.host, wanted):
+            found.append(path)
+    return Run(max(found).resolve()) if found else None
+
+
+def _phases_left(playbooks: list[str], run: Run | None) -> list[str]:
+    """Return the phases to play: all of them, or those after teardown when nothing touches the host any more.
+
+    All the earlier ones, although some are done: they cost seconds and prove that the host is still as
+    preflight and install left it.
+    """
+    if run is None:
+        return playbooks
+    names = [Path(each).stem for each in playbooks]
+    after = names.index("teardown") + 1 if "teardown" in names else 0
+    states = {name: state.status for name, state in run.phases().items()}
+    if all(states.get(name) in ("done", "skipped") for name in names[:after]):  # type: ignore[call-overload]
+        return playbooks[after:]
+    return playbooks
+
+
+def _verdict(run: Run) -> Verdict:
+    try:
+        return Verdict.load(run.path)
+    except FileNotFoundError:
+        raise AuditionError(
+            f"{run.run_id} has no verdict although all its phases were played; "
+            f"`audition verdict {run.run_id}` says why."
+        ) from None

@@ -1,0 +1,453 @@
+"""The rule that was fixed beforehand, applied: evidence in, verdict out. Pure: no clock, no file, no chance.
+
+Order of the questions, the first that has an answer decides:
+
+1. Are the rule, the question and the sealed mapping those committed to? If not: BadInput, and no decision.
+2. Did a preflight gate refuse (licence, clone encoder withheld)? Keep the baseline.
+3. Did the installation fail? Keep the baseline.
+4. Are there fewer valid candidate takes than the rule's pairs? Keep the baseline (`synthesis_failed`).
+5. Is a baseline take missing for any sentence? `awaiting_baseline`.
+6. Has any rater not finished, or are there fewer raters than the rule asks for? `awaiting_ratings`.
+7. Swap if both gates pass, rating margin and TTFA; else keep the baseline.
+"""
+
+import json
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+from bench.errors import BadInput, PhaseMissing
+from bench.records import Answer, Decision, Gate, Manifest, NextStep, Ratings, Reason, Summary, Verdict
+from bench.verdict.evidence import Evidence
+from bench.verdict.neighbour import neighbour_summary
+from bench.verdict.statistics import (
+    METHODOLOGY_VERSION,
+    describe,
+    identical_pairs,
+    passes_margin,
+    power_rows,
+    repeat_agreement,
+)
+from bench.verdict.takes import failures_of, figure, latency_of, utterance_ids, valid_takes
+
+
+def counted_answers(ratings: Ratings, manifest: Manifest) -> list[Answer]:
+    """Return the answers that the rule counts: first answers to a pair, in the rule's channel."""
+    return [a for a in ratings.answers if a.kind == "pair" and a.channel == manifest.rule.channel]
+
+
+def unfinished_raters(ratings: Ratings, manifest: Manifest) -> list[str]:
+    """Name the raters whose answers are still to come, in order."""
+    counts = Counter(answer.rater for answer in counted_answers(ratings, manifest))
+    return sorted(
+        name for name, state in ratings.raters.items() if state != "finished" or counts[name] < ratings.pairs
+    )
+
+
+def ratings_complete(evidence: Evidence) -> bool:
+    """Whether every rater has finished, and as many as the rule asks for: what the reveal waits for."""
+    ratings = evidence.ratings
+    return (
+        ratings is not None
+        and len(ratings.raters) >= evidence.manifest.rule.minimum_raters
+        and not unfinished_raters(ratings, evidence.manifest)
+    )
+
+
+def decide(evidence: Evidence) -> Verdict:
+    """Apply the rule to what the run directory holds; the same evidence gives the same bytes.
+
+    Raises:
+        BadInput: the rule, question, mapping, clips or answers are not what was committed to.
+        PhaseMissing: a phase has not been run and nothing before it decides.
+    """
+    _refuse_edited_commitments(evidence)
+    run = _Case(evidence)
+    if evidence.refused is not None:
+        return run.keep(evidence.refused, _refused_sentence(evidence))
+    if evidence.install is not None and not evidence.install.ok:
+        run.gate("install", evidence.install.error or "failed", "ok", False)
+        return run.keep("install_failed", f"{run.model} could not be installed")
+    if evidence.install is not None:
+        run.gate("install", "ok", "ok", True)
+
+    if evidence.candidate is None and evidence.candidate_error is None:
+        phase = "install" if evidence.install is None else "benchmark"
+        raise PhaseMissing(
+            f"Run {evidence.manifest.run_id} has no candidate takes; run the phase {phase} first: "
+            f"{run.play(evidence.manifest.model, phase)}"
+        )
+    pairs = evidence.manifest.rule.pairs
+    spoken = utterance_ids(valid_takes(evidence.candidate))
+    run.gate("valid_candidate_takes", len(spoken), pairs, len(spoken) >= pairs)
+    if len(spoken) < pairs:
+        return run.keep(
+            "synthesis_failed", f"{run.model} gave {len(spoken)} valid takes where {pairs} are needed"
+        )
+    ttfa = run.latency_gate()
+
+    answered = set(utterance_ids(valid_takes(evidence.baseline)))
+    silent = [name for name in spoken if name not in answered]
+    run.gate("valid_baseline_takes", len(spoken) - len(silent), len(spoken), not silent)
+    if silent:
+        return run.await_baseline(silent)
+
+    ratings = evidence.ratings
+    if ratings is not None:
+        _refuse_edited_ratings(ratings, evidence, spoken)
+    if ratings is None or not ratings_complete(evidence):
+        return run.await_ratings(ttfa)
+    return run.apply_rule(ratings, ttfa)
+
+
+def verdict_bytes(verdict: Verdict) -> bytes:
+    """Return the bytes that `Verdict.save` writes."""
+    text = json.dumps(verdict.model_dump(mode="json"), indent=2, ensure_ascii=False, sort_keys=False)
+    return text.encode() + b"\n"
+
+
+def _refuse_edited_commitments(evidence: Evidence) -> None:
+    manifest = evidence.manifest
+    if evidence.rule_sha256 != manifest.rule_sha256 or manifest.inputs.rule_sha256 != manifest.rule_sha256:
+        raise BadInput(
+            f"The rule was changed after run {manifest.run_id} committed to it: it had SHA-256 "
+            f"{manifest.rule_sha256[:12]} and has {evidence.rule_sha256[:12]} now. "
+            "Put the old rule back, or start a new run under the new one."
+        )
+    if manifest.utterances < manifest.rule.pairs:
+        raise BadInput(
+            f"The rule asks for {manifest.rule.pairs} pairs and run {manifest.run_id} has only "
+            f"{manifest.utterances} utterances; start a new run with at least {manifest.rule.pairs}."
+        )
+
+
+def _refuse_edited_ratings(ratings: Ratings, evidence: Evidence, spoken: list[str]) -> None:
+    manifest = evidence.manifest
+    if not ratings.mapping_intact:
+        raise BadInput(
+            f"The sealed mapping of run {manifest.run_id}, or a clip it names, is not what was published "
+            f"before the first rating ({ratings.mapping_sha256[:12]}). These ratings cannot be unsealed; "
+            "restore the listening directory from a backup, or start a new run."
+        )
+    if ratings.question_sha256 != manifest.question_sha256:
+        raise BadInput(
+            f"The raters of run {manifest.run_id} were asked another question than the one committed to; "
+            "start a new run with the question that is meant."
+        )
+    if ratings.pairs < manifest.rule.pairs:
+        raise BadInput(
+            f"The listening test of run {manifest.run_id} has {ratings.pairs} pairs and the rule needs "
+            f"{manifest.rule.pairs}; start a new run."
+        )
+    counted = counted_answers(ratings, manifest)
+    strangers = sorted({answer.rater for answer in ratings.answers} - set(ratings.raters))
+    unknown = sorted({answer.utterance_id for answer in counted} - set(spoken))
+    twice = sorted(key for key, n in Counter((a.rater, a.utterance_id) for a in counted).items() if n > 1)
+    for found, what in ((strangers, "raters nobody invited"), (unknown, "sentences without takes")):
+        if found:
+            raise BadInput(
+                f"The ratings of run {manifest.run_id} name {what}: {', '.join(found)}. They belong to "
+                "another run, or were edited; export them again."
+            )
+    if twice:
+        rater, utterance = twice[0]
+        raise BadInput(
+            f"Rater {rater} has two answers to {utterance} in run {manifest.run_id}; the ratings were "
+            "edited or imported twice. Export them again."
+        )
+    counts = Counter(answer.rater for answer in counted)
+    if any(counts[name] > ratings.pairs for name in counts):
+        raise BadInput(
+            f"A rater of run {manifest.run_id} answered more than the {ratings.pairs} pairs asked for; "
+            "the ratings were edited. Export them again."
+        )
+
+
+def _refused_sentence(evidence: Evidence) -> str:
+    manifest = evidence.manifest
+    if evidence.refused == "licence":
+        why = f"{manifest.model}'s licence does not allow {manifest.intended_use} use"
+    else:
+        why = f"{manifest.model}'s clone encoder is withheld, so it cannot speak in a given voice"
+    first = re.split(r"(?<=\.)\s+", evidence.refusal_detail)[0].rstrip(".")
+    return f"{why} \u2013 {first}" if first else why
+
+
+@dataclass
+class _Case:
+    """One run on its way to a verdict: the gates and warnings so far, and what all outcomes share."""
+
+    evidence: Evidence
+    gates: list[Gate] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.gates += self.evidence.preflight_gates
+        self.warnings += self.evidence.preflight_warnings
+        self.model = self.evidence.manifest.model
+        self.baseline = self.evidence.manifest.inputs.baseline
+
+    def gate(self, name: str, value: float | str | None, limit: float | str | None, passed: bool) -> None:
+        self.gates.append(Gate(name=name, value=value, limit=limit, passed=passed))
+
+    def play(self, model: str, *tags: str, run_id: str | None = None) -> str:
+        words = ["ansible-playbook site.yml", f"-e model={model}"]
+        if run_id is None and tags:
+            run_id = self.evidence.manifest.run_id
+        if run_id is not None:
+            words.append(f"-e run_id={run_id}")
+        if tags:
+            words.append(f"--tags {','.join(tags)}")
+        return " ".join(words)
+
+    def latency_gate(self) -> Summary | None:
+        """Add the TTFA gate, and the warnings that belong to it."""
+        limit = self.evidence.manifest.rule.ttfa_p50_limit_ms
+        takes = self.evidence.candidate or []
+        ttfa = figure(takes, "ttfa_ms")
+        p50 = None if ttfa is None else ttfa.p50
+        passed = p50 is not None and p50 <= limit
+        self.gate("ttfa_p50_ms", p50, limit, passed)
+        if p50 is None:
+            self.warnings.append(
+                "TTFA could not be taken for every valid take, so its median is null and does not pass."
+            )
+        audible = figure(takes, "ttfa_audible_ms")
+        if p50 is not None and audible is not None and audible.p50 is not None:
+            audible_passes = audible.p50 <= limit
+            if audible_passes != passed:
+                by_audible, by_rule = ("pass", "fails") if audible_passes else ("fail", "passes")
+                self.warnings.append(
+                    f"By the first audible sample the TTFA gate would {by_audible}; by the first sample, "
+                    f"which the rule names, it {by_rule}."
+                )
+        if ttfa is not None and ttfa.p50_low is not None and ttfa.p50_high is not None:
+            inside = ttfa.p50_low <= limit < ttfa.p50_high
+            if inside:
+                self.warnings.append(
+                    f"The TTFA limit of {limit:g} ms lies inside the 95% interval of the median "
+                    f"({ttfa.p50_low:.1f} to {ttfa.p50_high:.1f} ms): a repeat may fall on the other side."
+                )
+        cold = sum(take.reference_cached is False for take in valid_takes(takes))
+        if cold:
+            self.warnings.append(
+                f"{cold} of the timed takes had to encode the reference first; their TTFA includes it."
+            )
+        return ttfa
+
+    def keep(self, reason: Reason, why: str, ratings: dict[str, Any] | None = None) -> Verdict:
+        """Keep the baseline: on to the chain's next model, or the survey is complete."""
+        chain = self.evidence.manifest.chain
+        after = chain[chain.index(self.model) + 1 :] if self.model in chain else []
+        revealed = ratings is not None
+        if after:
+            return self.verdict(
+                "keep_baseline_try_next",
+                f"keep_{self.baseline}_try_{after[0]}",
+                reason,
+                f"Keep {self.baseline} and try {after[0]}: {why}.",
+                NextStep(model=after[0], commands=[self.play(after[0])]),
+                ratings=ratings,
+                revealed=revealed,
+            )
+        return self.verdict(
+            "keep_baseline_survey_complete",
+            f"keep_{self.baseline}_survey_complete",
+            reason,
+            f"Keep {self.baseline}; the survey is complete: {why}.",
+            NextStep(model=None, commands=[]),
+            ratings=ratings,
+            revealed=revealed,
+        )
+
+    def await_baseline(self, silent: list[str]) -> Verdict:
+        manifest = self.evidence.manifest
+        if self.evidence.baseline is None:
+            why = self.evidence.baseline_error or "its takes have not been made"
+        else:
+            why = f"no valid take of {', '.join(silent)}"
+        command = self.play(self.model, "baseline", "score", "verdict", run_id=manifest.run_id)
+        return self.verdict(
+            "awaiting_baseline",
+            "awaiting_baseline",
+            None,
+            f"No decision yet: {self.baseline} has to speak first ({why}).",
+            NextStep(model=self.model, commands=[command]),
+        )
+
+    def await_ratings(self, ttfa: Summary | None) -> Verdict:
+        manifest, ratings = self.evidence.manifest, self.evidence.ratings
+        rule = manifest.rule
+        states = dict(ratings.raters) if ratings is not None else {}
+        waiting = unfinished_raters(ratings, manifest) if ratings is not None else []
+        lacking = max(0, rule.minimum_raters - len(states))
+        done = len(states) - len(waiting)
+        self.rater_gate(done, max(rule.minimum_raters, len(states)))
+        self.gate("rating_margin", None, rule.rating_margin_tenths / 10, False)
+        early = [name for name in waiting if states[name] == "finished"]
+        if early:
+            self.warnings.append(
+                f"{', '.join(early)} ended without rating every pair in the rule's channel ({rule.channel})."
+            )
+        parts = [f"{', '.join(waiting)} to finish rating"] if waiting else []
+        if lacking:
+            parts.append(f"{lacking} more {'rater' if lacking == 1 else 'raters'}")
+        sentence = f"No decision yet: waiting for {' and '.join(parts)}."
+        if ttfa is None or ttfa.p50 is None or ttfa.p50 > rule.ttfa_p50_limit_ms:
+            sentence += " The TTFA gate has already failed."
+        pairs = ratings.pairs if ratings is not None else rule.pairs
+        return self.verdict(
+            "awaiting_ratings",
+            "awaiting_ratings",
+            None,
+            sentence,
+            NextStep(
+                model=self.model,
+                commands=[f"audition rate {manifest.run_id}", f"audition verdict {manifest.run_id}"],
+            ),
+            ratings={
+                **self.design(pairs, max(rule.minimum_raters, len(states))),
+                "raters": dict(sorted(states.items())),
+                "mapping_sha256": ratings.mapping_sha256 if ratings is not None else None,
+            },
+        )
+
+    def rater_gate(self, finished: int, asked: int) -> None:
+        self.gate("raters_finished", finished, asked, finished >= asked)
+
+    def design(self, pairs: int, raters: int) -> dict[str, Any]:
+        """The listening test as designed, known before any answer."""
+        manifest = self.evidence.manifest
+        return {
+            "question": manifest.question,
+            "question_sha256": manifest.question_sha256,
+            "channel": manifest.rule.channel,
+            "pairs": pairs,
+            "margin": manifest.rule.rating_margin_tenths / 10,
+            "power": power_rows(pairs=pairs, raters=raters, margin_tenths=manifest.rule.rating_margin_tenths),
+        }
+
+    def apply_rule(self, ratings: Ratings, ttfa: Summary | None) -> Verdict:
+        manifest, rule = self.evidence.manifest, self.evidence.manifest.rule
+        counted = counted_answers(ratings, manifest)
+        differences = [a.candidate - a.baseline for a in counted]
+        total, n = sum(differences), len(differences)
+        margin_passed = passes_margin(differences, rule.rating_margin_tenths)
+        asked = len(ratings.raters)
+        self.rater_gate(asked, asked)
+        self.gate("rating_margin", float(Fraction(total, n)), rule.rating_margin_tenths / 10, margin_passed)
+        described = {
+            **self.design(ratings.pairs, asked),
+            "raters": dict(sorted(ratings.raters.items())),
+            "mapping_sha256": ratings.mapping_sha256,
+            **describe(counted),
+            "repeats": repeat_agreement(ratings.answers),
+            "identical": identical_pairs(ratings.answers),
+            "other_channels": self.other_channels(ratings),
+        }
+        self.warn_of_ratings(described, margin_passed)
+        p50 = None if ttfa is None else ttfa.p50
+        ttfa_passed = p50 is not None and p50 <= rule.ttfa_p50_limit_ms
+        mean = float(Fraction(total, n))
+        above = f"{abs(mean):.3g} {'above' if mean > 0 else 'below'}" if mean else "level with"
+        score = (
+            f"its mean score is {above} {self.baseline}'s ({total:+d} points over {n} ratings; "
+            f"{rule.rating_margin_tenths / 10:+g} needed)"
+        )
+        speed = (
+            f"its TTFA p50 is {'not known' if p50 is None else f'{p50:.1f} ms'} "
+            f"(limit {rule.ttfa_p50_limit_ms:g} ms)"
+        )
+        if margin_passed and ttfa_passed:
+            return self.verdict(
+                "swap_candidate",
+                f"swap_{self.baseline}_for_{self.model}",
+                "rule",
+                f"Swap {self.baseline} for {self.model}: {score} and {speed}.",
+                NextStep(model=None, commands=[]),
+                ratings=described,
+                revealed=True,
+            )
+        failed = [text for text, ok in ((score, margin_passed), (speed, ttfa_passed)) if not ok]
+        why = " and ".join(failed).removeprefix("its ")
+        return self.keep("rule", f"{self.model}'s {why}", ratings=described)
+
+    def other_channels(self, ratings: Ratings) -> dict[str, Any]:
+        """The same pairs heard through other channels: reported, outside the rule."""
+        result: dict[str, Any] = {}
+        for channel in sorted({a.channel for a in ratings.answers} - {self.evidence.manifest.rule.channel}):
+            rows = [a for a in ratings.answers if a.kind == "pair" and a.channel == channel]
+            if rows:
+                total = sum(a.candidate - a.baseline for a in rows)
+                result[channel] = {"n": len(rows), "mean_difference": float(Fraction(total, len(rows)))}
+        return result
+
+    def warn_of_ratings(self, described: dict[str, Any], margin_passed: bool) -> None:
+        low, high = described["interval_95"]
+        margin = described["margin"]
+        if low < margin <= high:
+            self.warnings.append(
+                f"The margin of {margin:g} lies inside the 95% interval of the mean difference "
+                f"({low:+.2f} to {high:+.2f}): another set of sentences may fall on the other side."
+            )
+        identical = described["identical"]
+        if identical["trials"] > identical["scored_equal"]:
+            self.warnings.append(
+                f"{identical['trials'] - identical['scored_equal']} of {identical['trials']} identical pairs "
+                "were scored as different; the rating noise is at least that large."
+            )
+        for channel, other in described["other_channels"].items():
+            rows = [
+                a.candidate - a.baseline
+                for a in (self.evidence.ratings.answers if self.evidence.ratings else [])
+                if a.kind == "pair" and a.channel == channel
+            ]
+            if passes_margin(rows, self.evidence.manifest.rule.rating_margin_tenths) != margin_passed:
+                self.warnings.append(
+                    f"Through the {channel} channel the rating gate would say otherwise "
+                    f"({other['mean_difference']:+.2f} over {other['n']} ratings)."
+                )
+
+    def verdict(
+        self,
+        decision: Decision,
+        label: str,
+        reason: Reason | None,
+        sentence: str,
+        then: NextStep,
+        *,
+        ratings: dict[str, Any] | None = None,
+        revealed: bool = False,
+    ) -> Verdict:
+        evidence = self.evidence
+        sides = {"candidate": evidence.candidate, "baseline": evidence.baseline, "preset": evidence.preset}
+        errors = {"candidate": evidence.candidate_error, "baseline": evidence.baseline_error}
+        failures = {side: failures_of(takes, errors.get(side)) for side, takes in sides.items()}
+        for side, found in failures.items():
+            if found is not None and found["failed"]:
+                self.warnings.append(f"{len(found['failed'])} of {found['made']} {side} takes failed.")
+        neighbour, drift = neighbour_summary(evidence.neighbour)
+        return Verdict(
+            run_id=evidence.manifest.run_id,
+            model=self.model,
+            baseline=self.baseline,
+            decision=decision,
+            label=label,
+            reason=reason,
+            sentence=sentence,
+            gates=self.gates,
+            ratings=ratings or {},
+            latency={
+                side: latency_of(takes, revealed=revealed)
+                for side, takes in sides.items()
+                if takes is not None
+            },
+            memory={key: value for key, value in (evidence.memory or {}).items() if key != "series"},
+            neighbour=neighbour,
+            failures=failures,
+            warnings=[*self.warnings, *drift],
+            next=then,
+            methodology_version=METHODOLOGY_VERSION,
+        )

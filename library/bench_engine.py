@@ -1,0 +1,104 @@
+#!/usr/bin/python
+"""Install an engine on a host and prove it with one sentence, or remove what a run left."""
+
+from __future__ import annotations
+
+from ansible.module_utils.basic import AnsibleModule
+
+DOCUMENTATION = r"""
+module: bench_engine
+short_description: Install a model's engine and prove it with one sentence; remove what a run left on the host
+description:
+  - The action plugin of the same name finds the run and sends the job. The module, on the host, makes the
+    model's venv or image, says one sentence in the model's own preset voice, and keeps a receipt, so that the
+    same installation is not proved again.
+options:
+  run:
+    description: The public variables of the run (docs/variables.md). Read by the action plugin.
+    type: dict
+  host:
+    description: The host's settings (docs/variables.md). Read by the action plugin.
+    type: dict
+  state:
+    description: V(present) installs, V(absent) removes the run's jobs and containers from the host.
+    type: str
+    choices: [present, absent]
+    default: present
+  since:
+    description: When the phase began (seconds since the epoch), for the seconds of what ran before this task.
+    type: float
+  action:
+    description: What the module is to do; filled in by the action plugin.
+    type: str
+    choices: [look, install, remove]
+  receipt:
+    description: Hash of what the sentence proves; filled in by the action plugin.
+    type: str
+  model:
+    description: Filled in by the action plugin.
+    type: str
+  profile:
+    description: Filled in by the action plugin.
+    type: str
+  run_id:
+    description: Filled in by the action plugin.
+    type: str
+  state_dir:
+    description: Filled in by the action plugin.
+    type: path
+  job_dir:
+    description: Filled in by the action plugin.
+    type: path
+attributes:
+  check_mode:
+    support: full
+    description: Says whether something would be installed or removed.
+  diff_mode:
+    support: none
+  idempotent:
+    support: full
+    description: A receipt that holds installs nothing and says nothing.
+author: Audition
+"""
+
+EXAMPLES = r"""
+- name: Install the engine and let it say one sentence
+  bench_engine:
+    run: "{{ common_run }}"
+    host: "{{ common_host }}"
+"""
+
+RETURN = r"""
+install:
+  description: The installation's record.
+  type: dict
+  returned: when state is present
+"""
+
+
+def main() -> None:
+    """Arguments in, one bench call, JSON out."""
+    text = {"type": "str"}
+    module = AnsibleModule(
+        argument_spec={
+            "run": {"type": "dict"},
+            "host": {"type": "dict"},
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "since": {"type": "float"},
+            "action": {"type": "str", "choices": ["look", "install", "remove"]},
+            "receipt": text,
+            "model": text,
+            "profile": text,
+            "run_id": text,
+            "state_dir": {"type": "path"},
+            "job_dir": {"type": "path"},
+        },
+        supports_check_mode=True,
+    )
+    from bench.host.remote import engine_step
+
+    module.exit_json(**engine_step(module.params, check=module.check_mode))
+
+
+if __name__ == "__main__":
+    main()

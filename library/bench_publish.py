@@ -1,0 +1,82 @@
+#!/usr/bin/python
+"""Put a decided run on a branch, and propose it.
+
+Documentation only: the run directories are on the controller, so action_plugins/bench_publish.py does the work there.
+"""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: bench_publish
+short_description: Put a decided run on a branch of a git repository, push it, open a pull request
+description:
+  - Runs on the controller, where the run directories are, whatever host the play is on.
+  - Publishes the run with O(run.run_id), else the newest with the same inputs.
+  - A run that still waits for ratings or for the baseline has nothing to publish.
+  - Neither work tree nor index nor the current branch of O(repo) is touched.
+options:
+  run:
+    description: The public variables of the run (docs/variables.md).
+    type: dict
+    required: true
+  repo:
+    description: Folder of the git repository.
+    type: path
+    required: true
+  enabled:
+    description: Whether to publish at all; O(remote) or O(pull_request) ask for it too.
+    type: bool
+    default: false
+  remote:
+    description: Name or address of the remote to push to; empty for none.
+    type: str
+    default: ""
+  pull_request:
+    description: Open a pull request with C(gh), or say how; needs O(remote).
+    type: bool
+    default: false
+  base:
+    description: Branch to start from and to propose to; empty for the remote's default, without a remote HEAD.
+    type: str
+    default: ""
+attributes:
+  check_mode:
+    support: full
+    description: Says whether the branch would change; nothing is written or sent.
+  diff_mode:
+    support: none
+  idempotent:
+    support: full
+    description: A branch that holds the same files gets no commit.
+author: Audition
+"""
+
+EXAMPLES = r"""
+- name: Publish
+  bench_publish:
+    run: "{{ common_run }}"
+    repo: "{{ publish_repo }}"
+    remote: origin
+    pull_request: true
+"""
+
+RETURN = r"""
+branch:
+  description: The branch.
+  type: str
+  returned: when published
+  sample: audition/f5-titan-20261122T101500Z
+commit:
+  description: The commit that the branch is at.
+  type: str
+  returned: when published
+pull_request:
+  description: Address of the pull request; null where there is none.
+  type: str
+  returned: when published
+summary:
+  description: Lines to print.
+  type: list
+  elements: str
+  returned: always
+"""

@@ -1,0 +1,121 @@
+#!/usr/bin/python
+"""Put a model's weights into the host's store, pinned and verified."""
+
+from __future__ import annotations
+
+from ansible.module_utils.basic import AnsibleModule
+
+DOCUMENTATION = r"""
+module: bench_weights
+short_description: Put a model's weights into the host's store, pinned and verified
+description:
+  - Fetches each file at its pinned revision through huggingface_hub, goes on where a broken download stopped,
+    checks the SHA-256 and moves the file to its place. A file that is in its place is not asked for again, so
+    with all of them there no request is made and no network is needed.
+  - A file with a wrong hash is put into quarantine and named. A file whose hash the catalog does not know is
+    held to the hash of its first download.
+  - Proxies are taken from the environment (C(HTTPS_PROXY), C(HTTP_PROXY), C(NO_PROXY)).
+options:
+  weights:
+    description: The C(weights) of the catalog entry. Each has C(repo), C(revision), C(path), C(bytes),
+    C(sha256). type: list
+    elements: dict
+    required: true
+  store:
+    description: The store's folder on the host.
+    type: path
+    required: true
+  endpoint:
+    description: The hub's address. Empty for C(HF_ENDPOINT) of the environment, or the public hub.
+    type: str
+    default: ""
+  token_file:
+    description: File on the host that holds the hub's token. Empty for C(HF_TOKEN) of the environment, if
+    set. type: path
+  margin_gib:
+    description: What must stay free on the disk, in GiB.
+    type: float
+    default: 1.0
+  rehash:
+    description: Read and hash the files that are in place, too.
+    type: bool
+    default: false
+attributes:
+  check_mode:
+    support: full
+    description: Says which files would be fetched, by their size and time; nothing is asked or hashed.
+  diff_mode:
+    support: none
+  idempotent:
+    support: full
+    description: Nothing is fetched when every file is in place and as it was verified.
+author: Audition
+"""
+
+EXAMPLES = r"""
+- name: Put the weights in place
+  bench_weights:
+    weights:
+      - repo: charactr/vocos-mel-24khz
+        revision: 0feb3fdd929bcd6649e0e7c5a688cf7dd012ef21
+        path: pytorch_model.bin
+        bytes: 54365991
+        sha256: 97ec976ad1fd67a33ab2682d29c0ac7df85234fae875aefcc5fb215681a91b2a
+    store: /var/lib/audition/weights
+"""
+
+RETURN = r"""
+report:
+  description: What became of each file. Not in check mode.
+  type: dict
+  returned: on success
+  sample:
+    store: /var/lib/audition/weights
+    endpoint: https://huggingface.co
+    changed: true
+    bytes_downloaded: 54365991
+    files:
+      - repo: charactr/vocos-mel-24khz
+        revision: 0feb3fdd929bcd6649e0e7c5a688cf7dd012ef21
+        path: pytorch_model.bin
+        bytes: 54365991
+        sha256: 97ec976ad1fd67a33ab2682d29c0ac7df85234fae875aefcc5fb215681a91b2a
+        status: downloaded
+        first_sight: false
+        bytes_fetched: 54365991
+        seconds: 4.2
+would_fetch:
+  description: The files that are not in place.
+  type: list
+  elements: str
+  returned: in check mode
+would_fetch_bytes:
+  description: Their size, null where the catalog does not know one.
+  type: int
+  returned: in check mode
+"""
+
+
+def main() -> None:
+    """Arguments in, one bench call, JSON out."""
+    module = AnsibleModule(
+        argument_spec={
+            "weights": {"type": "list", "elements": "dict", "required": True},
+            "store": {"type": "path", "required": True},
+            "endpoint": {"type": "str", "default": ""},
+            "token_file": {"type": "path", "no_log": True},
+            "margin_gib": {"type": "float", "default": 1.0},
+            "rehash": {"type": "bool", "default": False},
+        },
+        supports_check_mode=True,
+    )
+    from bench.host.weights import weights_step
+
+    result = weights_step(module.params, check=module.check_mode)
+    if result.pop("failed", False):
+        module.fail_json(**result)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

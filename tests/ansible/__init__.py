@@ -1,0 +1,1 @@
+"""Site.yml, its playbooks and its tags, through ansible-runner."""

@@ -1,0 +1,91 @@
+"""Debian's Chromium with a running audio clock, a live server, and axe-core."""
+
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from bench.benchmarks.listening_run import WORDS, build
+from bench.listening.raters import invite
+from tests.listening.conftest import Live, live, patient, run_dir, sealed_once
+
+__all__ = ["live", "patient", "run_dir", "sealed_once"]
+
+HERE = Path(__file__).parent
+CHROMIUM = "/usr/bin/chromium"
+FLAGS = [
+    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    "--autoplay-policy=no-user-gesture-required",
+    "--disable-background-timer-throttling", "--disable-renderer-backgrounding",
+]  # fmt: skip
+"""Without a sound card Chromium plays into a sink of its own that keeps time, so clips really run."""
+
+
+@pytest.fixture(scope="session")
+def spoken_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three takes of each side: a session of seven pairs, which really play, takes seconds."""
+    made = tmp_path_factory.mktemp("spoken") / "run"
+    build(made, texts=WORDS[:3])
+    return made
+
+
+@pytest.fixture(scope="session")
+def axe() -> str:
+    """axe-core's source, at the version and hash of package-lock.json."""
+    source = HERE / "node_modules" / "axe-core" / "axe.min.js"
+    if not source.exists():
+        command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+        subprocess.run(command, cwd=HERE, check=True, capture_output=True, timeout=120)
+    return source.read_text("utf-8")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield found
+        found.close()
+
+
+OpenPage = Callable[..., Page]
+
+
+@pytest.fixture
+def open_page(browser: Browser, live: Live) -> Iterator[OpenPage]:
+    """Open a rater's link in a context of its own; an error in the page or its console fails the test."""
+    contexts = []
+    problems: list[str] = []
+
+    def found(name: str = "ann", **options: Any) -> Page:
+        context = browser.new_context(**({"viewport": {"width": 1000, "height": 900}} | options))
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(60_000)
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
+        page.on("request", lambda request: foreign(request.url, live.url, problems))
+        page.goto(live.url + invite(live.run_dir, name))
+        return page
+
+    yield found
+    for context in contexts:
+        context.close()
+    refusals = (
+        "status of 409",
+        "status of 401",
+        "ERR_CONNECTION",
+        "ERR_INTERNET_DISCONNECTED",
+        "status of 507",
+        "ERR_FAILED",
+        "status of 429",
+    )
+    assert not [text for text in problems if not any(word in text for word in refusals)], problems
+
+
+def foreign(url: str, home: str, problems: list[str]) -> None:
+    if not url.startswith((home, "data:")):
+        problems.append(f"the page asked for {url}")

@@ -1,0 +1,393 @@
+"""Whole sessions in a real browser: sound is decoded and played, and the server counts what was heard."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from bench.listening import results
+from tests.browser.conftest import OpenPage
+from tests.listening.conftest import Live
+from tests.listening.conftest import start as start_server
+
+pytestmark = pytest.mark.timeout(900)
+READY = "#deck[aria-busy=false]"
+
+
+def begin(page: Page) -> None:
+    page.click("#start")
+    page.wait_for_selector(READY)
+
+
+def title(page: Page) -> str:
+    return page.inner_text("#trial-title")
+
+
+def heard_both(page: Page) -> None:
+    expect(page.locator("#state-a")).to_have_text("Heard", timeout=60_000)
+    expect(page.locator("#state-b")).to_have_text("Heard", timeout=60_000)
+
+
+def listen_by_mouse(page: Page) -> None:
+    page.click("#side-a")
+    expect(page.locator("#state-a")).to_have_text("Heard", timeout=60_000)
+    page.click("#side-b")
+    expect(page.locator("#state-b")).to_have_text("Heard", timeout=60_000)
+
+
+def score(page: Page, a: int, b: int) -> None:
+    page.click(f"#score-a label:nth-child({a})")
+    page.click(f"#score-b label:nth-child({b})")
+
+
+def next_pair(page: Page, press: Any) -> None:
+    before = title(page)
+    press()
+    page.wait_for_function(
+        "before => document.getElementById('trial-title').textContent !== before"
+        " || !document.getElementById('review').hidden",
+        arg=before,
+    )
+    if page.is_visible("#trial"):
+        page.wait_for_selector(READY)
+
+
+def axe_finds(page: Page, axe: str) -> list[str]:
+    page.evaluate(axe)
+    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+    return [
+        f"{one['id']}: {one['help']} {[node['target'] for node in one['nodes']]}"
+        for one in found["violations"]
+    ]
+
+
+def test_a_whole_session_by_mouse(live: Live, open_page: OpenPage) -> None:
+    page = open_page()
+    expect(page.locator("[data-question]").first).to_have_text(live.book.sealed.question)
+    begin(page)
+    total = int(title(page).split(" of ")[1])
+    for number in range(1, total + 1):
+        assert title(page) == f"Pair {number} of {total}"
+        listen_by_mouse(page)
+        score(page, 2, 4)
+        if number == 1:
+            page.click("#comparison label:nth-child(6)")
+            page.click("#note-box summary")
+            page.fill("#note", "a hiss ✓")
+        next_pair(page, lambda: page.click("#save"))
+    page.wait_for_selector("#review:not([hidden])")
+    page.click("#review-list li:nth-child(2) button")
+    page.wait_for_selector(READY)
+    page.click("#score-a label:nth-child(5)")
+    next_pair(page, lambda: page.click("#save"))
+    assert page.locator("#review-list li:nth-child(2)").inner_text().startswith("Pair 2")
+    page.click("#submit")
+    page.wait_for_selector("#results:not([hidden])")
+    assert "eSpeak NG" in page.inner_text("#means") and "Flite" in page.inner_text("#means")
+    found = results.ratings(live.run_dir)
+    assert found.raters == {"ann": "finished"} and len(found.answers) == total
+    first = found.answers[0]
+    assert first.note == "a hiss ✓"
+    assert first.comparison == (-2 if first.candidate_side == "A" else 2)
+    changed = found.answers[1]
+    assert (changed.candidate, changed.baseline) == ((5, 4) if changed.candidate_side == "A" else (4, 5))
+    page.reload()
+    page.wait_for_selector("#results:not([hidden])")
+
+
+def test_a_whole_session_by_keyboard_alone(live: Live, open_page: OpenPage) -> None:
+    page = open_page()
+    page.wait_for_selector("#start:visible")
+    for _ in range(12):
+        if page.evaluate("document.activeElement.id") == "start":
+            break
+        page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(READY)
+    total = int(title(page).split(" of ")[1])
+    page.keyboard.press("Enter")
+    assert title(page).startswith("Pair 1 "), "a key obeys the same rule as the button"
+    expect(page.locator("#said")).to_contain_text("Not saved")
+    for number in range(1, total + 1):
+        page.keyboard.press("a")
+        page.keyboard.press("2")
+        expect(page.locator("#state-a")).to_have_text("Heard", timeout=60_000)
+        page.keyboard.press("b")
+        page.keyboard.press("5")
+        expect(page.locator("#state-b")).to_have_text("Heard", timeout=60_000)
+        if number == 1:
+            page.keyboard.press("]")
+            page.keyboard.press("]")
+            page.keyboard.press("n")
+            page.keyboard.type("b is 3 times better")
+            page.keyboard.press("Control+Enter")
+            page.wait_for_function(
+                "() => !document.getElementById('trial-title').textContent.startsWith('Pair 1 ')"
+            )
+            page.wait_for_selector(READY)
+        else:
+            next_pair(page, lambda: page.keyboard.press("Enter"))
+    page.wait_for_selector("#review:not([hidden])")
+    for _ in range(2 * total + 10):
+        if page.evaluate("document.activeElement.id") == "submit":
+            break
+        page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#results:not([hidden])")
+    answers = results.ratings(live.run_dir).answers
+    on_a = [answer.candidate if answer.candidate_side == "A" else answer.baseline for answer in answers]
+    assert set(on_a) == {2} and len(answers) == total
+    assert answers[0].note == "b is 3 times better"
+    assert answers[0].comparison == (2 if answers[0].candidate_side == "B" else -2)
+
+
+def test_a_reload_in_the_middle_keeps_answers_drafts_and_what_was_heard(
+    live: Live, open_page: OpenPage
+) -> None:
+    page = open_page()
+    begin(page)
+    listen_by_mouse(page)
+    score(page, 1, 2)
+    next_pair(page, lambda: page.click("#save"))
+    page.click("#side-b")
+    expect(page.locator("#state-b")).to_have_text("Heard", timeout=60_000)
+    page.click("#score-b label:nth-child(3)")
+    page.reload()
+    expect(page.locator("#start")).to_contain_text("Continue (1 of 7 rated)")
+    begin(page)
+    assert title(page).startswith("Pair 2 ")
+    expect(page.locator("#state-b")).to_have_text("Heard")
+    expect(page.locator("#score-b input").nth(2)).to_be_checked()
+    expect(page.locator("#state-a")).to_have_text("Not yet heard in full")
+    page.click("#previous")
+    page.wait_for_selector(READY)
+    expect(page.locator("#score-a input").nth(0)).to_be_checked()
+
+
+def test_nothing_is_chosen_beforehand_and_saving_waits_for_all_of_it(open_page: OpenPage) -> None:
+    page = open_page()
+    begin(page)
+    assert page.locator("#answer input:checked").count() == 0
+    expect(page.locator("#missing")).to_contain_text("hear A and B to the end")
+    score(page, 3, 3)
+    page.click("#save")
+    assert title(page).startswith("Pair 1 ")
+    page.click("#side-a")
+    expect(page.locator("#state-a")).to_have_text("Heard", timeout=60_000)
+    expect(page.locator("#missing")).to_have_text("Still to do: hear B to the end.")
+
+
+def test_skipping_to_the_end_is_not_listening(open_page: OpenPage) -> None:
+    page = open_page()
+    begin(page)
+    box = page.locator("#wave-a").bounding_box()
+    assert box
+    page.mouse.click(box["x"] + 0.85 * box["width"], box["y"] + 10)
+    page.wait_for_function("() => !document.getElementById('play').classList.contains('on')")
+    expect(page.locator("#state-a")).to_have_text("Not yet heard in full")
+
+
+def test_switching_keeps_the_place_and_each_side_counts_for_itself(open_page: OpenPage) -> None:
+    page = open_page()
+    begin(page)
+    page.click("#loop")
+    page.click("#side-a")
+    page.keyboard.press("x")
+    assert page.get_attribute("#side-b", "aria-pressed") == "true"
+    assert page.get_attribute("#play", "aria-label") == "Pause", "switching goes on playing"
+    heard_both_by_switching(page)
+
+
+def heard_both_by_switching(page: Page) -> None:
+    """Looping, each side is heard in full by itself."""
+    expect(page.locator("#state-b")).to_have_text("Heard", timeout=60_000)
+    page.keyboard.press("x")
+    expect(page.locator("#state-a")).to_have_text("Heard", timeout=60_000)
+    assert page.get_attribute("#play", "aria-label") == "Pause", "and it loops"
+
+
+def test_the_reference_and_the_pair_never_play_at_once(open_page: OpenPage) -> None:
+    page = open_page()
+    begin(page)
+    page.keyboard.press("r")
+    assert page.get_attribute("#reference-play", "aria-label") == "Pause the reference"
+    page.keyboard.press("Space")
+    assert page.get_attribute("#reference-play", "aria-label") == "Play the reference"
+    assert page.get_attribute("#play", "aria-label") == "Pause"
+
+
+def test_a_second_tab_is_told_what_the_first_one_saved(live: Live, open_page: OpenPage) -> None:
+    first, second = open_page(), open_page()
+    begin(first)
+    begin(second)
+    listen_by_mouse(first)
+    score(first, 1, 1)
+    next_pair(first, lambda: first.click("#save"))
+    score(second, 5, 5)
+    second.reload()
+    begin(second)
+    assert title(second).startswith("Pair 2 ")
+    second.click("#previous")
+    second.wait_for_selector(READY)
+    assert live.book.raters[next(iter(live.book.raters))].answers
+
+
+def test_a_stale_tab_does_not_overwrite(live: Live, open_page: OpenPage) -> None:
+    first, second = open_page(), open_page()
+    begin(first)
+    begin(second)
+    listen_by_mouse(first)
+    score(first, 1, 1)
+    next_pair(first, lambda: first.click("#save"))
+    listen_by_mouse(second)  # it has been heard already: the server says so at once
+    score(second, 5, 5)
+    second.click("#save")
+    expect(second.locator("#banner")).to_contain_text("rated meanwhile")
+    expect(second.locator("#score-a input").nth(0)).to_be_checked()
+
+
+def test_the_server_gone_and_back_loses_nothing(live: Live, open_page: OpenPage) -> None:
+    page = open_page()
+    begin(page)
+    page.context.set_offline(True)
+    page.click("#side-a")
+    expect(page.locator("#banner")).to_contain_text("cannot be reached", timeout=60_000)
+    page.wait_for_function("() => !document.getElementById('play').classList.contains('on')")
+    page.context.set_offline(False)
+    expect(page.locator("#state-a")).to_have_text("Heard", timeout=60_000)
+    expect(page.locator("#banner")).to_be_hidden()
+
+
+def test_headphone_check_can_be_done_and_skipped(live: Live, open_page: OpenPage) -> None:
+    page = open_page()
+    page.click("#headphones-open")
+    for _ in range(3):
+        page.click("#tones-play")
+        page.wait_for_selector("#tones button:not([disabled])")
+        page.click("#tones button:nth-of-type(1)")
+    expect(page.locator("#tones-result")).to_contain_text("That sounds like")
+    page.click("#headphones-close")
+    page.wait_for_selector("#start:visible")
+    found = next(iter(live.book.raters.values()))
+    live.book.refresh()
+    assert found.headphones in ("passed", "failed")
+    other = open_page("bo")
+    other.click("#headphones-open")
+    other.click("#headphones-close")
+    other.wait_for_selector("#start:visible")
+
+
+def test_a_link_without_its_token_or_with_a_wrong_one_says_so(live: Live, open_page: OpenPage) -> None:
+    page = open_page()
+    page.wait_for_selector("#start:visible")
+    page.goto("about:blank")
+    page.goto(live.url + "/")
+    expect(page.locator("#problem-text")).to_contain_text("Part of the link is missing")
+    page.goto(live.url + "/#wrong")
+    expect(page.locator("#problem-text")).to_contain_text("not valid")
+
+
+def test_single_keys_can_be_switched_off(open_page: OpenPage) -> None:
+    page = open_page()
+    begin(page)
+    page.keyboard.press("?")
+    page.click("#keys-on")
+    page.keyboard.press("Escape")
+    page.keyboard.press("b")
+    assert page.get_attribute("#side-b", "aria-pressed") == "false"
+
+
+def test_after_a_damage_the_page_says_what_happened(run_dir: Path, browser: Any) -> None:
+    live, stop = start_server(run_dir)
+    live.client()
+    stop()
+    database = run_dir / "listening" / "ratings.sqlite3"
+    data = bytearray(database.read_bytes())
+    data[:20] = b"x" * 20
+    database.write_bytes(data)
+    live, stop = start_server(run_dir)
+    page = browser.new_page()
+    page.goto(live.url + "/#" + live.client().token)
+    expect(page.locator("#banner")).to_contain_text("damaged")
+    page.close()
+    stop()
+
+
+# ---------------------------------------------------------------- how it looks to everybody
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [320, 1000])
+def test_axe_finds_nothing_on_any_screen(
+    patient: None, live: Live, open_page: OpenPage, axe: str, scheme: str, width: int
+) -> None:
+    page = open_page(color_scheme=scheme, viewport={"width": width, "height": 720}, reduced_motion="reduce")
+    page.wait_for_selector("#start:visible")
+    page.click("#welcome details summary")
+    assert axe_finds(page, axe) == []
+    page.click("#headphones-open")
+    assert axe_finds(page, axe) == []
+    page.click("#headphones-close")
+    begin(page)
+    score(page, 2, 4)
+    page.click("#comparison label:nth-child(4)")
+    page.click("#note-box summary")
+    assert axe_finds(page, axe) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.click("#help-open")
+    assert axe_finds(page, axe) == []
+    page.keyboard.press("Escape")
+    rater = live.client()
+    for trial in rater.session()["trials"]:
+        rater.rate(trial)
+    page.reload()
+    page.click("#start")
+    page.wait_for_selector("#review:not([hidden])")
+    assert axe_finds(page, axe) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.click("#submit")
+    page.wait_for_selector("#results:not([hidden])")
+    assert axe_finds(page, axe) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_focus_goes_through_the_pair_in_the_order_of_the_page(open_page: OpenPage) -> None:
+    page = open_page()
+    begin(page)
+    order = []
+    for _ in range(14):
+        page.keyboard.press("Tab")
+        order.append(page.evaluate("document.activeElement.id || document.activeElement.name"))
+    expected = ["reference-play", "side-a", "side-b", "position", "again", "play", "loop", "score-a"]
+    assert order[: len(expected)] == expected, order
+    places = [order.index(name) for name in ("score-a", "score-b", "comparison", "save")]
+    assert places == sorted(places)
+
+
+def test_every_control_has_a_name_and_state_for_a_screen_reader(open_page: OpenPage) -> None:
+    page = open_page()
+    begin(page)
+    tree = page.locator("#trial").aria_snapshot()
+    for words in ("Listen to A", "Listen to B", "Play the reference", "Position in the clip", "Your score for A",
+                  "1, Not at all", "5, Completely", "A much more", "No difference", "Loop"):  # fmt: skip
+        assert words in tree, tree
+
+
+def test_the_whole_pair_works_on_a_phone(open_page: OpenPage) -> None:
+    page = open_page(viewport={"width": 320, "height": 640}, has_touch=True, is_mobile=True)
+    page.tap("#start")
+    page.wait_for_selector(READY)
+    page.tap("#side-a")
+    expect(page.locator("#state-a")).to_have_text("Heard", timeout=60_000)
+    page.tap("#side-b")
+    expect(page.locator("#state-b")).to_have_text("Heard", timeout=60_000)
+    page.tap("#score-a label:nth-child(2)")
+    page.tap("#score-b label:nth-child(3)")
+    small = page.evaluate(
+        "[...document.querySelectorAll('#trial button, #trial label')].filter(e => e.offsetParent)"
+        ".map(e => e.getBoundingClientRect()).filter(r => r.width > 1 && (r.width < 24 || r.height < 24)).length"
+    )
+    assert small == 0, "targets of at least 24 px"
+    next_pair(page, lambda: page.tap("#save"))
+    assert title(page).startswith("Pair 2 ")

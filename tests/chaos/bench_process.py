@@ -1,0 +1,184 @@
+"""The benchmarking process of a case: borrows the GPU, runs an engine, makes takes. `... bench_process CASE`.
+
+It stands for the job that a playbook starts on the host, and uses the very `borrow` that the job uses. With
+the lease switched off it does what a careful script would: stop, work, start again in `finally`.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from bench.client.chat import ChatLatency, measure_chat
+from bench.host.docker import RUN_LABEL, Engine
+from bench.host.lease import Grant, LeaseRequest, borrow
+from bench.host.neighbour_record import NeighbourRecord
+from bench.host.proof import Proof
+from tests.chaos.config import STEP_LIMIT_S, TTL_S, Case
+
+TAKES = 8
+SERVER = """
+import http.server
+class Speak(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200); self.send_header("Content-Length", "2"); self.end_headers(); self.wfile.write(b"ok")
+    def log_message(self, *given): pass
+import sys
+http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Speak).serve_forever()
+"""
+
+
+class TaskFailed(RuntimeError):
+    """The injected failure of the task."""
+
+
+class Run:
+    """One attempt."""
+
+    def __init__(self, case: Case) -> None:
+        self.case = case
+        self.grant: Grant | None = None
+        self.progressed = time.monotonic()
+        self.speaking = False
+
+    def alive(self) -> bool:
+        """Whether the controller's heartbeat is fresh and the step within its time."""
+        age = time.time() - self.case.heartbeat.stat().st_mtime
+        stuck = self.speaking and time.monotonic() - self.progressed > STEP_LIMIT_S
+        return age < self.case.heartbeat_limit_s and not stuck
+
+    def gate(self, moment: str) -> None:
+        """Wait here until the fault is in, when this is where it is to be."""
+        if self.case.gate != moment:
+            return
+        self.case.reached.touch()
+        end = time.monotonic() + 30.0
+        while not self.case.injected.exists() and time.monotonic() < end:
+            self.progressed = time.monotonic()
+            if self.grant is not None:
+                self.grant.check()
+            time.sleep(0.05)
+
+    def work(self) -> None:
+        """Start the engine and make the takes."""
+        self.gate("just after stop")
+        engine = Engine(self.case.docker_host)
+        self.start_engine(engine)
+        url = f"http://127.0.0.1:{self.case.engine_port}/"
+        with httpx.Client(timeout=30.0) as client:
+            end = time.monotonic() + 15.0
+            while True:
+                with contextlib.suppress(httpx.ConnectError):
+                    client.get(url)
+                    break
+                if time.monotonic() > end:
+                    raise RuntimeError("the engine did not become ready")
+                self.check()
+                time.sleep(0.1)
+            self.speaking, self.progressed = True, time.monotonic()
+            for take in range(TAKES):
+                if take == TAKES // 2:
+                    self.gate("mid-benchmark")
+                client.get(url)
+                self.progressed = time.monotonic()
+                self.check()
+                time.sleep(0.1)
+            self.speaking = False
+        engine.remove_run(self.case.run_id)
+
+    def check(self) -> None:
+        if self.grant is not None:
+            self.grant.check()
+
+    def start_engine(self, engine: Engine) -> None:
+        engine.remove_run(self.case.run_id)  # an interrupted attempt's
+        engine.containers.run(
+            self.case.engine_image,
+            ["python3", "-c", SERVER, str(self.case.engine_port), self.case.run_id],
+            detach=True,
+            network_mode="host",
+            labels={RUN_LABEL: self.case.run_id},
+        )
+
+    def saved(self, record: NeighbourRecord) -> None:
+        record.save(Path(self.case.run_dir))
+        if record.state == "held":
+            self.gate("before stop")
+
+    def with_lease(self) -> None:
+        case = self.case
+        request = LeaseRequest(
+            container=case.container,
+            run_id=case.run_id,
+            url=case.url,
+            ttl_s=TTL_S,
+            hard_limit_s=120.0,
+            watch_bytes=case.watch_bytes,
+            state_dir=Path(case.state_dir),
+            watcher_base=case.watcher_base,
+            boot_id_file=Path(case.boot_id_file),
+            ready_limit_s=60.0,
+            ratio_limit=1000.0,  # speed is not what is under test here
+        )
+        proof = Proof(measure=few_samples, ready_limit_s=60.0, settle_s=0.0)
+        with borrow(
+            request, self.alive, engine=Engine(case.docker_host), save=self.saved, proof=proof
+        ) as self.grant:
+            self.work()
+
+    def without_lease(self) -> None:
+        engine = Engine(self.case.docker_host)
+        neighbour = engine.neighbour(self.case.container)
+        self.gate("before stop")
+        neighbour.stop(timeout_s=5)
+        try:
+            self.work()
+        finally:
+            engine.remove_run(self.case.run_id)
+            if self.case.gate == "during restore":
+                self.gate("during restore")
+            neighbour.start()
+
+
+def few_samples(url: str) -> ChatLatency:
+    return measure_chat(url, n=3, discard=1)
+
+
+@contextlib.contextmanager
+def result(case: Case) -> Iterator[None]:
+    """Leave in the run directory how the attempt ended."""
+    outcome: dict[str, Any] = {"done": False, "error": "the attempt was cut off"}
+    path = Path(case.run_dir) / "result.json"
+    path.write_text(json.dumps(outcome))
+    try:
+        yield
+        outcome = {"done": True, "error": None}
+    except BaseException as error:
+        outcome["error"] = f"{type(error).__name__}: {error}"
+        raise
+    finally:
+        path.write_text(json.dumps(outcome))
+
+
+def main() -> None:
+    case = Case.load(Path(sys.argv[1]))
+    run = Run(case)
+
+    def fail(_signal: int, _frame: object) -> None:
+        raise TaskFailed("injected")
+
+    signal.signal(signal.SIGUSR1, fail)
+    (Path(case.directory) / "bench.pid").write_text(str(os.getpid()))
+    with result(case):
+        run.with_lease() if case.with_lease else run.without_lease()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,111 @@
+"""The faults. Each is done to a running case, once; none waits for its consequences."""
+
+import contextlib
+import os
+import signal
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.host.docker import RUN_LABEL, watcher_name
+from tests.chaos.world import Scene
+
+EATER = """
+import sys, time
+eaten = []
+while len(eaten) < 80:
+    eaten.append(bytearray(b"x" * (32 << 20)))
+    time.sleep(0.01)
+time.sleep(3600)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A fault, and what it needs of the case."""
+
+    name: str
+    inject: Callable[[Scene], None]
+    eats_memory: bool = False
+    of_controller: bool = False
+    """Whether it is done to the controller, so that every driver can suffer it."""
+
+
+def _task_fails(scene: Scene) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(scene.bench_pid(), signal.SIGUSR1)
+
+
+def _bench_killed(scene: Scene) -> None:
+    with contextlib.suppress(OSError, ValueError):
+        os.kill(scene.bench_pid(), signal.SIGKILL)
+
+
+def _engine_hangs(scene: Scene) -> None:
+    engines = scene.engines() or [_run_labelled(scene, "import time; time.sleep(3600)")]
+    for each in engines:
+        with contextlib.suppress(Exception):
+            os.kill(scene.container_pid(each), signal.SIGSTOP)
+
+
+def _engine_eats(scene: Scene) -> None:
+    _run_labelled(scene, EATER)
+
+
+def _run_labelled(scene: Scene, program: str) -> str:
+    """Run a container of the run: the engine where the case has none yet, or its greedy part."""
+    with contextlib.closing(scene.world.env.client()) as client:
+        made = client.containers.run(
+            scene.case.engine_image, ["python3", "-c", program, scene.case.run_id],
+            detach=True, network_mode="none", labels={RUN_LABEL: scene.case.run_id},
+        )  # fmt: skip
+    return str(made.id)
+
+
+def _watcher_killed(scene: Scene) -> None:
+    # `docker kill` would also call off the restart policy; a crash does not.
+    with contextlib.suppress(Exception):
+        pid = scene.container_pid(watcher_name(scene.case.container))
+        if pid:
+            os.kill(pid, signal.SIGKILL)
+
+
+def _docker_killed(scene: Scene) -> None:
+    scene.world.daemon.kill()
+    time.sleep(1.0)
+    scene.world.daemon.start()
+
+
+def _power_lost(scene: Scene) -> None:
+    scene.driver.kill()
+    _bench_killed(scene)
+    scene.world.daemon.kill_everything()
+    Path(scene.case.boot_id_file).write_text(uuid.uuid4().hex)  # the machine comes up as another boot
+    time.sleep(1.0)
+    scene.world.daemon.start()
+
+
+def _signal(which: signal.Signals) -> Callable[[Scene], None]:
+    def inject(scene: Scene) -> None:
+        scene.driver.signal(which)
+
+    return inject
+
+
+FAULTS: tuple[Fault, ...] = (
+    Fault("task failure", _task_fails),
+    Fault("controller SIGINT", _signal(signal.SIGINT), of_controller=True),
+    Fault("controller SIGTERM", _signal(signal.SIGTERM), of_controller=True),
+    Fault("controller SIGHUP", _signal(signal.SIGHUP), of_controller=True),
+    Fault("controller SIGKILL", _signal(signal.SIGKILL), of_controller=True),
+    Fault("ansible-runner cancel", lambda scene: scene.driver.cancel(), of_controller=True),
+    Fault("SSH cut", lambda scene: scene.driver.cut(), of_controller=True),
+    Fault("benchmarking process killed", _bench_killed),
+    Fault("engine hung", _engine_hangs),
+    Fault("engine eats memory", _engine_eats, eats_memory=True),
+    Fault("watcher killed", _watcher_killed),
+    Fault("dockerd killed, restarted", _docker_killed),
+    Fault("everything killed (power loss)", _power_lost),
+)

@@ -1,0 +1,163 @@
+"""The machine of the suite: a private Docker engine that faults may kill, and one neighbour for each case."""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.host.docker import Engine
+from bench.host.lease_files import LeaseDirectory
+from bench.host.memory import available_bytes
+from tests.chaos.config import Case, Moment
+from tests.chaos.drivers import Driver
+from tests.chaos.evidence import EventLog, Onlooker
+from tests.host.neighbours import ChatNeighbour, chat_image, chat_neighbour, free_port
+from tests.hosts.engine import BASE_IMAGE, Dockerd, DockerEnv, base_image, install_missing
+
+MARGIN_BYTES = 1 << 30
+"""How far MemAvailable may fall in a case that eats memory before the watcher ends the engine."""
+
+
+class World:
+    """A private engine, started once and used by all cases; faults kill it and start it again."""
+
+    def __init__(self) -> None:
+        install_missing(("dockerd", "docker.io"), ("ip", "iproute2"))
+        self.root = Path(tempfile.mkdtemp(prefix="audition-chaos-"))
+        self.daemon = Dockerd(self.root / "docker", bridge=False)
+        self.daemon.start()
+        self.env: DockerEnv = self.daemon.env
+        base_image(self.env)
+        chat_image(self.env)
+        with Engine(self.env.host) as engine:
+            engine.build_watcher(BASE_IMAGE)
+
+    def close(self) -> None:
+        """End the engine and remove all that it kept."""
+        self.daemon.erase()
+        shutil.rmtree(self.root, ignore_errors=True)
+
+
+@dataclass
+class Scene:
+    """One case, running."""
+
+    world: World
+    case: Case
+    neighbour: ChatNeighbour
+    driver: Driver
+    log: EventLog
+    onlooker: Onlooker
+
+    @property
+    def directory(self) -> Path:
+        return Path(self.case.directory)
+
+    def bench_pid(self) -> int:
+        """Return the benchmarking process."""
+        return int((self.directory / "bench.pid").read_text())
+
+    def bench_alive(self) -> bool:
+        """Tell whether it still runs."""
+        try:
+            state = Path(f"/proc/{self.bench_pid()}/stat").read_text().rsplit(")", 1)[1].split()[0]
+        except (OSError, ValueError):
+            return False
+        return state not in ("Z", "X")
+
+    def container_pid(self, container: str) -> int:
+        """Return the first process of a container."""
+        with contextlib.closing(self.world.env.client()) as client:
+            return int(client.api.inspect_container(container)["State"]["Pid"])
+
+    def engines(self) -> list[str]:
+        """Return the run's engines."""
+        with Engine(self.world.env.host) as engine:
+            return [each.id for each in engine.labelled(self.case.run_id) if each.role != "watcher"]
+
+    def watcher_state(self) -> str | None:
+        """Return what the watcher last said; used to time a fault, never as evidence."""
+        status = LeaseDirectory(Path(self.case.state_dir)).status()
+        return status.state if status else None
+
+    def lease_free(self) -> bool:
+        """Tell whether nothing of a lease is left but its record."""
+        return not (Path(self.case.state_dir) / "lease.json").exists()
+
+
+@contextlib.contextmanager
+def scene(world: World, driver: type[Driver], gate: Moment, policy: str, **changes: Any) -> Iterator[Scene]:
+    """Set a case up: a fresh neighbour, an event log, an onlooker, and the controller about to start."""
+    run_id = f"chaos-{uuid.uuid4().hex[:10]}"
+    directory = world.root / run_id
+    for each in ("lease", "run", "boot"):
+        (directory / each).mkdir(parents=True)
+    boot_id = directory / "boot" / "boot_id"
+    boot_id.write_text(uuid.uuid4().hex)
+    with chat_neighbour(world.env, policy=policy, environment={"CHAT_READY_S": "0,1"}) as neighbour:
+        case = Case(
+            **{
+                "container": neighbour.name,
+                "container_id": neighbour.id,
+                "run_id": run_id,
+                "url": neighbour.url,
+                "docker_host": world.env.host,
+                "directory": str(directory),
+                "state_dir": str(directory / "lease"),
+                "run_dir": str(directory / "run"),
+                "boot_id_file": str(boot_id),
+                "watcher_base": BASE_IMAGE,
+                "engine_image": BASE_IMAGE,
+                "engine_port": free_port(),
+                "gate": gate,
+                "with_lease": True,
+                "watch_bytes": max(0, (available_bytes() or 0) - MARGIN_BYTES) if changes.pop("watch", False) else 0,
+                "heartbeat_limit_s": driver.heartbeat_limit_s,
+                **changes,
+            }
+        )  # fmt: skip
+        log = EventLog(world.env, directory / "docker-events.jsonl")
+        onlooker = Onlooker(world.env, neighbour.name, neighbour.id, policy, run_id)
+        made = Scene(world, case, neighbour, driver(case), log, onlooker)
+        try:
+            yield made
+        finally:
+            onlooker.end()
+            log.end()
+            made.driver.end()
+            with contextlib.suppress(OSError, ValueError):
+                os.kill(made.bench_pid(), signal.SIGKILL)
+            world.daemon.start()
+            with Engine(world.env.host) as engine:
+                engine.remove_watcher(f"audition-watcher-{neighbour.name}")
+                engine.remove_run(run_id)
+
+
+def wait(what: Any, limit_s: float) -> bool:
+    """Wait until `what()` is true; return whether it became so."""
+    end = time.monotonic() + limit_s
+    while not what():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def run_again(case: Case, python: str) -> subprocess.CompletedProcess[str]:
+    """Resume the run: the same run id, in the same directories, without a fault."""
+    path = Path(case.directory) / "resume.json"
+    resumed = Case(
+        **{**{f: getattr(case, f) for f in case.__dataclass_fields__}, "gate": None, "watch_bytes": 0}
+    )
+    path.write_bytes(resumed.save().read_bytes())
+    return subprocess.run(
+        [python, "-m", "tests.chaos.controller", str(path)], capture_output=True, text=True, timeout=120
+    )

@@ -1,0 +1,143 @@
+import base64
+import io
+import json
+import subprocess
+
+import numpy as np
+import pytest
+import soundfile
+
+from bench.client.bodies import Pcm, decode, error_text
+from bench.client.faults import TakeFault
+from tests.client.sound import RATE, pcm, tone, wav
+
+PCM_TYPE = {"content-type": f"audio/pcm;rate={RATE};channels=1"}
+
+
+def at(*pieces: bytes) -> list[tuple[int, bytes]]:
+    return [(1000 * (index + 1), piece) for index, piece in enumerate(pieces)]
+
+
+def kind_of(headers: dict[str, str], *pieces: bytes, rate: int | None = None) -> str:
+    with pytest.raises(TakeFault) as caught:
+        decode(headers, at(*pieces), rate)
+    return caught.value.kind
+
+
+def delta(data: bytes, key: str = "audio") -> bytes:
+    value = {"type": "speech.audio.delta", key: base64.b64encode(data).decode()}
+    return f"data: {json.dumps(value)}\n\n".encode()
+
+
+def test_raw_samples_carry_the_time_of_their_last_byte() -> None:
+    body = pcm(0.01)
+    got = decode(PCM_TYPE, at(body[:1], body[1:5], body[5:]), None)
+    assert [(when, piece.size) for when, piece in got.events] == [(2000, 2), (3000, len(body) // 2 - 2)]
+    np.testing.assert_array_equal(got.samples(), tone(0.01))
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"content-type": "audio/pcm; rate=24000"},
+        {"content-type": "application/octet-stream", "x-sample-rate": "24000"},
+        {"x-custom-header-samplerate": "24000"},
+    ],
+)
+def test_the_rate_is_found_wherever_a_server_states_it(headers: dict[str, str]) -> None:
+    assert decode(headers, at(pcm()), None).rate_hz == RATE
+
+
+def test_rates_that_disagree_fail_whoever_states_them() -> None:
+    assert kind_of(PCM_TYPE, pcm(), rate=22050) == "wrong_rate"
+    assert kind_of(PCM_TYPE | {"x-sample-rate": "16000"}, pcm()) == "wrong_rate"
+    assert kind_of({"content-type": "audio/wav"}, wav(pcm()), rate=16000) == "wrong_rate"
+    assert kind_of({}, pcm()) == "unknown_rate"
+    assert decode({}, at(pcm()), 22050).rate_hz == 22050
+
+
+def test_wav_is_recognised_whatever_was_asked_for() -> None:
+    got = decode({"content-type": "audio/pcm"}, at(wav(pcm())[:44], wav(pcm())[44:]), None)
+    assert (got.container, got.rate_hz, [when for when, _ in got.events]) == ("wav", RATE, [2000])
+
+
+def test_sse_deltas_arrive_with_the_end_of_their_event() -> None:
+    event = delta(pcm(0.01))
+    headers = {"content-type": "text/event-stream; charset=utf-8", "x-sample-rate": str(RATE)}
+    got = decode(headers, at(event[:50], event[50:-1], event[-1:] + delta(pcm(0.02), "delta")), None)
+    assert [(when, piece.size) for when, piece in got.events] == [(3000, 240), (3000, 480)]
+
+
+def test_sse_with_crlf_comments_info_and_done() -> None:
+    info = b'event: x\r\ndata: {"type":"speech.audio.info","sample_rate":16000}\r\n\r\n: keep\r\n\r\n'
+    end = b"data: [DONE]\r\n\r\n"
+    got = decode({"content-type": "text/event-stream"}, at(info, delta(pcm(0.01)), end), None)
+    assert got.rate_hz == 16000
+    assert got.samples().size == 240
+
+
+def test_sse_whose_first_or_every_delta_holds_a_wav_header() -> None:
+    kind = {"content-type": "text/event-stream"}
+    first = decode(kind, at(delta(wav(pcm(0.01), size=0xFFFFFFFF)), delta(pcm(0.01))), None)
+    every = decode(kind, at(delta(wav(pcm(0.01))), delta(wav(pcm(0.01)))), None)
+    for got in (first, every):
+        np.testing.assert_array_equal(got.samples(), np.tile(tone(0.01), 2))
+
+
+def test_sse_faults() -> None:
+    kind = {"content-type": "text/event-stream", "x-sample-rate": "24000"}
+    assert kind_of(kind, b'data: {"type":"error","error":{"message":"boom"}}\n\n') == "stream_error"
+    assert kind_of(kind, delta(pcm(0.01)), delta(pcm(0.01))[:30]) == "truncated"
+    assert kind_of(kind, delta(pcm(0.01) + b"\1")) == "truncated"
+    assert kind_of(kind, b"data: hello\n\n") == "not_audio"
+    assert kind_of(kind, b'data: {"type":"speech.audio.delta","audio":"%%%"}\n\n') == "not_audio"
+
+
+@pytest.mark.parametrize(
+    ("container", "subtype", "media"),
+    [("MP3", "MPEG_LAYER_III", "audio/mpeg"), ("OGG", "OPUS", "audio/ogg"), ("FLAC", "PCM_16", "audio/flac")],
+)
+def test_compressed_files_are_decoded_whole(container: str, subtype: str, media: str) -> None:
+    file = io.BytesIO()
+    soundfile.write(file, tone(0.5), RATE, format=container, subtype=subtype)
+    body = file.getvalue()
+    got = decode({"content-type": media}, at(body[:100], body[100:]), None)
+    assert got.whole_file
+    assert got.rate_hz == RATE
+    assert [when for when, _ in got.events] == [2000]
+    assert got.samples().size / RATE == pytest.approx(0.5, abs=0.1)
+    middle = got.samples()[4000:8000].astype(np.float64)
+    assert np.sqrt(np.mean(middle**2)) == pytest.approx(0.5 / np.sqrt(2), rel=0.1)
+
+
+def test_aac_goes_through_ffmpeg() -> None:
+    command = ["ffmpeg", "-v", "error", "-i", "pipe:0", "-f", "adts", "pipe:1"]
+    body = subprocess.run(command, input=wav(pcm(0.5)), capture_output=True, check=True).stdout
+    got = decode({"content-type": "audio/aac"}, at(body), None)
+    assert got.rate_hz == RATE
+    assert got.samples().size / RATE == pytest.approx(0.5, abs=0.1)
+
+
+def test_what_is_no_audio() -> None:
+    assert kind_of(PCM_TYPE) == "zero_bytes"
+    assert kind_of(PCM_TYPE, b"", b"") == "zero_bytes"
+    assert kind_of({"content-type": "audio/wav"}, wav(b"")) == "no_samples"
+    assert kind_of({"content-type": "text/html"}, b"<html>") == "not_audio"
+    assert kind_of({"content-type": "audio/wav"}, pcm()) == "not_audio"
+    assert kind_of({"content-type": "audio/mpeg"}, b"\xff\xfb" + bytes(50)) == "not_audio"
+    assert kind_of(PCM_TYPE, pcm() + b"\1") == "truncated"
+
+
+def test_raw_pcm_that_begins_like_mpeg_stays_pcm() -> None:
+    assert decode(PCM_TYPE, at(b"\xff\xfb" + pcm()), None).container == "raw"
+
+
+def test_error_bodies() -> None:
+    assert error_text(b'{"error": {"kind": "unknown_voice", "message": "no voice x"}}') == "no voice x"
+    assert error_text(b'{"detail": {"error": {"message": "too long"}}}') != ""
+    assert error_text(b'{"detail": "nope"}') == "nope"
+    assert error_text(b"<title>502</title>\n<h1>Bad   gateway</h1>") == "502 Bad gateway"
+
+
+def test_no_samples_is_an_empty_array() -> None:
+    assert Pcm("raw").samples().size == 0

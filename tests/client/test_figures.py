@@ -1,0 +1,116 @@
+import numpy as np
+import pytest
+
+from bench.client.bodies import Pcm
+from bench.client.faults import TakeFault
+from bench.client.figures import bursts, check_audio, clipped_share, first_audible, measure
+from tests.client.sound import RATE, tone
+
+MS = 1_000_000
+
+
+def pcm_of(*pieces: tuple[float, float], silent_s: float = 0.0) -> Pcm:
+    """Pieces of (arrival ms, seconds)."""
+    whole = np.concatenate(
+        [np.zeros(round(silent_s * RATE), np.int16), tone(sum(s for _, s in pieces) - silent_s)]
+    )
+    made, position = Pcm("raw", RATE), 0
+    for at_ms, seconds in pieces:
+        size = round(seconds * RATE)
+        made.events.append((round(at_ms * MS), whole[position : position + size]))
+        position += size
+    return made
+
+
+def test_a_steady_stream() -> None:
+    got = measure(0, [0, 200 * MS, 300 * MS], 310 * MS, pcm_of((200, 0.2), (300, 0.2)))
+    assert (got.ttfb_ms, got.ttfa_ms, got.ttfa_audible_ms, got.total_ms) == (0, 200, 200, 310)
+    assert got.audio_s == pytest.approx(0.4)
+    assert got.rtf == pytest.approx(0.31 / 0.4)
+    assert got.rtf_after_first == pytest.approx(0.11 / 0.2)
+    assert (got.chunks, got.streamed, got.stalls, got.start_buffer_ms) == (2, True, 0, 0)
+
+
+def test_audible_is_the_playback_position_when_that_is_later_than_the_arrival() -> None:
+    # 300 ms of silence in front; all audio is here by 250 ms, but a listener hears it at 200 + 300.
+    got = measure(0, [200 * MS], 250 * MS, pcm_of((200, 0.2), (250, 0.4), silent_s=0.3))
+    assert got.ttfa_audible_ms == pytest.approx(500)
+
+
+def test_audible_waits_for_a_late_chunk() -> None:
+    got = measure(0, [100 * MS], 600 * MS, pcm_of((100, 0.1), (600, 0.2), silent_s=0.15))
+    assert got.ttfa_audible_ms == pytest.approx(650)
+    assert got.stalls == 1
+    assert got.stall_ms == pytest.approx(400)
+
+
+def test_one_write_cut_by_the_network_is_one_chunk_and_no_stream() -> None:
+    got = measure(0, [500 * MS], 503 * MS, pcm_of((500, 0.5), (501, 0.5), (503, 0.5)))
+    assert (got.chunks, got.streamed, got.rtf_after_first) == (1, False, None)
+
+
+def test_a_slow_wire_after_a_long_synthesis_is_not_streaming() -> None:
+    got = measure(0, [2000 * MS], 2100 * MS, pcm_of((2000, 1), (2050, 1), (2100, 1)))
+    assert got.streamed is False
+    assert got.chunks == 3
+
+
+def test_a_compressed_file_exists_at_its_last_byte_and_one_that_trickles_is_null() -> None:
+    whole = pcm_of((510, 0.5))
+    whole.whole_file = True
+    got = measure(0, [500 * MS, 510 * MS], 510 * MS, whole)
+    assert (got.ttfa_ms, got.streamed, got.stalls) == (510, False, 0)
+    assert got.ttfa_audible_ms == pytest.approx(510)
+    slow = measure(0, [100 * MS, 510 * MS], 510 * MS, whole)
+    assert (slow.ttfa_ms, slow.ttfa_audible_ms, slow.streamed, slow.stalls) == (None, None, None, None)
+    assert slow.total_ms == 510
+
+
+def test_bursts() -> None:
+    assert bursts([0, 1, 3, 10, 14.9, 20]) == [0, 3, 5]
+
+
+def test_the_first_audible_sample() -> None:
+    quiet = tone(0.1, 10 ** (-50 / 20))
+    assert first_audible(quiet, RATE) is None
+    assert first_audible(np.concatenate([quiet, tone(0.1)]), RATE) == quiet.size
+    assert first_audible(np.concatenate([np.zeros(100, np.int16), tone(0.1)]), RATE) == 100
+    click = np.zeros(2400, np.int16)
+    click[50] = 300
+    assert first_audible(click, RATE) is None
+
+
+@pytest.mark.parametrize("dbfs", [-46.0, -44.0])
+def test_the_level_is_that_of_the_frame(dbfs: float) -> None:
+    steady = np.full(2400, 10 ** (dbfs / 20), np.float32)
+    assert (first_audible(steady, RATE) is None) == (dbfs < -45)
+
+
+def kind_of(samples: np.ndarray) -> str | None:
+    try:
+        check_audio(samples, RATE)
+    except TakeFault as fault:
+        return fault.kind
+    return None
+
+
+def test_bad_audio_is_named() -> None:
+    assert kind_of(tone()) is None
+    assert kind_of(tone(level=1.0)) is None
+    assert kind_of(np.zeros(1000, np.int16)) == "silence"
+    assert (
+        kind_of(np.clip(tone(level=0.9).astype(np.int32) * 3, -32768, 32767).astype(np.int16)) == "clipping"
+    )
+    bad = tone().astype(np.float32) / 32768
+    bad[7] = np.nan
+    assert kind_of(bad) == "nan"
+    bad[7] = np.inf
+    assert kind_of(bad) == "nan"
+
+
+def test_a_peak_at_full_scale_is_not_clipping() -> None:
+    samples = tone(1.0)
+    samples[100:102] = 32767
+    assert clipped_share(samples) == 0.0
+    samples[100:340] = 32767
+    assert clipped_share(samples) == pytest.approx(0.01)

@@ -1,0 +1,70 @@
+import numpy as np
+import pytest
+
+from bench.client.load import MAX_TAKES, arrivals, closed_loop, open_loop
+from bench.client.target import Target, Voice
+from bench.errors import BadInput
+from bench.records import Utterance
+from tests.client.raw_server import Asked, Reply, serving
+from tests.client.sound import RATE, pcm
+
+SAID = [Utterance(id="a", text="one"), Utterance(id="b", text="two")]
+
+
+def slow(asked: Asked) -> Reply:
+    if asked.method == "GET":
+        return Reply.of({}, "404 Not Found")
+    return Reply(pieces=[(0.15, pcm(0.1))], headers={"Content-Type": f"audio/pcm;rate={RATE}"})
+
+
+def test_closed_loop_keeps_that_many_under_way() -> None:
+    with serving(slow) as server:
+        got = closed_loop(Target(server.url, dialect="openai"), SAID, Voice.named("v"), concurrency=4, n=12)
+        assert server.most_under_way == 4
+    assert [take.utterance_id for take in got.takes] == ["a", "b"] * 6
+    assert (got.mode, got.concurrency, got.most_under_way, got.failed) == ("closed", 4, 4, {})
+    assert got.ttfa_ms.n == 12
+    assert got.ttfa_ms.p50 is not None and got.ttfa_ms.p50 >= 150
+    assert got.audio_s_per_s == pytest.approx(1.2 / got.wall_s)
+    assert got.late_ms is None
+
+
+def test_open_loop_does_not_wait_for_answers() -> None:
+    with serving(slow) as server:
+        got = open_loop(
+            Target(server.url, dialect="openai"),
+            SAID,
+            Voice.named("v"),
+            rate_per_s=100,
+            n=10,
+            arrivals_seed=3,
+        )
+        assert server.most_under_way > 4
+    schedule = arrivals(100, 10, 3)
+    assert all(left >= at - 1e-3 for left, at in zip(got.left_s, schedule, strict=True))
+    assert got.late_ms is not None and got.late_ms.n == 10
+
+
+def test_arrivals_are_poisson_and_repeatable() -> None:
+    times = arrivals(5.0, 4000, 1)
+    assert times == arrivals(5.0, 4000, 1) != arrivals(5.0, 4000, 2)
+    gaps = np.diff(times)
+    assert gaps.mean() == pytest.approx(0.2, rel=0.05)
+    assert gaps.std() == pytest.approx(0.2, rel=0.08)
+
+
+def test_failures_are_counted_by_kind_and_left_out_of_the_summaries() -> None:
+    with serving(lambda asked: Reply(b"no", "503 Busy")) as server:
+        got = closed_loop(Target(server.url, dialect="openai"), SAID, Voice.named("v"), concurrency=2, n=4)
+    assert got.failed == {"http_503": 4}
+    assert (got.ttfa_ms.n, got.ttfa_ms.p50, got.audio_s_per_s) == (0, None, None)
+
+
+def test_bad_loads_are_refused() -> None:
+    target, voice = Target("http://127.0.0.1:9"), Voice.named("v")
+    with pytest.raises(BadInput):
+        closed_loop(target, [], voice, concurrency=1, n=1)
+    with pytest.raises(BadInput):
+        closed_loop(target, SAID, voice, concurrency=1, n=MAX_TAKES + 1)
+    with pytest.raises(BadInput):
+        open_loop(target, SAID, voice, rate_per_s=0, n=1)

@@ -1,0 +1,48 @@
+"""Requests for runs, with the demo's synthetic reference."""
+
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.controller.request import RunRequest
+from bench.inputs.demo_reference import make
+
+Asked = Callable[..., RunRequest]
+
+
+@pytest.fixture(scope="session")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
+    return make(tmp_path_factory.mktemp("reference"))
+
+
+@pytest.fixture
+def asked(reference: tuple[Path, Path, Path], tmp_path: Path) -> Asked:
+    """Gives the demo's request; keywords change it."""
+    audio, transcript, rights = reference
+
+    def request(**changes: Any) -> RunRequest:
+        given = {
+            "runs_dir": tmp_path / "runs",
+            "host": "here",
+            "model": "espeak",
+            "baseline": "flite",
+            "reference_audio": audio,
+            "reference_transcript": transcript,
+            "reference_rights": rights,
+        }
+        return RunRequest.of(given | changes)
+
+    return request
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 2 MiB; mounting it needs root."""
+    mount = tmp_path / "disk"
+    mount.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(mount)], check=True)
+    yield mount
+    subprocess.run(["umount", str(mount)], check=True)

@@ -1,0 +1,190 @@
+"""What goes to a host as a job, and what comes back into the run."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.catalog import load
+from bench.controller import jobs
+from bench.controller.jobs import HostSettings
+from bench.controller.run import DiskFull, Run, open_or_create
+from bench.errors import AuditionError, BadInput
+from bench.host.archive import pack, unpack
+from bench.host.job_records import JobResult, JobSpec
+from bench.records import Install, utc_now
+from tests.controller.conftest import Asked
+from tests.engines import entries
+from tests.verdict.build import take
+
+HOST = HostSettings(state_dir="/var/lib/audition")
+
+
+@pytest.fixture
+def run(asked: Asked) -> Run:
+    found, _ = open_or_create(asked(), Path("/"))
+    Install(ok=True, steps=[], total_s=1.0, limit_s=2.0, smoke=take(1)).save(found.path)
+    return found
+
+
+def _came_back(
+    folder: Path, phase: str, *, ok: bool = True, failed: int = 0, size: int = 10, **more: Any
+) -> Path:
+    """The tar of a pass with three takes, `failed` of them failed."""
+    name = "baseline" if phase == "baseline" else "candidate"
+    out = folder / f"out-{len(list(folder.iterdir()))}"
+    (out / name).mkdir(parents=True)
+    error = {"kind": "timeout", "message": "too late"}
+    takes = [take(n, **({"error": error, "wav": None} if n <= failed else {})) for n in (1, 2, 3)]
+    (out / name / "takes.jsonl").write_text("".join(one.model_dump_json() + "\n" for one in takes))
+    (out / name / "u03.wav").write_bytes(os.urandom(size))
+    made = {
+        "voice": "v", "detection": {"dialect": "openai", "chosen_by": "entry"}, "measured_from": "here",
+        "reference_cached": True, "registration_ms": 1.0, "sample_rate_hz": 16000, "takes": 3, "ok": 3 - failed,
+        "failed": {"timeout": failed} if failed else {}, "started_utc": utc_now(),
+    }  # fmt: skip
+    result = {"phase": phase, "ok": ok, "passes": {name: made}, "seconds": 1.0} | more
+    (out / "result.json").write_text(json.dumps(result))
+    pack(out, out.with_suffix(".tar"))
+    return out.with_suffix(".tar")
+
+
+def _accept(run: Run, phase: jobs.JobPhase, tar: Path) -> JobResult:
+    return jobs.accept(run, phase, tar, utc_now())
+
+
+# What goes
+
+
+@pytest.mark.parametrize(
+    ("model", "wanted", "neighbour", "found"),
+    [
+        ("espeak", "auto", "none", "system"),
+        ("f5", "auto", "none", load("f5").run.install[0]),  # type: ignore[union-attr]
+        ("f5", "auto", "pause", "container"),
+        ("f5", "container", "none", "container"),
+        ("chatterbox", "auto", "pause", "http"),
+    ],
+)
+def test_how_an_engine_runs_on_a_host(model: str, wanted: Any, neighbour: Any, found: str) -> None:
+    spec = HOST.neighbour.model_copy(update={"mode": neighbour})
+    host = HOST.model_copy(update={"engine_install": wanted, "neighbour": spec})
+    assert jobs.way(load(model), host) == found
+
+
+def test_a_way_that_the_entry_does_not_have_is_refused() -> None:
+    with pytest.raises(BadInput, match="espeak can be installed as: system"):
+        jobs.way(load("espeak"), HOST.model_copy(update={"engine_install": "container"}))
+
+
+def test_the_job_is_of_the_committed_entry_and_not_of_todays_file(asked: Asked, tmp_path: Path) -> None:
+    catalog = entries.write(tmp_path / "catalog", entries.raw("mine"))
+    found, _ = open_or_create(asked(model="mine", catalog_dir=catalog), Path("/"))
+    entries.write(catalog, entries.raw("mine", **{"profiles.upstream.words_per_minute": 90}))
+    assert jobs.job_spec(found, "install", HOST).entry.profiles["upstream"]["words_per_minute"] == 175
+
+
+def test_each_phase_has_its_passes_and_only_the_benchmark_the_neighbour(run: Run) -> None:
+    spec = HOST.neighbour.model_copy(update={"mode": "pause", "container": "vllm"})
+    host = HOST.model_copy(update={"neighbour": spec, "engine_port": 8000})
+    found = {phase: jobs.job_spec(run, phase, host) for phase in jobs.PASSES}
+    assert {phase: spec.passes for phase, spec in found.items()} == {
+        "install": ["smoke"],
+        "benchmark": ["preset", "candidate"],
+        "baseline": ["baseline"],
+    }
+    assert {phase: spec.neighbour.mode for phase, spec in found.items()} == {
+        "install": "none",
+        "benchmark": "pause",
+        "baseline": "none",
+    }
+    assert {phase: spec.entry.name for phase, spec in found.items()} == {
+        "install": "espeak",
+        "benchmark": "espeak",
+        "baseline": "flite",
+    }
+
+
+def test_a_sentence_that_had_no_room_beside_the_neighbour_is_said_in_the_benchmark(run: Run) -> None:
+    Install(ok=True, steps=[], total_s=1.0, limit_s=2.0, smoke=None).save(run.path)
+    assert jobs.job_spec(run, "benchmark", HOST).passes == ["smoke", "preset", "candidate"]
+
+
+def test_the_tar_holds_the_job_its_words_and_the_reference_cut_for_that_model(
+    run: Run, tmp_path: Path
+) -> None:
+    cuts: dict[jobs.JobPhase, str] = {"benchmark": "reference", "baseline": "reference-baseline"}
+    for phase, cut in cuts.items():
+        with jobs.packed(run, jobs.job_spec(run, phase, HOST)) as tar:
+            unpack(tar, tmp_path / phase)
+        assert {path.name for path in (tmp_path / phase).iterdir()} == {
+            "job.json", "utterances.txt", "reference.wav", "reference.txt",
+        }  # fmt: skip
+        sent = (tmp_path / phase / "reference.wav").read_bytes()
+        assert sent == (run.path / cut / "reference.wav").read_bytes()
+        assert JobSpec.model_validate_json((tmp_path / phase / "job.json").read_bytes()).phase == phase
+
+
+def test_a_receipt_holds_for_what_was_proved_and_nothing_else(run: Run) -> None:
+    spec = jobs.job_spec(run, "install", HOST)
+    proved = jobs.receipt(spec, "venv")
+    assert jobs.receipt(spec.model_copy(update={"run_id": "another", "port": 9}), "venv") == proved
+    assert jobs.receipt(spec, "another venv") != proved
+    assert jobs.receipt(spec.model_copy(update={"profile": "fast"}), "venv") != proved
+    other = spec.entry.model_copy(update={"profiles": {"upstream": {"voice": "en-gb"}}})
+    assert jobs.receipt(spec.model_copy(update={"entry": other}), "venv") != proved
+
+
+# What comes back
+
+
+def test_takes_are_sealed_once(run: Run, tmp_path: Path) -> None:
+    assert _accept(run, "benchmark", _came_back(tmp_path, "benchmark")).ok
+    before = (run.path / "candidate/takes.jsonl").read_bytes()
+    assert run.phases()["benchmark"].status == "done"
+    with pytest.raises(AuditionError, match="sealed already"):
+        _accept(run, "benchmark", _came_back(tmp_path, "benchmark"))
+    assert (run.path / "candidate/takes.jsonl").read_bytes() == before
+    assert not list(run.path.glob(".incoming-*"))
+
+
+def test_what_the_host_spoilt_is_kept_aside_and_may_be_made_again(run: Run, tmp_path: Path) -> None:
+    spoilt = _came_back(tmp_path, "benchmark", ok=False, fault="host", error="the disk is full")
+    assert not _accept(run, "benchmark", spoilt).ok
+    assert not (run.path / "candidate").exists()
+    assert len(list(run.path.glob("attempts/benchmark-*/candidate/takes.jsonl"))) == 1
+    assert (run.phases()["benchmark"].fault, run.ended_early()) == ("host", None)
+    assert _accept(run, "benchmark", _came_back(tmp_path, "benchmark")).ok
+    assert run.phases()["benchmark"].status == "done"
+
+
+def test_what_the_candidate_spoilt_is_evidence(run: Run, tmp_path: Path) -> None:
+    spoilt = _came_back(tmp_path, "benchmark", ok=False, fault="candidate", error="it did not start")
+    _accept(run, "benchmark", spoilt)
+    assert (run.path / "candidate/takes.jsonl").is_file()
+    assert run.ended_early() == "its benchmark failed"
+
+
+def test_a_baseline_with_a_failed_take_is_none_and_can_be_made_again(run: Run, tmp_path: Path) -> None:
+    result = _accept(run, "baseline", _came_back(tmp_path, "baseline", failed=1))
+    assert result.error == "the baseline failed 1 of 3 takes (1 x timeout)"
+    assert not (run.path / "baseline").exists()
+    assert run.phases()["baseline"].status == "failed"
+    assert _accept(run, "baseline", _came_back(tmp_path, "baseline")).ok
+    assert (run.path / "baseline/takes.jsonl").is_file()
+
+
+def test_a_disk_that_fills_up_while_takes_come_back_leaves_none_of_them(
+    asked: Asked, small_disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.controller.run.MINIMUM_FREE_BYTES", 0)
+    run, _ = open_or_create(asked(runs_dir=small_disk / "runs"), Path("/"))
+    (tmp_path / "tars").mkdir()
+    with pytest.raises(DiskFull, match="free some space and run the same command again"):
+        _accept(run, "benchmark", _came_back(tmp_path / "tars", "benchmark", size=4_000_000))
+    assert not (run.path / "candidate").exists()
+    assert not list(run.path.glob(".incoming-*"))
+    assert "benchmark" not in run.phases()
+    assert _accept(run, "benchmark", _came_back(tmp_path / "tars", "benchmark")).ok, "once there is room"

@@ -1,0 +1,257 @@
+"""Which run a phase works on, what is left to do in it, and a disk that fills up."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.controller import run as runs
+from bench.controller.run import DiskFull, Run, locate, open_or_create
+from bench.errors import BadInput, PhaseMissing
+from bench.records import Install, Manifest, Phase, Phases, PhaseState, utc_now
+from tests.controller.conftest import Asked
+
+
+def _new(asked: Asked, **changes: Any) -> Run:
+    run, new = open_or_create(asked(**changes), Path("/"))
+    assert new
+    return run
+
+
+def _older(run: Run, stamp: str) -> Run:
+    """The same run as if it had been begun at `stamp`."""
+    name = f"{run.run_id.rpartition('-')[0]}-{stamp}"
+    manifest = run.manifest().model_copy(update={"run_id": name})
+    moved = run.path.rename(run.path.with_name(name))
+    manifest.save(moved)
+    return Run(moved)
+
+
+def _noted(run: Run, **ended: str) -> None:
+    """Note phases as `done`, or as failed by the one whose fault it was (`candidate`, `host`)."""
+    for phase, how in ended.items():
+        fault = how if how in ("candidate", "host") else None
+        state = {
+            "status": "failed" if fault else how,
+            "error": "it broke" if fault else None,
+            "fault": fault,
+            "started_utc": utc_now(),
+            "ended_utc": utc_now(),
+        }
+        run.record_phase(phase, PhaseState.model_validate(state))  # type: ignore[arg-type]
+
+
+def _decided(run: Run, decision: str) -> None:
+    verdict = {
+        "schema_version": 1, "run_id": run.run_id, "model": "espeak", "baseline": "flite", "decision": decision,
+        "label": decision, "reason": None, "sentence": "", "gates": [], "ratings": {}, "latency": {}, "memory": {},
+        "neighbour": {}, "failures": {}, "warnings": [], "next": {"model": None, "commands": []},
+        "methodology_version": 1,
+    }  # fmt: skip
+    (run.path / "verdict.json").write_text(json.dumps(verdict))
+
+
+# Which run
+
+
+def test_the_same_inputs_find_the_run_they_began(asked: Asked) -> None:
+    run = _new(asked)
+    again, new = open_or_create(asked(), Path("/"))
+    assert (again, new) == (run, False)
+    assert locate(asked()) == run
+    assert (run.path.parent / "latest").readlink() == Path(run.run_id)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"question": "Which is clearer?"},
+        {"intended_use": "research"},
+        {"chain": ["espeak", "f5"], "rule_file": "r"},
+    ],
+)
+def test_other_inputs_are_another_run(asked: Asked, tmp_path: Path, other: dict[str, Any]) -> None:
+    if "rule_file" in other:
+        (tmp_path / "r").write_text("pairs: 9\n")
+        other = other | {"rule_file": tmp_path / "r"}
+    first = _older(_new(asked), "20250101T000000Z")
+    second = _new(asked, **other)
+    assert locate(asked()) == first
+    assert locate(asked(**other)) == second
+
+
+def test_the_newest_that_is_not_decided_goes_on(asked: Asked) -> None:
+    oldest = _older(_new(asked), "20250101T000000Z")
+    _decided(oldest, "swap_candidate")
+    middle = _older(_new(asked), "20250601T000000Z")
+    assert locate(asked()) == middle
+    _decided(middle, "awaiting_ratings")
+    assert locate(asked()) == middle
+    _decided(middle, "keep_baseline_survey_complete")
+    with pytest.raises(PhaseMissing, match="begin one with preflight"):
+        locate(asked())
+    assert _new(asked).run_id not in (oldest.run_id, middle.run_id)
+
+
+def test_a_host_whose_name_begins_alike_is_another_host(asked: Asked) -> None:
+    _new(asked, host="gpu-1")
+    with pytest.raises(PhaseMissing, match="no unfinished run of espeak on gpu with"):
+        locate(asked(host="gpu"))
+
+
+def test_a_run_that_another_version_began_is_refused_by_name_and_else_passed_over(asked: Asked) -> None:
+    old = _older(_new(asked), "20250101T000000Z")
+    raw = json.loads((old.path / "manifest.json").read_bytes())
+    (old.path / "manifest.json").write_text(json.dumps(raw | {"schema_version": 0}))
+    with pytest.raises(BadInput, match=r"schema_version 0 and this Audition reads 1.*start a new one"):
+        locate(asked(run_id=old.run_id))
+    assert _new(asked) != old, "as its message says, a new one can be started"
+
+
+@pytest.mark.parametrize("name", ["nosuch", "../runs", ".", "a/b", "latest/.."])
+def test_a_name_that_is_no_run_is_refused_with_those_there_are(asked: Asked, name: str) -> None:
+    run = _new(asked)
+    with pytest.raises(BadInput, match=run.run_id):
+        locate(asked(run_id=name))
+
+
+def test_a_named_run_of_another_model_says_which_to_give(asked: Asked) -> None:
+    run = _new(asked)
+    with pytest.raises(BadInput, match=r"give -e model=espeak and --limit here"):
+        locate(asked(run_id=run.run_id, model="flite", baseline="espeak"))
+
+
+def test_a_named_run_is_found_though_the_inputs_are_gone(asked: Asked) -> None:
+    run = _new(asked)
+    assert locate(asked(run_id=run.run_id, reference_audio="/gone.wav")) == run
+
+
+# What a new one holds
+
+
+def test_a_new_run_holds_what_was_committed_and_appears_whole(
+    asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[list[str]] = []
+    save = Manifest.save
+
+    def spy(self: Manifest, run_dir: Path) -> None:
+        seen.append([p.name for p in run_dir.parent.iterdir() if not p.name.startswith(".")])
+        save(self, run_dir)
+
+    monkeypatch.setattr(Manifest, "save", spy)
+    run = _new(asked)
+    assert seen == [[]], "until all of it is there, nothing is under its name"
+    assert {path.name for path in run.path.iterdir()} == {
+        "manifest.json", "rule.yml", "utterances.txt", "reference", "reference-baseline",
+    }  # fmt: skip
+
+
+def test_ten_thousand_utterances_are_no_error(asked: Asked, tmp_path: Path) -> None:
+    file = tmp_path / "many.txt"
+    file.write_text("".join(f"This is sentence number {number}.\n" for number in range(10_000)))
+    assert _new(asked, utterances_file=file).manifest().utterances == 10_000
+
+
+# What is left to do
+
+
+@pytest.mark.parametrize(
+    ("noted", "phase", "says"),
+    [
+        ({}, "install", "install needs preflight, .*--tags preflight"),
+        ({"preflight": "done"}, "benchmark", "benchmark needs install, .*--tags install"),
+        ({"preflight": "done", "install": "host"}, "benchmark", r"needs install, .*\(it failed: it broke\)"),
+        ({"preflight": "done", "install": "done"}, "score", "score needs benchmark, .*--tags benchmark"),
+        ({}, "verdict", "verdict needs preflight"),
+        ({}, "teardown", "teardown needs preflight"),
+    ],
+)
+def test_a_phase_whose_input_is_missing_names_the_one_to_run(
+    asked: Asked, noted: dict[str, str], phase: Phase, says: str
+) -> None:
+    run = _new(asked)
+    _noted(run, **noted)
+    with pytest.raises(PhaseMissing, match=says):
+        run.todo(phase)
+
+
+@pytest.mark.parametrize(
+    ("noted", "phase", "why"),
+    [
+        ({"preflight": "done"}, "preflight", None),
+        ({"preflight": "done", "install": "done"}, "install", None),
+        ({"preflight": "done", "install": "done"}, "benchmark", None),
+        ({"preflight": "done", "install": "done", "benchmark": "done"}, "benchmark", "already done"),
+        ({"preflight": "done", "install": "done", "benchmark": "host"}, "benchmark", None),
+        (
+            {"preflight": "done", "install": "done", "benchmark": "candidate"},
+            "benchmark",
+            "its benchmark failed",
+        ),
+        (
+            {"preflight": "done", "install": "done", "benchmark": "candidate"},
+            "baseline",
+            "its benchmark failed",
+        ),
+        ({"preflight": "done", "install": "done", "benchmark": "candidate"}, "score", "its benchmark failed"),
+        ({"preflight": "done", "install": "done", "baseline": "candidate"}, "baseline", None),
+        (
+            {"preflight": "done", "install": "done", "benchmark": "done", "baseline": "candidate"},
+            "score",
+            "baseline has not been made",
+        ),
+        ({"preflight": "done"}, "verdict", None),
+        ({"preflight": "done"}, "teardown", None),
+    ],
+)
+def test_what_a_phase_has_to_do(asked: Asked, noted: dict[str, str], phase: Phase, why: str | None) -> None:
+    run = _new(asked)
+    _noted(run, **noted)
+    found = run.todo(phase)
+    assert found is None if why is None else found is not None and why in found
+
+
+def test_after_a_failed_installation_nothing_is_measured_and_it_may_be_tried_no_more(asked: Asked) -> None:
+    run = _new(asked)
+    _noted(run, preflight="done", install="candidate")
+    Install(ok=False, steps=[], total_s=1.0, limit_s=2.0, error="no wheel").save(run.path)
+    for phase in ("install", "benchmark", "baseline", "score"):
+        assert run.todo(phase) == "nothing to do: its installation failed"
+    assert run.todo("verdict") is None
+
+
+def test_a_later_note_of_a_phase_replaces_the_earlier(asked: Asked) -> None:
+    run = _new(asked)
+    _noted(run, benchmark="host")
+    _noted(run, benchmark="done", preflight="done")
+    assert {name: state.status for name, state in Phases.load(run.path).phases.items()} == {
+        "benchmark": "done",
+        "preflight": "done",
+    }
+
+
+# A full disk
+
+
+def test_a_disk_with_too_little_room_is_refused_before_anything_is_written(
+    asked: Asked, small_disk: Path
+) -> None:
+    with pytest.raises(DiskFull, match=r"only \d MiB are free .*set runs_dir to another disk"):
+        open_or_create(asked(runs_dir=small_disk / "runs"), Path("/"))
+    assert list(small_disk.iterdir()) == []
+
+
+def test_a_disk_that_fills_up_while_a_run_begins_leaves_no_half_run(
+    asked: Asked, small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "MINIMUM_FREE_BYTES", 0)
+    ballast = small_disk / "ballast"
+    ballast.write_bytes(bytes(os.statvfs(small_disk).f_bavail * 4096 - 100_000))
+    with pytest.raises(DiskFull, match="is full; free some space and run the same command again"):
+        open_or_create(asked(runs_dir=small_disk / "runs"), Path("/"))
+    assert list((small_disk / "runs").iterdir()) == []
+    ballast.unlink()
+    assert open_or_create(asked(runs_dir=small_disk / "runs"), Path("/"))[1]

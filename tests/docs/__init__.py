@@ -1,0 +1,1 @@
+"""Tests that keep docs/ true, and the command that makes its tables."""

@@ -1,0 +1,162 @@
+"""What the code writes is what docs/schema says, key by key."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any, get_args
+
+import jsonschema  # type: ignore[import-untyped]
+import pytest
+
+from bench.client.probe import Detection
+from bench.client.takes import TAKES_FILE, PassResult
+from bench.controller import conclude, jobs
+from bench.controller.run import Run, note_phase
+from bench.errors import BadInput
+from bench.host.archive import pack
+from bench.host.job import _write_memory
+from bench.host.job_records import JobResult
+from bench.host.memory import MemorySampler, settle_baseline
+from bench.listening import mapping
+from bench.metrics.take import TakeMetrics
+from bench.records import (
+    SCHEMA_VERSION,
+    FileRecord,
+    Install,
+    Manifest,
+    Phases,
+    PhaseState,
+    Preflight,
+    Take,
+    TakeError,
+    Verdict,
+    utc_now,
+)
+from bench.schema import PUBLISHED
+from tests.docs.tables import DOCS
+
+
+def schema(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((DOCS / "schema" / f"{name}.json").read_text())
+    return found
+
+
+def check(name: str, value: Any) -> None:
+    jsonschema.Draft202012Validator(schema(name)).validate(value)
+
+
+TAKE = Take(utterance_id="u01", text="Hello.", voice="a", error=TakeError(kind="timeout", message="120 s"))
+
+
+@pytest.mark.parametrize("published", PUBLISHED, ids=lambda p: p.name)
+def test_schemas_are_schemas(published: Any) -> None:
+    jsonschema.Draft202012Validator.check_schema(schema(published.name))
+
+
+def test_every_file_record_is_published() -> None:
+    published = {each.model for each in PUBLISHED}
+    waiting: list[type[FileRecord]] = [FileRecord]
+    while waiting:
+        each = waiting.pop()
+        waiting += each.__subclasses__()
+        if each is not FileRecord and each.__module__.startswith("bench."):
+            assert each in published, each
+
+
+def test_a_written_take_fits_and_a_lacking_or_strange_key_does_not() -> None:
+    line = TAKE.model_dump(mode="json")
+    check("take", line)
+    for bad in ({k: v for k, v in line.items() if k != "ttfa_ms"}, line | {"ttfa": 1.0}):
+        with pytest.raises(jsonschema.ValidationError):
+            check("take", bad)
+
+
+def test_another_version_does_not_fit_and_is_refused(tmp_path: Path) -> None:
+    record = Phases(
+        phases={"install": PhaseState(status="failed", started_utc="x", ended_utc="y", error="e")}
+    )
+    record.save(tmp_path)
+    written = json.loads((tmp_path / "phases.json").read_text())
+    check("phases", written)
+    other = written | {"schema_version": SCHEMA_VERSION + 1}
+    with pytest.raises(jsonschema.ValidationError):
+        check("phases", other)
+    (tmp_path / "phases.json").write_text(json.dumps(other))
+    with pytest.raises(BadInput, match=f"{SCHEMA_VERSION + 1}.*reads {SCHEMA_VERSION}"):
+        Phases.load(tmp_path)
+
+
+def test_memory_file(tmp_path: Path) -> None:
+    sampler = MemorySampler(baseline=settle_baseline(window_s=0.1, timeout_s=0.2))
+    with sampler, sampler.window("candidate"):
+        time.sleep(0.2)
+    _write_memory(tmp_path / "memory.json", sampler.report())
+    check("memory", json.loads((tmp_path / "memory.json").read_text()))
+
+
+def test_a_sealed_pass(tmp_path: Path) -> None:
+    run = Run(tmp_path / "run")
+    made = tmp_path / "out" / "baseline"
+    made.mkdir(parents=True)
+    run.path.mkdir()
+    (made / TAKES_FILE).write_text(json.dumps(TAKE.model_dump(mode="json")) + "\n")
+    done = PassResult(
+        voice="a",
+        detection=Detection(dialect="openai", chosen_by="entry"),
+        measured_from="host",
+        reference_cached=None,
+        registration_ms=None,
+        sample_rate_hz=None,
+        started_utc=utc_now(),
+        takes=1,
+        ok=1,
+    )
+    result = JobResult(phase="baseline", ok=True, seconds=1.0, passes={"baseline": done})
+    (tmp_path / "out" / "result.json").write_text(result.model_dump_json())
+    pack(tmp_path / "out", tmp_path / "out.tar")
+    assert jobs.accept(run, "baseline", tmp_path / "out.tar", utc_now()).ok
+    check("pass", json.loads((run.path / "baseline" / "pass.json").read_text()))
+    check("phases", json.loads((run.path / "phases.json").read_text()))
+
+
+def test_metrics_file(tmp_path: Path) -> None:
+    for side in ("candidate", "baseline"):
+        (tmp_path / side).mkdir()
+        line = TakeMetrics(utterance_id="u01", wav="u01.wav", audio_s=1.0, reasons={"heard": "left out"})
+        check("take-metrics", line.model_dump(mode="json"))
+        (tmp_path / side / "metrics.jsonl").write_text(line.model_dump_json() + "\n")
+    assert conclude._write_metrics(tmp_path)
+    check("metrics", json.loads((tmp_path / "metrics.json").read_text()))
+
+
+def test_page_names_every_file_and_rule() -> None:
+    page = (DOCS / "records.md").read_text(encoding="utf-8")
+    names = [r.file_name for r in (Manifest, Preflight, Install, Phases, Verdict)]
+    names += [
+        TAKES_FILE,
+        conclude.REPORT,
+        conclude.SUMMARY,
+        mapping.SEALED,
+        mapping.PUBLISHED,
+        mapping.RATINGS,
+    ]
+    names += [
+        f"{mapping.CLIPS}/",
+        f"{mapping.DIRECTORY}/",
+        "attempts/",
+        *(f"{n}/" for n in jobs.PASSES["benchmark"]),
+    ]
+    for name in names:
+        assert name in page, name
+
+
+def test_a_phase_is_noted_as_the_page_says(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    note_phase(run, "benchmark", utc_now(), "the disk is full", fault="host")
+    state = run.phases()["benchmark"]
+    assert (state.status, state.fault) == ("failed", "host")
+    page = (DOCS / "phases.md").read_text(encoding="utf-8")
+    faults = {v for arg in get_args(PhaseState.model_fields["fault"].annotation) for v in get_args(arg)}
+    assert faults == {"candidate", "host"}
+    for fault in faults:
+        assert f"| `{fault}`" in page

@@ -1,0 +1,55 @@
+"""The lock of the F5-TTS engine: whole, hashed, of one CUDA line, for both architectures."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from bench.catalog import load
+
+LOCK = Path(__file__).parents[2] / "requirements" / "engine-f5.txt"
+
+
+@pytest.fixture(scope="module")
+def lines() -> list[str]:
+    """Requirements with their markers and hashes, one string each."""
+    return LOCK.read_text().replace("\\\n", " ").splitlines()
+
+
+@pytest.fixture(scope="module")
+def pins(lines: list[str]) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for line in lines:
+        name, version = re.match(r"([\w.-]+)==(\S+)", line).groups()  # type: ignore[union-attr]
+        found.setdefault(name, set()).add(version)
+    return found
+
+
+def test_pins_what_the_catalog_says(pins: dict[str, set[str]]) -> None:
+    assert pins["f5-tts"] == {load("f5").version.pin}
+
+
+def test_every_requirement_has_hashes(lines: list[str]) -> None:
+    assert [line for line in lines if "--hash=sha256:" not in line] == []
+
+
+def test_names_no_index(lines: list[str]) -> None:
+    assert not [line for line in lines if "://" in line or "index-url" in line]
+
+
+def test_one_cuda_line(pins: dict[str, set[str]]) -> None:
+    assert pins["torch"] == pins["torchaudio"] == {"2.11.0"}
+    assert pins["nvidia-cuda-runtime"] == {"13.0.96"}
+    assert pins["nvidia-cuda-nvrtc"] == {"13.0.88"}, "the mel's complex abs() is compiled by NVRTC"
+    assert not [name for name in pins if re.search(r"-cu12|-cu11", name)]
+
+
+def test_no_requirement_is_for_one_architecture_alone(lines: list[str]) -> None:
+    for line in lines:
+        machines = set(re.findall(r"platform_machine == '(\w+)'", line))
+        assert not machines or {"aarch64", "x86_64"} <= machines, line
+
+
+def test_the_server_is_in_it(pins: dict[str, set[str]]) -> None:
+    needed = {"fastapi", "uvicorn", "pydantic", "numpy", "soundfile", "python-multipart", "pyyaml"}
+    assert needed <= pins.keys()

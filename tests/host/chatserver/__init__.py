@@ -1,0 +1,1 @@
+"""Build context of the test's neighbour: a container that serves the OpenAI chat API from a script."""

@@ -1,0 +1,81 @@
+"""Preflight's checks of a host."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.catalog import load
+from bench.host.check import check_host
+from bench.host.check_records import HostReport, HostSpec
+from bench.host.neighbour_spec import NeighbourSpec
+from bench.records import Check
+from tests.engines import entries
+from tests.strangers import obliging
+
+SERVED: dict[str, Any] = {"run": {"kind": "http", "dialect": "openai", "voice": "slt"}, "preset": None}
+
+
+def _report(state_dir: Path, **changes: Any) -> HostReport:
+    spec = HostSpec(
+        entry=load("espeak"),
+        install="system",
+        baseline=load("flite"),
+        baseline_url=None,
+        state_dir=state_dir,
+        engine_port=0,
+        neighbour=NeighbourSpec(),
+    )
+    return check_host(spec.model_copy(update=changes))
+
+
+def _check(name: str, state_dir: Path, **changes: Any) -> Check:
+    return next(check for check in _report(state_dir, **changes).checks if check.name == name)
+
+
+def test_a_machine_that_suits_passes_and_is_described(tmp_path: Path) -> None:
+    report = _report(tmp_path / "not" / "there" / "yet")
+    assert {check.name for check in report.checks} == {"disk_gib", "memory_gib", "baseline_reachable"}
+    assert all(check.ok for check in report.checks)
+    assert report.host["cpus"] >= 1 and report.host["mem_total_bytes"] > 2**28
+    assert report.forecast["mode_recommended"] == "none"
+    assert report.forecast["outage_expected_s"] == 0.0
+    assert list(tmp_path.iterdir()) == [], "looking leaves nothing"
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "name"), [("run.memory_gib", 1e6, "memory_gib"), ("weights", None, "disk_gib")]
+)
+def test_too_little_room_is_a_gate_with_both_figures(
+    tmp_path: Path, place: str, value: Any, name: str
+) -> None:
+    weights = [{"repo": "a/b", "revision": "0" * 40, "path": "w", "bytes": 10**16}]
+    entry = entries.entry(entries.raw("big", **{place: weights if name == "disk_gib" else value}))
+    check = _check(name, tmp_path, entry=entry)
+    assert (check.ok, check.severity) == (False, "gate")
+    assert check.value is not None and check.limit > check.value
+    assert "GiB are free" in check.detail and "GiB are wanted" in check.detail
+
+
+def test_a_need_that_is_unknown_is_null_and_not_a_pass(tmp_path: Path) -> None:
+    entry = entries.entry(entries.raw("unknown", **{"run.memory_gib": None}))
+    check = _check("memory_gib", tmp_path, entry=entry)
+    assert (check.ok, check.limit) == (None, None)
+
+
+def test_a_taken_port_is_a_gate_and_a_free_one_passes(tmp_path: Path) -> None:
+    with obliging() as port:
+        taken = _check("engine_port", tmp_path, engine_port=port)
+    assert (taken.ok, taken.severity) == (False, "gate")
+    assert f"port {port} is taken" in taken.detail
+    assert _check("engine_port", tmp_path, engine_port=port).ok, "once it is free"
+
+
+def test_a_baseline_out_of_reach_is_a_warning_and_one_that_answers_is_none(tmp_path: Path) -> None:
+    served = entries.entry(entries.raw("served", **SERVED))
+    with obliging() as port:
+        url = f"http://127.0.0.1:{port}"
+        assert _check("baseline_reachable", tmp_path, baseline=served, baseline_url=url).ok
+    gone = _check("baseline_reachable", tmp_path, baseline=served, baseline_url=url)
+    assert (gone.ok, gone.severity) == (False, "warning")
+    assert f"{url} does not answer" in gone.detail and "the run goes on without" in gone.detail

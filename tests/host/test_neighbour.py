@@ -1,0 +1,164 @@
+"""The owner's commands, what is looked for by preflight, readiness, and latency beside an engine."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.errors import BadInput, NeighbourNotBack
+from bench.host.docker import Engine, watcher_name
+from bench.host.felt import felt_latency, summary
+from bench.host.lease import borrow
+from bench.host.lease_files import LeaseLost
+from bench.host.neighbour import restore, status
+from bench.host.neighbour_record import NeighbourRecord
+from bench.host.proof import Proof
+from bench.host.readiness import check_serving, wait_ready
+from bench.host.restarters import restarters
+from bench.host.snapshot import Snapshot, differences, prove_same
+from tests.host.conftest import Asking
+from tests.host.neighbours import chat_neighbour, exists, until
+from tests.host.test_lease import LIMIT, always_alive
+from tests.hosts.engine import DockerEnv
+
+
+def test_status_tells_who_holds_it_and_restore_takes_it_back(
+    docker_env: DockerEnv, engine: Engine, asking: Asking, proof: Proof, state_dir: Path, watcher_base: str
+) -> None:
+    with chat_neighbour(docker_env) as chat:
+        free = status(chat.name, url=chat.url, state_dir=state_dir, engine=engine)
+        assert free.well and free.serves and free.lease is None
+        with (
+            pytest.raises(LeaseLost, match="the owner took it back"),
+            borrow(asking(chat, ratio_limit=LIMIT), always_alive, engine=engine, proof=proof) as grant,
+        ):
+            held = status(chat.name, url=chat.url, state_dir=state_dir, engine=engine)
+            assert not held.well and not held.serves
+            assert held.lease is not None and held.lease.run_id == "run-1"
+            assert held.watcher == "running"
+            assert "run-1" in held.sentence and held.lease.until_utc in held.sentence
+            back = restore(
+                chat.name, url=chat.url, state_dir=state_dir, watcher_base=watcher_base, engine=engine
+            )
+            assert back.well and back.serves
+            until(lambda: grant.lost is not None, 10.0, "the holder knows")
+            grant.check()
+        assert chat.policy() == "unless-stopped"
+
+
+def test_restore_without_a_watcher_and_without_a_lease(
+    docker_env: DockerEnv, engine: Engine, asking: Asking, proof: Proof, state_dir: Path, watcher_base: str
+) -> None:
+    where: dict[str, Any] = {"state_dir": state_dir, "watcher_base": watcher_base, "engine": engine}
+    with chat_neighbour(docker_env, policy="no") as chat:
+        chat.client.api.stop(chat.id, timeout=5)
+        assert restore(chat.name, url=chat.url, **where).well
+        assert chat.policy() == "no"
+        with (
+            pytest.raises(LeaseLost, match="taken back"),
+            borrow(asking(chat, ratio_limit=LIMIT), always_alive, engine=engine, proof=proof) as grant,
+        ):
+            # The worst day: somebody removed the watcher, so nothing is left to watch the renewals.
+            chat.client.api.remove_container(watcher_name(chat.name), force=True)
+            assert not chat.running() and chat.policy() == "always"
+            assert restore(chat.name, url=chat.url, **where).well
+            until(lambda: grant.lost is not None, 10.0, "the holder knows")
+            grant.check()
+        assert chat.running()
+        assert chat.policy() == "no"
+        assert not exists(chat.client, watcher_name(chat.name))
+
+
+def test_a_lease_left_without_a_watcher_is_settled_by_the_next_run(
+    docker_env: DockerEnv, engine: Engine, asking: Asking, proof: Proof, state_dir: Path
+) -> None:
+    with chat_neighbour(docker_env, policy="no") as chat:
+        request = asking(chat, ratio_limit=LIMIT)
+        with borrow(request, always_alive, engine=engine, proof=proof):
+            left = (state_dir / "lease.json").read_bytes()
+        (state_dir / "status.json").unlink()
+        (state_dir / "lease.json").write_bytes(
+            left
+        )  # as a process leaves it that dies before its watcher is up
+        chat.client.api.stop(chat.id, timeout=5)
+        with borrow(request, always_alive, engine=engine, proof=proof) as grant:  # it was put right first
+            assert not chat.running()
+        assert chat.running() and chat.policy() == "no"
+        assert grant.record.state == "restored"
+        (state_dir / "lease.json").write_text("rubbish")
+        with pytest.raises(BadInput, match="damaged"), borrow(request, always_alive, engine=engine):
+            pytest.fail("the block was entered")
+
+
+def test_the_same_container_and_another(docker_env: DockerEnv, engine: Engine) -> None:
+    with chat_neighbour(docker_env) as one, chat_neighbour(docker_env) as two:
+        before = Snapshot.take(engine.neighbour(one.name))
+        prove_same(before, Snapshot.take(engine.neighbour(one.name)))
+        with pytest.raises(NeighbourNotBack, match="container id"):
+            prove_same(before, Snapshot.take(engine.neighbour(two.name)))
+        one.client.api.stop(one.id, timeout=5)
+        one.client.api.update_container(one.id, restart_policy={"Name": "always"})
+        found = differences(before, Snapshot.take(engine.neighbour(one.name)))
+        assert any(each.startswith("restart policy") for each in found)
+        assert any(each.startswith("it is exited") for each in found)
+        assert len(found) == 2
+
+
+def test_health_alone_is_not_readiness(docker_env: DockerEnv) -> None:
+    with chat_neighbour(docker_env, environment={"CHAT_STUCK": "1"}) as chat:
+        assert chat.serves()  # /health answers
+        with pytest.raises(NeighbourNotBack, match="/v1/chat/completions"):
+            wait_ready(chat.url, limit_s=1.0)
+        with pytest.raises(BadInput, match="/v1/chat/completions"):
+            check_serving(chat.url, timeout_s=2.0)
+
+
+def test_what_its_clients_felt(docker_env: DockerEnv) -> None:
+    with chat_neighbour(docker_env) as chat:
+        record = NeighbourRecord(mode="parallel", name=chat.name, url=chat.url, run_id="r")
+        record.before.readiness = check_serving(chat.url)
+        with felt_latency(record, every_s=0.01):
+            until(lambda: chat.serves(), 5.0, "some time passes")
+    assert record.felt is not None
+    assert record.felt.errors == 0 and len(record.felt.values_ms) >= 1
+    assert record.felt.p50_ms is not None and record.felt.p50_ms >= 20.0
+
+
+def test_nothing_felt_is_no_figure() -> None:
+    assert summary([], errors=3).p50_ms is None
+    assert summary([1.0, 2.0, 3.0], errors=0).p50_ms == 2.0
+
+
+def inspected(name: str, **labels: str) -> dict[str, Any]:
+    return {"Name": f"/{name}", "Config": {"Labels": {k.replace("__", "."): v for k, v in labels.items()}}}
+
+
+def test_what_would_restart_it(tmp_path: Path) -> None:
+    units = tmp_path / "units"
+    units.mkdir()
+    (units / "vllm.service").write_text(
+        "[Service]\nExecStart=/usr/bin/docker start -a vllm-gemma4\nRestart=always\n"
+    )
+    (units / "other.service").write_text(
+        "[Service]\n# vllm-gemma4 lived here\nExecStart=/bin/vllm-gemma4-not\n"
+    )
+    (units / "stack.service").write_text("[Service]\nExecStart=docker compose -f /srv/llm/compose.yml up\n")
+    cron = tmp_path / "crontab"
+    cron.write_text("*/5 * * * * root docker start vllm-gemma4\n")
+    plain = restarters(inspected("vllm-gemma4"), (units,), (cron,))
+    assert plain == [
+        f"systemd unit {units / 'vllm.service'} names vllm-gemma4",
+        f"cron table {cron} names vllm-gemma4",
+    ]
+    composed = inspected("chat")
+    composed["Config"]["Labels"] = {
+        "com.docker.compose.project": "llm",
+        "com.docker.compose.service": "chat",
+        "com.docker.compose.project.working_dir": "/srv/llm",
+        "com.docker.compose.project.config_files": "/srv/llm/compose.yml",
+        "autoheal": "true",
+    }
+    found = restarters(composed, (units,), (cron,))
+    assert len(found) == 3
+    assert "stack.service" in found[0] and "compose project llm" in found[1] and "autoheal" in found[2]
+    assert restarters(inspected("quiet"), (units,), (tmp_path / "none",)) == []

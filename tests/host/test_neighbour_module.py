@@ -1,0 +1,101 @@
+"""The module and the role through real Ansible, on the local Docker engine."""
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from bench.host.docker import Engine, watcher_tag
+from tests.host.neighbours import chat_neighbour
+from tests.hosts.engine import REPOSITORY, DockerEnv
+
+BIN = Path(sys.executable).parent
+
+
+def with_bench(env: DockerEnv) -> dict[str, str]:
+    """Return an environment in which this interpreter finds bench, as the venv on a host does."""
+    return {**env.environ(), "PYTHONPATH": str(REPOSITORY)}
+
+
+def ansible(
+    env: DockerEnv, arguments: dict[str, Any], *, check: bool = False, python: str = sys.executable
+) -> Any:
+    """Run the module on this machine; return its answer."""
+    command = [
+        str(BIN / "ansible"), "localhost", "-i", "localhost,", "-c", "local", "-m", "bench_neighbour",
+        "-a", json.dumps(arguments), "-e", f"ansible_python_interpreter={python}", *(["--check"] if check else []),
+    ]  # fmt: skip
+    with tempfile.TemporaryDirectory() as tree:
+        done = subprocess.run(
+            [*command, "-t", tree], cwd=REPOSITORY, env=with_bench(env), capture_output=True, text=True
+        )
+        answer = Path(tree) / "localhost"
+        assert answer.exists(), done.stdout + done.stderr
+        return {**json.loads(answer.read_text()), "failed": done.returncode != 0}
+
+
+def test_inspect_policy_stop_and_start(
+    docker_env: DockerEnv, engine: Engine, state_dir: Path, watcher_base: str
+) -> None:
+    with chat_neighbour(docker_env) as chat:
+        common: dict[str, Any] = {
+            "container": chat.name, "url": chat.url, "state_dir": str(state_dir), "watcher_base": watcher_base,
+        }  # fmt: skip
+        looked = ansible(docker_env, {**common, "state": "inspected"})
+        assert looked["changed"] is False and looked["neighbour"]["well"] is True
+        policy = {**common, "state": "policy", "restart_policy": "always"}
+        assert ansible(docker_env, policy, check=True)["changed"] is True
+        assert chat.policy() == "unless-stopped"
+        assert ansible(docker_env, policy)["changed"] is True
+        assert chat.policy() == "always"
+        stopped = {**common, "state": "stopped", "run_id": "by-hand", "ttl_s": 60}
+        assert ansible(docker_env, stopped)["changed"] is True
+        assert not chat.running()
+        assert ansible(docker_env, stopped)["changed"] is False
+        other = ansible(docker_env, {**stopped, "run_id": "another"})
+        assert other["failed"] is True and "held by run by-hand" in other["msg"]
+        assert ansible(docker_env, {**common, "state": "started"})["changed"] is True
+        assert chat.serves()
+        wrong = ansible(docker_env, {"state": "inspected", "container": "nobody-by-that-name"})
+        assert wrong["failed"] is True and "no container named" in wrong["msg"]
+
+
+def test_check_mode_before_bench_is_on_the_host(docker_env: DockerEnv) -> None:
+    # Debian's own Python has none of what bench imports.
+    bare = ansible(docker_env, {"state": "prepared"}, check=True, python="/usr/bin/python3")
+    assert bare["changed"] is True and "not on this host yet" in bare["msg"]
+    assert ansible(docker_env, {"state": "prepared"}, python="/usr/bin/python3")["failed"] is True
+
+
+def test_the_role_twice_changes_nothing(
+    docker_env: DockerEnv, client: Any, watcher_base: str, tmp_path: Path
+) -> None:
+    # A base of its own name, so that the watcher's image on it is surely not there yet.
+    client.images.get(watcher_base).tag("audition-test-base", tmp_path.name)
+    base = f"audition-test-base:{tmp_path.name}"
+    variables = {
+        "neighbour_watcher_base": base, "neighbour_state_dir": str(tmp_path / "lease"),
+        "neighbour_python": sys.executable,
+    }  # fmt: skip
+    hosts = tmp_path / "hosts.ini"
+    hosts.write_text("localhost ansible_connection=local ansible_python_interpreter=/usr/bin/python3\n")
+    play = tmp_path / "play.yml"
+    play.write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "roles": ["neighbour"]}]))
+    command = [
+        str(BIN / "ansible-playbook"), "-i", str(hosts), str(play), "-e", json.dumps(variables),
+    ]  # fmt: skip
+    environment = {**with_bench(docker_env), "ANSIBLE_CONFIG": str(REPOSITORY / "ansible.cfg")}
+    changed = []
+    for extra in (["--check"], [], []):
+        done = subprocess.run(
+            [*command, *extra], cwd=REPOSITORY, env=environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        changed.append("changed=2" in done.stdout)
+        if extra:
+            assert not (tmp_path / "lease").exists()
+    assert changed == [True, True, False]
+    for name in (watcher_tag(base), base):
+        client.images.remove(name)

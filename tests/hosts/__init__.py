@@ -1,0 +1,1 @@
+"""Machines for tests: a Docker engine, a base image, hosts made of containers."""

@@ -1,0 +1,139 @@
+"""A sealed run of real, very short speech, made once; and a client that rates through the real server."""
+
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+
+from bench.benchmarks.listening_run import WORDS, build
+from bench.listening import server as server_module
+from bench.listening.raters import invite
+from bench.listening.score import seal
+from bench.listening.server import create_app
+
+MakeRun = Callable[[], Path]
+
+
+@pytest.fixture(scope="session")
+def spoken_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Ten takes of each side and a reference, not sealed."""
+    run_dir = tmp_path_factory.mktemp("spoken") / "run"
+    build(run_dir, texts=WORDS)
+    return run_dir
+
+
+@pytest.fixture(scope="session")
+def sealed_once(spoken_once: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run_dir = tmp_path_factory.mktemp("sealed") / "run"
+    shutil.copytree(spoken_once, run_dir)
+    seal(run_dir, channels=("wideband",))
+    return run_dir
+
+
+@pytest.fixture
+def spoken(spoken_once: Path, tmp_path: Path) -> Path:
+    """A copy of one's own, to break."""
+    return Path(shutil.copytree(spoken_once, tmp_path / "spoken"))
+
+
+@pytest.fixture
+def run_dir(sealed_once: Path, tmp_path: Path) -> Path:
+    """A sealed copy of one's own."""
+    return Path(shutil.copytree(sealed_once, tmp_path / "run"))
+
+
+@dataclass
+class Client:
+    """A rater's side of the real server, without a browser."""
+
+    http: httpx.Client
+    token: str
+    trials: list[dict[str, Any]] = field(default_factory=list)
+
+    def get(self, path: str) -> httpx.Response:
+        return self.http.get(path, headers={"Authorization": f"Bearer {self.token}"})
+
+    def post(self, path: str, body: Any = None) -> httpx.Response:
+        return self.http.post(path, json=body, headers={"Authorization": f"Bearer {self.token}"})
+
+    def session(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.get("/api/session").json()
+        self.trials = found["trials"]
+        return found
+
+    def fetch(self, trial: dict[str, Any]) -> float:
+        """Fetch both clips and return their seconds."""
+        sizes = {len(self.get(f"/api/clips/{trial[side]}").content) for side in ("a", "b")}
+        assert len(sizes) == 1, "both clips of a pair have the same number of bytes"
+        return (sizes.pop() - 44) / 2 / 48000
+
+    def hear(self, trial: dict[str, Any]) -> httpx.Response:
+        seconds = self.fetch(trial)
+        whole = [[0, seconds]]
+        return self.post(f"/api/trials/{trial['id']}/heard", {"a": whole, "b": whole})
+
+    def answer(self, trial: dict[str, Any], revision: int = 0, **scores: Any) -> httpx.Response:
+        body = {"a": 3, "b": 4, "revision": revision} | scores
+        return self.post(f"/api/trials/{trial['id']}/answer", body)
+
+    def rate(self, trial: dict[str, Any], **scores: Any) -> None:
+        assert self.hear(trial).status_code == 200
+        assert self.answer(trial, **scores).status_code == 200
+
+    def rate_all(self) -> None:
+        for trial in self.session()["trials"]:
+            self.rate(trial)
+        assert self.post("/api/finish").json() == {"finished": True}
+
+
+@dataclass
+class Live:
+    """A running server on a port of its own."""
+
+    run_dir: Path
+    url: str
+    book: Any
+
+    def client(self, name: str = "ann") -> Client:
+        return Client(httpx.Client(base_url=self.url, timeout=20), invite(self.run_dir, name)[2:])
+
+
+def start(run_dir: Path) -> tuple[Live, Callable[[], None]]:
+    app = create_app(run_dir)
+    runner = uvicorn.Server(server_module.config(app, "127.0.0.1", 0))
+    thread = threading.Thread(target=runner.run, daemon=True)
+    thread.start()
+    while not runner.started:
+        assert thread.is_alive()
+        time.sleep(0.01)
+    port = runner.servers[0].sockets[0].getsockname()[1]
+
+    def stop() -> None:
+        runner.should_exit = True
+        thread.join(10)
+        app.state.book.close()
+
+    return Live(run_dir, f"http://127.0.0.1:{port}", app.state.book), stop
+
+
+@pytest.fixture
+def live(run_dir: Path) -> Iterator[Live]:
+    """The server as people meet it."""
+    found, stop = start(run_dir)
+    yield found
+    stop()
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let tests that are about something else claim to have listened, and ask as fast as they can."""
+    monkeypatch.setattr("bench.listening.heard.SLACK_S", 1e9)
+    monkeypatch.setattr(server_module, "RATER_LIMIT", (1e6, 1_000_000))
+    monkeypatch.setattr(server_module, "ADDRESS_LIMIT", (1e6, 1_000_000))

@@ -1,0 +1,128 @@
+"""An acknowledged answer is on disk: the server killed at any moment, and the power cut at any moment."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from bench.benchmarks.listening import kill_often
+from bench.listening.mapping import DIRECTORY, RATINGS
+from bench.listening.raters import invite
+from bench.listening.store import Log
+from tests.listening.synced import BYTES, Disk, calls, decoded
+
+
+def test_twenty_kills_lose_nothing_that_was_acknowledged(run_dir: Path) -> None:
+    found = kill_often(run_dir, 20)
+    assert found.lost == [] and found.acknowledged >= 20
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_two_hundred_kills_lose_nothing_that_was_acknowledged(run_dir: Path) -> None:
+    found = kill_often(run_dir, 200, seed=2)
+    assert found.lost == [] and found.acknowledged >= 200
+
+
+SERVER = """
+import sys
+from pathlib import Path
+import uvicorn
+from bench.listening import heard, server, store
+heard.SLACK_S = 1e9
+server.RATER_LIMIT = (1e9, 10**9)
+store.SYNCHRONOUS = sys.argv[2]
+app = server.create_app(Path(sys.argv[1]))
+found = uvicorn.Server(server.config(app, "127.0.0.1", int(sys.argv[3])))
+found.run()
+"""
+ANSWERS = 6
+
+
+def power_cuts(run_dir: Path, scratch: Path, synchronous: str, port: int) -> list[int]:
+    """Rate under strace; return how many answers each power cut keeps, one cut as each acknowledgement leaves."""
+    token = invite(run_dir, "ann")[2:]
+    home = run_dir / DIRECTORY
+    before = Disk.of(home)
+    trace = scratch / "trace"
+    traced = "trace=pwrite64,ftruncate,fsync,fdatasync,sendto,write"
+    command = [
+        "strace",
+        "-f",
+        "-y",
+        "-xx",
+        "-s",
+        "400000",
+        "-e",
+        traced,
+        "-e",
+        "signal=none",
+        "-o",
+        str(trace),
+    ]
+    server = subprocess.Popen([*command, sys.executable, "-c", SERVER, str(run_dir), synchronous, str(port)])
+    try:
+        rate(port, token)
+    finally:
+        # The traced process is strace's child: end it, and strace ends with it.
+        children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
+        for child in children:
+            os.kill(int(child), signal.SIGKILL)
+        server.wait(20)
+    kept: list[int] = []
+    for moment, name, target, args in calls(trace):
+        if moment == "end":
+            before.call(name, target, args)
+        elif name in ("sendto", "write"):
+            sent = BYTES.search(args)
+            if sent and b'"saved":true' in decoded(sent.group(1)):
+                there = scratch / f"cut{len(kept)}"
+                before.restore(there)
+                log = Log(there / RATINGS)
+                kept.append(sum(row.kind == "answer" for row in log.after(0)))
+                log.close()
+    return kept
+
+
+def rate(port: int, token: str) -> None:
+    headers = {"Authorization": f"Bearer {token}"}
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=60) as http:
+        for _ in range(600):
+            try:
+                trials = http.get("/api/session").json()["trials"]
+                break
+            except httpx.TransportError:
+                time.sleep(0.1)
+        for trial in trials[:ANSWERS]:
+            clip = http.get(f"/api/clips/{trial['a']}").content
+            whole = [[0, (len(clip) - 44) / 2 / 48000]]
+            http.post(f"/api/trials/{trial['id']}/heard", json={"a": whole, "b": whole}).raise_for_status()
+            body = {"a": 1, "b": 5, "revision": 0, "note": "kept?"}
+            http.post(f"/api/trials/{trial['id']}/answer", json=body).raise_for_status()
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+        return port
+
+
+def test_every_acknowledgement_leaves_after_its_answer_is_synced(run_dir: Path, tmp_path: Path) -> None:
+    kept = power_cuts(run_dir, tmp_path, "FULL", free_port())
+    assert len(kept) == ANSWERS
+    assert all(found >= number for number, found in enumerate(kept, 1)), kept
+
+
+def test_the_proof_finds_answers_that_were_not_synced(run_dir: Path, tmp_path: Path) -> None:
+    kept = power_cuts(run_dir, tmp_path, "OFF", free_port())
+    assert len(kept) == ANSWERS
+    assert kept[-1] < ANSWERS, (
+        "without the sync a power cut loses acknowledged answers, and this test would see it"
+    )

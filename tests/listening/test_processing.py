@@ -1,0 +1,129 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile as sf
+
+from bench.audio.levels import integrated_lufs, peak_dbfs
+from bench.audio.silence import leading_silence_s, sound_span
+from bench.audio.wav import Samples
+from bench.benchmarks.listening_run import SENTENCES, speak
+from bench.listening import processing
+from bench.listening.processing import RATE_HZ, UnusableTake, equal_length, level, opening, prepare
+from bench.records import Channel
+
+
+@pytest.fixture(scope="module")
+def spoken(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    home = tmp_path_factory.mktemp("voices")
+    out = {}
+    for voice in ("espeak en-us", "flite slt", "flite kal"):
+        out[voice] = home / f"{voice.replace(' ', '-')}.wav"
+        speak(voice, SENTENCES[0], out[voice])
+    return out
+
+
+@pytest.mark.parametrize("channel", ["full", "narrowband", "wideband"])
+def test_every_voice_comes_out_alike_in_all_but_the_voice(spoken: dict[str, Path], channel: Channel) -> None:
+    clips = equal_length({voice: prepare(path, channel) for voice, path in spoken.items()})
+    levelled, target = level(clips)
+    assert len({clip.size for clip in levelled.values()}) == 1
+    for clip in levelled.values():
+        data = processing.encode(clip, target)
+        lufs, lead, peak = (
+            integrated_lufs(clip, RATE_HZ),
+            leading_silence_s(clip, RATE_HZ),
+            peak_dbfs(clip),
+        )
+        assert lufs is not None and abs(lufs - target) < 0.05
+        assert lead is not None and abs(lead - processing.LEAD_S) <= processing.LEAD_TOLERANCE_S
+        assert peak is not None and peak <= processing.PEAK_LIMIT_DBTP
+        assert data[:4] == b"RIFF" and data[36:40] == b"data", "no chunk but fmt and data"
+        assert len(data) == 44 + 2 * clip.size
+
+
+def write(path: Path, samples: Samples, rate_hz: int = 24000, subtype: str = "FLOAT") -> Path:
+    sf.write(path, samples, rate_hz, subtype=subtype)
+    return path
+
+
+def tone(seconds: float = 1.0, rate_hz: int = 24000, amplitude: float = 0.3) -> Samples:
+    t = np.arange(round(seconds * rate_hz)) / rate_hz
+    return (amplitude * np.sin(2 * np.pi * 440 * t)).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    "samples",
+    [
+        np.zeros(0, np.float32),
+        np.zeros(24000, np.float32),
+        np.full(24000, np.nan, np.float32),
+        np.array([0.1, np.inf] * 12000, np.float32),
+        np.full(24000, 1e-6, np.float32),
+        np.concatenate((np.zeros(5000), [0.9], np.zeros(5000))).astype(np.float32),
+    ],
+    ids=["empty", "silent", "nan", "infinite", "below the gate", "one click"],
+)
+def test_what_cannot_be_rated_is_refused_by_name(tmp_path: Path, samples: Samples) -> None:
+    with pytest.raises(UnusableTake, match=r"again"):
+        prepare(write(tmp_path / "take.wav", samples), "full")
+
+
+def test_a_file_that_is_no_sound_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "take.wav"
+    path.write_bytes(b"RIFF\x00\x00")
+    with pytest.raises(UnusableTake, match="cannot be read"):
+        prepare(path, "full")
+
+
+def test_half_a_second_of_sound_between_long_silences_is_found(tmp_path: Path) -> None:
+    quiet = np.zeros(48000, np.float32)
+    path = write(tmp_path / "t.wav", np.concatenate((quiet, tone(0.5), quiet)))
+    clip = prepare(path, "full")
+    span = sound_span(clip, RATE_HZ)
+    assert span is not None and abs(span.seconds(RATE_HZ) - 0.5) < 0.03
+    assert clip.size / RATE_HZ == pytest.approx(0.5 + processing.LEAD_S + processing.TAIL_S, abs=0.03)
+
+
+def test_one_spiky_clip_softens_all_by_as_much(tmp_path: Path) -> None:
+    spiky = tone(2.0, amplitude=0.02)
+    spiky[::2400] = 0.9
+    paths = {"plain": write(tmp_path / "a.wav", tone(2.0)), "spiky": write(tmp_path / "b.wav", spiky)}
+    clips, target = level(equal_length({name: prepare(path, "full") for name, path in paths.items()}))
+    assert target < processing.TARGET_LUFS
+    for clip in clips.values():
+        peak = processing.true_peak_dbtp(clip)
+        assert peak is not None and peak <= processing.PEAK_LIMIT_DBTP + 0.05
+        lufs = integrated_lufs(clip, RATE_HZ)
+        assert lufs is not None and abs(lufs - target) < 0.05
+
+
+def test_a_clip_all_spikes_ends_the_sealing_instead_of_whispering() -> None:
+    click = np.zeros(4 * RATE_HZ, np.float32)
+    click[RATE_HZ // 5 :: RATE_HZ // 4] = 0.9
+    with pytest.raises(UnusableTake, match="click"):
+        level({"x": click})
+
+
+def test_a_processed_clip_off_its_level_or_onset_is_not_written() -> None:
+    clips, target = level({"x": np.pad(tone(1.0, RATE_HZ), (9600, 9600))})
+    good = clips["x"]
+    processing.encode(good, target)
+    with pytest.raises(UnusableTake, match="LUFS"):
+        processing.encode(good * np.float32(1.1), target)
+    with pytest.raises(UnusableTake, match="begins at"):
+        processing.encode(np.roll(good, 1500), target)
+
+
+def test_stereo_and_other_rates_come_out_as_one_form(tmp_path: Path) -> None:
+    stereo = np.stack((tone(1.0, 44100), tone(1.0, 44100)), axis=1)
+    clip = prepare(write(tmp_path / "s.wav", stereo, 44100, "PCM_24"), "full")
+    assert clip.ndim == 1 and clip.dtype == np.float32
+
+
+def test_a_long_reference_is_cut_at_the_pause_nearest_to_the_pairs_length() -> None:
+    gap = np.zeros(RATE_HZ // 2, np.float32)
+    word = tone(1.0, RATE_HZ)
+    clip = np.concatenate((gap, word, gap, word, gap, word, gap))
+    assert opening(clip, 2.9).size / RATE_HZ == pytest.approx(3.0 + processing.TAIL_S, abs=0.05)
+    assert opening(clip, 60.0).size / RATE_HZ == pytest.approx(4.5 + processing.TAIL_S, abs=0.05)

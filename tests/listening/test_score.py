@@ -1,0 +1,280 @@
+import json
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile as sf
+
+from bench.audio.wav import write_wav_16bit
+from bench.errors import BadInput
+from bench.listening import mapping, results
+from bench.listening.mapping import SealBroken
+from bench.listening.processing import UnusableTake
+from bench.listening.score import CuesRemain, TakesMissing, seal
+from bench.records import Manifest, Take, sha256_file
+
+Edit = Callable[[Path], None]
+
+
+def edit_take(run_dir: Path, side: str, number: int, change: Callable[[Take], object]) -> None:
+    path = run_dir / side / "takes.jsonl"
+    takes = [Take.model_validate_json(line) for line in path.read_text().splitlines()]
+    changed = change(takes[number])
+    if changed is not None:
+        takes[number] = Take.model_validate(changed)
+    path.write_text("".join(take.model_dump_json() + "\n" for take in takes))
+
+
+def replace_take(run_dir: Path, samples: np.ndarray, subtype: str = "FLOAT") -> None:
+    """Put other samples into the candidate's third take, properly recorded."""
+    wav = run_dir / "candidate" / "u03.wav"
+    sf.write(wav, samples, 22050, subtype=subtype)
+    edit_take(run_dir, "candidate", 2, lambda take: take.model_copy(update={"sha256": sha256_file(wav)}))
+
+
+def test_what_is_sealed_and_published(run_dir: Path) -> None:
+    sealed = mapping.load_intact(run_dir)
+    digest = (run_dir / "listening" / "mapping.sha256").read_text().strip()
+    assert digest == sealed.digest() and len(digest) == 64
+    mode = stat.S_IMODE((run_dir / "listening" / "sealed.json").stat().st_mode)
+    assert mode == 0o600
+    assert stat.S_IMODE((run_dir / "listening").stat().st_mode) == 0o700
+    assert len(bytes.fromhex(sealed.nonce)) == len(bytes.fromhex(sealed.seed)) == 32
+
+
+def test_the_hash_hides_the_mapping_behind_its_nonce(run_dir: Path) -> None:
+    sealed = mapping.load_intact(run_dir)
+    assert sealed.model_copy(update={"nonce": "0" * 64}).digest() != sealed.digest()
+
+
+def test_clips_have_names_and_times_without_content_and_pairs_have_equal_bytes(run_dir: Path) -> None:
+    sealed = mapping.load_intact(run_dir)
+    files = {path.name for path in (run_dir / "listening" / "clips").iterdir()}
+    assert files == {clip.file for clip in sealed.clips}
+    for channel in sealed.channels:
+        for utterance in sealed.utterances:
+            pair = [sealed.clip("pair", side, utterance, channel) for side in ("candidate", "baseline")]
+            assert pair[0].bytes == pair[1].bytes
+        assert sealed.anchor is not None
+        beside = [
+            sealed.clip("anchor", source, sealed.anchor, channel) for source in ("reference", "baseline")
+        ]
+        assert beside[0].bytes == beside[1].bytes
+
+
+def test_sealing_again_changes_nothing(run_dir: Path) -> None:
+    before = {path: path.read_bytes() for path in (run_dir / "listening").rglob("*") if path.is_file()}
+    report = seal(run_dir)
+    assert report.already_sealed
+    assert {
+        path: path.read_bytes() for path in (run_dir / "listening").rglob("*") if path.is_file()
+    } == before
+
+
+def test_two_seals_of_the_same_takes_share_nothing_secret(spoken: Path, run_dir: Path) -> None:
+    seal(spoken, channels=())
+    one, two = mapping.load_intact(spoken), mapping.load_intact(run_dir)
+    assert one.seed != two.seed and one.nonce != two.nonce
+    assert not {clip.file for clip in one.clips} & {clip.file for clip in two.clips}
+
+
+def test_the_report_says_nothing_that_tells_the_sides_apart(run_dir: Path) -> None:
+    text = (run_dir / "listening" / "seal.json").read_text()
+    assert "candidate" not in text and "baseline" not in text and "espeak" not in text.lower()
+
+
+def test_what_processing_removes_is_at_chance_and_what_stays_is_reported(run_dir: Path) -> None:
+    found = {result.cue: result for result in seal(run_dir).cues}
+    for cue in ("format", "loudness", "onset", "removed"):
+        assert found[cue].removed and found[cue].after == 0.5
+        assert found[cue].before > 0.85, "espeak-ng and flite are told apart by it beforehand"
+    assert found["spectrum"].after > 0.9 and not found["spectrum"].removed
+
+
+def test_a_sealing_that_was_killed_is_begun_again(spoken: Path) -> None:
+    home = spoken / "listening"
+    (home / "clips").mkdir(parents=True)
+    (home / "clips" / ("0" * 32 + ".wav")).write_bytes(b"half")
+    (home / "sealed.json").write_text("{}")
+    seal(spoken, channels=())
+    assert mapping.broken(spoken, mapping.load(spoken)) is None
+    assert not (home / "clips" / ("0" * 32 + ".wav")).exists()
+
+
+def test_without_a_reference_it_is_sealed_and_said(spoken: Path) -> None:
+    (spoken / "reference" / "reference.wav").unlink()
+    report = seal(spoken, channels=())
+    assert not report.reference and any("No reference" in notice for notice in report.notices)
+
+
+@pytest.mark.parametrize("side", ["candidate", "baseline"])
+def test_a_failed_take_never_thins_the_pairs(spoken: Path, side: str) -> None:
+    error = {"kind": "http", "message": "500"}
+    edit_take(spoken, side, 4, lambda take: take.model_dump() | {"error": error})
+    with pytest.raises(TakesMissing, match="u05 failed") as caught:
+        seal(spoken, channels=())
+    assert caught.value.side == side
+    assert mapping.published(spoken) is None
+
+
+def drop_line(run_dir: Path) -> None:
+    path = run_dir / "baseline" / "takes.jsonl"
+    path.write_text("".join(line + "\n" for line in path.read_text().splitlines()[:-1]))
+
+
+def drop_wav(run_dir: Path) -> None:
+    (run_dir / "candidate" / "u02.wav").unlink()
+
+
+def drop_all(run_dir: Path) -> None:
+    (run_dir / "baseline" / "takes.jsonl").unlink()
+
+
+def rename(run_dir: Path) -> None:
+    edit_take(run_dir, "baseline", 0, lambda take: take.model_copy(update={"utterance_id": "other"}))
+
+
+@pytest.mark.parametrize("edit", [drop_line, drop_wav, drop_all, rename])
+def test_a_missing_take_is_named(spoken: Path, edit: Edit) -> None:
+    edit(spoken)
+    with pytest.raises(TakesMissing):
+        seal(spoken, channels=())
+
+
+def garble(run_dir: Path) -> None:
+    path = run_dir / "baseline" / "takes.jsonl"
+    path.write_text(path.read_text()[:-30])
+
+
+def twice(run_dir: Path) -> None:
+    path = run_dir / "candidate" / "takes.jsonl"
+    path.write_text(path.read_text() + path.read_text().splitlines()[0] + "\n")
+
+
+def outside(run_dir: Path) -> None:
+    edit_take(run_dir, "candidate", 0, lambda take: take.model_copy(update={"wav": "../baseline/u01.wav"}))
+
+
+def other_bytes(run_dir: Path) -> None:
+    wav = run_dir / "candidate" / "u01.wav"
+    wav.write_bytes(wav.read_bytes()[:-2] + b"\x01\x01")
+
+
+def other_question(run_dir: Path) -> None:
+    text = (run_dir / "manifest.json").read_text()
+    (run_dir / "manifest.json").write_text(text.replace("How much does this", "How badly does this"))
+
+
+@pytest.mark.parametrize("edit", [garble, twice, outside, other_bytes, other_question])
+def test_what_is_not_as_it_was_recorded_is_refused(spoken: Path, edit: Edit) -> None:
+    edit(spoken)
+    with pytest.raises(BadInput):
+        seal(spoken, channels=())
+
+
+@pytest.mark.parametrize(
+    "samples",
+    [np.zeros(0), np.full(22050, np.nan), np.zeros(22050)],
+    ids=["zero length", "nan", "silent"],
+)
+def test_a_take_without_sound_ends_the_sealing(spoken: Path, samples: np.ndarray) -> None:
+    replace_take(spoken, samples)
+    with pytest.raises(UnusableTake, match=r"u03\.wav"):
+        seal(spoken, channels=())
+    assert mapping.published(spoken) is None
+
+
+def test_a_cue_that_remains_ends_the_sealing(spoken: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from bench.listening import processing
+
+    def uneven(clips: dict[object, np.ndarray]) -> tuple[dict[object, np.ndarray], float]:
+        # One side a decibel louder: what a bug in levelling would do
+        out, target = level(clips)
+        return {k: v * np.float32(1.12) if "candidate" in k else v for k, v in out.items()}, target  # type: ignore[operator]
+
+    level = processing.level
+    monkeypatch.setattr(processing, "level", uneven)
+    monkeypatch.setattr(processing, "LOUDNESS_TOLERANCE_LU", 99.0)
+    with pytest.raises(CuesRemain, match="loudness"):
+        seal(spoken, channels=())
+    assert mapping.published(spoken) is None
+
+
+def change_clip(run_dir: Path) -> None:
+    clip = sorted((run_dir / "listening" / "clips").iterdir())[0]
+    data = bytearray(clip.read_bytes())
+    data[-5000] ^= 1
+    clip.write_bytes(data)
+
+
+def drop_clip(run_dir: Path) -> None:
+    sorted((run_dir / "listening" / "clips").iterdir())[0].unlink()
+
+
+def swap_two_clips(run_dir: Path) -> None:
+    sealed = mapping.load(run_dir)
+    one, two = (sealed.clip("pair", side, "u01", "full").file for side in ("candidate", "baseline"))
+    home = run_dir / "listening" / "clips"
+    (home / one).rename(home / "x")
+    (home / two).rename(home / one)
+    (home / "x").rename(home / two)
+
+
+def change_seed(run_dir: Path) -> None:
+    path = run_dir / "listening" / "sealed.json"
+    body = json.loads(path.read_text())
+    body["seed"] = "ab" * 32
+    path.write_text(json.dumps(body))
+
+
+def change_published(run_dir: Path) -> None:
+    (run_dir / "listening" / "mapping.sha256").write_text("0" * 64 + "\n")
+
+
+def garble_sealed(run_dir: Path) -> None:
+    path = run_dir / "listening" / "sealed.json"
+    os.truncate(path, path.stat().st_size // 2)
+
+
+TAMPERING = [change_clip, drop_clip, swap_two_clips, change_seed, change_published, garble_sealed]
+
+
+@pytest.mark.parametrize("edit", TAMPERING)
+def test_what_was_changed_after_the_sealing_is_refused_and_the_verdict_is_told(
+    run_dir: Path, edit: Edit
+) -> None:
+    edit(run_dir)
+    with pytest.raises(SealBroken):
+        seal(run_dir)
+    found = results.ratings(run_dir)
+    assert not found.mapping_intact and found.answers == []
+    assert not results.all_finished(run_dir)
+
+
+def test_a_take_changed_after_the_sealing_is_refused(run_dir: Path) -> None:
+    wav = run_dir / "candidate" / "u01.wav"
+    samples = np.random.default_rng(0).normal(0, 0.1, 22050).astype(np.float32)
+    write_wav_16bit(wav, samples, 22050)
+    edit_take(run_dir, "candidate", 0, lambda take: take.model_copy(update={"sha256": sha256_file(wav)}))
+    with pytest.raises(SealBroken, match="immutable"):
+        seal(run_dir)
+
+
+def test_a_rule_changed_after_the_sealing_is_refused(run_dir: Path) -> None:
+    manifest = Manifest.load(run_dir)
+    manifest.rule_sha256 = "f" * 64
+    manifest.save(run_dir)
+    with pytest.raises(SealBroken, match="the rule"):
+        seal(run_dir)
+    with pytest.raises(SealBroken, match="rule"):
+        results.ratings(run_dir)
+
+
+def test_ratings_without_their_published_hash_are_never_sealed_over(run_dir: Path) -> None:
+    (run_dir / "listening" / "ratings.sqlite3").write_bytes(b"")
+    (run_dir / "listening" / "mapping.sha256").unlink()
+    with pytest.raises(SealBroken, match="hash"):
+        seal(run_dir)

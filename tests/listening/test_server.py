@@ -1,0 +1,518 @@
+"""What a rater, an honest one or not, can do through HTTP."""
+
+import contextlib
+import json
+import socket
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from bench.errors import BadInput
+from bench.listening import heard, results
+from bench.listening.book import _boot_id
+from bench.listening.limits import MAX_BODY_BYTES, RateLimit
+from bench.listening.raters import invite, status
+from bench.listening.server import HEADERS, JSON_BLOCK, create_app, serve
+from tests.listening.conftest import Client, Live, start
+
+
+@pytest.fixture
+def ann(live: Live) -> Client:
+    return live.client()
+
+
+@pytest.fixture
+def trial(patient: None, ann: Client) -> dict[str, Any]:
+    """A trial of Ann's that she has heard in full."""
+    first: dict[str, Any] = ann.session()["trials"][0]
+    assert ann.hear(first).status_code == 200
+    return first
+
+
+def error(response: httpx.Response) -> tuple[int, str]:
+    return response.status_code, response.json()["error"]
+
+
+# ---------------------------------------------------------------- a whole session
+
+
+def test_a_session_from_the_link_to_the_verdicts_ratings(patient: None, live: Live) -> None:
+    ann = live.client()
+    assert status(live.run_dir)[0]["status"] == "invited"
+    first = ann.session()["trials"][0]
+    ann.rate(first, a=1, b=5, comparison=3, note="rough")
+    assert status(live.run_dir)[0] | {"path": None} == {
+        "name": "ann", "status": "started", "rated": 1, "trials": 15, "headphones": None, "path": None,
+        "damaged": False,
+    }  # fmt: skip
+    for trial in ann.trials[1:]:
+        ann.rate(trial)
+    assert not results.all_finished(live.run_dir)
+    assert ann.post("/api/finish").status_code == 200
+    found = results.ratings(live.run_dir)
+    assert found.mapping_intact and found.raters == {"ann": "finished"} and results.all_finished(live.run_dir)
+    kinds = Counter(answer.kind for answer in found.answers)
+    assert kinds == {"pair": 10, "repeat": 3, "identical": 1, "anchor": 1}
+    rough = next(answer for answer in found.answers if answer.note == "rough")
+    expected = (1, 5, -3) if rough.candidate_side == "A" else (5, 1, 3)
+    assert (rough.candidate, rough.baseline, rough.comparison) == expected
+    shown = ann.get("/api/results").json()
+    assert {shown["candidate"], shown["baseline"]} == {"eSpeak NG", "Flite"} and len(shown["answers"]) == 15
+    names = {"candidate": "eSpeak NG", "baseline": "Flite", "reference": "Reference"}
+    for public, sealed in zip(shown["answers"], live.book.rater_of(ann.token).trials, strict=True):
+        assert public["a"]["voice"] == names[sealed.source("A")]
+        assert public["b"]["voice"] == names[sealed.source("B")]
+
+
+def test_scores_go_to_the_side_that_the_sealed_mapping_names(patient: None, live: Live) -> None:
+    ann = live.client()
+    book_trials = live.book.rater_of(ann.token).trials
+    for public, sealed in zip(ann.session()["trials"], book_trials, strict=True):
+        # The candidate gets 5, the baseline 2, as only the sealed mapping knows
+        ann.rate(
+            public, **({"a": 5, "b": 2} if sealed.candidate_side == "A" else {"a": 2, "b": 5}), comparison=0
+        )
+    ann.post("/api/finish")
+    answers = results.ratings(live.run_dir).answers
+    assert {(answer.candidate, answer.baseline, answer.comparison) for answer in answers} == {(5, 2, 0)}
+    sides = [answer.candidate_side for answer in answers if answer.kind == "pair"]
+    assert sides.count("A") == sides.count("B") == 5
+
+
+@pytest.mark.parametrize("rated", [0, 1, 9])
+def test_a_rater_who_has_not_finished_is_not_unsealed(patient: None, live: Live, rated: int) -> None:
+    ann = live.client()
+    for trial in ann.session()["trials"][:rated]:
+        ann.rate(trial)
+    assert error(ann.post("/api/finish")) == (409, "incomplete")
+    found = results.ratings(live.run_dir)
+    assert found.answers == [] and found.mapping_intact and not results.all_finished(live.run_dir)
+
+
+def test_nobody_invited_is_no_error(run_dir: Path) -> None:
+    found = results.ratings(run_dir)
+    assert found.raters == {} and found.answers == [] and found.mapping_intact
+    assert not results.all_finished(run_dir)
+
+
+def test_a_reload_or_another_device_finds_the_same_pairs_answers_and_places(
+    patient: None, live: Live
+) -> None:
+    ann = live.client()
+    before = ann.session()
+    ann.rate(before["trials"][0], note="draft ✓")
+    again = live.client().session()
+    assert [t["id"] for t in again["trials"]] == [t["id"] for t in before["trials"]]
+    assert again["trials"][0]["answer"] == {"a": 3, "b": 4, "comparison": None, "note": "draft ✓"}
+    assert again["trials"][0]["full"] == {"a": True, "b": True}
+
+
+def test_a_restart_finds_everything(patient: None, run_dir: Path) -> None:
+    live, stop = start(run_dir)
+    ann = live.client()
+    ann.rate(ann.session()["trials"][0])
+    stop()
+    live, stop = start(run_dir)
+    try:
+        assert live.client().session()["trials"][0]["answer"]["a"] == 3
+    finally:
+        stop()
+
+
+def test_an_invitation_made_by_another_process_works_at_once(live: Live) -> None:
+    token = invite(live.run_dir, "Bo")[2:]
+    assert Client(httpx.Client(base_url=live.url), token).session()["rater"] == "Bo"
+
+
+# ---------------------------------------------------------------- ratings that must not be taken
+
+
+@pytest.mark.parametrize(
+    "scores",
+    [
+        {"a": 0}, {"a": 6}, {"b": -1}, {"a": 3.5}, {"a": "3"}, {"a": None}, {"a": True}, {"b": 1e99},
+        {"comparison": 4}, {"comparison": -4}, {"comparison": 0.5}, {"note": "x" * 1001}, {"note": 5},
+        {"revision": -1}, {"revision": "0"}, {"candidate": 5},
+    ],
+)  # fmt: skip
+def test_a_rating_out_of_range_is_refused(ann: Client, trial: dict[str, Any], scores: dict[str, Any]) -> None:
+    assert error(ann.answer(trial, **scores)) == (422, "bad_request")
+    assert ann.session()["trials"][0]["answer"] is None
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"[]", b"{", b'{"a": NaN, "b": 3, "revision": 0}', b"\xff\xfe", b"[" * 5000]
+)
+def test_a_body_that_is_not_json_is_refused(ann: Client, trial: dict[str, Any], body: bytes) -> None:
+    headers = {"Authorization": f"Bearer {ann.token}", "Content-Type": "application/json"}
+    response = ann.http.post(f"/api/trials/{trial['id']}/answer", content=body, headers=headers)
+    assert response.status_code in (400, 422)
+
+
+def test_the_same_rating_sent_twice_counts_once(live: Live, ann: Client, trial: dict[str, Any]) -> None:
+    assert ann.answer(trial).json()["revision"] == 1
+    assert ann.answer(trial).json()["revision"] == 1
+    assert sum(row.kind == "answer" for row in live.book._log.after(0)) == 1
+
+
+def test_two_tabs_the_second_is_told_and_can_go_on_from_what_is_stored(
+    ann: Client, trial: dict[str, Any]
+) -> None:
+    assert ann.answer(trial, a=1).json()["revision"] == 1
+    assert error(ann.answer(trial, a=5)) == (409, "changed_elsewhere")
+    assert ann.session()["trials"][0]["answer"]["a"] == 1
+    assert ann.answer(trial, revision=1, a=5).json()["revision"] == 2
+
+
+def test_twenty_tabs_at_once_leave_one_answer(ann: Client, trial: dict[str, Any]) -> None:
+    def send(n: int) -> int:
+        return ann.answer(trial, a=1 + n % 5, note=str(n)).status_code
+
+    with ThreadPoolExecutor(20) as pool:
+        codes = list(pool.map(send, range(20)))
+    assert sorted(codes) == [200] + [409] * 19
+    assert ann.session()["trials"][0]["revision"] == 1
+
+
+def test_rating_before_listening_is_refused(live: Live, ann: Client) -> None:
+    first = ann.session()["trials"][0]
+    assert error(ann.answer(first)) == (409, "not_heard")
+    ann.fetch(first)
+    assert error(ann.answer(first)) == (409, "not_heard"), "having the clip is not having heard it"
+
+
+def test_one_side_alone_or_half_of_each_is_not_enough(patient: None, live: Live, ann: Client) -> None:
+    first = ann.session()["trials"][0]
+    seconds = ann.fetch(first)
+    for body in ({"a": [[0, seconds]]}, {"b": [[0, seconds / 2]]}, {"b": [[seconds / 2 + 0.2, seconds]]}):
+        assert ann.post(f"/api/trials/{first['id']}/heard", body).status_code == 200
+        assert error(ann.answer(first)) == (409, "not_heard")
+    ann.post(f"/api/trials/{first['id']}/heard", {"b": [[seconds / 2, seconds / 2 + 0.3]]})
+    assert ann.answer(first).status_code == 200
+
+
+def test_claiming_to_have_heard_faster_than_time_passes_is_refused(live: Live, ann: Client) -> None:
+    first = ann.session()["trials"][0]
+    assert error(ann.hear(first)) == (409, "faster_than_time")
+    assert ann.session()["trials"][0]["heard"] == {"a": [], "b": []}
+
+
+@pytest.fixture
+def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The seconds since boot, held still: a busy machine must not decide a test."""
+    held = [1000.0]
+    monkeypatch.setattr("bench.listening.book._clock", lambda: {"boot_s": held[0], "boot_id": _boot_id()})
+    return held
+
+
+def test_opening_every_pair_and_waiting_once_does_not_pay(now: list[float], ann: Client) -> None:
+    trials = ann.session()["trials"][:4]
+    lengths = [ann.fetch(trial) for trial in trials]
+    now[0] += 2 * max(lengths)
+    codes = [ann.hear(trial).status_code for trial in trials]
+    assert codes == [200, 409, 409, 409]
+
+
+def test_real_time_is_enough_and_less_is_not(now: list[float], ann: Client) -> None:
+    first = ann.session()["trials"][0]
+    seconds = ann.fetch(first)
+    now[0] += 2 * seconds - heard.SLACK_S - 0.01
+    assert error(ann.hear(first)) == (409, "faster_than_time")
+    now[0] += 0.02
+    assert ann.hear(first).status_code == 200
+    assert ann.answer(first).status_code == 200
+
+
+def test_listening_that_was_not_opened_is_refused(patient: None, live: Live, ann: Client) -> None:
+    first = ann.session()["trials"][0]
+    body = {"a": [[0, 0.5]], "b": [[0, 0.5]]}
+    assert error(ann.post(f"/api/trials/{first['id']}/heard", body)) == (409, "not_opened")
+
+
+@pytest.mark.parametrize(
+    "ranges", [[[5, 1]], [[-1, 2]], [[0, 1e9]], [[0, "1"]], [[0]], "all", [[0, 1]] * 100]
+)
+def test_ranges_that_cannot_be_are_refused(ann: Client, trial: dict[str, Any], ranges: Any) -> None:
+    response = ann.post(f"/api/trials/{trial['id']}/heard", {"a": ranges})
+    assert response.status_code in (400, 422)
+
+
+def test_setting_the_clock_changes_nothing(
+    now: list[float], ann: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = time.time
+    first = ann.session()["trials"][0]
+    seconds = ann.fetch(first)
+    for shift in (1e6, -1e6):
+        monkeypatch.setattr(time, "time", lambda shift=shift: real() + shift)
+        assert error(ann.hear(first)) == (409, "faster_than_time")
+    now[0] += 2 * seconds
+    assert ann.hear(first).status_code == 200
+    assert ann.answer(first).status_code == 200
+
+
+def test_listening_before_a_reboot_counts_and_the_time_that_passed_does_not(
+    patient: None, run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live, stop = start(run_dir)
+    ann = live.client()
+    first, second = ann.session()["trials"][:2]
+    ann.hear(first)
+    ann.fetch(second)
+    stop()
+    monkeypatch.setattr(heard, "SLACK_S", 0.3)
+    monkeypatch.setattr("bench.listening.book._boot_id", lambda: "another boot")
+    live, stop = start(run_dir)
+    try:
+        ann = live.client()
+        assert ann.session()["trials"][0]["full"] == {"a": True, "b": True}
+        assert ann.answer(first).status_code == 200
+        body = {"a": [[0, 0.9]], "b": [[0, 0.9]]}
+        assert error(ann.post(f"/api/trials/{second['id']}/heard", body)) == (409, "not_opened")
+    finally:
+        stop()
+
+
+def test_after_the_reveal_nothing_can_be_changed(patient: None, live: Live, ann: Client) -> None:
+    assert error(ann.get("/api/results")) == (409, "not_finished")
+    ann.rate_all()
+    last = ann.trials[-1]
+    assert error(ann.answer(last, revision=1, a=5)) == (409, "finished")
+    assert error(ann.answer(last)) == (409, "finished")
+    assert error(ann.hear(last)) == (409, "finished")
+    assert ann.post("/api/finish").status_code == 200, "finishing twice is one finish"
+    assert results.ratings(live.run_dir).answers[-1].candidate in (3, 4)
+
+
+def test_a_finished_rater_sees_nothing_of_another(patient: None, live: Live, ann: Client) -> None:
+    bo = live.client("Bo")
+    bo.rate(bo.session()["trials"][0], note="Bo's own")
+    ann.rate_all()
+    assert "Bo" not in ann.get("/api/results").text
+    assert error(bo.get("/api/results")) == (409, "not_finished")
+    assert not results.all_finished(live.run_dir)
+    assert {answer.rater for answer in results.ratings(live.run_dir).answers} == {"ann"}
+
+
+# ---------------------------------------------------------------- others' things, forged things
+
+
+def test_another_raters_trial_and_clip_do_not_exist(patient: None, live: Live, ann: Client) -> None:
+    bo = live.client("Bo")
+    hers = bo.session()["trials"][0]
+    assert not {t["id"] for t in ann.session()["trials"]} & {t["id"] for t in bo.trials}
+    assert error(ann.answer(hers)) == (404, "unknown_pair")
+    assert error(ann.get(f"/api/clips/{hers['a']}")) == (404, "unknown_clip")
+    assert error(ann.post(f"/api/trials/{hers['id']}/heard", {"a": [[0, 1]]})) == (404, "unknown_pair")
+
+
+@pytest.mark.parametrize(
+    "header", [None, "Bearer", "Bearer x", "Basic {t}", "Bearer {t}x", "bearer {t}", "{t}"]
+)
+def test_a_forged_token_opens_nothing(live: Live, ann: Client, header: str | None) -> None:
+    headers = {} if header is None else {"Authorization": header.format(t=ann.token)}
+    for method, path in (("GET", "/api/session"), ("GET", "/api/results"), ("POST", "/api/finish")):
+        assert error(ann.http.request(method, path, headers=headers)) == (401, "unknown")
+
+
+def test_a_token_in_the_url_opens_nothing(ann: Client) -> None:
+    assert ann.http.get(f"/api/session?token={ann.token}").status_code == 401
+
+
+PATHS = [
+    "/../sealed.json", "/%2e%2e/sealed.json", "/..%2fsealed.json", "/listening/sealed.json", "/page/../server.py",
+    "/api/clips/../../sealed.json", "/api/clips/..%2f..%2fsealed.json", "/api/clips/%2fetc%2fpasswd",
+    "/api/clips/....//sealed.json", "/api/clips/a%00b", "//etc/passwd", "/index.html", "/server.py", "/.", "/page.css/",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_no_path_leads_out_of_the_page(live: Live, ann: Client, path: str) -> None:
+    # Sent as it is: an HTTP library would tidy the dots away.
+    host, port = live.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as line:
+        request = f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {ann.token}\r\nConnection: close\r\n\r\n"
+        line.sendall(request.encode())
+        answer = b""
+        while piece := line.recv(65536):
+            answer += piece
+    assert answer.split()[1] in (b"404", b"400")
+    assert b"nonce" not in answer and b"root:" not in answer
+
+
+def test_file_names_on_disk_are_no_tickets(live: Live, ann: Client) -> None:
+    for clip in live.book.sealed.clips[:3]:
+        assert ann.get(f"/api/clips/{clip.file}").status_code == 404
+
+
+# ---------------------------------------------------------------- too much
+
+
+def test_ten_megabytes_are_refused_unread(live: Live, ann: Client) -> None:
+    first = ann.session()["trials"][0]
+    huge = b'{"note":"' + b"x" * 10_000_000 + b'"}'
+    headers = {"Authorization": f"Bearer {ann.token}", "Content-Type": "application/json"}
+    try:
+        response = ann.http.post(f"/api/trials/{first['id']}/answer", content=huge, headers=headers)
+        assert error(response) == (413, "too_large")
+    except httpx.HTTPError:
+        pass  # the server hung up while we were still sending: as good
+    assert ann.session()["rater"] == "ann", "and it goes on serving"
+
+
+def test_a_body_without_a_stated_length_is_counted_as_it_comes(live: Live, ann: Client) -> None:
+    def pieces() -> Any:
+        for _ in range(100):
+            yield b" " * 1024
+
+    headers = {"Authorization": f"Bearer {ann.token}"}
+    with contextlib.suppress(httpx.HTTPError):  # it may hang up while we are still sending
+        assert ann.http.post("/api/finish", content=pieces(), headers=headers).status_code == 413
+    assert ann.session()["rater"] == "ann"
+
+
+def test_a_lying_content_length_is_refused(live: Live) -> None:
+    host, port = live.url.removeprefix("http://").split(":")
+    for length in (str(MAX_BODY_BYTES + 1), "1e9", "-5"):
+        with socket.create_connection((host, int(port)), timeout=10) as line:
+            line.sendall(f"POST /api/finish HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n".encode())
+            assert line.recv(65536).split()[1] in (b"413", b"400")
+
+
+def test_a_flood_from_one_rater_is_429_and_harms_no_other(live: Live, ann: Client) -> None:
+    bo = live.client("Bo")
+    with ThreadPoolExecutor(8) as pool:
+        codes = list(pool.map(lambda _: ann.get("/api/session").status_code, range(400)))
+    assert codes.count(429) > 100 and codes.count(200) >= 60
+    assert bo.session()["rater"] == "Bo"
+
+
+def test_a_flood_of_guessed_tokens_is_429(live: Live, ann: Client) -> None:
+    guess = Client(ann.http, "x" * 43)
+    with ThreadPoolExecutor(8) as pool:
+        codes = list(pool.map(lambda _: guess.get("/api/session").status_code, range(600)))
+    assert set(codes) == {401, 429}
+    assert ann.session()["rater"] == "ann", "a rater with a token goes on"
+
+
+def test_the_bucket_fills_again_and_forgets_the_longest_unseen() -> None:
+    now = [0.0]
+    limit = RateLimit(per_s=10, burst=3, clock=lambda: now[0])
+    assert [limit.allows("x") for _ in range(4)] == [True, True, True, False]
+    now[0] += 0.1
+    assert [limit.allows("x") for _ in range(2)] == [True, False]
+    for n in range(10_001):
+        limit.allows(str(n))
+    assert len(limit._buckets) == 10_000
+
+
+def test_changing_ones_mind_for_ever_is_bounded(
+    ann: Client, trial: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.listening.book.MAX_REVISIONS", 3)
+    for revision in range(3):
+        assert ann.answer(trial, revision=revision, a=1 + revision).status_code == 200
+    assert error(ann.answer(trial, revision=3, a=5)) == (429, "too_many_changes")
+
+
+# ---------------------------------------------------------------- the disk
+
+
+def test_a_full_disk_is_said_and_nothing_is_acknowledged(
+    ann: Client, trial: dict[str, Any], live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live.book._log._db.execute("PRAGMA max_page_count=1")  # SQLite's own 'database or disk is full'
+    note = "x" * 1000
+    codes = []
+    for revision in range(40):
+        response = ann.answer(trial, revision=revision, note=note + str(revision)[:0], a=1 + revision % 5)
+        codes.append(response.status_code)
+        if response.status_code != 200:
+            break
+    assert error(response) == (507, "not_saved")
+    saved = codes.count(200)
+    assert ann.session()["trials"][0]["revision"] == saved, "what was acknowledged is there, and no more"
+    live.book._log._db.execute("PRAGMA max_page_count=100000")
+    assert ann.answer(trial, revision=saved, a=2).json()["revision"] == saved + 1
+
+
+def test_a_damaged_database_is_said_on_the_page(patient: None, run_dir: Path) -> None:
+    live, stop = start(run_dir)
+    ann = live.client()
+    ann.rate(ann.session()["trials"][0])
+    stop()
+    path = run_dir / "listening" / "ratings.sqlite3"
+    data = bytearray(path.read_bytes())
+    data[:60] = b"x" * 60
+    path.write_bytes(data)
+    live, stop = start(run_dir)
+    try:
+        session = live.client().session()
+        assert session["trials"][0]["answer"]["a"] == 3
+        assert "damaged" in session["notices"][0]
+    finally:
+        stop()
+
+
+# ---------------------------------------------------------------- what every answer looks like
+
+
+def test_headers_are_strict_and_the_same_everywhere(live: Live, ann: Client) -> None:
+    first = ann.session()["trials"][0]
+    answers = [
+        ann.http.get("/"), ann.http.get("/page.js"), ann.http.get("/page.css"), ann.get("/api/session"),
+        ann.get(f"/api/clips/{first['a']}"), ann.get("/api/results"), ann.http.get("/nothing"), ann.answer(first, a=9),
+    ]  # fmt: skip
+    for response in answers:
+        for name, value in HEADERS.items():
+            assert response.headers[name] == value
+        assert "server" not in response.headers and "etag" not in response.headers
+        assert "last-modified" not in response.headers and "set-cookie" not in response.headers
+
+
+def test_the_page_asks_for_nothing_from_elsewhere(live: Live, ann: Client) -> None:
+    for name in ("", "page.js", "page.css", "api.js", "player.js", "waveform.js", "keys.js", "headphones.js"):
+        text = ann.http.get(f"/{name}").text
+        foreign = [word for word in text.split() if "://" in word and "www.w3.org" not in word]
+        assert not foreign, (name, foreign)
+
+
+def test_json_comes_in_whole_blocks(live: Live, ann: Client) -> None:
+    for response in (ann.get("/api/session"), ann.get("/api/results"), ann.http.get("/x")):
+        assert len(response.content) % JSON_BLOCK == 0
+        json.loads(response.content)
+
+
+def test_the_question_is_printed_exactly_as_it_was_committed(live: Live, ann: Client) -> None:
+    session = ann.session()
+    assert session["question"] == live.book.sealed.question
+    assert session["mapping_sha256"] == (live.run_dir / "listening" / "mapping.sha256").read_text().strip()
+
+
+# ---------------------------------------------------------------- serving
+
+
+def test_other_machines_only_behind_a_tls_proxy(run_dir: Path) -> None:
+    with pytest.raises(BadInput, match="TLS proxy"):
+        serve(run_dir, host="0.0.0.0")
+
+
+def test_nothing_to_serve_before_the_sealing(spoken: Path) -> None:
+    with pytest.raises(BadInput, match="score phase"):
+        create_app(spoken)
+
+
+def test_ratings_given_to_another_mapping_are_not_served(run_dir: Path, spoken: Path) -> None:
+    from bench.listening.score import seal
+
+    invite(run_dir, "ann")
+    seal(spoken, channels=())
+    database = run_dir / "listening" / "ratings.sqlite3"
+    (spoken / "listening" / "ratings.sqlite3").write_bytes(database.read_bytes())
+    with pytest.raises(BadInput, match="another mapping"):
+        create_app(spoken)

@@ -1,0 +1,191 @@
+"""A rated, decided run of real speech with the catalog's own entries, and git repositories to publish it in."""
+
+import hashlib
+import os
+import stat
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from bench.benchmarks.listening_run import WORDS
+from bench.benchmarks.listening_run import build as speak_all
+from bench.catalog import load
+from bench.controller import conclude
+from bench.controller.run import Run
+from bench.listening import mapping
+from bench.listening.results import Export, import_json
+from bench.listening.score import seal
+from bench.records import (
+    Answer,
+    Check,
+    Install,
+    Manifest,
+    Phase,
+    Phases,
+    PhaseState,
+    Preflight,
+    Ratings,
+    sha256_file,
+)
+
+RUN_ID = "espeak-here-20261122T101500Z"
+WORDS_OF_REFERENCE = "The quick reference says good morning to all of you."
+SPEAKER = "a flite voice that nobody has heard of"
+
+
+def rights(**changes: Any) -> dict[str, Any]:
+    return {
+        "speaker": SPEAKER,
+        "source": "spoken by flite",
+        "licence": "free",
+        "attestation": {"who": "the test", "date": "2026-11-22", "statement": "synthetic"},
+        "expires": None,
+        "sha256": "0" * 64,
+        "may_publish_clips": True,
+        "single_speaker": False,
+    } | changes
+
+
+def reference(**changes: Any) -> dict[str, Any]:
+    chosen = {
+        "sha256": "1" * 64,
+        "text": WORDS_OF_REFERENCE,
+        "why": {"runners_up": [{"text": WORDS_OF_REFERENCE}]},
+    }
+    given = {"files": {"audio": "voice-of-a-friend.wav"}, "audio_s": 3.0, "rights": rights(**changes)}
+    return {"given": given, "reference": chosen}
+
+
+def change_manifest(run_dir: Path, **values: Any) -> None:
+    manifest = Manifest.load(run_dir)
+    Manifest.model_validate(manifest.model_dump() | values).save(run_dir)
+
+
+def forbid(run_dir: Path, **changes: Any) -> None:
+    change_manifest(run_dir, reference=reference(**changes))
+
+
+def make(run_dir: Path) -> Path:
+    """Speak, seal, rate and decide; `run_dir` must be called `RUN_ID`."""
+    speak_all(run_dir, texts=WORDS, reference=WORDS_OF_REFERENCE)
+    (run_dir / "rule.yml").write_text("pairs: 10\n")
+    digest = sha256_file(run_dir / "rule.yml")
+    inputs = Manifest.load(run_dir).inputs.model_copy(update={"rule_sha256": digest})
+    change_manifest(
+        run_dir,
+        created_utc="2026-11-22T10:15:00Z",
+        inputs=inputs.model_dump(),
+        rule_sha256=digest,
+        entry=load("espeak").model_dump(mode="json"),
+        baseline_entry=load("flite").model_dump(mode="json"),
+        model_url="http://someone:open-sesame@there.invalid/v1",
+        baseline_url="http://someone:open-sesame@here.invalid:8772/v1?key=1",
+        reference=reference(),
+    )
+    gate = Check(name="licence", ok=True, value="free", limit="research", severity="gate")
+    Preflight(host={}, checks=[gate], forecast={}).save(run_dir)
+    Install(ok=True, steps=[], total_s=1.0, limit_s=3600.0).save(run_dir)
+    done = PhaseState(status="done", started_utc="2026-11-22T10:15:00Z", ended_utc="2026-11-22T10:16:00Z")
+    names: list[Phase] = ["preflight", "install", "benchmark", "baseline"]
+    Phases(phases=dict.fromkeys(names, done)).save(run_dir)
+    (run_dir / "neighbour.json").write_text('{"schema_version": 1, "mode": "none"}\n')
+    seal(run_dir)
+    (run_dir / "metrics.json").write_text('{"schema_version": 1, "candidate": [], "baseline": []}\n')
+    return run_dir
+
+
+def rate(run_dir: Path) -> None:
+    """Have one rater like the baseline better, as an import from another copy of the run."""
+    digest = mapping.published(run_dir)
+    assert digest is not None
+    manifest = Manifest.load(run_dir)
+    answers = [
+        Answer(
+            rater="ann", trial_id=f"pair-full-u{number:02d}", kind="pair", utterance_id=f"u{number:02d}",
+            channel="full", candidate=2, baseline=4, candidate_side="A", answered_utc="2026-11-22T11:00:00Z",
+        )
+        for number in range(1, 11)
+    ]  # fmt: skip
+    ratings = Ratings(
+        question=manifest.question,
+        question_sha256=manifest.question_sha256,
+        mapping_sha256=digest,
+        mapping_intact=True,
+        raters={"ann": "finished"},
+        answers=answers,
+        pairs=10,
+    )
+    path = run_dir.parent / "ann.json"
+    path.write_text(Export(run_id=manifest.run_id, ratings=ratings).model_dump_json())
+    assert import_json(run_dir, path) == ["ann"]
+
+
+def decide(run_dir: Path) -> str:
+    return str(conclude.verdict(Run(run_dir))["decision"])
+
+
+def git(repo: Path, *words: str) -> str:
+    done = subprocess.run(["git", "-C", str(repo), *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def repository(path: Path) -> Path:
+    """Make a repository with one commit, an edited file, a staged file and an untracked one."""
+    path.mkdir()
+    git(path, "init", "-q", "-b", "main")
+    (path / "kept.txt").write_text("as it was\n")
+    (path / "audition").mkdir()
+    (path / "audition" / "notes.txt").write_text("somebody's\n")
+    git(path, "add", ".")
+    git(path, "commit", "-q", "--no-verify", "--no-gpg-sign", "-m", "First")
+    (path / "kept.txt").write_text("edited\n")
+    (path / "staged.txt").write_text("staged\n")
+    git(path, "add", "staged.txt")
+    (path / "loose.txt").write_text("untracked\n")
+    return path
+
+
+def seen(repo: Path) -> dict[str, str]:
+    """Return all that a person works with: files, index, HEAD, and every ref but the publication's."""
+    files = {
+        str(path.relative_to(repo)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(repo.rglob("*"))
+        if path.is_file() and ".git" not in path.relative_to(repo).parts
+    }
+    refs = [line for line in git(repo, "show-ref", "--head").splitlines() if "audition/" not in line]
+    return files | {
+        "index": hashlib.sha256((repo / ".git" / "index").read_bytes()).hexdigest(),
+        "refs": "\n".join(refs),
+        "head": (repo / ".git" / "HEAD").read_text(),
+        "fetched": str((repo / ".git" / "FETCH_HEAD").exists()),
+    }
+
+
+def program(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+
+
+def published(repo: Path, branch: str = f"audition/{RUN_ID}") -> dict[str, bytes]:
+    """Return what a clone of the branch has in the publication's folder."""
+    folder = f"audition/{RUN_ID}/"
+    names = git(repo, "ls-tree", "-r", "--name-only", branch, "--", folder).splitlines()
+    return {
+        name.removeprefix(folder): subprocess.run(
+            ["git", "-C", str(repo), "cat-file", "blob", f"{branch}:{name}"], capture_output=True, check=True
+        ).stdout
+        for name in names
+    }
+
+
+def environment(home: Path) -> dict[str, str]:
+    """Return what makes git read no settings but those of the test's user."""
+    return {
+        "HOME": str(home),
+        "XDG_CONFIG_HOME": str(home / ".config"),
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_CONFIG_GLOBAL": str(home / ".gitconfig"),
+        "PATH": os.environ["PATH"],
+    }

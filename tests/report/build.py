@@ -1,0 +1,178 @@
+"""A run directory of real speech: espeak-ng on trial, flite in service, with ratings and all records."""
+
+import io
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import soundfile
+
+from bench.records import Take, Verdict, sha256_file
+from bench.report import ReportView, build
+from bench.verdict.evidence import Evidence
+from bench.verdict.rule import decide
+from tests.verdict.build import answer, evidence, manifest, ratings
+
+SENTENCES = (
+    "Good morning.",
+    "Your table is booked for half past seven.",
+    "Shall I read the message to you now?",
+    "The meter says four thousand two hundred and seven.",
+    "I have put milk, bread and two lemons on the list.",
+    "Doctor Almeida called while you were away, and asked you to call back before noon.",
+    "One moment, please.",
+    "The train leaves from platform nine in eleven minutes.",
+    "I could not find that file; would you like me to look in the archive?",
+    "It will rain until four, and then the sky clears from the west.",
+)
+
+
+def speak(engine: str, text: str, path: Path) -> None:
+    if engine == "espeak":
+        command = ["espeak-ng", "-v", "en-us", "-w", str(path), text]
+    else:
+        command = ["flite", "-voice", "slt", "-t", text, "-o", str(path)]
+    subprocess.run(command, check=True, capture_output=True)
+
+
+def side_takes(run_dir: Path, side: str, engine: str, ttfa_ms: float) -> list[Take]:
+    folder = run_dir / side
+    folder.mkdir(parents=True)
+    made = []
+    for number, text in enumerate(SENTENCES, start=1):
+        name = f"u{number:02d}"
+        path = folder / f"{name}.wav"
+        speak(engine, text, path)
+        info = soundfile.info(io.BytesIO(path.read_bytes()))
+        seconds = info.frames / info.samplerate
+        ttfa = ttfa_ms + (number * 37 % 11) * 9.0
+        total = ttfa + seconds * 380.0 + (number * 53 % 7) * 11.0
+        made.append(
+            Take(
+                utterance_id=name,
+                text=text,
+                voice="reference",
+                wav=path.name,
+                sha256=sha256_file(path),
+                sample_rate_hz=info.samplerate,
+                audio_s=seconds,
+                ttfb_ms=ttfa - 4.0,
+                ttfa_ms=ttfa,
+                ttfa_audible_ms=ttfa + 60.0,
+                total_ms=total,
+                rtf=total / 1000 / seconds,
+                rtf_after_first=0.31,
+                streamed=True,
+                chunks=9,
+                stalls=0,
+                stall_ms=0.0,
+                start_buffer_ms=0.0,
+                reference_cached=True,
+            )
+        )
+    return made
+
+
+def memory_record() -> dict[str, Any]:
+    times = [0.1 * step for step in range(300)]
+    gib = 2**30
+    used = [int(gib * (0.4 if t < 4 else 3.1 + 0.5 * ((t * 1.3) % 3 > 2))) for t in times]
+    figure = {"bytes": max(used), "source": "NVML, per process", "reason": None}
+    none = {"bytes": None, "source": "torch", "reason": "the engine has no torch"}
+    return {
+        "gpu_process": figure,
+        "torch_allocated": none,
+        "torch_reserved": none,
+        "available_dip": {"bytes": int(3.4 * gib), "source": "MemAvailable", "reason": None},
+        "cgroup": {"bytes": None, "source": "cgroup", "reason": "not in a container"},
+        "rss": {"bytes": int(1.2 * gib), "source": "smaps", "reason": None},
+        "series": {
+            "t_s": times,
+            "gpu_process_bytes": used,
+            "available_bytes": [int(118 * gib) - value for value in used],
+            "rss_bytes": [int(value * 0.4) for value in used],
+            "cgroup_bytes": [None] * len(times),
+            "power_w": [40.0] * len(times),
+        },
+    }
+
+
+def neighbour_record() -> dict[str, Any]:
+    before = [412.0 + (n * 29 % 13) * 1.7 for n in range(20)]
+    after = [418.0 + (n * 31 % 17) * 1.9 for n in range(20)]
+    return {
+        "mode": "pause",
+        "name": "vllm-gemma4",
+        "state": "restored",
+        "before": {"p50_ms": sorted(before)[10], "latency": [{"total_ms": {"values": before}}]},
+        "after": {"p50_ms": sorted(after)[10], "latency": [{"total_ms": {"values": after}}]},
+        "limit": 1.2,
+        "pauses": 1,
+        "down_s": 143.2,
+    }
+
+
+def metrics_record() -> dict[str, Any]:
+    difference = {"n": 10, "mean": 0.3, "median": 0.4, "lowest": -0.2, "highest": 1.1}
+    return {
+        "f0_semitones": difference,
+        "loudness_lufs": {**difference, "median": -5.25},
+        "word_error_rate": {"n": 0, "median": None},
+        "alarms": [{"message": "candidate u04 is pitched 3.2 semitones above the reference."}],
+    }
+
+
+RULED = dict(zip(range(1, 11), (1, 0, 2, 1, 0, 1, -1, 1, 1, 0), strict=True))
+
+
+def whole_evidence(run_dir: Path, **changes: Any) -> Evidence:
+    extra = [
+        answer(3, 5, 4, kind="repeat"),
+        answer(5, 5, 5, kind="identical"),
+        *(answer(n, 3, 3 + n % 2, channel="narrowband") for n in range(1, 11)),
+    ]
+    rated = ratings(list(RULED.values()), extra=extra)
+    rated.answers[2].note = "The question rises as it should."
+    for row in rated.answers[:10]:
+        row.comparison = max(-3, min(3, row.candidate - row.baseline))
+        row.candidate, row.baseline = max(1, row.candidate - 1), max(1, row.baseline - 1)
+    licences = {
+        "code": {"spdx": "MIT", "source": "LICENSE at the pinned revision"},
+        "weights": {
+            "spdx": "CC-BY-NC-4.0",
+            "source": "model card",
+            "notice": "The weights may not be used commercially.",
+        },
+    }
+    values: dict[str, Any] = {
+        "manifest": manifest(
+            entry={
+                "title": "F5-TTS (espeak-ng speaks here)",
+                "version": {"package": "f5-tts", "pin": "1.1.20"},
+                "licences": licences,
+            },
+            baseline_entry={
+                "title": "Chatterbox (flite speaks here)",
+                "version": {"package": "chatterbox-tts", "pin": None},
+                "licences": {"code": {"spdx": "MIT", "source": "LICENSE"}},
+            },
+            reference={
+                "reference": {"text": "The birch canoe slid on the smooth planks."},
+                "given": {"rights": {"speaker": "A made-up voice", "may_publish_clips": True}},
+            },
+        ),
+        "candidate": side_takes(run_dir, "candidate", "espeak", 286.0),
+        "baseline": side_takes(run_dir, "baseline", "flite", 402.0),
+        "preset": None,
+        "ratings": rated,
+        "memory": memory_record(),
+        "neighbour": neighbour_record(),
+        "metrics": metrics_record(),
+    }
+    return evidence(**{**values, **changes})
+
+
+def whole_view(run_dir: Path, revealed: bool = True, **changes: Any) -> tuple[ReportView, Verdict]:
+    found = whole_evidence(run_dir, **changes)
+    verdict = decide(found)
+    return build(run_dir, verdict, found, revealed), verdict

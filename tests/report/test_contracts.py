@@ -1,0 +1,48 @@
+"""The records of other parts have the keys that the report and the verdict read."""
+
+from bench.client.chat import ChatLatency
+from bench.host.memory import Figure, MemoryReport
+from bench.host.memory_series import MemorySeries
+from bench.host.neighbour_record import NeighbourRecord, Side
+from bench.metrics.compare import Alarm, MetricsComparison
+from bench.metrics.paired import PairedDifference
+from bench.records import Summary
+from bench.report.objective import _ROWS
+from bench.report.words import MEMORY
+from bench.verdict.neighbour import neighbour_summary
+
+
+def test_memory() -> None:
+    assert set(MEMORY) <= set(MemoryReport.model_fields)
+    assert {"bytes", "source", "reason"} <= set(Figure.model_fields)
+    read = {"t_s", "gpu_process_bytes", "rss_bytes", "cgroup_bytes", "available_bytes"}
+    assert read <= set(MemorySeries.model_fields)
+    assert "series" in MemoryReport.model_fields
+
+
+def test_neighbour() -> None:
+    record = NeighbourRecord(
+        mode="pause", name="n", url=None, run_id="r", before=Side(p50_ms=100.0), after=Side(p50_ms=90.0)
+    )
+    summary, warnings = neighbour_summary(record.model_dump(mode="json"))
+    assert summary["ratio"] == 0.9
+    assert warnings == []
+    assert ChatLatency.model_fields["total_ms"].annotation is Summary
+
+
+def test_a_slower_neighbour_is_said_once() -> None:
+    record = NeighbourRecord(
+        mode="pause", name="n", url=None, run_id="r", before=Side(p50_ms=100.0), after=Side(p50_ms=130.0),
+        error="slower than before", differences=["image"],
+    )  # fmt: skip
+    _, warnings = neighbour_summary(record.model_dump(mode="json"))
+    assert warnings == [
+        "The neighbour: slower than before",
+        "The neighbour's container differs from before: image.",
+    ]
+
+
+def test_metrics() -> None:
+    assert {name for name, _, _ in _ROWS} | {"alarms"} <= set(MetricsComparison.model_fields)
+    assert {"median", "lowest", "highest", "n"} <= set(PairedDifference.model_fields)
+    assert "message" in Alarm.model_fields

@@ -1,0 +1,207 @@
+"""The page: whole in itself, the same each time, and deaf to what files would have it do."""
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import sync_playwright
+
+from bench.records import Verdict
+from bench.report import ReportView, as_json, build, markdown, render
+from bench.report import __file__ as report_package
+from bench.report.words import gib, number
+from bench.verdict.evidence import Evidence
+from bench.verdict.rule import decide
+
+HOSTILE = (
+    "</script><script>window.pwned=1</script><img src=x onerror=window.pwned=1>\"'`|*_[a](http://x)&@all"
+)
+
+
+class Page(HTMLParser):
+    """Tags, ids and every address of a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.ids: list[str] = []
+        self.addresses: list[str] = []
+        self.headings: list[int] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        if re.fullmatch("h[1-6]", tag):
+            self.headings.append(int(tag[1]))
+        for name, value in attrs:
+            if name == "id":
+                self.ids.append(value or "")
+            if name in ("src", "href", "xlink:href", "action", "data", "poster", "srcset"):
+                self.addresses.append(value or "")
+
+
+@pytest.fixture(scope="session")
+def page(view: ReportView) -> str:
+    return render(view)
+
+
+def test_the_same_view_gives_the_same_bytes(view: ReportView, page: str) -> None:
+    assert render(view) == page
+
+
+def test_nothing_is_loaded_from_anywhere(page: str) -> None:
+    assert all(address.startswith(("data:audio/", "#")) for address in Page(page).addresses)
+    assert not re.search(r"@import|url\((?!#)", page)
+
+
+def test_ids_are_unique_and_headings_in_order(page: str) -> None:
+    found = Page(page)
+    assert len(found.ids) == len(set(found.ids))
+    assert found.headings[0] == 1
+    assert found.headings.count(1) == 1
+    steps = zip(found.headings, found.headings[1:], strict=False)
+    assert all(after <= before + 1 for before, after in steps)
+
+
+def test_the_page_can_be_mailed(page: str) -> None:
+    assert len(page.encode()) < 16 * 1024 * 1024
+
+
+def test_every_plot_follows_the_theme_and_says_what_it_shows(page: str) -> None:
+    plots = re.findall(r"<svg.*?</svg>", page, flags=re.DOTALL)
+    assert len(plots) == 5
+    for plot in plots:
+        assert re.search(r"<title id=.+?>.+?</title><desc id=.+?>.+?</desc>", plot)
+        assert "var(--ink)" in plot or "var(--muted)" in plot
+        assert set(re.findall(r"#[0-9a-f]{6}\b", plot)) <= {"#000000", "#ffffff"}
+
+
+def hostile_evidence(whole: Evidence) -> Evidence:
+    assert whole.ratings is not None and whole.candidate is not None
+    manifest = whole.manifest.model_copy(
+        update={
+            "host": HOSTILE,
+            "entry": {"title": HOSTILE, "licences": {"code": {"spdx": HOSTILE, "notice": HOSTILE}}},
+            "reference": {"text": HOSTILE},
+            "given": {"rights": {"speaker": HOSTILE}},
+            "versions": {HOSTILE: HOSTILE},
+            "question": HOSTILE,
+        }
+    )
+    answers = [a.model_copy(update={"note": HOSTILE, "rater": HOSTILE}) for a in whole.ratings.answers]
+    return whole.model_copy(
+        update={
+            "manifest": manifest,
+            "candidate": [t.model_copy(update={"text": HOSTILE}) for t in whole.candidate],
+            "ratings": whole.ratings.model_copy(update={"answers": answers, "raters": {HOSTILE: "finished"}}),
+            "preflight_warnings": [HOSTILE],
+            "metrics": {"alarms": [{"message": HOSTILE}]},
+        }
+    )
+
+
+@pytest.fixture(scope="session")
+def hostile(run_dir: Path, whole: Evidence) -> tuple[ReportView, str]:
+    found = hostile_evidence(whole)
+    view = build(run_dir, decide(found), found, True)
+    return view, render(view)
+
+
+def test_text_from_files_stays_text(hostile: tuple[ReportView, str]) -> None:
+    view, page = hostile
+    found = Page(page)
+    assert found.tags.count("script") == 1
+    assert "img" not in found.tags
+    text = markdown(view)
+    assert "<" not in text.replace("&lt;", "")
+    assert "@all" not in text
+    assert "[a](" not in text
+    assert "://x" not in text
+    assert json.loads(as_json(view))["host"] == HOSTILE
+
+
+def test_in_a_browser(hostile: tuple[ReportView, str], tmp_path: Path) -> None:
+    """No request leaves it, nothing hostile runs, sound decodes, and a phone of 320 px does not scroll sideways."""
+    target = tmp_path / "report.html"
+    target.write_text(hostile[1], encoding="utf-8")
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+        try:
+            context = browser.new_context(viewport={"width": 320, "height": 700}, color_scheme="dark")
+            tab = context.new_page()
+            requests: list[str] = []
+            errors: list[Any] = []
+            tab.on("request", lambda request: requests.append(request.url))
+            tab.on("pageerror", lambda error: errors.append(error))
+            tab.goto(target.as_uri())
+            seconds = tab.evaluate(
+                """() => Promise.all([...document.querySelectorAll("audio")].map((player) =>
+                  new Promise((done, fail) => {
+                    player.onloadedmetadata = () => done(player.duration);
+                    player.onerror = () => fail(new Error(player.error.message));
+                    player.preload = "metadata"; player.load();
+                  })))"""
+            )
+            assert tab.evaluate("window.pwned") is None
+            assert tab.evaluate("document.documentElement.scrollWidth") <= 320
+        finally:
+            browser.close()
+    assert len(seconds) == 20
+    assert min(seconds) > 0.3
+    assert [url for url in requests if not url.startswith(("file:", "data:"))] == []
+    assert errors == []
+
+
+def test_markdown_is_short_and_says_the_main_things(view: ReportView) -> None:
+    text = markdown(view)
+    assert len(text) < 4000
+    for words in ("Swap chatterbox for f5", "| Gate |", "### Ratings", "### Latency", "Memory, peak",
+                  "**Neighbour (pause):**", "**Versions:**", "verdict.json"):  # fmt: skip
+        assert words in text
+
+
+def test_json_holds_the_verdict_and_no_sound(view: ReportView, decided: Verdict) -> None:
+    record = json.loads(as_json(view))
+    assert record["verdict"] == json.loads(json.dumps(decided.model_dump(mode="json")))
+    assert record["pairs"][0]["clips"][0]["sha256"]
+    assert "data" not in record["pairs"][0]["clips"][0]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, "not taken"), (0, "0"), (0.0, "0"), (0.05249, "0.0525"), (305.52, "305.5"), (500, "500"),
+     (-0.5, "\u22120.5"), (1e-9, "1e-09".replace("-", "\u2212"))],
+)  # fmt: skip
+def test_figures_are_spelt_without_turning_null_into_nought(value: float | None, text: str) -> None:
+    assert number(value) == text
+
+
+def test_bytes_are_spelt_in_gib() -> None:
+    assert gib(None) == "not taken"
+    assert gib(0) == "0\u00a0MiB"
+    assert gib(3 * 2**30) == "3.00\u00a0GiB"
+
+
+def _luminance(colour: str) -> float:
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize("theme", [0, 1])
+def test_every_text_colour_has_the_contrast_that_wcag_asks_for(theme: int) -> None:
+    style = (Path(report_package).parent / "page.css").read_text("utf-8")
+    block = re.findall(r":root \{([^}]*--page[^}]*--open-back[^}]*)\}", style)[theme]
+    colours = dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{6});", block))
+    pairs = [
+        (ink, ground)
+        for ground in ("page", "surface")
+        for ink in ("ink", "muted", "candidate", "baseline", "neighbour", "limit", "good", "bad", "open")
+    ]
+    pairs += [("good", "good-back"), ("bad", "bad-back"), ("open", "open-back")]
+    for ink, ground in pairs:
+        light, dark = sorted((_luminance(colours[ink]), _luminance(colours[ground])), reverse=True)
+        assert (light + 0.05) / (dark + 0.05) >= 4.5, (ink, ground)

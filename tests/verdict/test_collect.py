@@ -1,0 +1,162 @@
+"""A run directory into evidence, and the damage it may have."""
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+
+from bench.errors import BadInput, PhaseMissing
+from bench.records import Check, Install, Phase, Phases, PhaseState, Preflight, Take
+from bench.verdict.collect import collect, read_takes
+from bench.verdict.rule import decide, verdict_bytes
+from tests.verdict.build import RULE_SHA, evidence, manifest, ratings, takes
+
+GATE = Check(name="licence", ok=True, value="mit", limit="personal", severity="gate")
+
+
+def write_takes(folder: Path, rows: list[Take]) -> None:
+    folder.mkdir()
+    (folder / "takes.jsonl").write_text("".join(row.model_dump_json() + "\n" for row in rows))
+
+
+def run_directory(
+    root: Path, *, checks: list[Check] | None = None, failed: dict[Phase, str] | None = None
+) -> Path:
+    manifest().save(root)
+    Preflight(host={}, checks=checks if checks is not None else [GATE], forecast={}).save(root)
+    phases: dict[Phase, PhaseState] = {}
+    names: list[Phase] = ["preflight", "install", "benchmark", "baseline"]
+    for name in names:
+        error = (failed or {}).get(name)
+        status: Literal["done", "failed"] = "done" if error is None else "failed"
+        phases[name] = PhaseState(status=status, started_utc="a", ended_utc="b", error=error)
+    Phases(phases=phases).save(root)
+    return root
+
+
+def whole_run(root: Path) -> Path:
+    run_directory(root)
+    Install(ok=True, steps=[], total_s=120.0, limit_s=3600.0).save(root)
+    for side, rows in (("preset", takes()), ("candidate", takes()), ("baseline", takes(ttfa_ms=420.0))):
+        write_takes(root / side, rows)
+    neighbour = {"mode": "pause", "before": {"p50_ms": 100.0}, "after": {"p50_ms": 104.0}}
+    (root / "neighbour.json").write_text(json.dumps(neighbour))
+    memory = {"rss": {"bytes": 10, "source": "ps", "reason": None}, "series": {"t_s": [0.0]}}
+    (root / "memory.json").write_text(json.dumps(memory))
+    return root
+
+
+def test_a_whole_run_reads_as_it_was_and_decides_the_same_bytes_twice(tmp_path: Path) -> None:
+    whole_run(tmp_path)
+    rated = ratings([1] * 10)
+    found = collect(tmp_path, rule_sha256=RULE_SHA, ratings=rated)
+    assert found.candidate == evidence().candidate
+    assert found.install == evidence().install
+    first = verdict_bytes(decide(found))
+    assert first == verdict_bytes(decide(collect(tmp_path, rule_sha256=RULE_SHA, ratings=rated)))
+    assert json.loads(first)["decision"] == "swap_candidate"
+    assert "series" not in json.loads(first)["memory"]
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"), [("licence", "licence"), ("clone_encoder", "clone_encoder_withheld")]
+)
+def test_a_refused_gate_decides(tmp_path: Path, name: str, reason: str) -> None:
+    refused = Check(name=name, ok=False, value=["a"], limit=False, detail="Says so. More.", severity="gate")
+    run_directory(tmp_path, checks=[refused])
+    verdict = decide(collect(tmp_path, rule_sha256=RULE_SHA, ratings=None))
+    assert verdict.reason == reason
+    assert verdict.gates[0].model_dump() == {"name": name, "value": '["a"]', "limit": "no", "passed": False}
+    assert verdict.sentence.endswith("\u2013 Says so.")
+
+
+@pytest.mark.parametrize("ok", [False, None])
+def test_a_gate_of_the_host_says_nothing_of_the_model(tmp_path: Path, ok: Any) -> None:
+    run_directory(tmp_path, checks=[Check(name="disk", ok=ok, detail="2 GiB free", severity="gate")])
+    with pytest.raises(PhaseMissing, match=r"stopped at disk \(2 GiB free\)"):
+        collect(tmp_path, rule_sha256=RULE_SHA, ratings=None)
+
+
+def test_preflights_warnings_are_carried_on(tmp_path: Path) -> None:
+    whole_run(tmp_path)
+    warning = Check(name="baseline", ok=False, detail="Out of reach.", severity="warning")
+    Preflight(host={}, checks=[GATE, warning], forecast={}).save(tmp_path)
+    verdict = decide(collect(tmp_path, rule_sha256=RULE_SHA, ratings=None))
+    assert "Out of reach." in verdict.warnings
+
+
+def test_a_failed_phase_brings_its_error(tmp_path: Path) -> None:
+    run_directory(tmp_path, failed={"install": "no such wheel"})
+    verdict = decide(collect(tmp_path, rule_sha256=RULE_SHA, ratings=None))
+    assert verdict.reason == "install_failed"
+    assert "no such wheel" in str(verdict.gates)
+
+
+def test_a_pass_that_was_cut_off_is_run_again_and_not_held_against_the_model(tmp_path: Path) -> None:
+    whole_run(tmp_path)
+    Phases(phases={}).save(tmp_path)
+    with pytest.raises(PhaseMissing, match="--tags benchmark"):
+        decide(collect(tmp_path, rule_sha256=RULE_SHA, ratings=None))
+
+
+def fail(root: Path, phase: Phase, fault: Literal["candidate", "host"]) -> None:
+    phases = Phases.load(root)
+    ended = PhaseState(status="failed", started_utc="a", ended_utc="b", error="broken", fault=fault)
+    phases.phases[phase] = ended
+    phases.save(root)
+
+
+def test_a_fault_of_the_host_is_not_held_against_the_model(tmp_path: Path) -> None:
+    whole_run(tmp_path)
+    rows = [*takes(4)]
+    (tmp_path / "candidate" / "takes.jsonl").write_text("".join(r.model_dump_json() + "\n" for r in rows))
+    fail(tmp_path, "benchmark", "host")
+    with pytest.raises(PhaseMissing, match="--tags benchmark"):
+        decide(collect(tmp_path, rule_sha256=RULE_SHA, ratings=None))
+    fail(tmp_path, "benchmark", "candidate")
+    assert decide(collect(tmp_path, rule_sha256=RULE_SHA, ratings=None)).reason == "synthesis_failed"
+
+
+def test_a_host_that_failed_after_the_takes_leaves_them_good(tmp_path: Path) -> None:
+    fail(whole_run(tmp_path), "benchmark", "host")
+    assert decide(collect(tmp_path, rule_sha256=RULE_SHA, ratings=None)).decision == "awaiting_ratings"
+
+
+def test_an_installation_that_the_host_failed_is_run_again(tmp_path: Path) -> None:
+    fail(run_directory(tmp_path), "install", "host")
+    phases = Phases.load(tmp_path)
+    del phases.phases["benchmark"]
+    phases.save(tmp_path)
+    with pytest.raises(PhaseMissing, match="--tags install"):
+        decide(collect(tmp_path, rule_sha256=RULE_SHA, ratings=None))
+
+
+def test_before_preflight(tmp_path: Path) -> None:
+    with pytest.raises(PhaseMissing, match="run preflight first"):
+        collect(tmp_path, rule_sha256=RULE_SHA, ratings=None)
+
+
+def test_a_damaged_line_is_named(tmp_path: Path) -> None:
+    write_takes(tmp_path / "candidate", takes(2))
+    with (tmp_path / "candidate" / "takes.jsonl").open("a") as stream:
+        stream.write('\n{"utterance_id": "u03"')
+    with pytest.raises(BadInput, match=r"takes\.jsonl:5 is not a take"):
+        read_takes(tmp_path / "candidate")
+    assert read_takes(tmp_path / "baseline") is None
+
+
+@pytest.mark.parametrize("text", ["{", "[]"])
+def test_a_damaged_record_is_named(tmp_path: Path, text: str) -> None:
+    whole_run(tmp_path)
+    (tmp_path / "neighbour.json").write_text(text)
+    with pytest.raises(BadInput, match=r"neighbour\.json is not"):
+        collect(tmp_path, rule_sha256=RULE_SHA, ratings=None)
+
+
+def test_another_schema_version_is_refused(tmp_path: Path) -> None:
+    whole_run(tmp_path)
+    raw = json.loads((tmp_path / "preflight.json").read_text())
+    (tmp_path / "preflight.json").write_text(json.dumps({**raw, "schema_version": 99}))
+    with pytest.raises(BadInput, match="schema_version 99"):
+        collect(tmp_path, rule_sha256=RULE_SHA, ratings=None)

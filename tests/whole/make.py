@@ -1,0 +1,116 @@
+"""A whole run without Ansible: every step the playbooks call, in their order, on real speech."""
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from bench.controller import conclude, jobs
+from bench.controller.preflight import gates, write_preflight
+from bench.controller.request import RunRequest
+from bench.controller.run import Run, note_phase, open_or_create
+from bench.controller.wheel import REPO
+from bench.host.archive import pack, unpack
+from bench.host.check import check_host
+from bench.host.check_records import HostSpec
+from bench.host.heartbeat import touch_heartbeat
+from bench.host.job import run_job
+from bench.host.job_records import JobResult
+from bench.inputs.demo_reference import make as make_reference
+from bench.records import Install, utc_now
+
+SHORT = (
+    "Yes, please.", "Not today.", "One moment.", "Which day?", "Good night.",
+    "Call me back.", "Room twelve.", "Thank you, Anna.", "Tea or coffee?", "All done.",
+)  # fmt: skip
+"""Ten things of a second each, so that a session that really plays them takes a minute."""
+
+
+def request(folder: Path, **changes: Any) -> RunRequest:
+    """Return a request for the demo's two engines, everything below `folder`."""
+    audio, transcript, rights = make_reference(folder / "reference")
+    utterances = folder / "utterances.txt"
+    if not utterances.exists():
+        utterances.write_text("".join(f"{text}\n" for text in SHORT), encoding="utf-8")
+    given = {
+        "runs_dir": folder / "runs",
+        "host": "local",
+        "model": "espeak",
+        "baseline": "flite",
+        "reference_audio": audio,
+        "reference_transcript": transcript,
+        "reference_rights": rights,
+        "utterances_file": utterances,
+    }
+    return RunRequest.of(given | changes)
+
+
+def settings(folder: Path) -> jobs.HostSettings:
+    """Return a host whose state lives below `folder`."""
+    return jobs.HostSettings(state_dir=str(folder / "state"), warmups=1)
+
+
+def preflight(asked: RunRequest, host: jobs.HostSettings) -> Run:
+    """Begin a run and make preflight's record."""
+    run, _ = open_or_create(asked, REPO)
+    found = gates(run.entry(), asked.intended_use)
+    spec = HostSpec(
+        entry=run.entry(),
+        install=jobs.way(run.entry(), host),
+        baseline=run.baseline_entry(),
+        baseline_url=asked.baseline_url,
+        state_dir=Path(host.state_dir),
+        engine_port=host.engine_port,
+        neighbour=host.neighbour,
+    )
+    write_preflight(run, found, None if found.refused else check_host(spec))
+    return run
+
+
+def install(run: Run) -> None:
+    """Note an installation as done; the engines are system packages that the test set-up installed."""
+    Install(ok=True, steps=[], total_s=0.0, limit_s=3600.0).save(run.path)
+    note_phase(run, "install", utc_now())
+
+
+def speak(run: Run, phase: jobs.JobPhase, host: jobs.HostSettings, folder: Path) -> JobResult:
+    """Do a phase's job as the host's module does, and take it into the run."""
+    started = utc_now()
+    job_dir = folder / f"job-{phase}"
+    with jobs.packed(run, jobs.job_spec(run, phase, host)) as tar:
+        unpack(tar, job_dir)
+    with _followed(job_dir):
+        run_job(job_dir)
+    pack(job_dir / "out", job_dir / "out.tar")
+    return jobs.accept(run, phase, job_dir / "out.tar", started)
+
+
+@contextlib.contextmanager
+def _followed(job_dir: Path) -> Iterator[None]:
+    """Touch the heartbeat as the controller does; a job that nobody follows ends itself."""
+    done = threading.Event()
+
+    def touch() -> None:
+        while not done.wait(1.0):
+            touch_heartbeat(job_dir)
+
+    thread = threading.Thread(target=touch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def until_sealed(folder: Path, **changes: Any) -> Run:
+    """Return a run that waits for its raters."""
+    host = settings(folder)
+    run = preflight(request(folder, **changes), host)
+    install(run)
+    for phase in ("benchmark", "baseline"):
+        made = speak(run, phase, host, folder)
+        assert made.ok, made.error
+    conclude.score(run)
+    return run
