@@ -43,8 +43,10 @@ def axe() -> str:
     return source.read_text("utf-8")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
+    """One Chromium for this folder. Playwright keeps an asyncio loop running in this thread until it is left, and
+    while it does, no later test of the same process may call `asyncio.run`."""
     with sync_playwright() as playwright:
         found = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield found

@@ -98,6 +98,7 @@ def test_over_http(python: Path, chosen: Path, tmp_path: Path, monkeypatch: pyte
     entry = load("f5")
     entry.profiles["upstream"] |= {"arch": tiny_f5.ARCH, "nfe_step": 4}
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # the engine inherits it
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))  # this venv has no bench, and the engine runs with -P
     spec = LaunchSpec(
         entry=entry, profile="upstream", run_id="test", install="venv", log=tmp_path / "engine.log",
         python=str(python), weights=weights,
