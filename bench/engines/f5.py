@@ -30,6 +30,7 @@ from bench.engines.adapter import (
     SynthesisError,
     UnknownVoice,
 )
+from bench.engines.f5_graphed import GraphedFlow
 from bench.engines.f5_package import DiT, seed_everything, torch, utils_infer
 from bench.engines.f5_settings import F5Settings
 
@@ -41,6 +42,8 @@ PRESET = "basic_ref_en"
 SILENT_PEAK = 1e-3
 """-60 dBFS: a chunk that never exceeds this is taken for silence."""
 _WARM_UP = "Warm-up text for the model."
+LONGEST_CHUNK_S = 22.0
+"""What `chunk_text` allows for reference and speech together (utils_infer.py:404)."""
 _WHOLE_CHUNK = 2**62
 """`chunk_size` of the package's streaming: slicing a wave that already exists only delays it."""
 
@@ -60,6 +63,7 @@ class F5:
         self._fp32_retries: list[str] = []
         self._arch: dict[str, Any] = {}
         self._model: Any = None
+        self._flow: Any = None
         self._vocoder: Any = None
         self._infer: partial[Iterator[tuple[Any, int]]]
         self._chunker = f5_chunking.first_clause
@@ -85,9 +89,12 @@ class F5:
         if settings.dtype is not None:
             self._model.to(getattr(torch, settings.dtype))
         self._model.transformer.register_forward_pre_hook(self._count)
+        self._flow = self._model
+        if settings.solver == "graphed":
+            self._flow = GraphedFlow(self._model, settings.cfg_strength, on_step=self._count)
         self._infer = partial(
             utils_infer.infer_batch_process,
-            model_obj=self._model,
+            model_obj=self._flow,
             vocoder=self._vocoder,
             progress=None,
             nfe_step=settings.nfe_step,
@@ -99,7 +106,7 @@ class F5:
         )
         self._chunker = {"package": _as_split, "first_clause": f5_chunking.first_clause}[settings.chunker]
         self._cross_fade_s = settings.cross_fade_s
-        self._voices[PRESET] = self._voice_of_the_package()
+        self._keep(PRESET, self._voice_of_the_package())
         if torch.cuda.is_available():
             torch.cuda.reset_peak_memory_stats()
         for _ in self.synthesise(SpeechRequest(_WARM_UP, PRESET, seed=0)):
@@ -139,7 +146,14 @@ class F5:
         except OSError as error:
             raise BadReference(f"the reference cannot be read: {error}") from error
         kept = next((voice for voice in self._voices.values() if voice.sha256 == known), None)
-        self._voices[name] = kept or f5_reference.prepare(audio, text)
+        self._keep(name, kept or f5_reference.prepare(audio, text))
+
+    def _keep(self, name: str, voice: f5_reference.Voice) -> None:
+        self._voices[name] = voice
+        if isinstance(self._flow, GraphedFlow):
+            frames = self.sample_rate_hz / utils_infer.hop_length
+            with self._solving:
+                self._flow.prepare(int(voice.seconds * frames) + 1, int(LONGEST_CHUNK_S * frames))
 
     # -- speech --------------------------------------------------------------------------------------------
 
@@ -175,7 +189,7 @@ class F5:
         """Return one chunk's audio, float32 (n,); solved again in float32 where it came out unusable."""
         before = _rng_states()
         self._last_voice = voice
-        wave, fault = self._solve(voice, chunk, speed)
+        wave, fault = self._solve(voice, chunk, speed, self._flow)
         if fault is None:
             return wave
         in_use = next(self._model.parameters()).dtype
@@ -184,20 +198,23 @@ class F5:
             _set_rng_states(before)
             self._model.float()
             try:
-                wave, fault = self._solve(voice, chunk, speed)
+                wave, fault = self._solve(voice, chunk, speed, self._model)
             finally:
                 self._model.to(in_use)  # exact: the float32 weights are the rounded ones, widened
             if fault is None:
                 return wave
         raise SynthesisError(f"the model's output is {fault}, in float32 too, for: {chunk[:80]}")
 
-    def _solve(self, voice: f5_reference.Voice, chunk: str, speed: float) -> tuple[Any, str | None]:
+    def _solve(
+        self, voice: f5_reference.Voice, chunk: str, speed: float, flow: Any
+    ) -> tuple[Any, str | None]:
         # A solve that dies leaves its text embedding behind, and the next one would take it for its own
         # (dit.py:284-318): the fault that made 1.1.18 unusable for long text.
         self._model.transformer.clear_cache()
         self._evaluations = 0
         try:
-            pieces = list(self._infer((voice.audio, self.sample_rate_hz), voice.text, [chunk], speed=speed))
+            reference = (voice.audio, self.sample_rate_hz)
+            pieces = list(self._infer(reference, voice.text, [chunk], speed=speed, model_obj=flow))
         except Exception as error:
             self._model.transformer.clear_cache()
             raise SynthesisError(f"f5-tts failed: {type(error).__name__}: {error}") from error
@@ -230,7 +247,8 @@ class F5:
             "cross_fade_s": self._cross_fade_s,
             "chunker": "first_clause" if self._chunker is f5_chunking.first_clause else "package",
             "dtype": str(parameter.dtype).removeprefix("torch."),
-            "solver": "package",
+            "solver": "package" if self._flow is self._model else "graphed",
+            "cuda_graphs": self._flow.graphs if isinstance(self._flow, GraphedFlow) else None,
             "ode_method": self._model.odeint_kwargs["method"],
             "attention": block.attn.processor.attn_backend,
             "arch": self._arch,

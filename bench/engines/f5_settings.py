@@ -23,8 +23,8 @@ class F5Settings(BaseModel):
     """`package` splits as `infer_process` does; `first_clause` also cuts a short first clause off."""
     dtype: Literal["float16", "float32"] | None = None
     """Null leaves the package's choice: float16 on CUDA from compute capability 7.0, else float32."""
-    solver: Literal["package"] = "package"
-    """Who integrates the flow. `package` is `CFM.sample` on torchdiffeq; another solver gets its own name."""
+    solver: Literal["package", "graphed"] = "package"
+    """Who integrates the flow: `CFM.sample` of the package on torchdiffeq, or f5_graphed.py's CUDA graphs."""
     arch: dict[str, Any] | None = None
     """Arguments of the package's `DiT` for a checkpoint of another size; null is F5TTS_v1_Base.yaml's."""
 

@@ -19,10 +19,11 @@ import pytest
 import soundfile
 
 from bench.catalog import load
-from bench.engines import f5_reference
+from bench.engines import f5_graphed, f5_reference
 from bench.engines.adapter import BadReference, SpeechRequest, SynthesisError, UnknownVoice
 from bench.engines.f5 import F5, PRESET
-from bench.engines.f5_package import seed_everything, torch, torchaudio, utils_infer
+from bench.engines.f5_graphed import GraphedFlow
+from bench.engines.f5_package import DiT, seed_everything, torch, torchaudio, utils_infer
 from bench.errors import BadInput
 from tests.engines import tiny_f5
 
@@ -229,6 +230,68 @@ def test_audio_is_the_packages_sample_for_sample(upstream: F5, clip: Path, text:
     utils_infer._ref_audio_cache.clear()
     assert rate == upstream.sample_rate_hz
     np.testing.assert_array_equal(speak(upstream, text, voice="same", seed=5), theirs.astype(np.float32))
+
+
+# -- the solver in CUDA graphs; here uncaptured, which is the same arithmetic ------------------------------
+
+
+@pytest.mark.parametrize("text", [SHORT, THREE_CHUNKS], ids=["one chunk", "three chunks"])
+def test_the_graphed_solver_says_what_the_packages_does(upstream: F5, weights: Path, text: str) -> None:
+    engine = F5()
+    engine.load(profile("graphed", nfe_step=QUICK), weights)
+    theirs, ours = speak(upstream, text, seed=5), speak(engine, text, seed=5)
+    assert ours.shape == theirs.shape
+    assert np.abs(ours - theirs).max() < 1e-4 * np.abs(theirs).max()
+    assert engine.read_back()["nfe_step"] == QUICK, "its steps are counted too"
+
+
+@pytest.mark.parametrize("frames", [383, 384, 385, 10], ids=["padded", "whole", "next bucket", "too few"])
+@pytest.mark.parametrize("steps", [QUICK, 16], ids=["even steps", "pruned steps"])
+def test_padding_cannot_be_heard(upstream: F5, frames: int, steps: int) -> None:
+    model = upstream._model
+    flow = GraphedFlow(model, 2.0)
+    wave = torch.randn(1, 72000, generator=torch.Generator().manual_seed(1)) * 0.1
+    asked: dict[str, Any] = {
+        "cond": wave,
+        "text": [list("some words. and more")],
+        "duration": frames,
+        "steps": steps,
+        "cfg_strength": 2.0,
+        "sway_sampling_coef": -1.0,
+    }
+    seed_everything(3)
+    theirs, _ = model.sample(**asked)
+    flow.prepare(1, 600)
+    with torch.inference_mode():
+        for plan in flow._plans.values():  # what an earlier, longer solve left behind
+            plan.flow.fill_(1e3)
+            plan.given.fill_(1e3)
+    seed_everything(3)
+    ours, _ = flow.sample(**asked)
+    assert ours.shape == theirs.shape
+    assert float((ours - theirs).norm() / theirs.norm()) < 1e-5
+
+
+def test_the_graphed_solver_keeps_a_limited_number_of_lengths(upstream: F5) -> None:
+    flow = GraphedFlow(upstream._model, 2.0)
+    flow.prepare(1, f5_graphed.BUCKET_FRAMES * (f5_graphed.KEPT_GRAPHS + 3))
+    assert len(flow._plans) == f5_graphed.KEPT_GRAPHS
+
+
+def test_the_graphed_solver_refuses_a_network_it_does_not_know() -> None:
+    model = torch.nn.Module()
+    model.transformer = DiT(**(tiny_f5.ARCH | {"long_skip_connection": True}), text_num_embeds=3, mel_dim=100)
+    with pytest.raises(BadInput, match="solver: package"):
+        GraphedFlow(model, 2.0)
+
+
+def test_what_the_graphed_solver_makes_unusable_is_solved_by_the_package(tmp_path: Path) -> None:
+    tiny_f5.build(tmp_path, overflow=True)
+    engine = F5()
+    engine.load(profile("graphed", dtype="float16", nfe_step=QUICK), tmp_path)
+    before = engine.read_back()["fp32_retries"]
+    assert np.isfinite(speak(engine, SHORT)).all()
+    assert engine.read_back()["fp32_retries"] == before + 1
 
 
 def test_first_clause_comes_first(weights: Path, upstream: F5) -> None:
