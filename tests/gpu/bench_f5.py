@@ -263,7 +263,7 @@ def one_evaluation(bench: Bench, repeats: int) -> dict[str, list[float]]:
 def rounds(
     bench: Bench,
     texts: tuple[str, ...],
-    plan: list[tuple[int, float, tuple[str, ...]]],
+    plan: Sequence[tuple[int, float, tuple[str, ...]]],
     number: int,
     late: Callable[[], bool],
 ) -> Iterator[dict[str, Any]]:

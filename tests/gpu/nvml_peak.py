@@ -5,6 +5,7 @@ not know; then the growth of the device's used memory since before torch touched
 what other processes took meanwhile, and its label says which of the two a figure is.
 """
 
+import importlib
 import os
 import threading
 from collections.abc import Iterator
@@ -46,9 +47,7 @@ class NvmlPeak:
         self._handles: dict[str, Any] = {}
         self._device: str | None = None
         try:
-            if nvml is None:
-                import pynvml as nvml
-            self._nvml = nvml
+            self._nvml = nvml = nvml or importlib.import_module("pynvml")
             nvml.nvmlInit()
             for index in range(nvml.nvmlDeviceGetCount()):
                 handle = nvml.nvmlDeviceGetHandleByIndex(index)
