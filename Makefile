@@ -49,7 +49,7 @@ bench: setup-test ## the figures of the measuring instrument, as one table and a
 	$(PY) -m bench.benchmarks.verdict
 
 bench-gpu: ## F5-TTS on this machine's GPU, full-size random weights (docs/RESEARCH-F5-TTS.md)
-	python3 tests/gpu/bench_f5.py
+	python3 -m tests.gpu.bench_f5 --out .cache/bench-gpu
 
 chaos: setup-test ## every fault of the neighbour suite
 	$(PY) -m tests.chaos
