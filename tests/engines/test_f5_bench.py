@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.engines import make_f5_venv
-from tests.gpu.f5_judge import IN_LINE, PACKAGE, SYSTEMS, UPSTREAM, judge, order
+from tests.gpu.f5_judge import GRAPHED, IN_LINE, PACKAGE, SYSTEMS, UPSTREAM, judge, order
 from tests.gpu.nvml_peak import NvmlPeak
 
 ROOT = Path(__file__).parents[2]
@@ -35,14 +35,21 @@ def test_bench_gpu_runs_as_make_runs_it_and_finds_equal_audio(tmp_path: Path) ->
         (system, nfe, reference_s) for system in SYSTEMS for nfe in (4, 2) for reference_s in (6.0, 10.0)
     }
     assert [c["equal"] for c in result["against_package"]] == [True] * 12
-    assert [(m["nfe"], m["reference_s"]) for m in result["memory"]] == [(4, 6), (4, 10), (2, 6), (2, 10)]
+    assert [(m["system"], m["nfe"], m["reference_s"]) for m in result["memory"]] == [
+        (system, nfe, reference_s)
+        for system in (UPSTREAM, GRAPHED)
+        for nfe in (4, 2)
+        for reference_s in (6, 10)
+    ]
+    assert len(result["mels"]) == 4 and max(mel["graphed"] for mel in result["mels"]) < 1e-5
     assert not (ROOT / "output.wav").exists()
 
 
 def test_every_way_comes_in_every_place_and_after_different_ones() -> None:
     orders = [order(SYSTEMS, number, index) for number in range(2) for index in range(10)]
     for place in range(len(SYSTEMS)):
-        assert Counter(o[place] for o in orders) == dict.fromkeys(SYSTEMS, 4)
+        often = Counter(o[place] for o in orders)
+        assert set(often) == set(SYSTEMS) and max(often.values()) <= 4
     before = {(a, b) for o in orders for a, b in pairwise(o)}
     assert (PACKAGE, IN_LINE) in before and (IN_LINE, PACKAGE) in before
 
@@ -61,19 +68,24 @@ def _compared(*, equal: bool = True) -> list[dict[str, Any]]:
     return [same | {"nfe": nfe, "reference_s": ref, "equal": equal or nfe == 32} for nfe, ref in CONDITIONS]
 
 
+def _mels(difference: float = 5e-4) -> list[dict[str, Any]]:
+    return [{"nfe": 32, "reference_s": 6.0, "graphed": difference, "package_in_float32": 1e-3}]
+
+
 @pytest.mark.parametrize(
-    ("takes", "compared", "passed"),
+    ("takes", "compared", "mels", "passed"),
     [
-        (_takes(1015.0), _compared(), [True, True, True]),
-        (_takes(1030.0), _compared(), [True, False, True]),
-        (_takes(1000.0, count=19), _compared(), [False, True, True]),
-        (_takes(1000.0), _compared(equal=False), [True, True, False]),
-        (_takes(1000.0), _compared()[:1], [True, True, False]),
-        ([], [], [False, False, False]),
+        (_takes(1015.0), _compared(), _mels(), [True, True, True, True]),
+        (_takes(1030.0), _compared(), _mels(), [True, False, True, True]),
+        (_takes(1000.0, count=19), _compared(), _mels(), [False, True, True, True]),
+        (_takes(1000.0), _compared(equal=False), _mels(), [True, True, False, True]),
+        (_takes(1000.0), _compared()[:1], _mels(), [True, True, False, True]),
+        (_takes(1000.0), _compared(), _mels(1e-2), [True, True, True, False]),
+        ([], [], [], [False, False, False, False]),
     ],
 )
-def test_the_criteria_judge(takes: Any, compared: Any, passed: list[bool]) -> None:
-    assert [j["passed"] for j in judge(takes, compared, CONDITIONS)] == passed
+def test_the_criteria_judge(takes: Any, compared: Any, mels: Any, passed: list[bool]) -> None:
+    assert [j["passed"] for j in judge(takes, compared, mels, CONDITIONS)] == passed
 
 
 def test_one_condition_clearly_over_the_limit_fails_though_the_median_of_all_is_under() -> None:
@@ -82,7 +94,7 @@ def test_one_condition_clearly_over_the_limit_fails_though_the_median_of_all_is_
         for t in _takes(990.0)
         if t["nfe"] == 32 or t["text"] < 4
     ]
-    ratio = judge(takes, _compared(), CONDITIONS)[1]
+    ratio = judge(takes, _compared(), _mels(), CONDITIONS)[1]
     assert not ratio["passed"] and "median 0.990" in ratio["found"]
     assert "NFE 16 reference 10 s 1.040" in ratio["found"]
 

@@ -9,7 +9,8 @@ with each text and turns around each round, so that a drift of the machine meets
 - `package in line`: its `streaming=True`, which solves in the calling thread, without slicing what is done;
 - `socket`: `TTSStreamingProcessor.generate_stream` of the package's socket_server, with its chunking (the
   model in the precision of the others; as shipped that server would run it in float32);
-- `upstream` and `first clause`: our adapter, with the package's chunking and with ours.
+- `upstream` and `first clause`: our adapter, with the package's chunking and with ours;
+- `graphed` and `graphed, first clause`: the same with the steps in CUDA graphs.
 
 Run it as `python -m tests.gpu.bench_f5 --out DIR`; `--tiny` tries it without a GPU. It ends with the criteria
 (`f5_judge.judge`) and exits 1 when one is not met.
@@ -39,11 +40,14 @@ NOT_INSTALLED = leave_out_what_is_missing()
 
 from bench.engines import f5_chunking  # noqa: E402 - after the stand-ins
 from bench.engines.adapter import SpeechRequest  # noqa: E402
-from bench.engines.f5 import F5  # noqa: E402
+from bench.engines.f5 import F5, LONGEST_CHUNK_S  # noqa: E402
+from bench.engines.f5_graphed import GraphedFlow  # noqa: E402
 from bench.engines.f5_package import seed_everything, torch, utils_infer  # noqa: E402
 from tests.engines import tiny_f5  # noqa: E402
 from tests.gpu.f5_judge import (  # noqa: E402
     FIRST_CLAUSE,
+    GRAPHED,
+    GRAPHED_FIRST,
     IN_LINE,
     MIN_TAKES,
     PACKAGE,
@@ -93,6 +97,15 @@ class Bench:
                 soundfile.write(clip, voiced(seconds - 0.05), 24000, subtype="PCM_16")
                 self.engine.register(str(seconds), clip, words(seconds))
         self.socket = self._socket_server()
+        self.graphed: Any = None
+
+    def capture(self) -> float:
+        """Capture the graphs for every length there can be; return the seconds it took."""
+        began = time.perf_counter()
+        self.graphed = GraphedFlow(self.engine._model, self.engine._infer.keywords["cfg_strength"])
+        frames = self.engine.sample_rate_hz / utils_infer.hop_length
+        self.graphed.prepare(int(min(REFERENCES) * frames), int(LONGEST_CHUNK_S * frames))
+        return time.perf_counter() - began
 
     def _socket_server(self) -> Any:
         from f5_tts.socket_server import TTSStreamingProcessor
@@ -126,15 +139,16 @@ class Bench:
         elif system == SOCKET:
             first, end, samples = self._socket_take(text, reference_s, steps, seed)
         else:
-            self.engine._chunker = (
-                f5_chunking.first_clause if system == FIRST_CLAUSE else lambda chunks: chunks
-            )
+            first_clause = system in (FIRST_CLAUSE, GRAPHED_FIRST)
+            self.engine._chunker = f5_chunking.first_clause if first_clause else lambda chunks: chunks
+            self.engine._flow = self.graphed if system in (GRAPHED, GRAPHED_FIRST) else self.engine._model
             first = 0.0
             samples = 0
             for piece in self.engine.synthesise(SpeechRequest(text, str(reference_s), seed=seed)):
                 first = first or time.perf_counter()
                 samples += len(piece)
             end = time.perf_counter()
+            self.engine._flow = self.engine._model
         return {
             "ttfa_ms": (first - began) * 1e3,
             "total_ms": (end - began) * 1e3,
@@ -227,19 +241,66 @@ def compare(bench: Bench, texts: tuple[str, ...], steps: int, reference_s: float
     return found
 
 
+def mel_difference(bench: Bench, text: str, steps: int, reference_s: float) -> dict[str, Any]:
+    """Return how far the graphed solver's mel is from the package's, relative, for one seed.
+
+    Beside it, how far the package's own is from what it makes in float32 of the same weights and noise.
+    """
+
+    def mel(flow: Any) -> Any:
+        made = []
+
+        class Recorder:
+            def sample(self, **keywords: Any) -> Any:
+                made.append(flow.sample(**keywords))
+                return made[-1]
+
+        kept, bench.engine._flow = bench.engine._flow, Recorder()
+        bench.engine._chunker = lambda chunks: chunks
+        bench.set_steps(steps)
+        try:
+            for _ in bench.engine.synthesise(SpeechRequest(text, str(reference_s), seed=1)):
+                pass
+        finally:
+            bench.engine._flow = kept
+        return made[0][0].float()
+
+    class Noise:
+        """The same noise in float32 as was drawn in the precision in use."""
+
+        def sample(self, **keywords: Any) -> Any:
+            with torch.random.fork_rng():
+                draw, dtype = torch.randn, next(bench.engine._model.parameters()).dtype
+                torch.randn = lambda *size, **k: draw(*size, **(k | {"dtype": dtype})).float()
+                bench.engine._model.float()
+                try:
+                    return bench.engine._model.sample(**keywords)
+                finally:
+                    torch.randn = draw
+                    bench.engine._model.to(dtype)
+
+    theirs = mel(bench.engine._model)
+
+    def relative(other: Any) -> float:
+        return float((other - theirs).norm() / theirs.norm())
+
+    return {"nfe": steps, "reference_s": reference_s, "graphed": relative(mel(bench.graphed)),
+            "package_in_float32": relative(mel(Noise()))}  # fmt: skip
+
+
 def memory(
-    bench: Bench, nvml: NvmlPeak, texts: tuple[str, ...], steps: int, reference_s: float
+    bench: Bench, nvml: NvmlPeak, texts: tuple[str, ...], system: str, steps: int, reference_s: float
 ) -> dict[str, Any]:
-    """Speak the texts by profile `upstream`; return torch's peaks and NVML's, counted from the loaded model."""
+    """Speak the texts by `system`; return torch's peaks and NVML's, counted from the loaded model."""
     bench.engine._chunker = lambda chunks: chunks
     if torch.cuda.is_available():
         torch.cuda.empty_cache()  # else the reserved peak would be an earlier condition's
         torch.cuda.reset_peak_memory_stats()
     with nvml.sampled() as peak:
         for number, text in enumerate(texts):
-            bench.take(UPSTREAM, text, reference_s, steps, number)
+            bench.take(system, text, reference_s, steps, number)
     torch_peaks = bench.engine.memory() or {}
-    return {"nfe": steps, "reference_s": reference_s} | torch_peaks | peak.figure()
+    return {"system": system, "nfe": steps, "reference_s": reference_s} | torch_peaks | peak.figure()
 
 
 def one_evaluation(bench: Bench, repeats: int) -> dict[str, list[float]]:
@@ -320,7 +381,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     result: dict[str, Any] = {
         "device": bench.info.device, "settings": bench.engine.read_back(), "python": platform.python_version(),
         "random_weights": True, "tiny": options.tiny, "not_installed": NOT_INSTALLED, "texts": texts,
-        "loaded_s": time.monotonic() - began, "against_package": [], "memory": [],
+        "loaded_s": time.monotonic() - began, "against_package": [], "mels": [], "memory": [],
     }  # fmt: skip
     print(
         f"loaded after {result['loaded_s']:.0f} s; left out, for want of: {NOT_INSTALLED or 'nothing'}",
@@ -330,7 +391,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def write() -> None:
         result.update(rows=summarise(takes), takes=takes)
-        result["judged"] = judge(takes, result["against_package"], conditions)
+        result["judged"] = judge(takes, result["against_package"], result["mels"], conditions)
         result["ended_s"] = time.monotonic() - began
         (out / "bench_f5.json").write_text(json.dumps(result, indent=1))
         (out / "bench_f5.md").write_text(table(result) + "\n")
@@ -339,9 +400,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.chdir(scratch)  # socket_server writes output.wav where it stands
         try:
             for steps, reference_s in conditions:
-                result["memory"].append(memory(bench, nvml, texts, steps, reference_s))
+                result["memory"].append(memory(bench, nvml, texts, UPSTREAM, steps, reference_s))
+            result["graphs_s"] = bench.capture()
+            result["graphs"] = bench.graphed.graphs
+            print(f"{bench.graphed.graphs} graphs in {result['graphs_s']:.1f} s", flush=True)
+            for steps, reference_s in conditions:
+                result["memory"].append(memory(bench, nvml, texts, GRAPHED, steps, reference_s))
             for steps, reference_s in conditions:
                 result["against_package"] += compare(bench, texts, steps, reference_s)
+                result["mels"].append(mel_difference(bench, texts[-1], steps, reference_s))
             result["step_ms"] = one_evaluation(bench, 2 if options.tiny else 10)
             for text in texts:  # lengths met for the first time load kernels
                 for reference_s in REFERENCES:

@@ -6,11 +6,13 @@ from typing import Any
 
 import numpy as np
 
-PACKAGE, IN_LINE, UPSTREAM, FIRST_CLAUSE, SOCKET = SYSTEMS = (
-    "package", "package in line", "upstream", "first clause", "socket",
+PACKAGE, IN_LINE, UPSTREAM, FIRST_CLAUSE, GRAPHED, GRAPHED_FIRST, SOCKET = SYSTEMS = (
+    "package", "package in line", "upstream", "first clause", "graphed", "graphed, first clause", "socket",
 )  # fmt: skip
 MIN_TAKES = 20
 """Of every way under every condition."""
+MOST_GRAPHED_DIFFERENCE = 2e-3
+"""Of the graphed solver's mel to the package's, relative, in the model's own precision and for one seed."""
 MOST_OVER_PACKAGE = 1.02
 """Of the adapter's total time at profile `upstream` to that of the package solving in the same thread."""
 
@@ -80,7 +82,10 @@ def interval(values: list[float]) -> list[float] | None:
 
 
 def judge(
-    takes: list[Take], compared: list[dict[str, Any]], conditions: list[tuple[int, float]]
+    takes: list[Take],
+    compared: list[dict[str, Any]],
+    mels: list[dict[str, Any]],
+    conditions: list[tuple[int, float]],
 ) -> list[dict[str, Any]]:
     """Return the criteria, each with `passed` and what was found.
 
@@ -124,6 +129,13 @@ def judge(
             + (", ".join(f"NFE {c['nfe']} reference {c['reference_s']:g} s '{c['text']}' by "
                          f"{c['largest_difference']}" for c in unequal) or "none"),
         },
+        {
+            "criterion": f"the graphed solver's mel is within {MOST_GRAPHED_DIFFERENCE:g} of the package's",
+            "passed": bool(mels) and all(m["graphed"] <= MOST_GRAPHED_DIFFERENCE for m in mels),
+            "found": "; ".join(
+                f"NFE {m['nfe']} reference {m['reference_s']:g} s {m['graphed']:.1e} (the package itself in float32: "
+                f"{m['package_in_float32']:.1e})" for m in mels),
+        },
     ]  # fmt: skip
 
 
@@ -155,15 +167,16 @@ def table(result: dict[str, Any]) -> str:
         )
     lines += [
         "",
-        "| NFE | reference | torch allocated | torch reserved | NVML | from |",
-        "|---|---|---|---|---|---|",
+        "| way | NFE | reference | torch allocated | torch reserved | NVML | from |",
+        "|---|---|---|---|---|---|---|",
     ]
     for m in result["memory"]:
         sizes = [
             _mib(m.get(k)) for k in ("torch_peak_allocated_bytes", "torch_peak_reserved_bytes", "nvml_bytes")
         ]
         lines.append(
-            f"| {m['nfe']} | {m['reference_s']:.0f} s | {' | '.join(sizes)} | {m['nvml_from'] or m['nvml_error']} |"
+            f"| {m['system']} | {m['nfe']} | {m['reference_s']:.0f} s | {' | '.join(sizes)} "
+            f"| {m['nvml_from'] or m['nvml_error']} |"
         )
     steps = {where: round(statistics.median(ms), 1) for where, ms in result["step_ms"].items()}
     lines += ["", f"Two steps, ms: {steps}", ""]
