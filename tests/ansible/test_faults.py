@@ -5,7 +5,6 @@ One playbook, a host for each; the engine at fault is the candidate.
 
 import json
 import shutil
-import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,14 +17,10 @@ from bench.records import Phases, Take, Verdict
 from tests.ansible.conftest import TEN_WORDS, Demo
 from tests.ansible.play import Played, inventory, lines, play
 from tests.engines import entries
+from tests.host.neighbours import free_port
 from tests.weights.hub import Hub
 
 pytestmark = pytest.mark.timeout(1800)
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +46,7 @@ def faults(
     state_dir: Path, demo: Demo, private: Callable[[], Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Faults]:
     del demo  # the host's venv is made by then, or all the hosts would make it at once
-    root, port = tmp_path_factory.mktemp("faults"), _free_port()
+    root, port = tmp_path_factory.mktemp("faults"), free_port()
     served = entries.raw("served", run={"kind": "http", "dialect": "openai", "voice": "slt"}, preset=None)
     kinds = [entries.faulty(kind) for kind in ("Dying", "OneInTen", "Silent", "Disobedient")]
     catalog = entries.write(root / "catalog", served, *kinds)
@@ -158,7 +153,7 @@ def test_a_baseline_out_of_reach_is_warned_of_and_awaited(faults: Faults) -> Non
 
 
 def test_an_awaited_baseline_is_completed_by_three_tags(
-    faults: Faults, private: Callable[[], Path], tmp_path: Path
+    faults: Faults, state_dir: Path, private: Callable[[], Path], tmp_path: Path
 ) -> None:
     before = (faults.run_dir("deaf") / "candidate/takes.jsonl").read_bytes()
     spec = LaunchSpec(
@@ -183,6 +178,8 @@ def test_an_awaited_baseline_is_completed_by_three_tags(
     assert {task.host for task in played.tasks} == {"deaf"}
     assert faults.verdict("deaf").decision == "awaiting_ratings"
     assert (faults.run_dir("deaf") / "candidate/takes.jsonl").read_bytes() == before
+    jobs = state_dir / "jobs" / faults.run_dir("deaf").name
+    assert not jobs.exists(), "teardown is not among the three, and the reference was in the job"
     shutil.rmtree(tmp_path)
 
 
