@@ -107,6 +107,8 @@ def _failed(
     """Note why a phase failed; a candidate's failure is part of the verdict, a host's is raised again."""
     message, fault = failure.message(), failure.fault()
     if check:
+        if fault == "host":
+            raise AuditionError(message)
         return {"changed": True}
     try:
         found = locate(request)

@@ -90,7 +90,13 @@ MISTAKES: dict[str, tuple[Make, str]] = {
     ),
     "empty": (lambda f: _with_audio(f, "empty.wav", lambda p: p.write_bytes(b"")), r"empty\.wav.* empty"),
     "silent": (lambda f: _with_audio(f, "silent.wav", _silence), r"silent\.wav.*silent"),
-    "short": (lambda f: _with_audio(f, "short.wav", _short), r"of speech is too short; the model needs 3 s"),
+    "short": (
+        lambda f: (
+            _with_audio(f, "short.wav", _short)
+            | {"reference_transcript": str(lines(f / "short.txt", ["A word."]))}
+        ),
+        r"of speech is too short; the model needs 3 s",
+    ),
     "threehours": (lambda f: _with_audio(f, "long.wav", _three_hours), r"3 h 0 min long, .* may have 10 min"),
     "poem": (
         lambda f: _with_audio(f, "poem.wav", lambda p: p.write_text("A poem.\n" * 99)),
@@ -174,9 +180,10 @@ def test_it_is_refused_with_what_to_do_and_nothing_is_written(
 
 
 @pytest.mark.parametrize("name", MISTAKES)
-def test_check_mode_finds_it_too(mistaken: Mistaken, name: str) -> None:
-    assert mistaken.checked.rc == 2
+def test_check_mode_finds_it_too_and_goes_no_further(mistaken: Mistaken, name: str) -> None:
     assert mistaken.checked.why(name) == mistaken.played.why(name)
+    last = mistaken.checked.of(name)[-1]
+    assert (last.play, last.status) == ("Check the inputs and the host, and begin the run", "failed")
 
 
 def test_the_exit_code_is_2_and_nothing_was_installed(mistaken: Mistaken) -> None:

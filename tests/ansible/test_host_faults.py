@@ -152,7 +152,7 @@ def test_a_disk_that_fills_up_in_mid_run_can_be_put_right(
         ["du", "-sk", str(disk)], capture_output=True, text=True, check=True
     ).stdout.split()[0]
     _resize(disk, int(used) + 64)
-    full = play(private(), given)
+    full = play(private(), given, "--tags", "benchmark")
     assert full.rc == 2, full.text[-4000:]
     assert "is full; free some space and run the same command again" in full.why("local")
     assert "Traceback" not in full.text
@@ -160,7 +160,8 @@ def test_a_disk_that_fills_up_in_mid_run_can_be_put_right(
     assert not list(run_dir.glob(".*")), "nothing half-written is left"
 
     _resize(disk, 300 * 1024)
-    again = play(private(), given)
+    again = play(private(), given, "--tags", "benchmark")
     assert again.rc == 0, again.text[-4000:]
+    assert _phase(run_dir, "benchmark").status == "done"
+    assert len((run_dir / "candidate" / "takes.jsonl").read_text().splitlines()) == 12
     assert [path for path in (disk / "runs").glob("*Z") if not path.is_symlink()] == [run_dir]
-    assert Verdict.load(run_dir).decision == "awaiting_ratings"

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.timeout(1800)
 
 
 def _survey(state_dir: Path, folder: Path, hum_pieces: int) -> "subprocess.Popen[str]":
-    """Begin a survey of one model that takes `hum_pieces` times 50 ms for each sentence."""
+    """Begin a survey of one model that hums `hum_pieces` times 50 ms for each sentence, or speaks."""
     given = [f"state_dir={state_dir}", f"catalog_dir={folder / 'catalog'}", '{"chain": ["slow"]}']
     return subprocess.Popen(
         [sys.executable, "-m", "bench.cli", "survey", "--runs-dir", str(folder / "runs"),
@@ -48,7 +48,7 @@ def test_an_interrupted_survey_goes_on_and_ends_with_what_to_do(
     (run_dir,) = (path for path in (tmp_path / "runs").glob("*Z") if not path.is_symlink())
     assert set(Phases.load(run_dir).phases) == {"preflight", "install"}
 
-    again = _survey(state_dir, tmp_path, hum_pieces=12)
+    again = _survey(state_dir, tmp_path, hum_pieces=0)
     text, _ = again.communicate(timeout=600)
     assert again.returncode == 0, text
     assert f"local | slow | goes on with {run_dir.name}" in text

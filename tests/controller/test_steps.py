@@ -68,6 +68,14 @@ def test_weights_that_found_no_room_are_the_hosts_fault(asked: Asked, run: Run) 
     assert run.phases()["install"].fault == "host"
 
 
+def test_check_mode_fails_by_the_host_and_notes_nothing(asked: Asked, run: Run) -> None:
+    with pytest.raises(AuditionError, match="no room"):
+        step(asked, "install", "failed", check=True, failure={"msg": "no room"})
+    failed: dict[str, Any] = {"failure": {"msg": "404"}, "action": "bench_weights"}
+    assert step(asked, "install", "failed", check=True, **failed)["changed"]
+    assert run.phases() == {}
+
+
 # Ends
 
 
