@@ -47,6 +47,7 @@ bench: setup-test ## the figures of the measuring instrument, as one table and a
 	$(PY) -m bench.benchmarks.client --json .cache/bench-client.json
 	$(PY) -m bench.benchmarks.metrics --json .cache/bench-metrics.json
 	$(PY) -m bench.benchmarks.verdict
+	$(PY) -m bench.benchmarks.idle --json .cache/bench-idle.json -e runs_dir="$(CURDIR)/.cache/bench-idle"
 
 bench-gpu: ## F5-TTS on this machine's GPU, full-size random weights (docs/RESEARCH-F5-TTS.md)
 	python3 -m tests.gpu.bench_f5 --out .cache/bench-gpu

@@ -18,8 +18,10 @@ class ActionModule(HostedAction):
     def work(self) -> dict[str, Any]:
         """Make the checks of the asked scope."""
         run = self.find_run()
+        # What a run committed to rules, whatever is given today.
+        given = run.manifest() if run else self.request
         entry = run.entry() if run else self.request.entry()
-        found = gates(entry, self.request.intended_use)
+        found = gates(entry, given.intended_use)
         result: dict[str, Any] = {"changed": False, "refused": found.refused, "notices": found.notices}
         if self._task.args.get("scope") == "gates":
             if found.refused and run is not None and not self.checking:
@@ -35,8 +37,8 @@ class ActionModule(HostedAction):
             entry=entry,
             install=jobs.way(entry, self.host),
             baseline=run.baseline_entry() if run else self.request.baseline_entry(),
-            baseline_url=self.request.baseline_url,
-            model_url=self.request.model_url,
+            baseline_url=given.baseline_url,
+            model_url=given.model_url,
             state_dir=Path(self.host.state_dir),
             engine_port=self.host.engine_port,
             neighbour=self.host.neighbour,

@@ -37,7 +37,7 @@ class ActionModule(HostedAction):
         names = {"model": spec.entry.name, "profile": spec.profile, "state_dir": self.host.state_dir}
         found = self.module("bench_engine", {"action": "look", "receipt": receipt, **names})
         if found.get("failed"):
-            return found
+            return {"failed": True, "fault": "host", "msg": said(found)}
         if found.get("install"):
             record = Install.model_validate(found["install"])
             return self._note(run, record, started) | {"msg": "proved before; the receipt holds"}
@@ -49,6 +49,7 @@ class ActionModule(HostedAction):
             self.send(tar, job_dir)
         arguments = {"action": "install", "job_dir": job_dir, "receipt": receipt, **names}
         done = self.follow("bench_engine", arguments, job_dir, self.host.install_timeout_s)
+        self.discard(job_dir)
         if not done.get("install"):
             return {"failed": True, "fault": "host", "msg": said(done)}
         return self._note(run, Install.model_validate(done["install"]), started)
@@ -69,11 +70,13 @@ class ActionModule(HostedAction):
         }
 
     def _remove(self) -> dict[str, Any]:
+        """Remove what the run left; the play notes the phase, once it has looked at the neighbour too."""
         run = self.find_run()
-        if run is None or not self.bench_installed():
-            return {"changed": False, "msg": "nothing is there"}
+        if run is None:
+            return {"changed": False, "on_host": False, "msg": "nothing is there"}
+        if not self.bench_installed():
+            if run.preflight_passed() and not self.checking:
+                self.require_bench()
+            return {"changed": False, "on_host": False, "msg": "nothing is there", "run_id": run.run_id}
         names = {"action": "remove", "run_id": run.run_id, "state_dir": self.host.state_dir}
-        done = self.module("bench_engine", names)
-        if not done.get("failed") and not self.checking and "teardown" not in run.phases():
-            note_phase(run, "teardown", utc_now())
-        return done | {"run_id": run.run_id}
+        return self.module("bench_engine", names) | {"on_host": True, "run_id": run.run_id}

@@ -30,9 +30,12 @@ class ActionModule(HostedAction):
         with jobs.packed(run, spec, {"token": token.encode()} if token else {}) as tar:
             self.send(tar, job_dir)
         done = self.follow("bench_takes", {"job_dir": job_dir}, job_dir, spec.pass_timeout_s)
-        if not done.get("tar"):
-            return {"failed": True, "fault": "host", "msg": said(done)}
-        result = self.fetch(done["tar"], lambda tar: jobs.accept(run, phase, tar, started))
+        try:
+            if not done.get("tar"):
+                return {"failed": True, "fault": "host", "msg": said(done)}
+            result = self.fetch(done["tar"], lambda tar: jobs.accept(run, phase, tar, started))
+        finally:
+            self.discard(job_dir)
         return {
             "changed": True,
             "run_id": run.run_id,

@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from bench.controller import prepare
+from bench.controller import run as runs
 from bench.controller.request import RunRequest
 from bench.controller.run import Run
 from bench.errors import AuditionError, BadInput, NeighbourNotBack
@@ -255,17 +256,9 @@ def newest(request: RunRequest) -> Run | None:
     """Return the newest run of this model on this host with these inputs, decided or not.
 
     Raises:
-        BadInput: an input is wrong, or a run directory is of another schema version.
+        BadInput: an input is wrong.
     """
-    wanted = prepare.commit(request).inputs_sha256
-    found = []
-    for path in request.runs_dir.glob(f"{request.model}-{request.host}-*Z"):
-        if path.is_symlink() or not path.is_dir():
-            continue
-        manifest = Run(path).manifest()
-        if (manifest.host, manifest.inputs_sha256) == (request.host, wanted):
-            found.append(path)
-    return Run(max(found).resolve()) if found else None
+    return runs.newest(request, prepare.commit(request).inputs_sha256, undecided=False)
 
 
 def _phases_left(playbooks: list[str], run: Run | None) -> list[str]:

@@ -73,6 +73,10 @@ install:
   description: The installation's record.
   type: dict
   returned: when state is present
+on_host:
+  description: Whether bench is on the host, so that something of the run could be there.
+  type: bool
+  returned: when state is absent
 """
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Find or begin a run, ask it what is to do, note a failure.
+"""Find or begin a run, ask it what is to do, note how a phase ended.
 
 Documentation only: the run directories are on the controller, so action_plugins/bench_run.py does the work there.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: bench_run
-short_description: Find or begin a run, ask it what a phase has to do, note a phase's failure
+short_description: Find or begin a run, ask it what a phase has to do, note how a phase ended
 description:
   - Runs on the controller, where the run directories are, whatever host the play is on.
   - The run is found by the inputs in O(run), never by a fact, so every task can be started at.
@@ -25,9 +25,11 @@ options:
     description:
       - V(opened) checks every input, and finds the unfinished run that has the same or begins a new one.
       - V(asked) says whether O(phase) has work.
-      - V(failed) notes that O(phase) failed with O(failure).
+      - V(done) notes that O(phase) ended well, once.
+      - V(failed) notes that O(phase) failed with O(failure). A candidate's fault is part of the verdict; a host's
+        fails the task.
     type: str
-    choices: [opened, asked, failed]
+    choices: [opened, asked, done, failed]
     default: asked
   host:
     description: The host's settings (docs/variables.md).
@@ -39,6 +41,10 @@ options:
     default: {}
   task:
     description: The failed task's name, for V(failed).
+    type: str
+    default: ""
+  action:
+    description: The failed task's module, for V(failed); weights that are not to be had are the candidate's fault.
     type: str
     default: ""
 attributes:

@@ -26,9 +26,9 @@ class _Obliging(http.server.BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def obliging() -> Iterator[int]:
-    """Yield the port of such a server on the loopback."""
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Obliging)
+def obliging(port: int = 0) -> Iterator[int]:
+    """Yield the port of such a server on the loopback; `port` 0 takes a free one."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", port), _Obliging)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield server.server_address[1]

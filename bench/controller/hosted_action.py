@@ -120,6 +120,13 @@ class HostedAction(ActionBase):  # type: ignore[misc]  # Ansible ships no types
         finally:
             self._remove_tmp_path(far)
 
+    def discard(self, job_dir: str) -> None:
+        """Remove a job that has ended, and earlier attempts at it: the reference stays on no host."""
+        attempts = f"{shlex.quote(job_dir.rpartition('-')[0])}-*"
+        run = shlex.quote(job_dir.rpartition("/")[0])
+        # What cannot be removed now is teardown's; how the job ended matters more.
+        self._low_level_execute_command(f"rm -rf {attempts}; rmdir {run}")
+
     def _on_host(self, command: str) -> None:
         done = self._low_level_execute_command(command)
         if done["rc"] != 0:

@@ -146,6 +146,14 @@ class Run:
         return None
 
 
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """The owner's clip, and the stretch of it that each model gets, by the folder it goes to."""
+
+    given: references.ReferenceInput
+    cuts: dict[str, references.ChosenReference]
+
+
 def locate(request: RunRequest) -> Run:
     """Find the run a phase works on (design: "The run is found by Python, never by an Ansible fact").
 
@@ -157,7 +165,7 @@ def locate(request: RunRequest) -> Run:
     """
     if request.run_id is not None:
         return _named(request, request.run_id)
-    found = _same_inputs(request, prepare.commit(request).inputs_sha256)
+    found = newest(request, prepare.commit(request).inputs_sha256, undecided=True)
     if found is None:
         raise PhaseMissing(
             f"there is no unfinished run of {request.model} on {request.host} with these inputs under "
@@ -178,16 +186,26 @@ def open_or_create(request: RunRequest, repo: Path) -> tuple[Run, bool]:
     if request.run_id is not None:
         return _named(request, request.run_id), False
     committed = prepare.commit(request)
-    found = _same_inputs(request, committed.inputs_sha256)
+    found = newest(request, committed.inputs_sha256, undecided=True)
     if found is not None:
         return found, False
+    return _create(request, committed, check_new(request, committed), repo), True
+
+
+def check_new(request: RunRequest, committed: prepare.Committed) -> Voice:
+    """Check what a new run needs besides the committed inputs: a voice that both models can use, and room.
+
+    Raises:
+        BadInput: the reference cannot be used.
+        DiskFull: too little space under `runs_dir`.
+    """
     given = prepare.load_reference(request)
     chosen = {
         "reference": references.choose(given, committed.entry.reference),
         "reference-baseline": references.choose(given, committed.baseline_entry.reference),
     }
     check_disk(request.runs_dir)
-    return _create(request, committed, chosen, given, repo), True
+    return Voice(given, chosen)
 
 
 def check_disk(runs_dir: Path) -> None:
@@ -233,7 +251,8 @@ def _named(request: RunRequest, run_id: str) -> Run:
     return run
 
 
-def _same_inputs(request: RunRequest, inputs_sha256: str) -> Run | None:
+def newest(request: RunRequest, inputs_sha256: str, *, undecided: bool) -> Run | None:
+    """Return the newest run of this model on this host with these inputs, decided ones left out if asked."""
     stamped = []
     for path in request.runs_dir.glob(f"{request.model}-{request.host}-*Z"):
         match = _RUN_ID.match(path.name)
@@ -244,7 +263,7 @@ def _same_inputs(request: RunRequest, inputs_sha256: str) -> Run | None:
         # What this version cannot read (another schema, a damaged file) is no run to go on with; by name it
         # is refused, but it must not stand in the way of a new one.
         with contextlib.suppress(BadInput):
-            if run.manifest().inputs_sha256 == inputs_sha256 and run.undecided():
+            if run.manifest().inputs_sha256 == inputs_sha256 and (run.undecided() or not undecided):
                 return run
     return None
 
@@ -252,8 +271,7 @@ def _same_inputs(request: RunRequest, inputs_sha256: str) -> Run | None:
 def _create(
     request: RunRequest,
     committed: prepare.Committed,
-    chosen: dict[str, references.ChosenReference],
-    given: references.ReferenceInput,
+    voice: Voice,
     repo: Path,
 ) -> Run:
     created = datetime.now(UTC)
@@ -280,7 +298,7 @@ def _create(
         profile=request.profile,
         neighbour_mode=request.neighbour_mode,
         intended_use=request.intended_use,
-        reference={"given": given.facts, **{name: cut.record() for name, cut in chosen.items()}},
+        reference={"given": voice.given.facts, **{name: cut.record() for name, cut in voice.cuts.items()}},
         utterances=committed.utterance_count,
         chain=request.chain or [request.model],
         versions=prepare.versions(),
@@ -290,7 +308,7 @@ def _create(
         request.runs_dir.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix=".new-", dir=request.runs_dir))
         try:
-            for folder, cut in chosen.items():
+            for folder, cut in voice.cuts.items():
                 references.write(cut, scratch / folder)
             shutil.copyfile(committed.utterances_file, scratch / "utterances.txt")
             write_atomically(scratch / "rule.yml", committed.rule_bytes)
@@ -300,7 +318,7 @@ def _create(
         except BaseException:
             shutil.rmtree(scratch, ignore_errors=True)
             raise
-        point_latest(final)
+    point_latest(final)
     return Run(final.resolve())
 
 
@@ -308,9 +326,10 @@ def point_latest(run_dir: Path) -> None:
     """Make `runs/latest` name this run."""
     link = run_dir.parent / "latest"
     scratch = run_dir.parent / ".latest.new"
-    scratch.unlink(missing_ok=True)
-    scratch.symlink_to(run_dir.name)
-    scratch.replace(link)
+    with explain_full_disk(run_dir.parent):
+        scratch.unlink(missing_ok=True)
+        scratch.symlink_to(run_dir.name)
+        scratch.replace(link)
 
 
 def note_phase(

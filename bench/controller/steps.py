@@ -1,26 +1,39 @@
 """What the modules that run on the controller do: one function a module."""
 
 import time
+from dataclasses import dataclass
 from typing import Any, Literal
 
+from bench.controller import prepare
 from bench.controller.jobs import HostSettings, engine_python, way
 from bench.controller.request import RunRequest
-from bench.controller.run import DiskFull, Run, locate, note_phase, open_or_create, point_latest
+from bench.controller.run import (
+    DiskFull,
+    Run,
+    check_new,
+    explain_full_disk,
+    locate,
+    note_phase,
+    open_or_create,
+    point_latest,
+)
 from bench.controller.wheel import REPO
 from bench.errors import AuditionError, BadInput, PhaseMissing
 from bench.records import Install, InstallStep, Phase, utc_now
 
 _MESSAGE_CHARACTERS = 4000
+_WEIGHTS = "bench_weights"
 
 
 def run_step(
     *,
     run: dict[str, Any],
     phase: Phase,
-    state: Literal["opened", "asked", "failed"],
+    state: Literal["opened", "asked", "done", "failed"],
     host: dict[str, Any],
     failure: dict[str, Any],
     task: str,
+    action: str,
     check: bool,
 ) -> dict[str, Any]:
     """Do what `library/bench_run.py` documents; returns the module's result."""
@@ -28,53 +41,81 @@ def run_step(
     if state == "opened":
         return _opened(request, host, check)
     if state == "failed":
-        return _failed(request, phase, failure, task, check)
+        return _failed(request, phase, _Failure(failure, task, action), host, check)
     try:
         found = locate(request)
     except PhaseMissing:
         if not check:
             raise
         return {"changed": False, "run_id": "", "todo": True, "needs": _needs_of_request(request, host)}
-    why = found.todo(phase)
-    return _answer(found, host, why)
+    if state == "done":
+        return _done(found, phase, check)
+    return _answer(found, host, found.todo(phase))
 
 
 def _opened(request: RunRequest, host: dict[str, Any], check: bool) -> dict[str, Any]:
+    if host:  # a wrong setting of the host is found before anything is written
+        way(request.entry(), HostSettings.of(host))
     if check:
         try:
             found = locate(request)
         except PhaseMissing:
-            from bench.controller import prepare
-
-            prepare.load_reference(request)
+            check_new(request, prepare.commit(request))
             return {"changed": True, "run_id": "", "todo": True, "needs": _needs_of_request(request, host)}
         return _answer(found, host, found.ended_early())
-    if host:  # a wrong setting of the host is found before anything is written
-        way(request.entry(), HostSettings.of(host))
     opened, new = open_or_create(request, REPO)
     if not new:
         point_latest(opened.path)
     return _answer(opened, host, opened.ended_early()) | {"changed": new}
 
 
+def _done(run: Run, phase: Phase, check: bool) -> dict[str, Any]:
+    """Note that a phase ended well, whatever an earlier attempt at it came to."""
+    before = run.phases().get(phase)
+    changed = before is None or before.status != "done"
+    if changed and not check:
+        note_phase(run, phase, utc_now())
+    return {"changed": changed, "run_id": run.run_id}
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """What a phase's rescue knows of the task that failed: its result, its name, its action."""
+
+    result: dict[str, Any]
+    task: str
+    action: str
+
+    def fault(self) -> Literal["candidate", "host"]:
+        """Return whose failure it is: what no module of ours said of the candidate is the host's."""
+        if self.action.rpartition(".")[2] == _WEIGHTS and "fault" not in self.result:
+            return "candidate"  # a model whose files are not to be had cannot be installed
+        return "candidate" if self.result.get("fault") == "candidate" else "host"
+
+    def message(self) -> str:
+        said = str(self.result.get("msg") or "no message")
+        output = [
+            str(self.result[key]).strip() for key in ("stderr", "module_stderr") if self.result.get(key)
+        ]
+        whole = " ".join([f"{self.task}:" if self.task else "", said, *output]).strip()
+        return whole[-_MESSAGE_CHARACTERS:]
+
+
 def _failed(
-    request: RunRequest, phase: Phase, failure: dict[str, Any], task: str, check: bool
+    request: RunRequest, phase: Phase, failure: _Failure, host: dict[str, Any], check: bool
 ) -> dict[str, Any]:
     """Note why a phase failed; a candidate's failure is part of the verdict, a host's is raised again."""
-    message = _message(failure, task)
+    message, fault = failure.message(), failure.fault()
     if check:
+        if fault == "host":
+            raise AuditionError(message)
         return {"changed": True}
     try:
         found = locate(request)
     except (PhaseMissing, BadInput, DiskFull):
         raise AuditionError(message) from None
-    fault: Literal["candidate", "host"] = "host"
-    if phase == "install" and failure.get("fault") != "host":
-        # Whatever stopped the installation, the record keeps it and the chain goes on (design, "install").
-        fault = "candidate"
-        _install_failed(found, message)
-    elif failure.get("fault") == "candidate":
-        fault = "candidate"
+    if phase == "install" and fault == "candidate":  # the record keeps it and the chain goes on
+        _install_failed(found, message, _settings(host).install_timeout_s)
     before = found.phases().get(phase)
     if before is None or before.status != "done":  # what was done stays done, whatever failed afterwards
         note_phase(found, phase, utc_now(), message, fault=fault)
@@ -83,14 +124,7 @@ def _failed(
     return {"changed": True, "run_id": found.run_id, "msg": message}
 
 
-def _message(failure: dict[str, Any], task: str) -> str:
-    said = str(failure.get("msg") or "no message")
-    output = [str(failure[key]).strip() for key in ("stderr", "module_stderr") if failure.get(key)]
-    whole = " ".join([f"{task}:" if task else "", said, *output]).strip()
-    return whole[-_MESSAGE_CHARACTERS:]
-
-
-def _install_failed(run: Run, message: str) -> None:
+def _install_failed(run: Run, message: str, limit_s: float) -> None:
     steps: list[InstallStep] = []
     total_s = 0.0
     try:
@@ -99,7 +133,9 @@ def _install_failed(run: Run, message: str) -> None:
             steps, total_s = before.steps, before.total_s
     except FileNotFoundError:
         pass
-    Install(ok=False, steps=steps, total_s=total_s, limit_s=3600.0, error=message).save(run.path)
+    record = Install(ok=False, steps=steps, total_s=total_s, limit_s=limit_s, error=message)
+    with explain_full_disk(run.path):
+        record.save(run.path)
 
 
 def _answer(run: Run, host: dict[str, Any], why: str | None) -> dict[str, Any]:
@@ -122,7 +158,7 @@ def _needs_of_request(request: RunRequest, host: dict[str, Any]) -> dict[str, An
 
 def _needs(entry: Any, baseline: Any, host: dict[str, Any]) -> dict[str, Any]:
     """Return what the two models want on the host, for the roles."""
-    settings = HostSettings.of(host) if host else HostSettings(state_dir="/var/lib/audition")
+    settings = _settings(host)
     packages = {
         name for one in (entry, baseline) if one.run.kind == "engine" for name in one.run.system_packages
     }
@@ -135,6 +171,10 @@ def _needs(entry: Any, baseline: Any, host: dict[str, Any]) -> dict[str, Any]:
         "engine_python": engine_python(entry, settings) if how == "venv" else None,
         "model": entry.name,
     }
+
+
+def _settings(host: dict[str, Any]) -> HostSettings:
+    return HostSettings.of(host) if host else HostSettings(state_dir="/var/lib/audition")
 
 
 def verdict_step(

@@ -140,6 +140,7 @@ class Engine:
         self.adapter = adapter
         self.info: LoadedInfo | None = None
         self.load_error: str | None = None
+        self._own: frozenset[str] = frozenset()
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model")
         self._scratch = tempfile.TemporaryDirectory(prefix="audition-engine-")
 
@@ -150,7 +151,8 @@ class Engine:
     async def load(self) -> None:
         """Load the model; `/health` turns ready, or keeps the error."""
         try:
-            self.info = await self.call(self.adapter.load, self.config.profile, self.config.weights)
+            info = await self.call(self.adapter.load, self.config.profile, self.config.weights)
+            self._own, self.info = frozenset(self.adapter.voices()), info
         except Exception as error:  # noqa: BLE001 - whatever the package raises, /health must say it
             self.load_error = f"{type(error).__name__}: {error}"
             print(f"load failed: {self.load_error}", file=sys.stderr, flush=True)  # noqa: T201
@@ -160,7 +162,15 @@ class Engine:
         self._scratch.cleanup()
 
     async def register(self, name: str, audio: bytes, text: str) -> None:
-        """Keep `audio` on disk and let the adapter encode it as voice `name`."""
+        """Keep `audio` on disk and let the adapter encode it as voice `name`.
+
+        Raises:
+            BadReference: the clip cannot be used, or the name is one of the model's own voices.
+        """
+        if name in self._own:
+            raise BadReference(
+                f"'{name}' is a voice of the model's own; register the clip under another name"
+            )
         path = Path(self._scratch.name) / f"{hashlib.sha256(audio).hexdigest()}.wav"
         path.write_bytes(audio)
         await self.call(self.adapter.register, name, path, text)

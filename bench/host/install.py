@@ -13,6 +13,7 @@ import numpy as np
 
 from bench.audio.wav import read_mono
 from bench.client.takes import TAKES_FILE
+from bench.errors import AuditionError
 from bench.host.install_spec import InstallSpec
 from bench.host.job import run_job
 from bench.host.job_records import JobResult, JobSpec
@@ -32,7 +33,11 @@ def kept(state_dir: Path, model: str, profile: str, receipt: str) -> Install | N
 
 
 def install(job_dir: Path, state_dir: Path, say: Any) -> Install:
-    """Install and say the sentence; the record is what `install.json` of the run will hold."""
+    """Install and say the sentence; the record is what `install.json` of the run will hold.
+
+    Raises:
+        AuditionError: the host failed (a taken port, a silent Docker), which says nothing of the model.
+    """
     spec = InstallSpec.model_validate_json((job_dir / "install.json").read_bytes())
     job = JobSpec.model_validate_json((job_dir / "job.json").read_bytes())
     started = time.monotonic()
@@ -77,6 +82,8 @@ def _smoke(job_dir: Path, job: JobSpec, provisioner: Provisioner, record: Instal
     """Say one sentence in the model's own preset voice and look at what came out."""
     started = time.monotonic()
     said = run_job(job_dir)
+    if said.fault == "host":
+        raise AuditionError(f"smoke sentence: {said.error}")
     error = said.error
     if error is None:
         record.smoke = _take(job_dir / "out" / "smoke" / TAKES_FILE)

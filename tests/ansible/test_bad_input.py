@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import yaml
 
-from bench.audio.wav import write_wav_16bit
+from bench.audio.wav import read_mono, write_wav_16bit
 from bench.records import sha256_file
 from tests.ansible.play import DEMO_REFERENCE, Played, inventory, lines, play
 from tests.engines import entries
@@ -70,6 +70,11 @@ def _silence(path: Path) -> None:
     write_wav_16bit(path, np.zeros(12 * 24000, np.float32), 24000)
 
 
+def _short(path: Path) -> None:
+    samples, rate_hz = read_mono(DEMO_REFERENCE / "demo.wav")
+    write_wav_16bit(path, samples[: int(1.3 * rate_hz)], rate_hz)
+
+
 MISTAKES: dict[str, tuple[Make, str]] = {
     "unknown": (
         lambda _: {"model": "nosuch"},
@@ -85,6 +90,13 @@ MISTAKES: dict[str, tuple[Make, str]] = {
     ),
     "empty": (lambda f: _with_audio(f, "empty.wav", lambda p: p.write_bytes(b"")), r"empty\.wav.* empty"),
     "silent": (lambda f: _with_audio(f, "silent.wav", _silence), r"silent\.wav.*silent"),
+    "short": (
+        lambda f: (
+            _with_audio(f, "short.wav", _short)
+            | {"reference_transcript": str(lines(f / "short.txt", ["A word."]))}
+        ),
+        r"of speech is too short; the model needs 3 s",
+    ),
     "threehours": (lambda f: _with_audio(f, "long.wav", _three_hours), r"3 h 0 min long, .* may have 10 min"),
     "poem": (
         lambda f: _with_audio(f, "poem.wav", lambda p: p.write_text("A poem.\n" * 99)),
@@ -122,6 +134,8 @@ MISTAKES: dict[str, tuple[Make, str]] = {
 @dataclass(frozen=True, slots=True)
 class Mistaken:
     played: Played
+    checked: Played
+    """The same with --check."""
     root: Path
     before: dict[str, list[str]]
 
@@ -150,7 +164,8 @@ def mistaken(
         hosts[name] = {"runs_dir": str(runs_dir), **make(root / name)}
     hosts_file = inventory(root / "hosts.yml", hosts, state_dir=str(root / "state"))
     before = {name: _files(root / name) for name in MISTAKES}
-    return Mistaken(play(private(), None, inventory=hosts_file), root, before)
+    checked = play(private(), None, "--check", inventory=hosts_file)
+    return Mistaken(play(private(), None, inventory=hosts_file), checked, root, before)
 
 
 @pytest.mark.parametrize("name", MISTAKES)
@@ -162,6 +177,13 @@ def test_it_is_refused_with_what_to_do_and_nothing_is_written(
     assert "Traceback" not in said
     folder = small_disk if name == "fulldisk" else mistaken.root / name
     assert _files(folder) == mistaken.before[name]
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_check_mode_finds_it_too_and_goes_no_further(mistaken: Mistaken, name: str) -> None:
+    assert mistaken.checked.why(name) == mistaken.played.why(name)
+    last = mistaken.checked.of(name)[-1]
+    assert (last.play, last.status) == ("Check the inputs and the host, and begin the run", "failed")
 
 
 def test_the_exit_code_is_2_and_nothing_was_installed(mistaken: Mistaken) -> None:

@@ -5,7 +5,6 @@ One playbook, a host for each; the engine at fault is the candidate.
 
 import json
 import shutil
-import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,14 +17,10 @@ from bench.records import Phases, Take, Verdict
 from tests.ansible.conftest import TEN_WORDS, Demo
 from tests.ansible.play import Played, inventory, lines, play
 from tests.engines import entries
+from tests.host.neighbours import free_port
 from tests.weights.hub import Hub
 
 pytestmark = pytest.mark.timeout(1800)
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +46,17 @@ def faults(
     state_dir: Path, demo: Demo, private: Callable[[], Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Faults]:
     del demo  # the host's venv is made by then, or all the hosts would make it at once
-    root, port = tmp_path_factory.mktemp("faults"), _free_port()
+    root, port = tmp_path_factory.mktemp("faults"), free_port()
     served = entries.raw("served", run={"kind": "http", "dialect": "openai", "voice": "slt"}, preset=None)
     kinds = [entries.faulty(kind) for kind in ("Dying", "OneInTen", "Silent", "Disobedient")]
-    catalog = entries.write(root / "catalog", served, *kinds)
+    file = {
+        "repo": "nobody/nothing",
+        "revision": "0" * 40,
+        "path": "model.bin",
+        "bytes": 1,
+        "sha256": "0" * 64,
+    }
+    catalog = entries.write(root / "catalog", served, entries.raw("weightless", weights=[file]), *kinds)
     hosts: dict[str, dict[str, Any]] = {
         "dying": {"model": "dying", "chain": ["dying", "silent"]},
         "oneinten": {"model": "oneinten"},
@@ -62,6 +64,7 @@ def faults(
         "disobedient": {"model": "disobedient"},
         "commercial": {"model": "f5", "intended_use": "commercial", "chain": ["f5", "cosyvoice2"]},
         "withheld": {"model": "voxtral4b"},
+        "weightless": {"model": "weightless", "weights_endpoint": f"http://127.0.0.1:{port}"},
         "deaf": {"model": "espeak", "baseline": "served", "baseline_url": f"http://127.0.0.1:{port}"},
     }
     common = {
@@ -73,7 +76,7 @@ def faults(
     hosts_file = inventory(root / "hosts.yml", hosts, **common)
     with Hub({}) as hub:
         environ = {"PYTHONPATH": str(entries.FAULTY), "HF_ENDPOINT": hub.url}
-        played = play(private(), None, "--forks", "7", inventory=hosts_file, environ=environ)
+        played = play(private(), None, "--forks", "8", inventory=hosts_file, environ=environ)
         yield Faults(played, root, hub, hosts_file, port)
 
 
@@ -122,6 +125,12 @@ def test_an_engine_that_ignores_its_profile_is_a_failed_installation(faults: Fau
     assert "words_per_minute: asked 175, runs 99" in verdict.model_dump_json()
 
 
+def test_weights_out_of_reach_are_a_failed_installation(faults: Faults) -> None:
+    verdict = faults.verdict("weightless")
+    assert verdict.reason == "install_failed"
+    assert "Put the weights in place" in verdict.model_dump_json()
+
+
 def test_a_licence_that_forbids_the_use_decides_without_one_request(faults: Faults) -> None:
     verdict = faults.verdict("commercial")
     assert (verdict.decision, verdict.reason) == ("keep_baseline_try_next", "licence")
@@ -158,7 +167,7 @@ def test_a_baseline_out_of_reach_is_warned_of_and_awaited(faults: Faults) -> Non
 
 
 def test_an_awaited_baseline_is_completed_by_three_tags(
-    faults: Faults, private: Callable[[], Path], tmp_path: Path
+    faults: Faults, state_dir: Path, private: Callable[[], Path], tmp_path: Path
 ) -> None:
     before = (faults.run_dir("deaf") / "candidate/takes.jsonl").read_bytes()
     spec = LaunchSpec(
@@ -183,6 +192,8 @@ def test_an_awaited_baseline_is_completed_by_three_tags(
     assert {task.host for task in played.tasks} == {"deaf"}
     assert faults.verdict("deaf").decision == "awaiting_ratings"
     assert (faults.run_dir("deaf") / "candidate/takes.jsonl").read_bytes() == before
+    jobs = state_dir / "jobs" / faults.run_dir("deaf").name
+    assert not jobs.exists(), "teardown is not among the three, and the reference was in the job"
     shutil.rmtree(tmp_path)
 
 

@@ -84,3 +84,4 @@ def test_a_killed_controllers_job_ends_itself_and_the_next_run_goes_on(
     state = Phases.load(tmp_path / "runs" / run_id).phases["benchmark"]
     assert (state.status, state.error) == ("done", None)
     assert len((tmp_path / "runs" / run_id / "candidate/takes.jsonl").read_text().splitlines()) == 12
+    assert not (state_dir / "jobs" / run_id).exists(), "the killed attempt is gone too, and its reference"

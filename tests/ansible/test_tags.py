@@ -35,7 +35,7 @@ class Stepped:
     run_id: str
     steps: dict[str, Played]
     noted: dict[str, set[str]]
-    """Which phases the run had noted after each step."""
+    """Which phases the run had noted as done after each step."""
     too_early: dict[str, Played]
 
 
@@ -65,7 +65,7 @@ def stepped(
         assert steps[phase].rc == 0, steps[phase].text[-4000:]
         run_dir = (root / "runs" / "latest").resolve()
         named = {"run_id": run_dir.name}
-        noted[phase] = set(Phases.load(run_dir).phases)
+        noted[phase] = {name for name, state in Phases.load(run_dir).phases.items() if state.status == "done"}
         if phase == "preflight":
             too_early["benchmark"] = tagged("benchmark", named)
             too_early["verdict"] = tagged("verdict", named)

@@ -123,6 +123,20 @@ def test_a_named_run_of_another_model_says_which_to_give(asked: Asked) -> None:
         locate(asked(run_id=run.run_id, model="flite", baseline="espeak"))
 
 
+def test_the_newest_of_all_is_found_beside_what_cannot_be_read(asked: Asked) -> None:
+    decided = _older(_new(asked), "20250601T000000Z")
+    _decided(decided, "swap_candidate")
+    wanted = decided.manifest().inputs_sha256
+    foreign = _older(_new(asked), "20250701T000000Z")
+    raw = json.loads((foreign.path / "manifest.json").read_bytes())
+    (foreign.path / "manifest.json").write_text(json.dumps(raw | {"schema_version": 0}))
+    damaged = _older(_new(asked), "20250801T000000Z")
+    (damaged.path / "verdict.json").write_text("{")
+    _new(asked, host="here-b")
+    assert runs.newest(asked(), wanted, undecided=False) == decided
+    assert runs.newest(asked(), wanted, undecided=True) is None
+
+
 def test_a_named_run_is_found_though_the_inputs_are_gone(asked: Asked) -> None:
     run = _new(asked)
     assert locate(asked(run_id=run.run_id, reference_audio="/gone.wav")) == run

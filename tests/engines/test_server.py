@@ -200,6 +200,19 @@ def test_a_registered_voice_and_the_same_reference_sent_along_speak_alike(
     assert _say(espeak).content != registered, "the reference changes the voice"
 
 
+def test_a_voice_of_the_models_own_is_not_replaced(espeak: Engine, clip: bytes) -> None:
+    before = _say(espeak, voice="en-us").content
+    made = httpx.post(
+        f"{espeak.url}/v1/audio/voices",
+        data={"name": "en-us", "ref_text": TEXT},
+        files={"audio_sample": ("man.wav", clip)},
+        timeout=60,
+    )
+    assert (made.status_code, made.json()["error"]["kind"]) == (400, "bad_reference")
+    assert "under another name" in made.json()["error"]["message"]
+    assert _say(espeak, voice="en-us").content == before
+
+
 def test_a_reference_that_cannot_serve_is_400(espeak: Engine) -> None:
     for sent in ("not base64!", base64.b64encode(b"not audio").decode()):
         answer = _say(espeak, voice=None, ref_audio=sent)

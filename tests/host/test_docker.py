@@ -14,6 +14,7 @@ from bench.host.docker import (
     run_engine,
     watcher_tag,
 )
+from bench.host.remote import remove
 from tests.host.neighbours import chat_neighbour, exists, until
 from tests.host.neighbours import run_engine as run_labelled
 from tests.hosts.engine import BASE_IMAGE, DockerEnv, base_image
@@ -58,6 +59,17 @@ def test_only_containers_of_the_run_are_ended(docker_env: DockerEnv, engine: Eng
             assert exists(client, other)
         finally:
             engine.remove_run("docker-test-2")
+
+
+def test_teardown_finds_the_runs_containers_where_docker_host_says(
+    docker_env: DockerEnv, client: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    mine = run_labelled(client, "docker-test-3")
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
+    assert remove(tmp_path, "docker-test-3") == {"changed": False, "removed": []}, "no Docker is no error"
+    monkeypatch.setenv("DOCKER_HOST", docker_env.host)
+    assert remove(tmp_path, "docker-test-3")["changed"]
+    assert not exists(client, mine)
 
 
 def test_the_watchers_image_is_named_by_its_context(

@@ -110,6 +110,7 @@ def make(folder: Path, reference: tuple[Path, Path, Path]) -> Project:
         "model": "f5",
         "baseline": "chatterbox",
         "baseline_url": "http://127.0.0.1:1",
+        "model_url": "{{ {'cosyvoice2': 'http://127.0.0.1:2'}[model] | default('') }}",
         "chain": ["f5", "cosyvoice2"],
         "reference_audio": audio,
         "reference_transcript": transcript,

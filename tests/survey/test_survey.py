@@ -70,6 +70,17 @@ def test_stops_on_awaiting_and_then_goes_on_down_the_chain(project: Project) -> 
     assert "Every model had its decision already" in said
 
 
+def test_a_run_that_another_version_began_does_not_stand_in_the_way(project: Project) -> None:
+    project.script(f5={"decision": "awaiting_ratings"})
+    old = project.runs_dir / "f5-box-20250101T000000Z"
+    old.mkdir(parents=True)
+    (old / "manifest.json").write_text('{"schema_version": 0}')
+    code, said = project.survey()
+    assert code == 0, said
+    assert project.runs("f5")[-1] != old
+    assert project.verdict("f5").decision == "awaiting_ratings"
+
+
 def test_a_failed_phase_exits_2_and_is_gone_on_with(project: Project) -> None:
     project.script(f5={"decision": "swap_candidate", "fail": "benchmark"})
     code, said = project.survey("-e", "question=Which of these two?")

@@ -88,7 +88,7 @@ class Empty(_Faulty):
 class Slow(_Faulty):
     """Hums a minute in small pieces, as long as it is listened to; `/health` says how far it came.
 
-    AUDITION_HUM_PIECES in the environment makes it shorter.
+    AUDITION_HUM_PIECES in the environment makes it shorter; with 0 it speaks.
     """
 
     def __init__(self) -> None:
@@ -98,6 +98,8 @@ class Slow(_Faulty):
         self.left_early = 0
 
     def speak(self, request: SpeechRequest) -> Iterator[Samples]:
+        if self.wanted == 0:
+            yield from super().speak(request)
         time_s = np.arange(self.sample_rate_hz // 20) / self.sample_rate_hz
         hum = (0.25 * np.sin(2 * np.pi * 120 * time_s)).astype(np.float32)
         try:
