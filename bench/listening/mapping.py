@@ -215,8 +215,7 @@ def load_intact(run_dir: Path) -> Sealed:
     problem = broken(run_dir, sealed)
     if problem:
         raise SealBroken(
-            f"The listening test of {run_dir} is not as it was sealed: {problem}. Its ratings cannot be "
-            f"used; "
+            f"The listening test of {run_dir.name} cannot be used: {problem}; "
             "restore the file, or delete the run's listening directory and let people rate again."
         )
     return sealed

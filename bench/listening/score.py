@@ -81,7 +81,7 @@ def seal(run_dir: Path, *, channels: Sequence[Channel] = CHANNELS) -> SealReport
 
     Raises:
         TakesMissing: a side has too few valid takes.
-        UnusableTake: the reference is silent, or cannot be made like the takes.
+        UnusableTake: the reference is silent; or a processed clip is not like the others.
         CuesRemain: the processed clips' loudness, onset or format names their side.
         BadInput: the question, the rule, a take or a sealed clip was changed.
     """
@@ -237,8 +237,7 @@ def _channel(
     levelled, target = processing.level(ready)
     clips = []
     for (role, source, utterance), samples in levelled.items():
-        with _naming(role, source, utterance):
-            data = processing.encode(samples, target)
+        data = processing.encode(samples, target)
         name = f"{secrets.token_hex(16)}.wav"
         write_atomically(home / mapping.CLIPS / name, data)
         clips.append(
@@ -270,9 +269,10 @@ def _unusable(run_dir: Path, error: UnusableTake) -> Unusable:
     """Return which take cannot be used.
 
     Raises:
-        UnusableTake: it is the reference.
+        UnusableTake: it is the reference; or the processing did not do what it promises, which is no take's fault.
     """
-    assert isinstance(error.clip, tuple)
+    if not isinstance(error.clip, tuple):
+        raise error
     _, source, utterance = error.clip
     if source == "reference":
         raise UnusableTake(

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.records import Record, Take, Verdict
+from bench.records import SCHEMA_VERSION, Record, Take, Verdict
 from bench.report.clips import MAILABLE_BYTES, Clip, Clips, embed
 from bench.verdict.evidence import Evidence
 from bench.verdict.rule import counted_answers, ratings_complete
@@ -47,8 +47,9 @@ class Pair(Record):
 
 
 class ReportView(Record):
-    """Everything a report shows, in plain values."""
+    """`report.json`: everything a report shows, in plain values."""
 
+    schema_version: int = SCHEMA_VERSION
     run_id: str
     host: str
     created_utc: str

@@ -132,8 +132,8 @@ def _refuse_impossible_rule(evidence: Evidence) -> None:
 def _refuse_broken_seal(ratings: Ratings, evidence: Evidence) -> None:
     if not ratings.mapping_intact:
         raise BadInput(
-            f"The listening test of run {evidence.manifest.run_id} is not what was sealed before the first rating, "
-            f"so its ratings cannot be unsealed. {' '.join(ratings.notices)}"
+            f"The ratings of run {evidence.manifest.run_id} cannot be unsealed: what was sealed before the first one "
+            f"is not as it was. {' '.join(ratings.notices)}"
         )
 
 

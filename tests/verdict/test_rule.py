@@ -335,7 +335,7 @@ def test_repeats_traps_and_anchors_do_not_count() -> None:
 
 
 def test_a_broken_seal_is_refused() -> None:
-    with pytest.raises(BadInput, match="not what was sealed"):
+    with pytest.raises(BadInput, match="cannot be unsealed"):
         decide(evidence(ratings=ratings([1] * 10, mapping_intact=False)))
 
 
