@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.report import plots, words
-from bench.report.objective import alarms, objective_rows
+from bench.report.objective import objective_rows
 from bench.report.view import ReportView
 
 _HERE = Path(__file__).parent
@@ -38,7 +38,6 @@ def render(view: ReportView) -> str:
         latency=_latency(view),
         power=view.verdict.ratings.get("power", []),
         objective=objective_rows(view.metrics),
-        alarms=alarms(view.metrics),
         plots={name: Markup(svg) for name, svg in _plots(view).items()},  # noqa: S704 - drawn by us
         style=Markup((_HERE / "page.css").read_text("utf-8")),  # noqa: S704 - a file of ours
         script=Markup(script),  # noqa: S704 - a file of ours

@@ -435,6 +435,17 @@ class _Case:
                     f"({other['mean_difference']:+.2f} over {other['n']} ratings)."
                 )
 
+    def warn_of_voices(self) -> None:
+        """Say where a server was not shown to speak in the voice it was asked for; that is of its sound."""
+        for side, record in self.evidence.passes.items():
+            check = record.get("voice_check")
+            if isinstance(check, dict) and check.get("verdict") != "honoured":
+                name = self.model if side == "candidate" else self.baseline
+                why = "; ".join(str(each) for each in check.get("evidence") or [])
+                self.warnings.append(
+                    f"It was not shown that {name} speaks in the voice asked for ({check.get('verdict')}): {why}."
+                )
+
     def verdict(
         self,
         decision: Decision,
@@ -466,6 +477,8 @@ class _Case:
                     self.warnings.append(
                         f"{len(names)} of {found['made']} {side} takes {what}: {named(names)}."
                     )
+        if revealed:
+            self.warn_of_voices()
         neighbour, drift = neighbour_summary(evidence.neighbour)
         return Verdict(
             run_id=evidence.manifest.run_id,

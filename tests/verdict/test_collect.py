@@ -190,7 +190,7 @@ def test_a_rule_edited_in_the_manifest_alone_is_refused(tmp_path: Path, field: s
 
 
 def test_every_field_of_the_rule_is_tried_above() -> None:
-    mark = next(m for m in test_a_rule_edited_in_the_manifest_alone_is_refused.pytestmark)  # type: ignore[attr-defined]
+    mark = next(m for m in test_a_rule_edited_in_the_manifest_alone_is_refused.pytestmark)
     assert {field for field, _ in mark.args[1]} == set(Rule.model_fields)
 
 
