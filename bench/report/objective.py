@@ -24,13 +24,13 @@ _ROWS = (
 _ALARMS: dict[str, tuple[str, float, str, str]] = {
     "voice_drift": ("pitch {} semitones from the reference", 1, "+.1f", ": another voice?"),
     "unintelligible": (
-        "word error rate {} against the other side's", 1, "+.2f",
+        "word error rate {} against {other}'s", 1, "+.2f",
         ": listen whether the words can be made out (of a formant voice the alarm is false)",
     ),
     "clipping": ("{} % of the samples are clipped at full scale", 100, ".1f", ""),
     "silence": ("{} s of silence at one end", 1, ".1f", ""),
     "quiet": ("only {} LUFS", 1, ".0f", ""),
-    "duration": ("{} times as long as the other side's", 1, ".1f", ": words repeated or left out?"),
+    "duration": ("{} times as long as {other}'s", 1, ".1f", ": words repeated or left out?"),
 }  # fmt: skip
 """Kind of an alarm to its words, what its value is multiplied by, how that is spelt, and the question it asks."""
 _NAMED_UP_TO = 3
@@ -66,12 +66,13 @@ def alarms(
             alarm
         )
     return [
-        f"{names[side]} ({side}): {_told(kind, found, takes.get(side, 0))}"
+        f"{names[side]} ({side}): "
+        + _told(kind, found, takes.get(side, 0), names["baseline" if side == "candidate" else "candidate"])
         for (side, kind), found in groups.items()
     ]
 
 
-def _told(kind: str, found: Sequence[Mapping[str, Any]], takes: int) -> str:
+def _told(kind: str, found: Sequence[Mapping[str, Any]], takes: int, other: str) -> str:
     where = [str(alarm["utterance_id"]) for alarm in found if alarm["utterance_id"] is not None]
     place = "" if not where else f" in {', '.join(where)}"
     if len(where) > _NAMED_UP_TO:
@@ -91,5 +92,5 @@ def _told(kind: str, found: Sequence[Mapping[str, Any]], takes: int) -> str:
 
     said, whole = spelt(True), spelt(False)
     if not said:
-        return f"{words.format(whole)} over all takes{question}"
-    return f"{words.format(said)}{place}{f', {whole} over all takes' if whole else ''}{question}"
+        return f"{words.format(whole, other=other)} over all takes{question}"
+    return f"{words.format(said, other=other)}{place}{f', {whole} over all takes' if whole else ''}{question}"

@@ -119,7 +119,15 @@ def _drawn(values: Sequence[float]) -> Sequence[float]:
     return [ordered[round(index * step)] for index in range(DRAWN_AT_MOST)]
 
 
-def strip_plot(name: str, title: str, rows: Sequence[Row], *, unit: str, limit: float | None = None) -> str:
+def strip_plot(
+    name: str,
+    title: str,
+    rows: Sequence[Row],
+    *,
+    unit: str,
+    limit: float | None = None,
+    limit_words: str = "limit",
+) -> str:
     """Draw every value of each row as a dot, its box (quartiles and median), and the limit if any."""
     with _figure(name, 0.95 + 0.72 * len(rows)) as (figure, (axes,)):
         for index, row in enumerate(rows):
@@ -147,7 +155,7 @@ def strip_plot(name: str, title: str, rows: Sequence[Row], *, unit: str, limit: 
         if limit is not None:
             axes.axvline(limit, color=_COLOURS["limit"], linewidth=1.6, linestyle=(0, (4, 3)))
             axes.annotate(
-                f"limit {limit:g}", (limit, 1.0), xycoords=("data", "axes fraction"), xytext=(4, -2),
+                f"{limit_words} {limit:g}", (limit, 1.0), xycoords=("data", "axes fraction"), xytext=(4, -2),
                 textcoords="offset points", color=_COLOURS["limit"], fontsize=10, va="top",
                 ha="left",
             )  # fmt: skip
@@ -163,7 +171,9 @@ def strip_plot(name: str, title: str, rows: Sequence[Row], *, unit: str, limit: 
             + (f", {DRAWN_AT_MOST} of them drawn" if len(row.values) > DRAWN_AT_MOST else "")
             for row in rows
         )
-        return _svg(figure, name, title, said + (f"; limit {limit:g} {unit}" if limit is not None else ""))
+        return _svg(
+            figure, name, title, said + (f"; {limit_words} {limit:g} {unit}" if limit is not None else "")
+        )
 
 
 def rating_plot(
@@ -252,6 +262,7 @@ def memory_plot(name: str, series: Mapping[str, Sequence[float | None]]) -> str 
             lower.plot(times, _gib(series["available_bytes"]), color=_COLOURS["ink"], linewidth=2)
             lower.set_ylabel("available, GiB")
         for one in axes:
+            one.set_xlim(times[0], times[-1] or 1.0)
             one.grid(axis="y")
             one.tick_params(axis="y", labelcolor=_COLOURS["muted"])
         axes[-1].set_xlabel("seconds since sampling began")

@@ -84,7 +84,7 @@ def version(side: "Side") -> str:
         ran += f", asked for {side.asked}"
     if side.reason:
         ran += f": {side.reason.rstrip('.')}"
-    return ran + (f" (read back: {side.ran})" if side.ran and side.ran != side.version else "")
+    return ran + (f" (read back: {side.ran})" if side.ran and side.version else "")
 
 
 def gate_state(gate: Gate, *, awaiting: bool) -> str:

@@ -160,7 +160,7 @@ def test_the_report_is_written_in_its_three_forms(run: Run) -> None:
 
 
 def test_ten_thousand_utterances_are_accepted_sealed_and_reported_in_bounded_memory(tmp_path: Path) -> None:
-    """Small records of all are held, sound of the rated ones alone: embedding every clip took 280 MiB more, and minutes."""
+    """Records of all are held, sound of the rated alone: embedding every clip took 280 MiB more, and minutes."""
     done = subprocess.run(
         [sys.executable, "-m", "tests.controller.long_pass", str(tmp_path), "10000"],
         capture_output=True, text=True, check=False, timeout=300,

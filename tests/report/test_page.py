@@ -4,7 +4,7 @@ import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from playwright.sync_api import sync_playwright
@@ -15,7 +15,11 @@ from bench.report import __file__ as report_package
 from bench.report.words import gib, number
 from bench.verdict.evidence import Evidence
 from bench.verdict.rule import decide
+from tests.browser.conftest import axe
+from tests.browser.test_rating_page import axe_finds
 from tests.report.build import alarm
+
+__all__ = ["axe"]
 
 HOSTILE = (
     "</script><script>window.pwned=1</script><img src=x onerror=window.pwned=1>\"'`|*_[a](http://x)&@all"
@@ -154,6 +158,22 @@ def test_in_a_browser(hostile: tuple[ReportView, str], tmp_path: Path) -> None:
     assert min(seconds) > 0.3
     assert [url for url in requests if not url.startswith(("file:", "data:"))] == []
     assert errors == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_core_finds_nothing(
+    view: ReportView, tmp_path: Path, axe: str, scheme: Literal["light", "dark"]
+) -> None:
+    target = tmp_path / "report.html"
+    target.write_text(render(view), encoding="utf-8")
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+        try:
+            tab = browser.new_page(viewport={"width": 1280, "height": 900}, color_scheme=scheme)
+            tab.goto(target.as_uri())
+            assert axe_finds(tab, axe) == []
+        finally:
+            browser.close()
 
 
 def test_markdown_is_short_and_says_the_main_things(view: ReportView) -> None:

@@ -71,7 +71,7 @@ def test_alarms_are_one_line_a_side_and_kind(view: ReportView) -> None:
     assert view.alarms == [
         "f5 (candidate): pitch +3.1 to +3.9 semitones from the reference in 9 of 10 takes, +3.4 over all takes: "
         "another voice?",
-        "f5 (candidate): 2.6 times as long as the other side's in u04: words repeated or left out?",
+        "f5 (candidate): 2.6 times as long as chatterbox's in u04: words repeated or left out?",
     ]
 
 
@@ -87,7 +87,7 @@ def test_alarms_without_a_figure_or_a_take_are_told_too() -> None:
     assert alarms({"alarms": found}, names, {}) == [
         "f5 (candidate): the take is silent in u01",
         "f5 (candidate): 1.2 s of silence at one end in u02",
-        "f5 (candidate): word error rate +0.58 against the other side's over all takes: listen whether the words can "
+        "f5 (candidate): word error rate +0.58 against chatterbox's over all takes: listen whether the words can "
         "be made out (of a formant voice the alarm is false)",
         "chatterbox (baseline): only \u221250 LUFS in u03",
         "f5 (candidate): cannot be read in u04",
