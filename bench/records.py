@@ -394,3 +394,7 @@ class Ratings(Record):
     answers: list[Answer]
     pairs: int
     """How many rated pairs each rater is asked for (the rule's n)."""
+    utterances: list[str] = []
+    """The sealed ones, in order; empty where the seal is broken."""
+    notices: list[str] = []
+    """What must be said beside the ratings: damage to their database; why the seal is broken, where it is."""

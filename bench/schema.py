@@ -43,6 +43,8 @@ from bench.records import (
     Verdict,
     write_atomically,
 )
+from bench.report.view import ReportView
+from bench.verdict.takes import Unusable
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -106,6 +108,8 @@ PUBLISHED: tuple[Published, ...] = (
     ),
     Published("ratings-export", "what `export_json` of bench.listening.results writes", Export),
     Published("verdict", "verdict.json", Verdict),
+    Published("report", "report.json", ReportView),
+    Published("unusable", "each of listening/unusable.json", Unusable),
 )
 
 

@@ -77,6 +77,7 @@ def build(
         (run_dir / "reference").mkdir()
         speak("flite rms", reference, run_dir / "reference" / "reference.wav")
     found = manifest(run_dir.name, rule or Rule(pairs=len(texts)))
+    (run_dir / "rule.yml").write_text(found.rule.model_dump_json(), "utf-8")  # JSON is YAML
     found.save(run_dir)
     return found
 

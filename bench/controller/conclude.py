@@ -1,37 +1,48 @@
 """The last phases: pairs sealed for rating, the verdict, and what people read of it."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from bench.controller.run import Run, explain_full_disk, note_phase
 from bench.listening import results
-from bench.listening.score import TakesMissing, seal
+from bench.listening.processing import UnusableTake
+from bench.listening.score import CuesRemain, TakesMissing, seal
 from bench.metrics.compare import compare_sides
 from bench.metrics.take import TakeMetrics
-from bench.records import Ratings, sha256_file, utc_now, write_atomically
-from bench.report import markdown, render, view
-from bench.verdict.collect import collect
+from bench.records import utc_now, write_atomically
+from bench.report import as_json, markdown, render, view
+from bench.verdict.collect import UNUSABLE_FILE, collect, read_unusable, unusable_bytes
+from bench.verdict.evidence import Evidence
 from bench.verdict.rule import decide, verdict_bytes
 
 REPORT = "report.html"
 SUMMARY = "report.md"
+RECORD = "report.json"
 
 
 def score(run: Run) -> dict[str, Any]:
     """Seal the pairs and write `metrics.json`; a second call with the same takes changes nothing.
 
-    Returns what the task reports. Takes that are missing or failed are the verdict's matter, not an error.
+    Returns what the task reports. Takes that are missing, failed or unusable are the verdict's matter, not an
+    error; a baseline that has too few of them is set aside, so that it can be made again.
+
+    Raises:
+        CuesRemain, UnusableTake, BadInput: as `bench.listening.score.seal`.
     """
     started = utc_now()
     with explain_full_disk(run.path):
         try:
             sealed = seal(run.path)
         except TakesMissing as error:
+            if error.side == "baseline":
+                _set_baseline_aside(run, str(error))
             note_phase(
                 run, "score", started, str(error), fault="candidate" if error.side == "candidate" else "host"
             )
             return {"changed": False, "run_id": run.run_id, "msg": str(error)}
+        except (CuesRemain, UnusableTake) as error:
+            note_phase(run, "score", started, str(error), fault="host")
+            raise
         measured = _write_metrics(run.path)
     if not sealed.already_sealed:
         note_phase(run, "score", started)
@@ -44,18 +55,19 @@ def score(run: Run) -> dict[str, Any]:
 
 
 def verdict(run: Run) -> dict[str, Any]:
-    """Decide, write `verdict.json`, `report.html` and `report.md`, and return what to print.
+    """Decide, write `verdict.json` and the report in its three forms, and return what to print.
 
     The same run directory gives the same bytes.
     """
     started = utc_now()
-    evidence = collect(run.path, rule_sha256=sha256_file(run.path / "rule.yml"), ratings=_ratings(run.path))
+    evidence = evidence_of(run.path)
     decided = decide(evidence)
     shown = view.build(run.path, decided, evidence, revealed=True)
     files = {
         "verdict.json": verdict_bytes(decided),
         REPORT: render(shown).encode(),
         SUMMARY: markdown(shown).encode(),
+        RECORD: as_json(shown).encode(),
     }
     with explain_full_disk(run.path):
         changed = [name for name, data in files.items() if _replace(run.path / name, data)]
@@ -76,32 +88,47 @@ def verdict(run: Run) -> dict[str, Any]:
     }
 
 
-def _ratings(run_dir: Path) -> Ratings | None:
+def evidence_of(run_dir: Path) -> Evidence:
+    """Read all that a verdict and its report are made from.
+
+    Raises:
+        PhaseMissing, BadInput: as `bench.verdict.collect.collect`.
+    """
     try:
-        return results.ratings(run_dir)
+        ratings = results.ratings(run_dir)
     except FileNotFoundError:
-        return None
+        ratings = None
+    return collect(run_dir, ratings=ratings)
+
+
+def _set_baseline_aside(run: Run, why: str) -> None:
+    """Move a baseline that cannot be rated to `attempts/`, so that its phase has work again."""
+    if (made := run.path / "baseline").is_dir():
+        kept = run.path / "attempts" / f"baseline-{utc_now().replace(':', '').replace('-', '')}"
+        kept.mkdir(parents=True)
+        made.rename(kept / made.name)
+    left = [each for each in read_unusable(run.path) if each.side != "baseline"]
+    if (run.path / UNUSABLE_FILE).exists():
+        write_atomically(run.path / UNUSABLE_FILE, unusable_bytes(left))
+    note_phase(run, "baseline", utc_now(), why, fault="candidate")
 
 
 def _write_metrics(run_dir: Path) -> bool:
     """Put both sides' metrics beside each other; they were measured on the hosts that made the takes."""
     sides = {name: _take_metrics(run_dir / name / "metrics.jsonl") for name in ("candidate", "baseline")}
-    body = {
-        "schema_version": 1,
-        **{name: [take.model_dump(mode="json") for take in takes] for name, takes in sides.items()},
-        "comparison": compare_sides(sides["candidate"], sides["baseline"]).model_dump(mode="json"),
-    }
-    return _replace(run_dir / "metrics.json", json.dumps(body, indent=1, ensure_ascii=False).encode() + b"\n")
+    parts = ['{\n "schema_version": 1']
+    for name, takes in sides.items():  # a line a take, and never 10,000 of them as dictionaries
+        parts.append(f' "{name}": [\n' + ",\n".join(f"  {take.model_dump_json()}" for take in takes) + "\n ]")
+    compared = compare_sides(sides["candidate"], sides["baseline"])
+    parts.append(f' "comparison": {compared.model_dump_json()}\n}}\n')
+    return _replace(run_dir / "metrics.json", ",\n".join(parts).encode())
 
 
 def _take_metrics(path: Path) -> list[TakeMetrics]:
     if not path.is_file():
         return []
-    return [
-        TakeMetrics.model_validate_json(line)
-        for line in path.read_text(encoding="utf-8").splitlines()
-        if line
-    ]
+    with path.open(encoding="utf-8") as lines:
+        return [TakeMetrics.model_validate_json(line) for line in lines if line.strip()]
 
 
 def _replace(path: Path, data: bytes) -> bool:

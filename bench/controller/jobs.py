@@ -23,6 +23,7 @@ from bench.host.job_records import JobResult, JobSpec, PassName
 from bench.host.neighbour_spec import NeighbourSpec
 from bench.records import Install, InstallStep, Record, canonical_json, sha256_bytes, sha256_file, utc_now
 from bench.verdict.collect import read_takes
+from bench.verdict.takes import failures_of, named
 
 JobPhase = Literal["install", "benchmark", "baseline"]
 PASSES: dict[JobPhase, list[PassName]] = {
@@ -226,7 +227,7 @@ def accept(run: Run, phase: JobPhase, tar: Path, started_utc: str) -> JobResult:
         try:
             unpack(tar, scratch)
             result = JobResult.model_validate_json((scratch / "result.json").read_bytes())
-            _judge_baseline(phase, result)
+            _judge_baseline(phase, result, scratch / "baseline")
             if result.ok or (result.fault == "candidate" and phase == "benchmark"):
                 _seal(run, phase, scratch, result)
             else:
@@ -237,16 +238,16 @@ def accept(run: Run, phase: JobPhase, tar: Path, started_utc: str) -> JobResult:
     return result
 
 
-def _judge_baseline(phase: JobPhase, result: JobResult) -> None:
+def _judge_baseline(phase: JobPhase, result: JobResult, takes: Path) -> None:
     """A baseline with a failed take is not a baseline: nothing is rated against nine clips."""
     made = result.passes.get("baseline")
     if phase != "baseline" or made is None or not result.ok or not (made.failed or made.stopped):
         return
-    kinds = ", ".join(f"{n} x {kind}" for kind, n in sorted(made.failed.items()))
+    failed = (failures_of(read_takes(takes)) or {"failed": []})["failed"]
+    which = [f"{each['utterance_id']} ({each['kind']})" for each in failed]
     result.ok, result.fault = False, "candidate"
-    result.error = (
-        f"the baseline failed {sum(made.failed.values())} of {made.takes} takes ({kinds or made.stopped})"
-    )
+    count = f"{sum(made.failed.values())} of {made.takes}"
+    result.error = f"the baseline failed {count} takes: {named(which) or made.stopped}"
 
 
 def _seal(run: Run, phase: JobPhase, scratch: Path, result: JobResult) -> None:

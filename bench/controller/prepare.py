@@ -4,9 +4,6 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-from pydantic import ValidationError
-
 import bench
 from bench.catalog import Entry
 from bench.catalog import load as load_entry
@@ -15,6 +12,7 @@ from bench.errors import BadInput
 from bench.inputs import reference as references
 from bench.inputs import utterances
 from bench.records import Inputs, Record, Rule, canonical_json, sha256_bytes, sha256_file
+from bench.verdict.collect import read_rule
 
 _INPUTS = Path(utterances.__file__).parent
 DEFAULT_UTTERANCES = _INPUTS / "utterances.txt"
@@ -91,24 +89,6 @@ def load_chain_member(request: RunRequest, name: str) -> None:
 def load_reference(request: RunRequest) -> references.ReferenceInput:
     """Decode the owner's clip and refuse what no model could use."""
     return references.load(*_reference_files(request))
-
-
-def read_rule(path: Path) -> tuple[Rule, bytes]:
-    """Read the rule file; its bytes are what is hashed.
-
-    Raises:
-        BadInput: missing, not YAML, or a key is wrong.
-    """
-    try:
-        data = path.read_bytes()
-        return Rule.model_validate(yaml.safe_load(data)), data
-    except OSError as error:
-        raise BadInput(f"rule_file {path} cannot be read ({error.strerror}).") from error
-    except yaml.YAMLError as error:
-        raise BadInput(f"rule_file {path} is not YAML: {error}") from error
-    except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise BadInput(f"rule_file {path}: {faults}. docs/verdict.md lists its keys.") from error
 
 
 def versions() -> dict[str, str]:

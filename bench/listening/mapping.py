@@ -17,13 +17,23 @@ from pydantic import Field, ValidationError
 
 from bench.errors import BadInput
 from bench.listening.trials import Side, Source, Trial, plan
-from bench.records import SCHEMA_VERSION, Channel, Record, canonical_json, sha256_bytes, write_atomically
+from bench.records import (
+    SCHEMA_VERSION,
+    Channel,
+    Record,
+    canonical_json,
+    sha256_bytes,
+    sha256_file,
+    write_atomically,
+)
 
 DIRECTORY = "listening"
 SEALED = "sealed.json"
 PUBLISHED = "mapping.sha256"
 CLIPS = "clips"
 RATINGS = "ratings.sqlite3"
+REFERENCE = Path("reference") / "reference.wav"
+TAKES = "takes.jsonl"
 SECRET_BYTES = 32
 """256 bits: of the nonce, of the seed, of a rater's token."""
 
@@ -70,6 +80,8 @@ class Sealed(Record):
     """The utterance whose baseline take stands beside the hidden reference; null without a reference."""
     takes: dict[Literal["candidate", "baseline"], dict[str, str]]
     """SHA-256 of each take, by utterance."""
+    takes_sha256: dict[Literal["candidate", "baseline"], str]
+    """Of each side's whole takes.jsonl: its figures decide too."""
     reference_sha256: str | None
     target_lufs: dict[Channel, float]
     clips: list[Clip]
@@ -135,9 +147,14 @@ def load(run_dir: Path) -> Sealed:
 
     Raises:
         FileNotFoundError: nothing is sealed.
-        SealBroken: the file is not a mapping any more.
+        SealBroken: the file is not a mapping any more, or is gone although its hash was published.
     """
     path = directory(run_dir) / SEALED
+    if published(run_dir) is not None and not path.exists():
+        raise SealBroken(
+            f"{path} is gone, so nobody can say which side was which; restore it from a backup, or delete the "
+            "run's listening directory and let people rate again."
+        )
     try:
         return Sealed.model_validate(json.loads(path.read_bytes()))
     except (ValueError, ValidationError) as error:
@@ -147,10 +164,35 @@ def load(run_dir: Path) -> Sealed:
         ) from error
 
 
+def unpublished(run_dir: Path) -> str | None:
+    """Return what is wrong where something of a sealing is left and its published hash is not; else None."""
+    home = directory(run_dir)
+    if published(run_dir) is not None:
+        return None
+    if (home / RATINGS).exists():
+        return f"There are ratings, but {home / PUBLISHED} is gone; restore it from a backup, or start a new run."
+    if (home / SEALED).exists():
+        return (
+            f"{home / PUBLISHED} is not there: sealing was cut off, or the hash was deleted. If nobody has rated, "
+            "run the phase score again, which seals anew; else restore the file from a backup."
+        )
+    return None
+
+
 def broken(run_dir: Path, sealed: Sealed) -> str | None:
-    """Return what is no longer as it was sealed, None when all is: the mapping's hash and every clip."""
+    """Return what is no longer as it was sealed, None when all is: the mapping's hash, the takes' records, the
+    reference and every clip."""
     if published(run_dir) != sealed.digest():
         return "the sealed mapping does not have the hash that was published before the first rating"
+    kept = {f"{side}/{TAKES}": digest for side, digest in sealed.takes_sha256.items()}
+    if sealed.reference_sha256 is not None:
+        kept[str(REFERENCE)] = sealed.reference_sha256
+    for name, digest in kept.items():
+        try:
+            if sha256_file(run_dir / name) != digest:
+                return f"{name} was changed; takes and reference are immutable once sealed"
+        except OSError:
+            return f"{name} is missing"
     for clip in sealed.clips:
         path = directory(run_dir) / CLIPS / clip.file
         try:
@@ -173,8 +215,7 @@ def load_intact(run_dir: Path) -> Sealed:
     problem = broken(run_dir, sealed)
     if problem:
         raise SealBroken(
-            f"The listening test of {run_dir} is not as it was sealed: {problem}. Its ratings cannot be "
-            f"used; "
+            f"The listening test of {run_dir.name} cannot be used: {problem}; "
             "restore the file, or delete the run's listening directory and let people rate again."
         )
     return sealed

@@ -8,7 +8,7 @@ are made softer together. Nothing falls back to the unprocessed clip: a step tha
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -35,11 +35,16 @@ LOUDNESS_TOLERANCE_LU = 0.2
 LEAD_TOLERANCE_S = 0.012
 """Two filters and a fade can move where a 10 ms frame crosses the level by its own length."""
 
-Key = TypeVar("Key")
+Key = TypeVar("Key", bound=Hashable)
 
 
 class UnusableTake(AuditionError):
-    """A clip cannot be made fit to be rated (silent, empty, not numbers), so the test cannot be sealed."""
+    """A clip cannot be made fit to be rated: silent, empty, not numbers, nothing but a click."""
+
+    def __init__(self, reason: str, clip: Hashable = None) -> None:
+        """Say why, and of several clips which, by its key."""
+        super().__init__(reason)
+        self.clip = clip
 
 
 def prepare(path: Path, channel: Channel) -> Samples:
@@ -51,21 +56,18 @@ def prepare(path: Path, channel: Channel) -> Samples:
     try:
         samples, rate_hz = read_mono(path)
     except BadInput as error:
-        raise UnusableTake(f"{error} The take must be made again before people can rate it.") from error
+        raise UnusableTake(str(error)) from error
     samples = resample(samples, rate_hz, RATE_HZ)
     lufs = integrated_lufs(samples, RATE_HZ)
     if lufs is None:
-        raise UnusableTake(f"{path} is silent; the take must be made again before people can rate it.")
+        raise UnusableTake(f"{path} is silent.")
     if channel != "full":
         # The codec is not linear: what enters the line must be equally loud on both sides.
         speech = samples * np.float32(10.0 ** ((TARGET_LUFS - lufs) / 20.0))
         samples = narrowband(speech, RATE_HZ) if channel == "narrowband" else wideband(speech, RATE_HZ)
     span = sound_span(samples, RATE_HZ)
     if span is None or span.seconds(RATE_HZ) < MIN_SOUND_S:
-        raise UnusableTake(
-            f"{path} holds less than {MIN_SOUND_S} s of sound through the {channel} channel; "
-            "the take must be made again before people can rate it."
-        )
+        raise UnusableTake(f"{path} holds less than {MIN_SOUND_S} s of sound through the {channel} channel.")
     keep = round(KEEP_S * RATE_HZ)
     first, last = max(0, span.start - keep), min(samples.size, span.end + keep)
     before, after = span.start - first, last - span.end
@@ -97,22 +99,23 @@ def level(clips: Mapping[Key, Samples]) -> tuple[dict[Key, Samples], float]:
 
     Raises:
         UnusableTake: a clip has no loudness, or is so spiky that all would have to be softer than
-            `LOWEST_TARGET_LUFS` to keep it below full scale.
+            `LOWEST_TARGET_LUFS` to keep it below full scale; `clip` is its key.
     """
     lufs: dict[Key, float] = {}
     target = TARGET_LUFS
     for key, clip in clips.items():
         found, peak = integrated_lufs(clip, RATE_HZ), true_peak_dbtp(clip)
         if found is None or peak is None:
-            raise UnusableTake(f"The clip {key} is silent once its edges are cut; make the take again.")
+            raise UnusableTake("It is silent once its edges are cut.", key)
         lufs[key] = found
-        target = min(target, PEAK_LIMIT_DBTP - peak + found)
-    if target < LOWEST_TARGET_LUFS:
-        raise UnusableTake(
-            f"One clip's peaks stand so far above its loudness that all would have to play at {target:.0f} "
-            f"LUFS; "
-            "a take is damaged (a click?): listen to the takes and make that one again."
-        )
+        possible = PEAK_LIMIT_DBTP - peak + found
+        if possible < LOWEST_TARGET_LUFS:
+            raise UnusableTake(
+                f"Its peaks stand so far above its loudness that all clips would have to play at {possible:.0f} "
+                "LUFS; it is damaged (a click?).",
+                key,
+            )
+        target = min(target, possible)
     out = {
         key: (clip * np.float32(10.0 ** ((target - lufs[key]) / 20.0))).astype(np.float32)
         for key, clip in clips.items()
@@ -133,7 +136,7 @@ def encode(clip: Samples, target_lufs: float) -> bytes:
         peak_dbfs(clip),
     )
     if lufs is None or lead is None or peak is None:
-        raise UnusableTake("A processed clip is silent; make the takes again.")
+        raise UnusableTake("A processed clip is silent.")
     if abs(lufs - target_lufs) > LOUDNESS_TOLERANCE_LU:
         raise UnusableTake(f"A processed clip is at {lufs:.2f} LUFS and the others at {target_lufs:.2f}.")
     if abs(lead - LEAD_S) > LEAD_TOLERANCE_S:

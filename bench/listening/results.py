@@ -39,10 +39,11 @@ class Export(Record):
 
 
 def ratings(run_dir: Path) -> Ratings:
-    """Return what the verdict needs. Nothing is sealed or nobody rated: no answers, never an error.
+    """Return what the verdict needs. Nobody rated: no answers, never an error.
 
-    `mapping_intact` is false, and there are no answers, when the mapping, a clip or the record of who saw
-    which hash is not as it was sealed. Answers are those of raters who have finished; `raters` names all.
+    `mapping_intact` is false, there are no answers and `notices` says why, when the mapping, its published hash, a
+    clip, the takes, the reference or the record of who saw which hash is not as it was sealed. Answers are those
+    of raters who have finished; `raters` names all.
 
     Raises:
         FileNotFoundError: nothing is sealed, so there is nothing to rate yet.
@@ -51,21 +52,25 @@ def ratings(run_dir: Path) -> Ratings:
     """
     manifest = Manifest.load(run_dir)
     digest = mapping.published(run_dir)
-    if digest is None:
+    left_over = mapping.unpublished(run_dir)
+    if digest is None and left_over is None:
         raise FileNotFoundError(f"{run_dir} has no sealed pairs yet")
     out = Ratings(
         question=manifest.question,
         question_sha256=manifest.question_sha256,
-        mapping_sha256=digest,
+        mapping_sha256=digest or "",
         mapping_intact=False,
         raters={},
         answers=[],
         pairs=manifest.rule.pairs,
+        notices=[left_over] if left_over else [],
     )
+    if left_over is not None:
+        return out
     try:
         book = Book(run_dir)
-    except (SealBroken, FileNotFoundError):
-        return out
+    except SealBroken as error:
+        return out.model_copy(update={"notices": [str(error)]})
     try:
         _check_question(book.sealed, manifest)
         who: dict[str, Literal["invited", "started", "finished"]] = {
@@ -75,7 +80,15 @@ def ratings(run_dir: Path) -> Ratings:
         finished = [rater for rater in book.raters.values() if rater.status == "finished"]
         answers = [answer for rater in finished for answer in unsealed(rater)]
         answers += [answer for of_rater in book.imported.values() for answer in of_rater]
-        return out.model_copy(update={"mapping_intact": True, "raters": who, "answers": answers})
+        return out.model_copy(
+            update={
+                "mapping_intact": True,
+                "raters": who,
+                "answers": answers,
+                "utterances": book.sealed.utterances,
+                "notices": list(book.notices),
+            }
+        )
     finally:
         book.close()
 

@@ -3,20 +3,19 @@
 `seal` needs no rater and blocks on nobody; people rate when they like, and the verdict waits for them.
 """
 
+import contextlib
 import json
 import secrets
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal
-
-from pydantic import ValidationError
 
 from bench.audio.wav import Samples
 from bench.errors import AuditionError, BadInput
 from bench.listening import cues, mapping, processing
 from bench.listening.draws import Draws
-from bench.listening.mapping import Clip, Role, SealBroken, Sealed
+from bench.listening.mapping import REFERENCE, TAKES, Clip, Role, SealBroken, Sealed
+from bench.listening.processing import UnusableTake
 from bench.listening.trials import Source
 from bench.records import (
     Channel,
@@ -29,26 +28,27 @@ from bench.records import (
     utc_now,
     write_atomically,
 )
+from bench.verdict.collect import UNUSABLE_FILE, check_commitments, read_takes, unusable_bytes
+from bench.verdict.takes import TakeSide, Unusable, failures_of, named, rateable, valid_takes
 
 SCALE = ("Not at all", "Slightly", "Moderately", "Very much", "Completely")
 """Labels of the scores 1 to 5; sealed with the mapping, so that they cannot change under the raters."""
 CHANNELS: tuple[Channel, ...] = ("full", "narrowband", "wideband")
-REFERENCE = Path("reference") / "reference.wav"
 REPORT = "seal.json"
-TakeSide = Literal["candidate", "baseline"]
 TAKE_SIDES: tuple[TakeSide, ...] = ("candidate", "baseline")
 
 
 class TakesMissing(AuditionError):
-    """A take is missing or failed, so there is no whole set of pairs to rate."""
+    """Too few valid takes: there is no whole set of pairs to rate."""
 
     def __init__(self, side: TakeSide, reason: str) -> None:
         """Say which side lacks what."""
-        super().__init__(
-            f"The {side}'s takes cannot be rated: {reason}. Every utterance needs one good take of each "
-            f"side; "
-            f"run the {'benchmark' if side == 'candidate' else 'baseline'} phase again."
+        then = (
+            "the verdict keeps the baseline (synthesis_failed)"
+            if side == "candidate"
+            else "run the baseline phase again (--tags baseline,score,verdict)"
         )
+        super().__init__(f"The {side}'s takes cannot be rated: {reason}; {then}.")
         self.side = side
 
 
@@ -76,44 +76,49 @@ def seal(run_dir: Path, *, channels: Sequence[Channel] = CHANNELS) -> SealReport
 
     `channels` are prepared besides the rule's. A run that is sealed already is checked and left as it is.
 
+    The first `pairs` utterances with a valid take on both sides are rated. A take that turns out to be silent, not
+    numbers or a click is noted in `listening/unusable.json`, and is no valid take any more.
+
     Raises:
-        TakesMissing: a side lacks a take, or one failed.
-        UnusableTake: a clip is silent, not numbers, or cannot be made like the others.
+        TakesMissing: a side has too few valid takes.
+        UnusableTake: the reference is silent; or a processed clip is not like the others.
         CuesRemain: the processed clips' loudness, onset or format names their side.
         BadInput: the question, the rule, a take or a sealed clip was changed.
     """
     manifest = Manifest.load(run_dir)
-    _check_commitments(manifest)
-    takes = {side: _takes(run_dir, side, manifest.rule.pairs) for side in TAKE_SIDES}
+    check_commitments(run_dir, manifest)
     reference = run_dir / REFERENCE
     home = mapping.directory(run_dir)
     if mapping.published(run_dir) is not None:
-        return _sealed_already(run_dir, manifest, takes)
+        return _sealed_already(run_dir, manifest)
     if (home / mapping.RATINGS).exists():
-        raise SealBroken(
-            f"{home} holds ratings but the published hash of their mapping is gone; restore "
-            f"{mapping.PUBLISHED}, "
-            "or delete the listening directory and let people rate again."
-        )
-    utterances = list(takes["candidate"])
-    if set(takes["baseline"]) != set(utterances):
-        odd = ", ".join(sorted(set(takes["baseline"]) ^ set(utterances)))
-        raise TakesMissing("baseline", f"these utterances are not on both sides: {odd}")
-    _clean(home)
-    seed = mapping.new_secret()
-    anchor = None
-    if reference.is_file():
-        anchor = utterances[Draws(bytes.fromhex(seed), "anchor/1").below(len(utterances))]
+        raise SealBroken(mapping.unpublished(run_dir))
+    made = _readable(run_dir)
     wanted = [manifest.rule.channel, *(c for c in channels if c != manifest.rule.channel)]
-    paths = {
-        side: {uid: run_dir / side / str(take.wav) for uid, take in of_side.items()}
-        for side, of_side in takes.items()
-    }
-    clips: list[Clip] = []
-    targets: dict[Channel, float] = {}
-    for channel in wanted:
-        made, targets[channel] = _channel(home, channel, paths, reference, anchor)
-        clips += made
+    unusable: list[Unusable] = []
+    while True:
+        _clean(home)
+        if unusable:
+            write_atomically(run_dir / UNUSABLE_FILE, unusable_bytes(unusable))
+        takes = _enough(made, unusable, manifest.rule.pairs)
+        utterances = list(takes["candidate"])
+        seed = mapping.new_secret()
+        anchor = None
+        if reference.is_file():
+            anchor = utterances[Draws(bytes.fromhex(seed), "anchor/1").below(len(utterances))]
+        paths = {
+            side: {uid: _file_of(run_dir, side, take) for uid, take in of_side.items()}
+            for side, of_side in takes.items()
+        }
+        clips: list[Clip] = []
+        targets: dict[Channel, float] = {}
+        try:
+            for channel in wanted:
+                of_channel, targets[channel] = _channel(home, channel, paths, reference, anchor)
+                clips += of_channel
+            break
+        except UnusableTake as error:
+            unusable.append(_unusable(run_dir, error))
     sealed = Sealed(
         nonce=mapping.new_secret(),
         seed=seed,
@@ -127,6 +132,7 @@ def seal(run_dir: Path, *, channels: Sequence[Channel] = CHANNELS) -> SealReport
         utterances=utterances,
         anchor=anchor,
         takes={side: {uid: str(take.sha256) for uid, take in takes[side].items()} for side in takes},
+        takes_sha256={side: sha256_file(run_dir / side / TAKES) for side in TAKE_SIDES},
         reference_sha256=sha256_file(reference) if reference.is_file() else None,
         target_lufs=targets,
         # In the order of their random names: the list itself must not sort the sides.
@@ -147,57 +153,61 @@ def seal(run_dir: Path, *, channels: Sequence[Channel] = CHANNELS) -> SealReport
     return report
 
 
-def _check_commitments(manifest: Manifest) -> None:
-    if manifest.question_sha256 not in (
-        sha256_bytes(manifest.question.encode()),
-        sha256_bytes(canonical_json(manifest.question)),
-    ):
-        raise BadInput(
-            "The question in manifest.json is not the one that was committed to (its SHA-256 differs); "
-            "restore it, or start a new run."
+def _readable(run_dir: Path) -> dict[TakeSide, list[Take]]:
+    """Return both sides' takes.
+
+    Raises:
+        TakesMissing: a side has none.
+    """
+    takes: dict[TakeSide, list[Take]] = {}
+    for side in TAKE_SIDES:
+        found = read_takes(run_dir / side)
+        if found is None:
+            raise TakesMissing(side, "they have not been made")
+        takes[side] = found
+    return takes
+
+
+def _enough(
+    takes: dict[TakeSide, list[Take]], unusable: list[Unusable], pairs: int
+) -> dict[TakeSide, dict[str, Take]]:
+    """Return the takes that are rated, by utterance, in order: what `rateable` chooses, as the verdict does.
+
+    Raises:
+        TakesMissing: there are fewer than `pairs`; the message names what failed.
+    """
+    found = rateable(takes["candidate"], takes["baseline"], unusable, pairs)
+    if len(found.rated) == pairs:
+        return {
+            side: {
+                take.utterance_id: take
+                for take in valid_takes(takes[side])
+                if take.utterance_id in found.rated
+            }
+            for side in TAKE_SIDES
+        }
+    side: TakeSide = "candidate" if len(found.spoken) < pairs else "baseline"
+    failures = failures_of(takes[side], None, [each for each in unusable if each.side == side]) or {}
+    failed = [f"{each['utterance_id']} ({each['kind']}: {each['message']})" for each in failures["failed"]]
+    count = len(found.spoken) if side == "candidate" else len(found.paired)
+    raise TakesMissing(
+        side,
+        f"{count} are valid and the rule asks for {pairs}" + (f"; failed: {named(failed)}" if failed else ""),
+    )
+
+
+def _file_of(run_dir: Path, side: TakeSide, take: Take) -> Path:
+    """Return the sound of a take, once its bytes were found to be those that were timed."""
+    name = str(take.wav)
+    path = run_dir / side / name
+    if path.name != name:
+        raise BadInput(f"{run_dir / side}: wav must be a file name beside takes.jsonl, not {name!r}.")
+    if not path.is_file() or sha256_file(path) != take.sha256:
+        raise SealBroken(
+            f"{path} is not the take that was measured (it is gone, or its SHA-256 differs from takes.jsonl); "
+            "raters must hear the very bytes that were timed: restore it, or start a new run."
         )
-
-
-def _takes(run_dir: Path, side: TakeSide, pairs: int) -> dict[str, Take]:
-    """Return the takes of a side's first `pairs` utterances, in order, each present on disk with the bytes it
-    was timed with."""
-    listing = run_dir / side / "takes.jsonl"
-    try:
-        lines = listing.read_text("utf-8").splitlines()
-    except FileNotFoundError:
-        raise TakesMissing(side, f"{listing} does not exist") from None
-    found: dict[str, Take] = {}
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            take = Take.model_validate_json(line)
-        except ValidationError as error:
-            raise BadInput(f"{listing}, line {number} is not a take: {error}") from error
-        if take.warmup:
-            continue
-        if take.utterance_id in found:
-            raise BadInput(f"{listing}, line {number}: {take.utterance_id} has a second take; one is rated.")
-        if take.error is not None:
-            raise TakesMissing(side, f"{take.utterance_id} failed ({take.error.kind}: {take.error.message})")
-        if take.wav is None or take.sha256 is None:
-            raise TakesMissing(side, f"{take.utterance_id} has no sound")
-        if Path(take.wav).name != take.wav:
-            raise BadInput(f"{listing}, line {number}: wav must be a file name beside it, not {take.wav!r}.")
-        path = run_dir / side / take.wav
-        if not path.is_file():
-            raise TakesMissing(side, f"{path} does not exist")
-        if sha256_file(path) != take.sha256:
-            raise SealBroken(
-                f"{path} is not the take that was measured (its SHA-256 differs from {listing.name}); "
-                "raters must hear the very bytes that were timed: restore it, or run the phase again."
-            )
-        found[take.utterance_id] = take
-        if len(found) == pairs:
-            break  # a longer file is timed whole, and its first utterances are the ones that are rated
-    if len(found) != pairs:
-        raise TakesMissing(side, f"there are {len(found)} good takes and the rule asks for {pairs}")
-    return found
+    return path
 
 
 def _channel(
@@ -210,11 +220,15 @@ def _channel(
     """Make the clips of one channel: pairs of equal length, all of one loudness."""
     ready: dict[tuple[Role, Source, str], Samples] = {}
     for utterance in paths["candidate"]:
-        pair = {side: processing.prepare(paths[side][utterance], channel) for side in paths}
+        pair = {}
+        for side in paths:
+            with _naming("pair", side, utterance):
+                pair[side] = processing.prepare(paths[side][utterance], channel)
         for side, clip in processing.equal_length(pair).items():
             ready["pair", side, utterance] = clip
         if utterance == anchor:
-            voice = processing.prepare(reference, channel)
+            with _naming("reference", "reference", ""):
+                voice = processing.prepare(reference, channel)
             ready["reference", "reference", ""] = voice
             about_s = pair["baseline"].size / processing.RATE_HZ
             beside = {"reference": processing.opening(voice, about_s), "baseline": pair["baseline"]}
@@ -241,6 +255,33 @@ def _channel(
     return clips, round(target, 3)
 
 
+@contextlib.contextmanager
+def _naming(role: Role, source: Source, utterance: str) -> Iterator[None]:
+    """Say of a clip that cannot be used which one it is."""
+    try:
+        yield
+    except UnusableTake as error:
+        error.clip = (role, source, utterance)
+        raise
+
+
+def _unusable(run_dir: Path, error: UnusableTake) -> Unusable:
+    """Return which take cannot be used.
+
+    Raises:
+        UnusableTake: it is the reference; or the processing did not do what it promises, which is no take's fault.
+    """
+    if not isinstance(error.clip, tuple):
+        raise error
+    _, source, utterance = error.clip
+    if source == "reference":
+        raise UnusableTake(
+            f"The reference cannot be played to raters: {error} Start a new run with another reference."
+        ) from error
+    reason = str(error).replace(f"{run_dir}/", "").rstrip(".")
+    return Unusable(side=source, utterance_id=utterance, reason=reason)
+
+
 def _cue_check(home: Path, sealed: Sealed, paths: dict[TakeSide, dict[str, Path]]) -> list[cues.CueResult]:
     """Run the cue attack on the rule's channel, before and after."""
     channel = sealed.channels[0]
@@ -259,7 +300,8 @@ def _cue_check(home: Path, sealed: Sealed, paths: dict[TakeSide, dict[str, Path]
             + ", ".join(
                 f"{result.cue} ({result.after:.0%} of {result.clips} clips named)" for result in telling
             )
-            + "; nothing was sealed. Listen to the takes: one side may have a click or a hum at its edges."
+            + "; nothing was sealed. Listen to the takes: one side may have a click or a hum at its edges. Put that "
+            "right at its engine and start a new run."
         )
     return results
 
@@ -276,21 +318,16 @@ def _notices(results: Sequence[cues.CueResult], reference: bool) -> list[str]:
     return out
 
 
-def _sealed_already(run_dir: Path, manifest: Manifest, takes: dict[TakeSide, dict[str, Take]]) -> SealReport:
+def _sealed_already(run_dir: Path, manifest: Manifest) -> SealReport:
     sealed = mapping.load_intact(run_dir)
-    now = {side: {uid: take.sha256 for uid, take in of_side.items()} for side, of_side in takes.items()}
     changed = None
-    if now != sealed.takes:
-        changed = "the takes"
-    elif manifest.question_sha256 != sealed.question_sha256:
+    if manifest.question_sha256 != sealed.question_sha256:
         changed = "the question"
     elif manifest.rule_sha256 != sealed.rule_sha256:
         changed = "the rule"
     if changed:
         raise SealBroken(
-            f"{run_dir}: {changed} changed after the listening test was sealed; takes are immutable once "
-            f"sealed. "
-            "Restore them, or start a new run."
+            f"{run_dir}: {changed} changed after the listening test was sealed; restore it, or start a new run."
         )
     try:
         saved = json.loads((mapping.directory(run_dir) / REPORT).read_bytes())
@@ -304,6 +341,7 @@ def _clean(home: Path) -> None:
     """Begin with an empty directory that only its owner may enter; what a killed sealing left is
     worthless."""
     shutil.rmtree(home / mapping.CLIPS, ignore_errors=True)
-    (home / mapping.SEALED).unlink(missing_ok=True)
+    for name in (mapping.SEALED, Path(UNUSABLE_FILE).name):
+        (home / name).unlink(missing_ok=True)
     home.mkdir(parents=True, exist_ok=True)
     home.chmod(0o700)

@@ -10,13 +10,14 @@ from urllib.parse import urlsplit, urlunsplit
 
 import soundfile
 
+from bench.controller import conclude
 from bench.errors import BadInput
-from bench.listening import results
 from bench.publish.permission import SIDES, Permission, Side, permission
-from bench.records import Manifest, Ratings, Take, Verdict, sha256_file
-from bench.report import ReportView, markdown, render, view
+from bench.records import Manifest, Take, Verdict, sha256_file
+from bench.report import ReportView, as_json, markdown, render, view
 from bench.report.record import plain
-from bench.verdict.collect import collect, read_takes
+from bench.verdict.collect import read_takes
+from bench.verdict.evidence import Evidence
 from bench.verdict.rule import decide, verdict_bytes
 
 AS_THEY_ARE = ("install.json", "neighbour.json")
@@ -48,9 +49,10 @@ def gather(run_dir: Path, verdict: Verdict, today: datetime.date) -> Contents:
     """
     manifest = Manifest.load(run_dir)
     allowed = permission(manifest, today)
-    shown = _view(run_dir, verdict, with_clips=not any(map(allowed.withheld, SIDES)))
+    evidence = conclude.evidence_of(run_dir)
+    shown = _view(run_dir, verdict, evidence, with_clips=not any(map(allowed.withheld, SIDES)))
     # What was sealed for rating stays silent until all have rated, here as in the report.
-    blind = _sealed(run_dir) and not shown.revealed
+    blind = evidence.ratings is not None and not shown.revealed
     withheld: dict[Side, str | None] = {side: _BLIND if blind else allowed.withheld(side) for side in SIDES}
     shown.reference = {
         name: said
@@ -64,6 +66,7 @@ def gather(run_dir: Path, verdict: Verdict, today: datetime.date) -> Contents:
         "manifest.json": _public_manifest(manifest, private=allowed.voice is not None),
         REPORT_MARKDOWN: markdown(shown).encode(),
         "report.html": render(shown).encode(),
+        "report.json": as_json(shown).encode(),
     }
     for name in AS_THEY_ARE if blind else (*AS_THEY_ARE, METRICS):
         if (run_dir / name).is_file():
@@ -82,19 +85,7 @@ def gather(run_dir: Path, verdict: Verdict, today: datetime.date) -> Contents:
     return Contents(files=files, withheld=withheld)
 
 
-def _sealed(run_dir: Path) -> bool:
-    return _ratings(run_dir) is not None
-
-
-def _ratings(run_dir: Path) -> Ratings | None:
-    try:
-        return results.ratings(run_dir)
-    except FileNotFoundError:
-        return None
-
-
-def _view(run_dir: Path, verdict: Verdict, *, with_clips: bool) -> ReportView:
-    evidence = collect(run_dir, rule_sha256=sha256_file(run_dir / "rule.yml"), ratings=_ratings(run_dir))
+def _view(run_dir: Path, verdict: Verdict, evidence: Evidence, *, with_clips: bool) -> ReportView:
     decided = decide(evidence)
     if verdict_bytes(decided) != verdict_bytes(verdict):
         raise BadInput(

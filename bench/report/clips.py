@@ -64,23 +64,35 @@ def embed(run_dir: Path, takes: Sequence[tuple[str, Take]], limit: int = MAILABL
             clip.missing = "the file is not the one that was timed"
         else:
             found.append((clip, path))
-    for container, subtype, mime in _FORMATS:
-        encoded = [(clip, _encode(path, container, subtype)) for clip, path in found]
-        total = sum(len(data) for _, data in encoded)
-        last = container == _FORMATS[-1][0]
-        if total > limit and not last:
-            continue
-        used = 0
-        for clip, data in encoded:
-            if not data:
-                clip.missing = "the file holds no sound that can be read"
-            elif used + len(data) > limit:
-                clip.missing = "left out so that this page can be mailed"
-            else:
-                clip.data, clip.mime = data, mime
-                used += len(data)
-        return Clips(clips=clips, encoding=container if used else None, embedded_bytes=used)
-    raise AssertionError("the last format always returns")
+    if not _fill(found, _FORMATS[0], limit, spill=False):
+        _fill(found, _FORMATS[1], limit, spill=True)
+    used = sum(len(clip.data) for clip in clips)
+    encoding = next(
+        (container for container, _, mime in _FORMATS for clip in clips if clip.mime == mime), None
+    )
+    return Clips(clips=clips, encoding=encoding, embedded_bytes=used)
+
+
+def _fill(found: Sequence[tuple[Clip, Path]], form: tuple[str, str, str], limit: int, *, spill: bool) -> bool:
+    """Encode clip after clip within `limit`; what is past it is left out (`spill`), or false is returned and no
+    clip keeps its sound. Nothing is encoded that cannot be kept, so memory and time end with the limit."""
+    container, subtype, mime = form
+    used, full = 0, False
+    for clip, path in found:
+        data = "" if full else _encode(path, container, subtype)
+        full = full or used + len(data) > limit
+        if full and not spill:
+            for each, _ in found:
+                each.data, each.mime, each.missing = "", None, None
+            return False
+        if full:
+            clip.missing = "left out so that this page can be mailed"
+        elif not data:
+            clip.missing = "the file holds no sound that can be read"
+        else:
+            clip.data, clip.mime = data, mime
+            used += len(data)
+    return True
 
 
 def _encode(path: Path, container: str, subtype: str) -> str:

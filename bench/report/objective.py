@@ -1,6 +1,11 @@
-"""The objective metrics as rows of a table: differences only, since one side's figure alone means little."""
+"""The objective metrics as rows of a table and as a few lines of alarms.
 
-from collections.abc import Mapping
+Differences only, since one side's figure alone means little; and one line a kind of alarm, because ten that differ in
+a decimal are read by nobody.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 _ROWS = (
@@ -16,24 +21,76 @@ _ROWS = (
 )
 
 
-def objective_rows(metrics: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+_ALARMS: dict[str, tuple[str, float, str, str]] = {
+    "voice_drift": ("pitch {} semitones from the reference", 1, "+.1f", ": another voice?"),
+    "unintelligible": (
+        "word error rate {} against {other}'s", 1, "+.2f",
+        ": listen whether the words can be made out (of a formant voice the alarm is false)",
+    ),
+    "clipping": ("{} % of the samples are clipped at full scale", 100, ".1f", ""),
+    "silence": ("{} s of silence at one end", 1, ".1f", ""),
+    "quiet": ("only {} LUFS", 1, ".0f", ""),
+    "duration": ("{} times as long as {other}'s", 1, ".1f", ": words repeated or left out?"),
+}  # fmt: skip
+"""Kind of an alarm to its words, what its value is multiplied by, how that is spelt, and the question it asks."""
+_NAMED_UP_TO = 3
+"""Utterances named in an alarm; of more, their number."""
+
+
+def objective_rows(comparison: Mapping[str, Any] | None) -> list[dict[str, Any]]:
     """Return label, unit, median, lowest, highest and n of each paired difference that was taken."""
-    record = (metrics or {}).get("comparison", metrics)
-    if not isinstance(record, Mapping):
-        return []
     rows = []
     for name, label, unit in _ROWS:
-        found = record.get(name)
+        found = (comparison or {}).get(name)
         if isinstance(found, Mapping) and found.get("n"):
             figures = {key: found.get(key) for key in ("median", "lowest", "highest", "n")}
             rows.append({"label": label, "unit": unit, **figures})
     return rows
 
 
-def alarms(metrics: Mapping[str, Any] | None) -> list[str]:
-    """Return the alarms' messages, in order."""
-    record = (metrics or {}).get("comparison", metrics)
-    found = record.get("alarms") if isinstance(record, Mapping) else None
+def alarms(
+    comparison: Mapping[str, Any] | None, names: Mapping[str, str], takes: Mapping[str, int]
+) -> list[str]:
+    """Return a line a side and kind of alarm: from the lowest to the highest value, and in how many takes.
+
+    Args:
+        comparison: as `bench.metrics.compare.MetricsComparison`; its alarms are read.
+        names: of the models, by side.
+        takes: valid takes, by side.
+    """
+    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = defaultdict(list)
+    for alarm in (comparison or {}).get("alarms") or []:
+        kind = str(alarm["kind"])
+        # A take that is silent through and through has no value, and is another thing than a long pause.
+        groups[str(alarm["side"]), kind if alarm["value"] is not None else str(alarm["message"])].append(
+            alarm
+        )
     return [
-        str(alarm["message"]) for alarm in found or [] if isinstance(alarm, Mapping) and "message" in alarm
+        f"{names[side]} ({side}): "
+        + _told(kind, found, takes.get(side, 0), names["baseline" if side == "candidate" else "candidate"])
+        for (side, kind), found in groups.items()
     ]
+
+
+def _told(kind: str, found: Sequence[Mapping[str, Any]], takes: int, other: str) -> str:
+    where = [str(alarm["utterance_id"]) for alarm in found if alarm["utterance_id"] is not None]
+    place = "" if not where else f" in {', '.join(where)}"
+    if len(where) > _NAMED_UP_TO:
+        place = f" in {len(where)} of {max(takes, len(where))} takes"
+    if kind not in _ALARMS:
+        return f"{kind}{place}"
+    words, factor, form, question = _ALARMS[kind]
+
+    def spelt(of_takes: bool) -> str:
+        values = [
+            factor * float(alarm["value"])
+            for alarm in found
+            if (alarm["utterance_id"] is not None) is of_takes
+        ]
+        ends = dict.fromkeys(format(value, form) for value in (min(values), max(values))) if values else {}
+        return " to ".join(ends).replace("-", "\u2212")
+
+    said, whole = spelt(True), spelt(False)
+    if not said:
+        return f"{words.format(whole, other=other)} over all takes{question}"
+    return f"{words.format(said, other=other)}{place}{f', {whole} over all takes' if whole else ''}{question}"

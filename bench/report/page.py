@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from bench.report import plots, words
-from bench.report.objective import alarms, objective_rows
+from bench.report.objective import objective_rows
 from bench.report.view import ReportView
 
 _HERE = Path(__file__).parent
+_FAR_BELOW_SPEECH = 0.5
+"""Real-time factors that are all below this are drawn without the line at 1."""
 
 
 def render(view: ReportView) -> str:
@@ -38,7 +40,6 @@ def render(view: ReportView) -> str:
         latency=_latency(view),
         power=view.verdict.ratings.get("power", []),
         objective=objective_rows(view.metrics),
-        alarms=alarms(view.metrics),
         plots={name: Markup(svg) for name, svg in _plots(view).items()},  # noqa: S704 - drawn by us
         style=Markup((_HERE / "page.css").read_text("utf-8")),  # noqa: S704 - a file of ours
         script=Markup(script),  # noqa: S704 - a file of ours
@@ -95,15 +96,19 @@ def _plots(view: ReportView) -> dict[str, str]:
             baseline=view.baseline.name,
         )
     limit = next((g.limit for g in view.verdict.gates if g.name == "ttfa_p50_ms"), None)
-    for name, unit, line in (
-        ("ttfa_ms", "milliseconds from request to first sample", limit),
-        ("rtf", "time taken / length of speech", 1.0),
+    for name, unit, line, line_words in (
+        ("ttfa_ms", "milliseconds from request to first sample", limit, "limit"),
+        ("rtf", "time taken / length of speech", 1.0, "as fast as speech:"),
     ):
         rows = _strips(view, name)
         if rows:
             title = f"{words.FIGURES[name][0]} of every take"
             at = float(line) if isinstance(line, int | float) else None
-            found[name] = plots.strip_plot(name.replace("_", "-"), title, rows, unit=unit, limit=at)
+            if name == "rtf" and max(value for row in rows for value in row.values) < _FAR_BELOW_SPEECH:
+                at = None  # the line would squeeze every dot into the corner
+            found[name] = plots.strip_plot(
+                name.replace("_", "-"), title, rows, unit=unit, limit=at, limit_words=line_words
+            )
     found["memory"] = plots.memory_plot("memory", view.memory_series)
     if view.neighbour_samples:
         rows = [

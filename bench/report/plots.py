@@ -29,6 +29,8 @@ _COLOURS = {
     "neighbour": "#01020a",
 }
 _WIDTH_IN = 4.4
+DRAWN_AT_MOST = 400
+"""Dots of one row; of more values every n-th in order of size is drawn, so that a page of 10,000 takes stays small."""
 
 
 class Row(Record):
@@ -109,7 +111,23 @@ def _beeswarm(values: Sequence[float], bins: int = 40) -> list[float]:
     return [offset * min(1.0, 0.3 / largest) for offset in offsets]
 
 
-def strip_plot(name: str, title: str, rows: Sequence[Row], *, unit: str, limit: float | None = None) -> str:
+def _drawn(values: Sequence[float]) -> Sequence[float]:
+    """Return the values whose dots are drawn, the smallest and the largest always among them."""
+    if len(values) <= DRAWN_AT_MOST:
+        return values
+    ordered, step = sorted(values), (len(values) - 1) / (DRAWN_AT_MOST - 1)
+    return [ordered[round(index * step)] for index in range(DRAWN_AT_MOST)]
+
+
+def strip_plot(
+    name: str,
+    title: str,
+    rows: Sequence[Row],
+    *,
+    unit: str,
+    limit: float | None = None,
+    limit_words: str = "limit",
+) -> str:
     """Draw every value of each row as a dot, its box (quartiles and median), and the limit if any."""
     with _figure(name, 0.95 + 0.72 * len(rows)) as (figure, (axes,)):
         for index, row in enumerate(rows):
@@ -123,9 +141,10 @@ def strip_plot(name: str, title: str, rows: Sequence[Row], *, unit: str, limit: 
                     capprops={"linewidth": 0},
                     medianprops={"color": _COLOURS["ink"], "linewidth": 2.2},
                 )  # fmt: skip
+            drawn = _drawn(row.values)
             axes.scatter(
-                row.values,
-                [y + offset for offset in _beeswarm(row.values)],
+                drawn,
+                [y + offset for offset in _beeswarm(drawn)],
                 s=26,
                 facecolor=colour if row.tone != "baseline" else _COLOURS["surface"],
                 edgecolor=colour,
@@ -136,7 +155,7 @@ def strip_plot(name: str, title: str, rows: Sequence[Row], *, unit: str, limit: 
         if limit is not None:
             axes.axvline(limit, color=_COLOURS["limit"], linewidth=1.6, linestyle=(0, (4, 3)))
             axes.annotate(
-                f"limit {limit:g}", (limit, 1.0), xycoords=("data", "axes fraction"), xytext=(4, -2),
+                f"{limit_words} {limit:g}", (limit, 1.0), xycoords=("data", "axes fraction"), xytext=(4, -2),
                 textcoords="offset points", color=_COLOURS["limit"], fontsize=10, va="top",
                 ha="left",
             )  # fmt: skip
@@ -147,8 +166,14 @@ def strip_plot(name: str, title: str, rows: Sequence[Row], *, unit: str, limit: 
         axes.set_xlim(0.0, right * 1.16 or 1.0)
         axes.grid(axis="x")
         axes.set_xlabel(unit)
-        said = "; ".join(f"{row.label}: {len(row.values)} values" for row in rows)
-        return _svg(figure, name, title, said + (f"; limit {limit:g} {unit}" if limit is not None else ""))
+        said = "; ".join(
+            f"{row.label}: {len(row.values)} values"
+            + (f", {DRAWN_AT_MOST} of them drawn" if len(row.values) > DRAWN_AT_MOST else "")
+            for row in rows
+        )
+        return _svg(
+            figure, name, title, said + (f"; {limit_words} {limit:g} {unit}" if limit is not None else "")
+        )
 
 
 def rating_plot(
@@ -237,6 +262,7 @@ def memory_plot(name: str, series: Mapping[str, Sequence[float | None]]) -> str 
             lower.plot(times, _gib(series["available_bytes"]), color=_COLOURS["ink"], linewidth=2)
             lower.set_ylabel("available, GiB")
         for one in axes:
+            one.set_xlim(times[0], times[-1] or 1.0)
             one.grid(axis="y")
             one.tick_params(axis="y", labelcolor=_COLOURS["muted"])
         axes[-1].set_xlabel("seconds since sampling began")

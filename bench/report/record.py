@@ -5,7 +5,6 @@ import re
 from collections.abc import Sequence
 
 from bench.report import words
-from bench.report.objective import alarms
 from bench.report.view import ReportView
 
 
@@ -49,7 +48,7 @@ def markdown(view: ReportView) -> str:
         state = words.gate_state(gate, awaiting=verdict.reason is None)
         rows.append([plain(label), plain(value), plain(limit), state])
     lines += _table(["Gate", "Found", "Needed", "Result"], rows)
-    found = [*verdict.warnings, *(alarms(view.metrics) if view.revealed else [])]
+    found = [*verdict.warnings, *view.alarms]
     lines += [*(f"- {plain(warning)}" for warning in found), *([""] if found else [])]
     lines += _ratings(view) + _latency(view) + _memory(view) + _neighbour(view) + _origin(view)
     return "\n".join(lines).rstrip() + "\n"
@@ -106,7 +105,22 @@ def _latency(view: ReportView) -> list[str]:
                 )  # fmt: skip
     if not rows:
         return []
-    return ["### Latency", "", *_table(["Figure", "Model", "p50", "p95", "Takes"], rows)]
+    return ["### Latency", "", *_table(["Figure", "Model", "p50", "p95", "Takes"], rows), *_measured(view)]
+
+
+def _measured(view: ReportView) -> list[str]:
+    found = []
+    for one in view.measured:
+        said = f"{plain(view.candidate.name if one.side == 'candidate' else view.baseline.name)} from {plain(one.host)}"
+        if one.remote:
+            said += (
+                f" to {plain(one.server)} (connecting {words.number(one.connect_ms, 'ms')}, round trip "
+                f"{words.number(one.round_trip_ms, 'ms')}, both in every figure)"
+            )
+        if view.revealed:
+            said += f"; its voice: {plain(one.voice)}"
+        found.append(said)
+    return [f"**Measured:** {'. '.join(found)}.", ""] if found else []
 
 
 def _memory(view: ReportView) -> list[str]:
@@ -131,9 +145,12 @@ def _neighbour(view: ReportView) -> list[str]:
 
 
 def _origin(view: ReportView) -> list[str]:
-    versions = [side.version for side in (view.candidate, view.baseline) if side.version]
+    versions = [words.version(side) for side in (view.candidate, view.baseline) if side.version or side.ran]
     versions += [f"{name} {value}" for name, value in view.versions.items()]
     lines = [f"**Versions:** {plain(', '.join(versions))}.", ""] if versions else []
     notices = [*view.candidate.notices, *view.baseline.notices]
     lines += [f"> {plain(notice)}" for notice in notices] + ([""] if notices else [])
-    return [*lines, "Files: [verdict.json](verdict.json), [report.html](report.html)"]
+    return [
+        *lines,
+        "Files: [verdict.json](verdict.json), [report.html](report.html), [report.json](report.json)",
+    ]

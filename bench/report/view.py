@@ -9,13 +9,14 @@ latency is what the verdict shows: see `bench.verdict.takes.latency_of`.
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from bench.records import Record, Take, Verdict
+from bench.records import SCHEMA_VERSION, Record, Take, Verdict
 from bench.report.clips import MAILABLE_BYTES, Clip, Clips, embed
+from bench.report.objective import alarms
 from bench.verdict.evidence import Evidence
 from bench.verdict.rule import counted_answers, ratings_complete
-from bench.verdict.takes import valid_takes
+from bench.verdict.takes import rateable, valid_takes
 
 
 class Side(Record):
@@ -24,8 +25,31 @@ class Side(Record):
     name: str
     title: str
     version: str | None
+    """Package and pinned version."""
+    asked: str | None
+    """The version that was asked for, where it is not the pinned one; `reason` says why."""
+    reason: str | None
+    ran: str | None
+    """As the engine read it back."""
     licences: list[str]
     notices: list[str]
+
+
+class Measured(Record):
+    """From where a side was measured, over which network, and whether it spoke in the voice asked for."""
+
+    side: Literal["candidate", "baseline"]
+    host: str
+    """Of the stopwatch."""
+    remote: bool
+    """A server that was there already; false for an engine that the job started on that host."""
+    server: str | None
+    """Its address as the stopwatch's host saw it."""
+    connect_ms: float | None
+    """Median, as `round_trip_ms`; null where it could not be taken."""
+    round_trip_ms: float | None
+    voice: str | None
+    """What the voice check found; null until revealed."""
 
 
 class Note(Record):
@@ -47,8 +71,9 @@ class Pair(Record):
 
 
 class ReportView(Record):
-    """Everything a report shows, in plain values."""
+    """`report.json`: everything a report shows, in plain values."""
 
+    schema_version: int = SCHEMA_VERSION
     run_id: str
     host: str
     created_utc: str
@@ -67,8 +92,11 @@ class ReportView(Record):
     clip_bytes: int
     memory_series: dict[str, list[float | None]]
     neighbour_samples: dict[str, list[float]]
+    measured: list[Measured]
     metrics: dict[str, Any] | None
-    """The objective metrics as recorded; null until revealed."""
+    """The comparison of the objective metrics; null until revealed."""
+    alarms: list[str]
+    """What of it is to be listened to; none until revealed."""
     reference: dict[str, str]
     commitments: dict[str, str]
     versions: dict[str, str]
@@ -110,8 +138,8 @@ def build(
         run_id=manifest.run_id,
         host=manifest.host,
         created_utc=manifest.created_utc,
-        candidate=_side(manifest.model, manifest.entry, manifest.versions),
-        baseline=_side(manifest.inputs.baseline, manifest.baseline_entry, {}),
+        candidate=_side(manifest.model, manifest.entry, _read_back(evidence, "candidate")),
+        baseline=_side(manifest.inputs.baseline, manifest.baseline_entry, _read_back(evidence, "baseline")),
         profile=manifest.profile,
         neighbour_mode=manifest.neighbour_mode,
         intended_use=manifest.intended_use,
@@ -124,7 +152,15 @@ def build(
         clip_bytes=clips.embedded_bytes,
         memory_series=_series(evidence.memory) if revealed else {},
         neighbour_samples=_samples(evidence.neighbour),
+        measured=_measured(evidence, revealed),
         metrics=evidence.metrics if revealed else None,
+        alarms=alarms(
+            evidence.metrics,
+            {"candidate": manifest.model, "baseline": manifest.inputs.baseline},
+            {side: found["valid"] for side, found in verdict.failures.items() if found},
+        )
+        if revealed
+        else [],
         reference=_reference(manifest.reference),
         commitments={
             "Rule": manifest.rule_sha256,
@@ -141,9 +177,12 @@ def build(
 
 
 def _pairs(evidence: Evidence, revealed: bool) -> list[Pair]:
-    texts: dict[str, str] = {}
-    for take in valid_takes(evidence.candidate):
-        texts.setdefault(take.utterance_id, take.text)
+    """The sentences that are rated; of a pass of 10,000 they are the first ten, and the others are figures."""
+    chosen = rateable(
+        evidence.candidate, evidence.baseline, evidence.unusable, evidence.manifest.rule.pairs
+    ).rated
+    said = {take.utterance_id: take.text for take in valid_takes(evidence.candidate)}
+    texts = {name: said[name] for name in chosen}
     answers = counted_answers(evidence.ratings, evidence.manifest) if revealed and evidence.ratings else []
     scores: dict[str, dict[str, list[int]]] = defaultdict(lambda: {"candidate": [], "baseline": []})
     notes: dict[str, list[Note]] = defaultdict(list)
@@ -182,23 +221,66 @@ def _takes_of_pairs(evidence: Evidence, pairs: Sequence[Pair]) -> list[tuple[str
     ]
 
 
-def _side(name: str, entry: Mapping[str, Any], versions: Mapping[str, str]) -> Side:
+def _read_back(evidence: Evidence, side: Literal["candidate", "baseline"]) -> str | None:
+    """Return the version that the engine itself named: in its pass, else in its smoke sentence."""
+    health = evidence.passes.get(side, {}).get("health")
+    said = health.get("revision") if isinstance(health, dict) else None
+    if said is None and side == "candidate" and evidence.install is not None:
+        said = evidence.install.ran.get("version")
+    return None if said is None else str(said)
+
+
+def _measured(evidence: Evidence, revealed: bool) -> list[Measured]:
+    found: list[Measured] = []
+    sides: tuple[Literal["candidate", "baseline"], ...] = ("candidate", "baseline")
+    for side in sides:
+        record = evidence.passes.get(side, {})
+        made, network = record.get("pass"), record.get("network")
+        if not isinstance(made, dict):
+            continue
+        remote = isinstance(network, dict)
+        cost: Mapping[str, Any] = network if isinstance(network, dict) else {}
+        found.append(
+            Measured(
+                side=side,
+                host=str(made.get("measured_from")),
+                remote=remote,
+                server="itself" if cost.get("loopback") else cost.get("remote_address"),
+                connect_ms=(cost.get("connect_ms") or {}).get("p50"),
+                round_trip_ms=(cost.get("round_trip_ms") or {}).get("p50"),
+                voice=_voice(record.get("voice_check"), remote) if revealed else None,
+            )
+        )
+    return found
+
+
+def _voice(check: Any, remote: bool) -> str:
+    if isinstance(check, dict):
+        evidence = "; ".join(str(each) for each in check.get("evidence") or [])
+        return f"{str(check.get('verdict')).replace('_', ' ')}: {evidence}".rstrip(": ")
+    return "asked for by a name that the server has" if remote else "given the reference itself"
+
+
+def _side(name: str, entry: Mapping[str, Any], ran: str | None) -> Side:
     licences, notices = [], []
-    stated = entry.get("licences")
+    of_parts = entry.get("licences")
     for part in ("code", "weights"):
-        licence = stated.get(part) if isinstance(stated, dict) else None
+        licence = of_parts.get(part) if isinstance(of_parts, dict) else None
         if isinstance(licence, dict):
             licences.append(f"{part}: {licence.get('spdx')} ({licence.get('source')})")
             if licence.get("notice"):
                 notices.append(str(licence["notice"]))
     version = entry.get("version")
-    package = version.get("package") if isinstance(version, dict) else None
-    pin = version.get("pin") if isinstance(version, dict) else None
-    ran = pin or versions.get(str(package))
+    stated: Mapping[str, Any] = version if isinstance(version, dict) else {}
+    package, pin = stated.get("package"), stated.get("pin")
+    asked = stated.get("asked") if stated.get("asked") != pin else None
     return Side(
         name=name,
         title=str(entry.get("title") or name),
-        version=f"{package} {ran}" if package and ran else None,
+        version=f"{package} {pin}" if package and pin else None,
+        asked=asked,
+        reason=(stated.get("reason") or None) if asked else None,
+        ran=ran,
         licences=licences,
         notices=notices,
     )

@@ -1,6 +1,11 @@
 """How figures and names are spelt for people; the same on the page and in the Markdown."""
 
+from typing import TYPE_CHECKING
+
 from bench.records import Gate
+
+if TYPE_CHECKING:
+    from bench.report.view import Side
 
 GATES: dict[str, tuple[str, str, str]] = {
     "licence": ("Licence allows the intended use", "", ""),
@@ -70,6 +75,16 @@ def gib(value: float | None) -> str:
     if value < 2**30 / 10:
         return f"{value / 2**20:.0f}\u00a0MiB"
     return f"{value / 2**30:.2f}\u00a0GiB"
+
+
+def version(side: "Side") -> str:
+    """Spell what ran, and what was asked for where that is another version."""
+    ran = side.version or side.ran or NOT_TAKEN
+    if side.asked:
+        ran += f", asked for {side.asked}"
+    if side.reason:
+        ran += f": {side.reason.rstrip('.')}"
+    return ran + (f" (read back: {side.ran})" if side.ran and side.version else "")
 
 
 def gate_state(gate: Gate, *, awaiting: bool) -> str:

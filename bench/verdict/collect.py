@@ -4,55 +4,131 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+import yaml
+from pydantic import TypeAdapter, ValidationError
 
 from bench.errors import BadInput, PhaseMissing
-from bench.records import Check, Gate, Install, Manifest, Phases, PhaseState, Preflight, Ratings, Take
+from bench.records import (
+    Check,
+    Gate,
+    Install,
+    Manifest,
+    Phases,
+    PhaseState,
+    Preflight,
+    Ratings,
+    Rule,
+    Take,
+    sha256_bytes,
+)
 from bench.verdict.evidence import Evidence, InstallOutcome, Refusal
-from bench.verdict.takes import utterance_ids, valid_takes
+from bench.verdict.takes import Unusable, utterance_ids, valid_takes
 
 REFUSALS: dict[str, Refusal] = {"licence": "licence", "clone_encoder": "clone_encoder_withheld"}
 """Preflight's gates that decide against a model, by name; any other failed gate is the host's matter."""
 MEMORY_FILE = "memory.json"
 NEIGHBOUR_FILE = "neighbour.json"
 METRICS_FILE = "metrics.json"
+HOW_FILE = "pass.json"
+RULE_FILE = "rule.yml"
+UNUSABLE_FILE = "listening/unusable.json"
+_UNUSABLE = TypeAdapter(list[Unusable])
+
+
+def read_rule(path: Path) -> tuple[Rule, bytes]:
+    """Read a rule file; its bytes are what is hashed.
+
+    Raises:
+        BadInput: missing, not YAML, or a key is wrong.
+    """
+    try:
+        data = path.read_bytes()
+        return Rule.model_validate(yaml.safe_load(data)), data
+    except OSError as error:
+        raise BadInput(f"rule_file {path} cannot be read ({error.strerror}).") from error
+    except yaml.YAMLError as error:
+        raise BadInput(f"rule_file {path} is not YAML: {error}") from error
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise BadInput(f"rule_file {path}: {faults}. docs/verdict.md lists its keys.") from error
+
+
+def check_commitments(run_dir: Path, manifest: Manifest) -> None:
+    """See that rule and question are those that the run committed to: everything decides by the manifest's, so it
+    must say what the rule file says, and the file and the question must have the hashes in it.
+
+    Raises:
+        BadInput: one was edited; the message names what.
+    """
+    rule, data = read_rule(run_dir / RULE_FILE)
+    found = sha256_bytes(data)
+    if found != manifest.rule_sha256 or manifest.inputs.rule_sha256 != manifest.rule_sha256:
+        raise BadInput(
+            f"The rule was changed after run {manifest.run_id} committed to it: it had SHA-256 "
+            f"{manifest.rule_sha256[:12]} and has {found[:12]} now. "
+            "Put the old rule back, or start a new run under the new one."
+        )
+    edited = [
+        f"{name} is {getattr(manifest.rule, name)} and was {getattr(rule, name)}"
+        for name in Rule.model_fields
+        if getattr(rule, name) != getattr(manifest.rule, name)
+    ]
+    if edited:
+        raise BadInput(
+            f"The rule in manifest.json of run {manifest.run_id} is not the one in {RULE_FILE} that it committed "
+            f"to: {'; '.join(edited)}. Put it back, or start a new run under the new rule."
+        )
+    asked = sha256_bytes(manifest.question.encode())
+    if not asked == manifest.question_sha256 == manifest.inputs.question_sha256:
+        raise BadInput(
+            f"The question in manifest.json of run {manifest.run_id} is not the one that was committed to (its "
+            "SHA-256 differs); restore it, or start a new run."
+        )
 
 
 def read_takes(side_dir: Path) -> list[Take] | None:
     """Read `takes.jsonl` of one side; None where the pass has not been made.
 
     Raises:
-        BadInput: a line is not a take; the message names it.
+        BadInput: a line is not a take, or an utterance has two timed ones; the message names it.
     """
     path = side_dir / "takes.jsonl"
     if not path.is_file():
         return None
     takes: list[Take] = []
+    seen: set[str] = set()
     with path.open(encoding="utf-8") as stream:
         for number, line in enumerate(stream, start=1):
             if not line.strip():
                 continue
             try:
-                takes.append(Take.model_validate_json(line))
+                take = Take.model_validate_json(line)
             except ValidationError as error:
                 raise BadInput(
                     f"{path}:{number} is not a take ({error.errors()[0]['msg']}); takes are sealed once "
                     "made, so restore the file or start a new run."
                 ) from error
+            if not take.warmup and take.utterance_id in seen:
+                raise BadInput(
+                    f"{path}:{number}: {take.utterance_id} has a second take; takes are sealed once made, so "
+                    "restore the file or start a new run."
+                )
+            if not take.warmup:
+                seen.add(take.utterance_id)
+            takes.append(take)
     return takes
 
 
-def collect(run_dir: Path, *, rule_sha256: str, ratings: Ratings | None) -> Evidence:
+def collect(run_dir: Path, *, ratings: Ratings | None) -> Evidence:
     """Read all that the verdict needs of a run.
 
     Args:
         run_dir: the run.
-        rule_sha256: of the rule file as it is now.
-        ratings: from `bench.listening.results`; None where nobody has been asked yet.
+        ratings: from `bench.listening.results`; None where nothing is sealed.
 
     Raises:
         PhaseMissing: preflight has not been run, or one of its gates that is the host's matter did not pass.
-        BadInput: a file is damaged or of another schema version.
+        BadInput: rule or question was edited; a file is damaged or of another schema version.
     """
     try:
         manifest = Manifest.load(run_dir)
@@ -61,11 +137,11 @@ def collect(run_dir: Path, *, rule_sha256: str, ratings: Ratings | None) -> Evid
         raise PhaseMissing(
             f"{error.filename} is not there; run preflight first (`--tags preflight`)."
         ) from error
+    check_commitments(run_dir, manifest)
     phases = Phases.load(run_dir).phases if (run_dir / Phases.file_name).is_file() else {}
     refusal = _refusal(preflight, run_dir)
     return Evidence(
         manifest=manifest,
-        rule_sha256=rule_sha256,
         refused=REFUSALS[refusal.name] if refusal else None,
         refusal_detail=refusal.detail.rstrip(".") if refusal else "",
         preflight_gates=[_gate(check) for check in preflight.checks if check.severity == "gate"],
@@ -80,11 +156,40 @@ def collect(run_dir: Path, *, rule_sha256: str, ratings: Ratings | None) -> Evid
         candidate_error=_held_against_model(phases.get("benchmark")),
         baseline=read_takes(run_dir / "baseline"),
         baseline_error=_error(phases.get("baseline")),
+        unusable=read_unusable(run_dir),
+        passes={
+            side: found
+            for side in ("candidate", "baseline")
+            if (found := _json(run_dir / side / HOW_FILE)) is not None
+        },
         ratings=ratings,
+        score_error=_error(phases.get("score")),
         memory=_json(run_dir / MEMORY_FILE),
         neighbour=_json(run_dir / NEIGHBOUR_FILE),
-        metrics=_json(run_dir / METRICS_FILE),
+        metrics=(_json(run_dir / METRICS_FILE) or {}).get("comparison"),
     )
+
+
+def read_unusable(run_dir: Path) -> list[Unusable]:
+    """Read which takes sealing could not use; nothing where none was found.
+
+    Raises:
+        BadInput: the file is damaged.
+    """
+    path = run_dir / UNUSABLE_FILE
+    try:
+        return _UNUSABLE.validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return []
+    except ValidationError as error:
+        raise BadInput(
+            f"{path} cannot be read ({error.errors()[0]['msg']}); run the score phase again."
+        ) from error
+
+
+def unusable_bytes(found: list[Unusable]) -> bytes:
+    """Return what `read_unusable` reads."""
+    return _UNUSABLE.dump_json(found, indent=1) + b"\n"
 
 
 def _refusal(preflight: Preflight, run_dir: Path) -> Check | None:
@@ -144,7 +249,12 @@ def _install(run_dir: Path, phase: PhaseState | None) -> InstallOutcome | None:
     if (run_dir / Install.file_name).is_file():
         install = Install.load(run_dir)
         return InstallOutcome(
-            ok=install.ok, total_s=install.total_s, limit_s=install.limit_s, error=install.error
+            ok=install.ok,
+            total_s=install.total_s,
+            limit_s=install.limit_s,
+            error=install.error,
+            asked=install.asked,
+            ran=install.ran,
         )
     error = _error(phase)
     return None if error is None else InstallOutcome(ok=False, error=error)

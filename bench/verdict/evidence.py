@@ -3,6 +3,7 @@
 from typing import Any, Literal
 
 from bench.records import Gate, Manifest, Ratings, Record, Take
+from bench.verdict.takes import Unusable
 
 Refusal = Literal["licence", "clone_encoder_withheld"]
 
@@ -14,6 +15,9 @@ class InstallOutcome(Record):
     total_s: float | None = None
     limit_s: float | None = None
     error: str | None = None
+    asked: dict[str, Any] = {}
+    ran: dict[str, Any] = {}
+    """As in `install.json`."""
 
 
 class Evidence(Record):
@@ -25,8 +29,7 @@ class Evidence(Record):
     """
 
     manifest: Manifest
-    rule_sha256: str
-    """Of the rule file as it is now; the manifest has what it was."""
+    """Its rule and question are those of the files and hashes that were committed to."""
     refused: Refusal | None = None
     """The preflight gate that ends the run with a decision."""
     refusal_detail: str = ""
@@ -39,7 +42,15 @@ class Evidence(Record):
     """Why the benchmark phase failed, where it did."""
     baseline: list[Take] | None = None
     baseline_error: str | None = None
+    unusable: list[Unusable] = []
+    """Takes that sealing found to be no speech that can be rated."""
+    passes: dict[str, dict[str, Any]] = {}
+    """`pass.json` of candidate and baseline: from which host, over which network, in whose voice."""
     ratings: Ratings | None = None
+    """None where nothing is sealed."""
+    score_error: str | None = None
+    """Why the score phase failed, where it did."""
     memory: dict[str, Any] | None = None
     neighbour: dict[str, Any] | None = None
     metrics: dict[str, Any] | None = None
+    """The comparison in `metrics.json`."""

@@ -2,11 +2,12 @@
 
 Order of the questions, the first that has an answer decides:
 
-1. Are the rule, the question and the sealed mapping those committed to? If not: BadInput, and no decision.
-2. Did a preflight gate refuse (licence, clone encoder withheld)? Keep the baseline.
-3. Did the installation fail? Keep the baseline.
+1. Did a preflight gate refuse (licence, clone encoder withheld)? Keep the baseline.
+2. Did the installation fail? Keep the baseline.
+3. Is what was sealed as it was, and are the ratings of it? If not: BadInput, and no decision. (That rule and
+   question are those committed to was seen to when the run was read.)
 4. Are there fewer valid candidate takes than the rule's pairs? Keep the baseline (`synthesis_failed`).
-5. Is a baseline take missing for any sentence? `awaiting_baseline`.
+5. Are there fewer utterances with a valid take on both sides? `awaiting_baseline`.
 6. Has any rater not finished, or are there fewer raters than the rule asks for? `awaiting_ratings`.
 7. Swap if both gates pass, rating margin and TTFA; else keep the baseline.
 """
@@ -24,13 +25,14 @@ from bench.verdict.evidence import Evidence
 from bench.verdict.neighbour import neighbour_summary
 from bench.verdict.statistics import (
     METHODOLOGY_VERSION,
+    anchors,
     describe,
     identical_pairs,
     passes_margin,
     power_rows,
     repeat_agreement,
 )
-from bench.verdict.takes import failures_of, figure, latency_of, utterance_ids, valid_takes
+from bench.verdict.takes import Rateable, failures_of, figure, latency_of, named, rateable, valid_takes
 
 
 def counted_answers(ratings: Ratings, manifest: Manifest) -> list[Answer]:
@@ -60,10 +62,10 @@ def decide(evidence: Evidence) -> Verdict:
     """Apply the rule to what the run directory holds; the same evidence gives the same bytes.
 
     Raises:
-        BadInput: the rule, question, mapping, clips or answers are not what was committed to.
+        BadInput: the takes, mapping, clips or answers are not what was committed to.
         PhaseMissing: a phase has not been run and nothing before it decides.
     """
-    _refuse_edited_commitments(evidence)
+    _refuse_impossible_rule(evidence)
     run = _Case(evidence)
     if evidence.refused is not None:
         return run.keep(evidence.refused, _refused_sentence(evidence))
@@ -79,26 +81,36 @@ def decide(evidence: Evidence) -> Verdict:
             f"Run {evidence.manifest.run_id} has no candidate takes; run the phase {phase} first: "
             f"{run.play(evidence.manifest.model, phase)}"
         )
-    pairs = evidence.manifest.rule.pairs
-    spoken = utterance_ids(valid_takes(evidence.candidate))
-    run.gate("valid_candidate_takes", len(spoken), pairs, len(spoken) >= pairs)
-    if len(spoken) < pairs:
-        return run.keep(
-            "synthesis_failed", f"{run.model} gave {len(spoken)} valid takes where {pairs} are needed"
-        )
-    ttfa = run.latency_gate()
-
-    answered = set(utterance_ids(valid_takes(evidence.baseline)))
-    silent = [name for name in spoken if name not in answered]
-    run.gate("valid_baseline_takes", len(spoken) - len(silent), len(spoken), not silent)
-    if silent:
-        return run.await_baseline(silent)
-
     ratings = evidence.ratings
     if ratings is not None:
-        _refuse_edited_ratings(ratings, evidence, spoken)
-    if ratings is None or not ratings_complete(evidence):
-        return run.await_ratings(ttfa)
+        _refuse_broken_seal(ratings, evidence)
+    pairs = evidence.manifest.rule.pairs
+    found = rateable(evidence.candidate, evidence.baseline, evidence.unusable, pairs)
+    run.gate("valid_candidate_takes", len(found.spoken), pairs, len(found.spoken) >= pairs)
+    if len(found.spoken) < pairs:
+        return run.keep(
+            "synthesis_failed", f"{run.model} gave {len(found.spoken)} valid takes where {pairs} are needed"
+        )
+    ttfa = run.latency_gate(revealed=ratings_complete(evidence))
+
+    run.gate("valid_baseline_takes", len(found.paired), pairs, len(found.paired) >= pairs)
+    if len(found.paired) < pairs:
+        return run.await_baseline(found)
+    if found.passed_over:
+        run.warnings.append(
+            f"{named(found.passed_over)} could not be rated, so the next sentences with a valid take on both sides "
+            "were taken instead."
+        )
+    if ratings is None:
+        why = f" (it failed: {evidence.score_error})" if evidence.score_error else ""
+        raise PhaseMissing(
+            f"Run {evidence.manifest.run_id} has no sealed pairs to rate{why}; run the phase score first: "
+            f"{run.play(evidence.manifest.model, 'score')}"
+        )
+    _refuse_edited_ratings(ratings, evidence, found.rated)
+    run.warnings += ratings.notices
+    if not ratings_complete(evidence):
+        return run.await_ratings(ratings, ttfa)
     return run.apply_rule(ratings, ttfa)
 
 
@@ -108,14 +120,8 @@ def verdict_bytes(verdict: Verdict) -> bytes:
     return text.encode() + b"\n"
 
 
-def _refuse_edited_commitments(evidence: Evidence) -> None:
+def _refuse_impossible_rule(evidence: Evidence) -> None:
     manifest = evidence.manifest
-    if evidence.rule_sha256 != manifest.rule_sha256 or manifest.inputs.rule_sha256 != manifest.rule_sha256:
-        raise BadInput(
-            f"The rule was changed after run {manifest.run_id} committed to it: it had SHA-256 "
-            f"{manifest.rule_sha256[:12]} and has {evidence.rule_sha256[:12]} now. "
-            "Put the old rule back, or start a new run under the new one."
-        )
     if manifest.utterances < manifest.rule.pairs:
         raise BadInput(
             f"The rule asks for {manifest.rule.pairs} pairs and run {manifest.run_id} has only "
@@ -123,14 +129,16 @@ def _refuse_edited_commitments(evidence: Evidence) -> None:
         )
 
 
-def _refuse_edited_ratings(ratings: Ratings, evidence: Evidence, spoken: list[str]) -> None:
-    manifest = evidence.manifest
+def _refuse_broken_seal(ratings: Ratings, evidence: Evidence) -> None:
     if not ratings.mapping_intact:
         raise BadInput(
-            f"The sealed mapping of run {manifest.run_id}, or a clip it names, is not what was published "
-            f"before the first rating ({ratings.mapping_sha256[:12]}). These ratings cannot be unsealed; "
-            "restore the listening directory from a backup, or start a new run."
+            f"The ratings of run {evidence.manifest.run_id} cannot be unsealed: what was sealed before the first one "
+            f"is not as it was. {' '.join(ratings.notices)}"
         )
+
+
+def _refuse_edited_ratings(ratings: Ratings, evidence: Evidence, rated: list[str]) -> None:
+    manifest = evidence.manifest
     if ratings.question_sha256 != manifest.question_sha256:
         raise BadInput(
             f"The raters of run {manifest.run_id} were asked another question than the one committed to; "
@@ -141,11 +149,17 @@ def _refuse_edited_ratings(ratings: Ratings, evidence: Evidence, spoken: list[st
             f"The listening test of run {manifest.run_id} has {ratings.pairs} pairs and the rule needs "
             f"{manifest.rule.pairs}; start a new run."
         )
+    if ratings.utterances != rated:
+        raise BadInput(
+            f"Run {manifest.run_id} has other sentences with valid takes than when its pairs were sealed "
+            f"({named(sorted(set(ratings.utterances) ^ set(rated)))}); restore listening/unusable.json, or start a "
+            "new run."
+        )
     counted = counted_answers(ratings, manifest)
     strangers = sorted({answer.rater for answer in ratings.answers} - set(ratings.raters))
-    unknown = sorted({answer.utterance_id for answer in counted} - set(spoken))
+    unknown = sorted({answer.utterance_id for answer in counted} - set(rated))
     twice = sorted(key for key, n in Counter((a.rater, a.utterance_id) for a in counted).items() if n > 1)
-    for found, what in ((strangers, "raters nobody invited"), (unknown, "sentences without takes")):
+    for found, what in ((strangers, "raters nobody invited"), (unknown, "sentences that were not sealed")):
         if found:
             raise BadInput(
                 f"The ratings of run {manifest.run_id} name {what}: {', '.join(found)}. They belong to "
@@ -202,8 +216,11 @@ class _Case:
             words.append(f"--tags {','.join(tags)}")
         return " ".join(words)
 
-    def latency_gate(self) -> Summary | None:
-        """Add the TTFA gate, and the warnings that belong to it."""
+    def latency_gate(self, *, revealed: bool) -> Summary | None:
+        """Add the TTFA gate, and the warnings that belong to it.
+
+        What the first audible sample would say tells of the leading silence, so it waits for the reveal.
+        """
         limit = self.evidence.manifest.rule.ttfa_p50_limit_ms
         takes = self.evidence.candidate or []
         ttfa = figure(takes, "ttfa_ms")
@@ -215,7 +232,7 @@ class _Case:
                 "TTFA could not be taken for every valid take, so its median is null and does not pass."
             )
         audible = figure(takes, "ttfa_audible_ms")
-        if p50 is not None and audible is not None and audible.p50 is not None:
+        if revealed and p50 is not None and audible is not None and audible.p50 is not None:
             audible_passes = audible.p50 <= limit
             if audible_passes != passed:
                 by_audible, by_rule = ("pass", "fails") if audible_passes else ("fail", "passes")
@@ -262,12 +279,13 @@ class _Case:
             revealed=revealed,
         )
 
-    def await_baseline(self, silent: list[str]) -> Verdict:
+    def await_baseline(self, found: Rateable) -> Verdict:
         manifest = self.evidence.manifest
         if self.evidence.baseline is None:
             why = self.evidence.baseline_error or "its takes have not been made"
         else:
-            why = f"no valid take of {', '.join(silent)}"
+            paired = set(found.paired)
+            why = f"no valid take of {named([name for name in found.spoken if name not in paired])}"
         command = self.play(self.model, "baseline", "score", "verdict", run_id=manifest.run_id)
         return self.verdict(
             "awaiting_baseline",
@@ -277,11 +295,11 @@ class _Case:
             NextStep(model=self.model, commands=[command]),
         )
 
-    def await_ratings(self, ttfa: Summary | None) -> Verdict:
-        manifest, ratings = self.evidence.manifest, self.evidence.ratings
+    def await_ratings(self, ratings: Ratings, ttfa: Summary | None) -> Verdict:
+        manifest = self.evidence.manifest
         rule = manifest.rule
-        states = dict(ratings.raters) if ratings is not None else {}
-        waiting = unfinished_raters(ratings, manifest) if ratings is not None else []
+        states = dict(ratings.raters)
+        waiting = unfinished_raters(ratings, manifest)
         lacking = max(0, rule.minimum_raters - len(states))
         done = len(states) - len(waiting)
         self.rater_gate(done, max(rule.minimum_raters, len(states)))
@@ -297,7 +315,6 @@ class _Case:
         sentence = f"No decision yet: waiting for {' and '.join(parts)}."
         if ttfa is None or ttfa.p50 is None or ttfa.p50 > rule.ttfa_p50_limit_ms:
             sentence += " The TTFA gate has already failed."
-        pairs = ratings.pairs if ratings is not None else rule.pairs
         return self.verdict(
             "awaiting_ratings",
             "awaiting_ratings",
@@ -308,9 +325,9 @@ class _Case:
                 commands=[f"audition rate {manifest.run_id}", f"audition verdict {manifest.run_id}"],
             ),
             ratings={
-                **self.design(pairs, max(rule.minimum_raters, len(states))),
+                **self.design(ratings.pairs, max(rule.minimum_raters, len(states))),
                 "raters": dict(sorted(states.items())),
-                "mapping_sha256": ratings.mapping_sha256 if ratings is not None else None,
+                "mapping_sha256": ratings.mapping_sha256,
             },
         )
 
@@ -345,6 +362,7 @@ class _Case:
             **describe(counted),
             "repeats": repeat_agreement(ratings.answers),
             "identical": identical_pairs(ratings.answers),
+            "anchor": anchors(ratings.answers),
             "other_channels": self.other_channels(ratings),
         }
         self.warn_of_ratings(described, margin_passed)
@@ -398,6 +416,13 @@ class _Case:
                 f"{identical['trials'] - identical['scored_equal']} of {identical['trials']} identical pairs "
                 "were scored as different; the rating noise is at least that large."
             )
+        anchor = described["anchor"]
+        if anchor["trials"] > anchor["reference_higher"]:
+            self.warnings.append(
+                f"The hidden reference itself was scored no higher than {self.baseline} in "
+                f"{anchor['trials'] - anchor['reference_higher']} of {anchor['trials']} trials: was the speaker "
+                "recognised?"
+            )
         for channel, other in described["other_channels"].items():
             rows = [
                 a.candidate - a.baseline
@@ -408,6 +433,17 @@ class _Case:
                 self.warnings.append(
                     f"Through the {channel} channel the rating gate would say otherwise "
                     f"({other['mean_difference']:+.2f} over {other['n']} ratings)."
+                )
+
+    def warn_of_voices(self) -> None:
+        """Say where a server was not shown to speak in the voice it was asked for; that is of its sound."""
+        for side, record in self.evidence.passes.items():
+            check = record.get("voice_check")
+            if isinstance(check, dict) and check.get("verdict") != "honoured":
+                name = self.model if side == "candidate" else self.baseline
+                why = "; ".join(str(each) for each in check.get("evidence") or [])
+                self.warnings.append(
+                    f"It was not shown that {name} speaks in the voice asked for ({check.get('verdict')}): {why}."
                 )
 
     def verdict(
@@ -424,10 +460,25 @@ class _Case:
         evidence = self.evidence
         sides = {"candidate": evidence.candidate, "baseline": evidence.baseline, "preset": evidence.preset}
         errors = {"candidate": evidence.candidate_error, "baseline": evidence.baseline_error}
-        failures = {side: failures_of(takes, errors.get(side)) for side, takes in sides.items()}
+        failures = {
+            side: failures_of(
+                takes, errors.get(side), [each for each in evidence.unusable if each.side == side]
+            )
+            for side, takes in sides.items()
+        }
         for side, found in failures.items():
-            if found is not None and found["failed"]:
-                self.warnings.append(f"{len(found['failed'])} of {found['made']} {side} takes failed.")
+            if found is None:
+                continue
+            for names, what in (
+                ([each["utterance_id"] for each in found["failed"]], "failed"),
+                ([each["utterance_id"] for each in found["noted"]], "were made at a second attempt"),
+            ):
+                if names:
+                    self.warnings.append(
+                        f"{len(names)} of {found['made']} {side} takes {what}: {named(names)}."
+                    )
+        if revealed:
+            self.warn_of_voices()
         neighbour, drift = neighbour_summary(evidence.neighbour)
         return Verdict(
             run_id=evidence.manifest.run_id,
@@ -442,7 +493,7 @@ class _Case:
             latency={
                 side: latency_of(takes, revealed=revealed)
                 for side, takes in sides.items()
-                if takes is not None
+                if takes is not None and (revealed or side == "candidate")
             },
             memory={key: value for key, value in (evidence.memory or {}).items() if key != "series"},
             neighbour=neighbour,

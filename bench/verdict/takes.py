@@ -1,12 +1,19 @@
-"""Which takes count, and the latency figures that the rule and the verdict take from them."""
+"""Which takes count, and the latency figures that the rule and the verdict take from them.
+
+What counts is said here alone: sealing rates the pairs that `rateable` chooses, and the verdict is of the same.
+"""
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
-from bench.records import Summary, Take
+from bench.records import Record, Summary, Take
 from bench.verdict.statistics import summarise
 
+TakeSide = Literal["candidate", "baseline"]
+NAMED_AT_MOST = 5
+"""Of a pass of 10,000 a message names the first few."""
 LATENCY_FIGURES = ("ttfb_ms", "ttfa_ms", "ttfa_audible_ms", "total_ms", "rtf", "rtf_after_first", "stall_ms")
 
 
@@ -38,6 +45,52 @@ def utterance_ids(takes: Sequence[Take]) -> list[str]:
     return list(dict.fromkeys(take.utterance_id for take in takes))
 
 
+class Unusable(Record):
+    """A take without an error that nobody can rate all the same: silence, a click. Found when pairs are sealed."""
+
+    side: TakeSide
+    utterance_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rateable:
+    """The utterances that are rated, and which could not be."""
+
+    spoken: list[str]
+    """Those with a valid candidate take."""
+    paired: list[str]
+    """Those with a valid take on both sides."""
+    rated: list[str]
+    """The first `pairs` of these; fewer where there are no more."""
+    passed_over: list[str]
+    """Those that came before the last one rated and have no valid pair."""
+
+
+def rateable(
+    candidate: Sequence[Take] | None,
+    baseline: Sequence[Take] | None,
+    unusable: Iterable[Unusable],
+    pairs: int,
+) -> Rateable:
+    """Choose what is rated: the first `pairs` utterances, in the candidate's order, valid on both sides."""
+    out = {(each.side, each.utterance_id) for each in unusable}
+    spoken = [name for name in utterance_ids(valid_takes(candidate)) if ("candidate", name) not in out]
+    answered = {name for name in utterance_ids(valid_takes(baseline)) if ("baseline", name) not in out}
+    paired = [name for name in spoken if name in answered]
+    rated = paired[:pairs]
+    order = utterance_ids([take for take in candidate or [] if not take.warmup])
+    before = order[: order.index(rated[-1])] if rated else []
+    kept = set(rated)
+    return Rateable(spoken, paired, rated, [name for name in before if name not in kept])
+
+
+def named(names: Sequence[str]) -> str:
+    """List names for a message: the first few, and how many more."""
+    more = len(names) - NAMED_AT_MOST
+    return ", ".join(names[:NAMED_AT_MOST]) + (f" and {more} more" if more > 0 else "")
+
+
 def figure(takes: Sequence[Take], name: str) -> Summary | None:
     """Summarise one figure over the valid takes; null where any of them lacks it, or there are none.
 
@@ -52,9 +105,9 @@ def figure(takes: Sequence[Take], name: str) -> Summary | None:
 def latency_of(takes: Sequence[Take] | None, *, revealed: bool) -> dict[str, Any] | None:
     """Return a side's latency figures as JSON values; None where the pass was not made.
 
-    Until raters are done, nothing that gives a clip's length away: audible TTFA holds the leading silence,
-    total time over RTF is the length, and so is TTFA over RTF for a take that was not streamed. What is left
-    is sorted, so that no value belongs to a sentence.
+    Until raters are done (when only the candidate's are asked for), nothing that gives a clip's length away:
+    audible TTFA holds the leading silence, total time over RTF is the length, and so is TTFA over RTF for a take
+    that was not streamed. What is left is sorted, so that no value belongs to a sentence.
     """
     if takes is None:
         return None
@@ -74,22 +127,32 @@ def latency_of(takes: Sequence[Take] | None, *, revealed: bool) -> dict[str, Any
     return result
 
 
-def failures_of(takes: Sequence[Take] | None, error: str | None = None) -> dict[str, Any] | None:
-    """Count and name a side's failed takes; None where the pass was not made and nothing says why."""
+def failures_of(
+    takes: Sequence[Take] | None, error: str | None = None, unusable: Iterable[Unusable] = ()
+) -> dict[str, Any] | None:
+    """Count and name a side's failed takes, and those with a note (asked for again, say).
+
+    `unusable` are those of this side. None where the pass was not made and nothing says why.
+    """
     if takes is None and error is None:
         return None
     timed = [take for take in takes or [] if not take.warmup]
-    failed = [take for take in timed if not is_valid(take)]
+    reasons = {each.utterance_id: each.reason for each in unusable}
+    failed = []
+    for take in timed:
+        if take.error is not None:
+            kind, message = take.error.kind, take.error.message
+        elif not is_valid(take):
+            kind, message = "no_audio", "the take has no audio of any length"
+        elif take.utterance_id in reasons:
+            kind, message = "unusable", reasons[take.utterance_id]
+        else:
+            continue
+        failed.append({"utterance_id": take.utterance_id, "kind": kind, "message": message})
     return {
         "made": len(timed),
         "valid": len(timed) - len(failed),
-        "failed": [
-            {
-                "utterance_id": take.utterance_id,
-                "kind": take.error.kind if take.error else "no_audio",
-                "message": take.error.message if take.error else "the take has no audio of any length",
-            }
-            for take in failed
-        ],
+        "failed": failed,
+        "noted": [{"utterance_id": take.utterance_id, "note": take.note} for take in timed if take.note],
         "pass_error": error,
     }

@@ -70,7 +70,10 @@ def another(runs_dir: Path) -> Callable[..., Path]:
     def make(scale: float, host: str = "here") -> Path:
         copy = Path(shutil.copytree(runs_dir / FIRST, runs_dir / SECOND))
         Manifest.load(copy).model_copy(update={"run_id": SECOND, "host": host}).save(copy)
-        set_latency(copy, scale)
+        if scale != 1.0:  # takes are immutable once sealed
+            set_latency(copy, scale)
+            shutil.rmtree(copy / "listening")
+            seal(copy, channels=())
         return copy
 
     return make

@@ -169,7 +169,7 @@ def test_what_the_candidate_spoilt_is_evidence(run: Run, tmp_path: Path) -> None
 
 def test_a_baseline_with_a_failed_take_is_none_and_can_be_made_again(run: Run, tmp_path: Path) -> None:
     result = _accept(run, "baseline", _came_back(tmp_path, "baseline", failed=1))
-    assert result.error == "the baseline failed 1 of 3 takes (1 x timeout)"
+    assert result.error == "the baseline failed 1 of 3 takes: u01 (timeout)"
     assert not (run.path / "baseline").exists()
     assert run.phases()["baseline"].status == "failed"
     assert _accept(run, "baseline", _came_back(tmp_path, "baseline")).ok

@@ -43,7 +43,7 @@ MAKES: dict[Phase, str] = {
     "baseline": "`baseline/`",
     "teardown": "nothing in the run; removes the run's jobs from the host",
     "score": "`listening/` with the sealed pairs; `metrics.json`",
-    "verdict": "`verdict.json`, `report.html`, `report.md`",
+    "verdict": "`verdict.json`, `report.html`, `report.md`, `report.json`",
     "publish": "where asked, a branch with the verdict, a push, a pull request",
 }
 """What each phase leaves; what it needs comes from bench.controller.run."""

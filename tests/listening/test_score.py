@@ -15,6 +15,8 @@ from bench.listening.mapping import SealBroken
 from bench.listening.processing import UnusableTake
 from bench.listening.score import CuesRemain, TakesMissing, seal
 from bench.records import Manifest, Take, sha256_file
+from bench.verdict.collect import read_unusable
+from bench.verdict.takes import TakeSide
 
 Edit = Callable[[Path], None]
 
@@ -28,11 +30,11 @@ def edit_take(run_dir: Path, side: str, number: int, change: Callable[[Take], ob
     path.write_text("".join(take.model_dump_json() + "\n" for take in takes))
 
 
-def replace_take(run_dir: Path, samples: np.ndarray, subtype: str = "FLOAT") -> None:
-    """Put other samples into the candidate's third take, properly recorded."""
-    wav = run_dir / "candidate" / "u03.wav"
-    sf.write(wav, samples, 22050, subtype=subtype)
-    edit_take(run_dir, "candidate", 2, lambda take: take.model_copy(update={"sha256": sha256_file(wav)}))
+def replace_take(run_dir: Path, samples: np.ndarray, side: TakeSide = "candidate") -> None:
+    """Put other samples into a side's third take, properly recorded."""
+    wav = run_dir / side / "u03.wav"
+    sf.write(wav, samples, 22050, subtype="FLOAT")
+    edit_take(run_dir, side, 2, lambda take: take.model_copy(update={"sha256": sha256_file(wav)}))
 
 
 def test_what_is_sealed_and_published(run_dir: Path) -> None:
@@ -114,7 +116,7 @@ def test_without_a_reference_it_is_sealed_and_said(spoken: Path) -> None:
 def test_a_failed_take_never_thins_the_pairs(spoken: Path, side: str) -> None:
     error = {"kind": "http", "message": "500"}
     edit_take(spoken, side, 4, lambda take: take.model_dump() | {"error": error})
-    with pytest.raises(TakesMissing, match="u05 failed") as caught:
+    with pytest.raises(TakesMissing, match=r"9 are valid .* failed: u05 \(http: 500\)") as caught:
         seal(spoken, channels=())
     assert caught.value.side == side
     assert mapping.published(spoken) is None
@@ -125,10 +127,6 @@ def drop_line(run_dir: Path) -> None:
     path.write_text("".join(line + "\n" for line in path.read_text().splitlines()[:-1]))
 
 
-def drop_wav(run_dir: Path) -> None:
-    (run_dir / "candidate" / "u02.wav").unlink()
-
-
 def drop_all(run_dir: Path) -> None:
     (run_dir / "baseline" / "takes.jsonl").unlink()
 
@@ -137,11 +135,15 @@ def rename(run_dir: Path) -> None:
     edit_take(run_dir, "baseline", 0, lambda take: take.model_copy(update={"utterance_id": "other"}))
 
 
-@pytest.mark.parametrize("edit", [drop_line, drop_wav, drop_all, rename])
+@pytest.mark.parametrize("edit", [drop_line, drop_all, rename])
 def test_a_missing_take_is_named(spoken: Path, edit: Edit) -> None:
     edit(spoken)
     with pytest.raises(TakesMissing):
         seal(spoken, channels=())
+
+
+def drop_wav(run_dir: Path) -> None:
+    (run_dir / "candidate" / "u02.wav").unlink()
 
 
 def garble(run_dir: Path) -> None:
@@ -168,23 +170,68 @@ def other_question(run_dir: Path) -> None:
     (run_dir / "manifest.json").write_text(text.replace("How much does this", "How badly does this"))
 
 
-@pytest.mark.parametrize("edit", [garble, twice, outside, other_bytes, other_question])
+@pytest.mark.parametrize("edit", [drop_wav, garble, twice, outside, other_bytes, other_question])
 def test_what_is_not_as_it_was_recorded_is_refused(spoken: Path, edit: Edit) -> None:
     edit(spoken)
     with pytest.raises(BadInput):
         seal(spoken, channels=())
 
 
+CLICK = np.concatenate((np.zeros(9000), [0.9], np.zeros(9000)))
+
+
 @pytest.mark.parametrize(
     "samples",
-    [np.zeros(0), np.full(22050, np.nan), np.zeros(22050)],
-    ids=["zero length", "nan", "silent"],
+    [np.zeros(0), np.full(22050, np.nan), np.zeros(22050), CLICK],
+    ids=["zero length", "nan", "silent", "click"],
 )
-def test_a_take_without_sound_ends_the_sealing(spoken: Path, samples: np.ndarray) -> None:
-    replace_take(spoken, samples)
-    with pytest.raises(UnusableTake, match=r"u03\.wav"):
+@pytest.mark.parametrize("side", ["candidate", "baseline"])
+def test_a_take_without_sound_is_no_valid_take(spoken: Path, samples: np.ndarray, side: TakeSide) -> None:
+    replace_take(spoken, samples, side=side)
+    with pytest.raises(
+        TakesMissing, match=rf"{side}.*9 are valid.*u03 \(unusable: {side}/u03\.wav"
+    ) as caught:
         seal(spoken, channels=())
+    assert caught.value.side == side
     assert mapping.published(spoken) is None
+    assert [(each.side, each.utterance_id) for each in read_unusable(spoken)] == [(side, "u03")]
+
+
+def test_spikes_that_would_make_all_clips_whisper_are_their_own_takes_fault(spoken: Path) -> None:
+    spikes = np.zeros(4 * 22050)
+    spikes[22050 // 5 :: 22050 // 3] = 0.9
+    replace_take(spoken, spikes)
+    with pytest.raises(TakesMissing, match=r"u03 \(unusable: Its peaks"):
+        seal(spoken, channels=())
+
+
+def ask_for(run_dir: Path, pairs: int) -> None:
+    """Put another rule in force: its file, its hash and the manifest's copy."""
+    manifest = Manifest.load(run_dir)
+    rule = manifest.rule.model_copy(update={"pairs": pairs})
+    (run_dir / "rule.yml").write_text(rule.model_dump_json())
+    digest = sha256_file(run_dir / "rule.yml")
+    inputs = manifest.inputs.model_copy(update={"rule_sha256": digest})
+    manifest.model_copy(update={"rule": rule, "rule_sha256": digest, "inputs": inputs}).save(run_dir)
+
+
+def test_spare_sentences_take_the_place_of_those_that_cannot_be_rated(spoken: Path) -> None:
+    ask_for(spoken, 4)
+    error = {"kind": "http", "message": "500"}
+    edit_take(spoken, "candidate", 0, lambda take: take.model_dump() | {"error": error})
+    replace_take(spoken, np.zeros(22050), side="baseline")
+    report = seal(spoken, channels=())
+    assert report.pairs == 4
+    assert results.ratings(spoken).utterances == ["u02", "u04", "u05", "u06"]
+    assert [each.utterance_id for each in read_unusable(spoken)] == ["u03"]
+    assert seal(spoken).already_sealed
+
+
+def test_a_silent_reference_is_nobodys_take(spoken: Path) -> None:
+    sf.write(spoken / "reference" / "reference.wav", np.zeros(22050), 22050)
+    with pytest.raises(UnusableTake, match="reference cannot be played"):
+        seal(spoken, channels=())
+    assert read_unusable(spoken) == []
 
 
 def test_a_cue_that_remains_ends_the_sealing(spoken: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -239,7 +286,37 @@ def garble_sealed(run_dir: Path) -> None:
     os.truncate(path, path.stat().st_size // 2)
 
 
-TAMPERING = [change_clip, drop_clip, swap_two_clips, change_seed, change_published, garble_sealed]
+def drop_sealed(run_dir: Path) -> None:
+    (run_dir / "listening" / "sealed.json").unlink()
+
+
+def drop_published(run_dir: Path) -> None:
+    (run_dir / "listening" / "ratings.sqlite3").write_bytes(b"")
+    (run_dir / "listening" / "mapping.sha256").unlink()
+
+
+def faster(run_dir: Path) -> None:
+    for number in range(10):
+        edit_take(run_dir, "candidate", number, lambda take: take.model_copy(update={"ttfa_ms": 1.0}))
+
+
+def other_hashes(run_dir: Path) -> None:
+    for number in range(10):
+        edit_take(run_dir, "baseline", number, lambda take: take.model_copy(update={"sha256": "0" * 64}))
+
+
+def other_reference(run_dir: Path) -> None:
+    sf.write(run_dir / "reference" / "reference.wav", np.zeros(22050), 22050)
+
+
+def drop_reference(run_dir: Path) -> None:
+    (run_dir / "reference" / "reference.wav").unlink()
+
+
+TAMPERING = [
+    change_clip, drop_clip, swap_two_clips, change_seed, change_published, garble_sealed, drop_sealed,
+    drop_published, faster, other_hashes, other_reference, drop_reference,
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("edit", TAMPERING)
@@ -251,6 +328,7 @@ def test_what_was_changed_after_the_sealing_is_refused_and_the_verdict_is_told(
         seal(run_dir)
     found = results.ratings(run_dir)
     assert not found.mapping_intact and found.answers == []
+    assert len(found.notices) == 1, "and why"
     assert not results.all_finished(run_dir)
 
 
@@ -267,14 +345,16 @@ def test_a_rule_changed_after_the_sealing_is_refused(run_dir: Path) -> None:
     manifest = Manifest.load(run_dir)
     manifest.rule_sha256 = "f" * 64
     manifest.save(run_dir)
-    with pytest.raises(SealBroken, match="the rule"):
+    with pytest.raises(BadInput, match="rule"):
         seal(run_dir)
     with pytest.raises(SealBroken, match="rule"):
         results.ratings(run_dir)
 
 
-def test_ratings_without_their_published_hash_are_never_sealed_over(run_dir: Path) -> None:
-    (run_dir / "listening" / "ratings.sqlite3").write_bytes(b"")
+def test_a_mapping_without_its_published_hash_is_not_nothing(run_dir: Path) -> None:
+    """Deleting one file must not turn rated pairs into pairs that nobody was asked about yet."""
     (run_dir / "listening" / "mapping.sha256").unlink()
-    with pytest.raises(SealBroken, match="hash"):
-        seal(run_dir)
+    found = results.ratings(run_dir)
+    assert not found.mapping_intact and "sealing was cut off, or the hash was deleted" in found.notices[0]
+    seal(run_dir)  # nobody has rated, so it may be done again
+    assert results.ratings(run_dir).mapping_intact

@@ -35,6 +35,7 @@ RECORD = {
     "verdict.json",
     "report.md",
     "report.html",
+    "report.json",
     "manifest.json",
     "install.json",
     "neighbour.json",

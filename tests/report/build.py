@@ -7,6 +7,7 @@ from typing import Any
 
 import soundfile
 
+from bench.metrics.compare import Alarm
 from bench.records import Take, Verdict, sha256_file
 from bench.report import ReportView, build
 from bench.verdict.evidence import Evidence
@@ -118,7 +119,44 @@ def metrics_record() -> dict[str, Any]:
         "f0_semitones": difference,
         "loudness_lufs": {**difference, "median": -5.25},
         "word_error_rate": {"n": 0, "median": None},
-        "alarms": [{"message": "candidate u04 is pitched 3.2 semitones above the reference."}],
+        "alarms": [alarm("voice_drift", f"u{number:02d}", 3.0 + number / 10) for number in range(1, 10)]
+        + [alarm("voice_drift", None, 3.4), alarm("duration", "u04", 2.6)],
+    }
+
+
+def alarm(kind: str, utterance_id: str | None, value: float | None, **more: Any) -> dict[str, Any]:
+    """An alarm as `metrics.json` has it."""
+    body = {"kind": kind, "side": "candidate", "utterance_id": utterance_id, "value": value, "limit": 3.0}
+    return Alarm.model_validate(body | {"message": "listen"} | more).model_dump(mode="json")
+
+
+def pass_records() -> dict[str, Any]:
+    """How each side was measured: an engine of ours, and a server elsewhere."""
+    detection = {"dialect": "openai", "chosen_by": "entry"}
+    made = {
+        "voice": "v",
+        "detection": detection,
+        "measured_from": "titan",
+        "started_utc": "2026-11-22T10:20:00Z",
+    }
+    trip = {"values": [1.9, 2.1], "n": 2, "p50": 2.0, "p95": 2.1, "iqr": 0.1}
+    return {
+        "candidate": {
+            "pass": made,
+            "health": {"revision": "f5-tts 1.1.20, weights 84e5a41"},
+            "network": None,
+        },
+        "baseline": {
+            "pass": made,
+            "health": {},
+            "network": {
+                "loopback": False,
+                "remote_address": "10.0.0.7",
+                "connect_ms": trip,
+                "round_trip_ms": trip,
+            },
+            "voice_check": {"verdict": "unclear", "evidence": ["average spectra: 1.25 dB between the two"]},
+        },
     }
 
 
@@ -129,6 +167,7 @@ def whole_evidence(run_dir: Path, **changes: Any) -> Evidence:
     extra = [
         answer(3, 5, 4, kind="repeat"),
         answer(5, 5, 5, kind="identical"),
+        answer(7, 5, 3, kind="anchor"),
         *(answer(n, 3, 3 + n % 2, channel="narrowband") for n in range(1, 11)),
     ]
     rated = ratings(list(RULED.values()), extra=extra)
@@ -148,7 +187,12 @@ def whole_evidence(run_dir: Path, **changes: Any) -> Evidence:
         "manifest": manifest(
             entry={
                 "title": "F5-TTS (espeak-ng speaks here)",
-                "version": {"package": "f5-tts", "pin": "1.1.20"},
+                "version": {
+                    "package": "f5-tts",
+                    "pin": "1.1.20",
+                    "asked": "1.1.18",
+                    "reason": "1.1.18 was yanked.",
+                },
                 "licences": licences,
             },
             baseline_entry={
@@ -168,6 +212,7 @@ def whole_evidence(run_dir: Path, **changes: Any) -> Evidence:
         "memory": memory_record(),
         "neighbour": neighbour_record(),
         "metrics": metrics_record(),
+        "passes": pass_records(),
     }
     return evidence(**{**values, **changes})
 

@@ -1,14 +1,20 @@
 """The records of other parts have the keys that the report and the verdict read."""
 
+from typing import get_args
+
 from bench.client.chat import ChatLatency
+from bench.client.network import NetworkCost
+from bench.client.takes import PassResult
+from bench.client.voicecheck import VoiceCheck
 from bench.host.memory import Figure, MemoryReport
 from bench.host.memory_series import MemorySeries
 from bench.host.neighbour_record import NeighbourRecord, Side
 from bench.metrics.compare import Alarm, MetricsComparison
 from bench.metrics.paired import PairedDifference
 from bench.records import Summary
-from bench.report.objective import _ROWS
+from bench.report.objective import _ALARMS, _ROWS
 from bench.report.words import MEMORY
+from bench.schema import PassFile
 from bench.verdict.neighbour import neighbour_summary
 
 
@@ -45,4 +51,16 @@ def test_a_slower_neighbour_is_said_once() -> None:
 def test_metrics() -> None:
     assert {name for name, _, _ in _ROWS} | {"alarms"} <= set(MetricsComparison.model_fields)
     assert {"median", "lowest", "highest", "n"} <= set(PairedDifference.model_fields)
-    assert "message" in Alarm.model_fields
+    assert {"kind", "side", "utterance_id", "value", "message"} <= set(Alarm.model_fields)
+    kinds = set(get_args(Alarm.model_fields["kind"].annotation))
+    assert kinds == set(_ALARMS) | {"not_measured"}, (
+        "that one has a message of its own each time, and no value"
+    )
+
+
+def test_how_a_pass_was_made() -> None:
+    assert "measured_from" in PassResult.model_fields
+    network = {"loopback", "remote_address", "connect_ms", "round_trip_ms"}
+    assert network <= set(NetworkCost.model_fields)
+    assert {"verdict", "evidence"} <= set(VoiceCheck.model_fields)
+    assert {"pass", "network", "voice_check", "health"} <= set(PassFile.model_json_schema()["properties"])

@@ -4,7 +4,7 @@ import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from playwright.sync_api import sync_playwright
@@ -15,6 +15,11 @@ from bench.report import __file__ as report_package
 from bench.report.words import gib, number
 from bench.verdict.evidence import Evidence
 from bench.verdict.rule import decide
+from tests.browser.conftest import axe
+from tests.browser.test_rating_page import axe_finds
+from tests.report.build import alarm
+
+__all__ = ["axe"]
 
 HOSTILE = (
     "</script><script>window.pwned=1</script><img src=x onerror=window.pwned=1>\"'`|*_[a](http://x)&@all"
@@ -98,7 +103,7 @@ def hostile_evidence(whole: Evidence) -> Evidence:
             "candidate": [t.model_copy(update={"text": HOSTILE}) for t in whole.candidate],
             "ratings": whole.ratings.model_copy(update={"answers": answers, "raters": {HOSTILE: "finished"}}),
             "preflight_warnings": [HOSTILE],
-            "metrics": {"alarms": [{"message": HOSTILE}]},
+            "metrics": {"alarms": [alarm("not_measured", HOSTILE, None, message=HOSTILE)]},
         }
     )
 
@@ -155,9 +160,25 @@ def test_in_a_browser(hostile: tuple[ReportView, str], tmp_path: Path) -> None:
     assert errors == []
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_core_finds_nothing(
+    view: ReportView, tmp_path: Path, axe: str, scheme: Literal["light", "dark"]
+) -> None:
+    target = tmp_path / "report.html"
+    target.write_text(render(view), encoding="utf-8")
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+        try:
+            tab = browser.new_page(viewport={"width": 1280, "height": 900}, color_scheme=scheme)
+            tab.goto(target.as_uri())
+            assert axe_finds(tab, axe) == []
+        finally:
+            browser.close()
+
+
 def test_markdown_is_short_and_says_the_main_things(view: ReportView) -> None:
     text = markdown(view)
-    assert len(text) < 4000
+    assert len(text) < 4500
     for words in ("Swap chatterbox for f5", "| Gate |", "### Ratings", "### Latency", "Memory, peak",
                   "**Neighbour (pause):**", "**Versions:**", "verdict.json"):  # fmt: skip
         assert words in text

@@ -11,10 +11,12 @@ import soundfile
 from bench.records import Verdict
 from bench.report import ReportView, as_json, build, markdown, render
 from bench.report.clips import embed
+from bench.report.objective import alarms
 from bench.report.page import _strips
 from bench.verdict.evidence import Evidence
 from bench.verdict.rule import decide
 from bench.verdict.takes import valid_takes
+from tests.report.build import alarm
 
 
 def test_every_pair_has_both_voices_and_their_scores(view: ReportView) -> None:
@@ -44,7 +46,17 @@ def test_nothing_acoustic_before_every_rater_has_finished(run_dir: Path, waiting
     lengths = [f"{take.audio_s:.3f}" for take in valid_takes(waiting.candidate)]
     for shown in (page, text, record):
         assert not [length for length in lengths if length in shown]
-        for word in ("audible sound", ">Total time<", "semitones", "Loudness", '"audio_s"', '"total_ms"'):
+        for word in (
+            "audible sound",
+            "average spectra",
+            "1.25 dB",
+            "listen",
+            ">Total time<",
+            "semitones",
+            "Loudness",
+            '"audio_s"',
+            '"total_ms"',
+        ):
             assert word not in shown
     assert silent.memory_series == {}
     assert "The question rises" not in page + text + record
@@ -53,6 +65,70 @@ def test_nothing_acoustic_before_every_rater_has_finished(run_dir: Path, waiting
     assert page.count("<svg") >= 2
     assert "audition rate f5-titan-20261122T101500Z" in page
     assert "audition verdict f5-titan-20261122T101500Z" in page
+
+
+def test_alarms_are_one_line_a_side_and_kind(view: ReportView) -> None:
+    assert view.alarms == [
+        "f5 (candidate): pitch +3.1 to +3.9 semitones from the reference in 9 of 10 takes, +3.4 over all takes: "
+        "another voice?",
+        "f5 (candidate): 2.6 times as long as chatterbox's in u04: words repeated or left out?",
+    ]
+
+
+def test_alarms_without_a_figure_or_a_take_are_told_too() -> None:
+    found = [
+        alarm("silence", "u01", None, message="the take is silent"),
+        alarm("silence", "u02", 1.25),
+        alarm("unintelligible", None, 0.58),
+        alarm("quiet", "u03", -50.0, side="baseline"),
+        alarm("not_measured", "u04", None, message="cannot be read"),
+    ]
+    names = {"candidate": "f5", "baseline": "chatterbox"}
+    assert alarms({"alarms": found}, names, {}) == [
+        "f5 (candidate): the take is silent in u01",
+        "f5 (candidate): 1.2 s of silence at one end in u02",
+        "f5 (candidate): word error rate +0.58 against chatterbox's over all takes: listen whether the words can "
+        "be made out (of a formant voice the alarm is false)",
+        "chatterbox (baseline): only \u221250 LUFS in u03",
+        "f5 (candidate): cannot be read in u04",
+    ]
+    assert alarms(None, names, {}) == []
+
+
+def test_from_where_each_side_was_measured_and_in_whose_voice(view: ReportView) -> None:
+    page, text = render(view), markdown(view)
+    candidate, baseline = view.measured
+    assert (candidate.host, candidate.remote, candidate.voice) == (
+        "titan",
+        False,
+        "given the reference itself",
+    )
+    assert (baseline.server, baseline.round_trip_ms) == ("10.0.0.7", 2.0)
+    for shown in (page, text):
+        assert "10.0.0.7" in shown
+        assert "unclear: average spectra: 1.25 dB between the two" in shown
+    assert any("not shown that chatterbox speaks in the voice asked for" in w for w in view.verdict.warnings)
+
+
+def test_the_version_that_was_asked_for_and_why_another_ran(view: ReportView) -> None:
+    said = "f5-tts 1.1.20, asked for 1.1.18: 1.1.18 was yanked (read back: f5-tts 1.1.20, weights 84e5a41)"
+    assert said in render(view)
+    assert said in markdown(view)
+
+
+def test_the_hidden_reference_is_reported(view: ReportView) -> None:
+    assert "Hidden reference scored above chatterbox" in render(view)
+
+
+def test_takes_asked_for_again_are_named(run_dir: Path, whole: Evidence) -> None:
+    assert whole.candidate is not None
+    again = "asked again after http_503 and Retry-After of 1 s"
+    candidate = [
+        take.model_copy(update={"note": again}) if n == 2 else take for n, take in enumerate(whole.candidate)
+    ]
+    found = whole.model_copy(update={"candidate": candidate})
+    page = render(build(run_dir, decide(found), found, True, with_clips=False))
+    assert f"u03: {again}" in page
 
 
 def test_a_caller_may_keep_a_finished_report_silent(run_dir: Path, whole: Evidence, decided: Verdict) -> None:

@@ -18,7 +18,8 @@ from bench.records import (
 from bench.verdict.evidence import Evidence, InstallOutcome
 
 QUESTION = "How much does this sound like the reference speaker?"
-RULE_SHA = sha256_bytes(b"rule")
+RULE_BYTES = b"pairs: 10\n"
+RULE_SHA = sha256_bytes(RULE_BYTES)
 
 
 def manifest(
@@ -153,6 +154,7 @@ def ratings(
         "raters": dict.fromkeys(by_rater, state),
         "answers": [*answers, *extra],
         "pairs": pairs if pairs is not None else 10,
+        "utterances": [f"u{number:02d}" for number in range(1, (pairs or 10) + 1)],
     }
     return Ratings.model_validate({**values, **changes})
 
@@ -160,7 +162,6 @@ def ratings(
 def evidence(**changes: Any) -> Evidence:
     values: dict[str, Any] = {
         "manifest": manifest(),
-        "rule_sha256": RULE_SHA,
         "install": InstallOutcome(ok=True, total_s=120.0, limit_s=3600.0),
         "preset": takes(),
         "candidate": takes(),
