@@ -394,3 +394,6 @@ class Ratings(Record):
     answers: list[Answer]
     pairs: int
     """How many rated pairs each rater is asked for (the rule's n)."""
+    notices: list[str] = []
+    """What whoever reads the verdict must know of the ratings: damage, raters who came late, from elsewhere or
+    were taken off."""

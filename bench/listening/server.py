@@ -148,6 +148,7 @@ def create_app(run_dir: Path) -> FastAPI:
     def get_session(request: Request) -> Response:
         of = rater(request)
         book.refresh()
+        book.check_invited(of)
         return _json(session(of))
 
     @app.get("/api/clips/{ticket}")
@@ -157,7 +158,7 @@ def create_app(run_dir: Path) -> FastAPI:
             raise Refused("unknown_clip", "There is no such clip for you.", 404)
         trial, file = of.clips[ticket]
         if trial is not None:
-            book.opened(of, trial)
+            book.opened(of, trial, "A" if ticket == of.ticket_of(trial, "A") else "B")
         return Response(clips[file], media_type="audio/wav", headers=HEADERS)
 
     @app.post("/api/trials/{ticket}/heard")
@@ -200,6 +201,7 @@ def create_app(run_dir: Path) -> FastAPI:
     def get_results(request: Request) -> Response:
         of = rater(request)
         book.refresh()
+        book.check_invited(of)
         if of.finished_utc is None:
             raise Refused("not_finished", "The voices are named once you have finished.")
         return _json(reveal(book, of, manifest))

@@ -19,6 +19,7 @@ from bench.cli import main
 from bench.controller.run import Run
 from bench.listening.book import Book, Given
 from bench.listening.raters import invite
+from bench.listening.trials import SIDES
 from bench.records import Verdict, utc_now
 from tests.cli.conftest import FIRST, SECOND
 
@@ -106,9 +107,10 @@ def rate_everything(run_dir: Path, name: str) -> None:
     try:
         rater = next(each for each in book.raters.values() if each.name == name)
         for trial in rater.trials:
-            book.opened(rater, trial)
             whole = [(0.0, book.length_s(trial))]
-            book.hear(rater, trial, {"A": whole, "B": whole})
+            for side in SIDES:
+                book.opened(rater, trial, side)
+            book.hear(rater, trial, dict.fromkeys(SIDES, whole))
             book.answer(rater, trial, Given(a=3, b=3, comparison=None, note="", answered_utc=utc_now()), 0)
         book.finish(rater)
     finally:

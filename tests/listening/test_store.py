@@ -198,7 +198,9 @@ def test_a_directory_that_cannot_be_written_is_said(tmp_path: Path) -> None:
         Log(tmp_path / "file" / "ratings.sqlite3")
 
 
-def test_nothing_is_moved_away_under_whoever_still_writes(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_moved_away_under_whoever_still_writes(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("bench.listening.store.SALVAGE_WAIT_S", 0.1)
     many(path)
     live = Log(path)
