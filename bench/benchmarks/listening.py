@@ -166,8 +166,8 @@ def _answer_on(
             count = 0
             while not stop.is_set():
                 trial = trials[count % len(trials)]
-                http.get(f"/api/clips/{trial['a']}")
-                whole = [[0, trial.setdefault("seconds", _seconds(http, trial))]]
+                clips = [http.get(f"/api/clips/{trial[side]}").content for side in ("a", "b")]
+                whole = [[0, _seconds(clips[0])]]
                 http.post(f"/api/trials/{trial['id']}/heard", json={"a": whole, "b": whole})
                 for score in (1, 2, 3):
                     note = f"{cycle}/{count}/{score}"
@@ -182,8 +182,8 @@ def _answer_on(
         return  # the kill
 
 
-def _seconds(http: httpx.Client, trial: dict[str, Any]) -> float:
-    return (len(http.get(f"/api/clips/{trial['b']}").content) - 44) / 2 / 48000
+def _seconds(clip: bytes) -> float:
+    return (len(clip) - 44) / 2 / 48000
 
 
 # ---------------------------------------------------------------- many raters at once
@@ -217,7 +217,7 @@ async def _rate_all(
         for trial in json.loads(data)["trials"]:
             _, clip = await _ask(reader, writer, _request("GET", f"/api/clips/{trial['a']}", token))
             await _ask(reader, writer, _request("GET", f"/api/clips/{trial['b']}", token))
-            whole = [[0, (len(clip) - 44) / 2 / 48000]]
+            whole = [[0, _seconds(clip)]]
             path = f"/api/trials/{trial['id']}"
             await _ask(reader, writer, _request("POST", f"{path}/heard", token, {"a": whole, "b": whole}))
             body = {"a": 3, "b": 4, "note": trial["id"], "revision": 0}

@@ -100,7 +100,8 @@ def rate(port: int, token: str) -> None:
             except httpx.TransportError:
                 time.sleep(0.1)
         for trial in trials[:ANSWERS]:
-            clip = http.get(f"/api/clips/{trial['a']}").content
+            http.get(f"/api/clips/{trial['a']}").raise_for_status()
+            clip = http.get(f"/api/clips/{trial['b']}").content
             whole = [[0, (len(clip) - 44) / 2 / 48000]]
             http.post(f"/api/trials/{trial['id']}/heard", json={"a": whole, "b": whole}).raise_for_status()
             body = {"a": 1, "b": 5, "revision": 0, "note": "kept?"}
