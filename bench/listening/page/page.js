@@ -62,7 +62,10 @@ function fail(error) {
 // ---------------------------------------------------------------- playing
 
 const pair = new Deck({
-  onHeard: (side, ranges) => pendingOf(state.loaded.id)[side].push(...ranges),
+  onHeard: (side, ranges) => {
+    const of = pendingOf(state.loaded.id);
+    of[side] = union([...of[side], ...ranges]);
+  },
   onChange: () => {
     if (pair.playing) reference.pause();
     else void report();
@@ -90,7 +93,10 @@ function showPlaying() {
   drawAll();
 }
 
-const heardSoFar = (current, side) => union([...current.heard[side], ...pendingOf(current.id)[side]]);
+function heardSoFar(current, side) {
+  const unsaid = [...underway, ...pending].filter(([id]) => id === current.id);
+  return union([...current.heard[side], ...unsaid.flatMap(([, ranges]) => ranges[side])]);
+}
 
 function drawAll() {
   const buffers = state.loaded;
@@ -119,6 +125,7 @@ function drawAll() {
 }
 
 function animate() {
+  pair.count();
   if (pair.playing || reference.playing) drawAll();
   requestAnimationFrame(animate);
 }
@@ -126,6 +133,7 @@ function animate() {
 // ---------------------------------------------------------------- what was heard, told to the server
 
 const pending = new Map(); // by trial: what was heard belongs to the pair that was played, whichever is shown
+let underway = []; // the same, sent and not yet answered
 let sending = null;
 
 function pendingOf(id) {
@@ -145,14 +153,16 @@ async function flush() {
   const all = [...pending].filter(([, ranges]) => ranges.a.length || ranges.b.length);
   pending.clear();
   if (!all.length) return;
+  underway.push(...all);
   await Promise.all(all.map(([id, ranges]) => sendHeard(id, ranges)));
+  underway = underway.filter((one) => !all.includes(one));
   showNeeds();
   drawAll();
 }
 
 async function sendHeard(id, ranges) {
   try {
-    const known = await api.heard(id, rounded({ a: union(ranges.a), b: union(ranges.b) }));
+    const known = await api.heard(id, rounded(ranges));
     const heardOf = state.session.trials.find((one) => one.id === id);
     Object.assign(heardOf, { heard: known.heard, full: known.full });
     warn(null);
