@@ -75,20 +75,22 @@ def ratings(run_dir: Path) -> Ratings:
         finished = [rater for rater in book.raters.values() if rater.status == "finished"]
         answers = [answer for rater in finished for answer in unsealed(rater)]
         answers += [answer for of_rater in book.imported.values() for answer in of_rater]
-        damaged = [rater for rater in book.raters.values() if rater.damaged]
-        notices = [*book.notices, *book.remarks, *(_damaged(rater) for rater in damaged)]
         return out.model_copy(
-            update={"mapping_intact": True, "raters": who, "answers": answers, "notices": notices}
+            update={"mapping_intact": True, "raters": who, "answers": answers, "notices": _notices(book)}
         )
     finally:
         book.close()
 
 
-def _damaged(rater: Rater) -> str:
-    return (
+def _notices(book: Book) -> list[str]:
+    """Return what must be said beside the ratings: damage, and how raters came and went."""
+    lost = [
         f"{rater.name} had finished, and answers were lost since; whoever saw the names cannot give them again. "
         f"`audition withdraw` takes {rater.name} off."
-    )
+        for rater in book.raters.values()
+        if rater.damaged
+    ]
+    return [*book.notices, *book.remarks, *lost]
 
 
 def all_finished(run_dir: Path) -> bool:
