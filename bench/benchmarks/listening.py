@@ -337,7 +337,8 @@ def nothing_lost(figures: dict[str, Any]) -> bool:
     """Say whether every acknowledged answer was found again, and every rater could rate all and finish."""
     many = figures["many_raters"]
     whole = many["raters_finished"] == many["raters"] and many["acknowledged"] == many["answers"]
-    return whole and many["lost"] == 0 and figures["kills"]["lost"] == 0
+    lost: int = many["lost"] + figures["kills"]["lost"]
+    return whole and lost == 0
 
 
 def table(figures: dict[str, Any]) -> str:

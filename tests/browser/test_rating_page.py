@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from bench.listening import results
 from tests.browser.conftest import OpenPage
@@ -209,6 +209,11 @@ def heard_both_by_switching(page: Page) -> None:
     assert page.get_attribute("#play", "aria-label") == "Pause", "and it loops"
 
 
+def slowly(route: Route) -> None:
+    time.sleep(0.3)
+    route.continue_()
+
+
 def test_what_was_heard_goes_to_the_pair_that_was_played(live: Live, open_page: OpenPage) -> None:
     """Saving while it loops, going back while it plays; the server is slow, so reports are under way meanwhile."""
     page = open_page()
@@ -227,7 +232,7 @@ def test_what_was_heard_goes_to_the_pair_that_was_played(live: Live, open_page: 
     expect(page.locator("#state-a")).to_have_text("Heard", timeout=60_000)
     page.keyboard.press("x")
     expect(page.locator("#state-b")).to_have_text("Heard", timeout=60_000)
-    page.route("**/heard", lambda route: (time.sleep(0.3), route.continue_())[1])
+    page.route("**/heard", slowly)
     next_pair(page, lambda: page.click("#save"))  # still looping
     assert title(page).startswith("Pair 2 ")
     page.wait_for_timeout(1000)
