@@ -5,10 +5,10 @@ PIP := $(PY) -m pip --disable-pip-version-check -q
 DEMO := .cache/demo-reference
 SHELL := /bin/bash
 
-.PHONY: help setup setup-test demo test check bench bench-gpu chaos lock clean
+.PHONY: help setup setup-test demo test check bench bench-listening bench-gpu chaos lock clean
 
 help: ## say what there is
-	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 17
 
 setup: $(VENV)/.controller $(DEMO)/demo.rights.yml ## the venv, what the controller needs, the demo's synthetic reference
 
@@ -48,6 +48,9 @@ bench: setup-test ## the figures of the measuring instrument, as one table and a
 	$(PY) -m bench.benchmarks.metrics --json .cache/bench-metrics.json
 	$(PY) -m bench.benchmarks.verdict
 	$(PY) -m bench.benchmarks.idle --json .cache/bench-idle.json -e runs_dir="$(CURDIR)/.cache/bench-idle"
+
+bench-listening: setup-test ## 1,000 raters, 200 kills, and what cues are left: figures of the listening test
+	$(PY) -m bench.benchmarks.listening --json .cache/bench-listening.json
 
 bench-gpu: ## F5-TTS on this machine's GPU, full-size random weights (docs/RESEARCH-F5-TTS.md)
 	python3 -m tests.gpu.bench_f5 --out .cache/bench-gpu

@@ -60,8 +60,17 @@ def _invite(args: argparse.Namespace) -> int:
     run_dir = _run(args)
     from bench.listening.raters import invite
 
-    path = invite(run_dir, args.name, channels=args.channel)
+    path = invite(run_dir, args.name, channels=args.channel, late=args.late)
     _say(f"{args.name}: {args.url.rstrip('/')}{path}")
+    return 0
+
+
+def _withdraw(args: argparse.Namespace) -> int:
+    run_dir = _run(args)
+    from bench.listening import raters
+
+    raters.withdraw(run_dir, args.name)
+    _say(raters.notices(run_dir)[-1])
     return 0
 
 
@@ -102,7 +111,7 @@ def _ratings_import(args: argparse.Namespace) -> int:
     run_dir = _run(args)
     from bench.listening.results import import_json
 
-    names = import_json(run_dir, args.file)
+    names = import_json(run_dir, args.file, late=args.late)
     _say(f"taken in: {', '.join(names)}" if names else "nothing new in it")
     return 0
 
@@ -222,6 +231,11 @@ def _parser() -> argparse.ArgumentParser:
         choices=("full", "narrowband", "wideband"),
         help="a further channel to rate in, beside the rule's; may be repeated",
     )
+    _late(invite)
+    withdraw = add(
+        "withdraw", _withdraw, "Take a rater off who will not finish; the verdict says so.", run=True
+    )
+    withdraw.add_argument("name", metavar="NAME")
     add("raters", _raters, "Who rates, and how far everybody is.", run=True)
     ratings = commands.add_parser("ratings", help="Export or import ratings.").add_subparsers(
         required=True, metavar="export|import"
@@ -233,6 +247,8 @@ def _parser() -> argparse.ArgumentParser:
         sub = ratings.add_parser(name, help=text, description=text)
         _common(sub, command, run=True)
         sub.add_argument("file", metavar="FILE", type=Path)
+        if name == "import":
+            _late(sub)
 
     add("verdict", _verdict, "Apply the rule, write verdict and report, say the decision.", run=True)
     report = add("report", _report, "Write the report again and print where it is.", run=True)
@@ -273,6 +289,12 @@ def _common(sub: argparse.ArgumentParser, command: Callable[[argparse.Namespace]
     if run:
         sub.add_argument("run", metavar="RUN", help="run id, path or `latest`")
         sub.add_argument("--runs-dir", type=Path, help="where run directories are kept")
+
+
+def _late(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "--late", action="store_true", help="even when all have finished; the verdict will say that it was so"
+    )
 
 
 def _extra(sub: argparse.ArgumentParser) -> None:

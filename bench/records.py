@@ -397,4 +397,5 @@ class Ratings(Record):
     utterances: list[str] = []
     """The sealed ones, in order; empty where the seal is broken."""
     notices: list[str] = []
-    """What must be said beside the ratings: damage to their database; why the seal is broken, where it is."""
+    """What whoever reads the verdict must know of the ratings: damage, why the seal is broken, raters who came late,
+    from elsewhere or were taken off."""

@@ -166,8 +166,8 @@ def _answer_on(
             count = 0
             while not stop.is_set():
                 trial = trials[count % len(trials)]
-                http.get(f"/api/clips/{trial['a']}")
-                whole = [[0, trial.setdefault("seconds", _seconds(http, trial))]]
+                clips = [http.get(f"/api/clips/{trial[side]}").content for side in ("a", "b")]
+                whole = [[0, _seconds(clips[0])]]
                 http.post(f"/api/trials/{trial['id']}/heard", json={"a": whole, "b": whole})
                 for score in (1, 2, 3):
                     note = f"{cycle}/{count}/{score}"
@@ -182,8 +182,8 @@ def _answer_on(
         return  # the kill
 
 
-def _seconds(http: httpx.Client, trial: dict[str, Any]) -> float:
-    return (len(http.get(f"/api/clips/{trial['b']}").content) - 44) / 2 / 48000
+def _seconds(clip: bytes) -> float:
+    return (len(clip) - 44) / 2 / 48000
 
 
 # ---------------------------------------------------------------- many raters at once
@@ -217,7 +217,7 @@ async def _rate_all(
         for trial in json.loads(data)["trials"]:
             _, clip = await _ask(reader, writer, _request("GET", f"/api/clips/{trial['a']}", token))
             await _ask(reader, writer, _request("GET", f"/api/clips/{trial['b']}", token))
-            whole = [[0, (len(clip) - 44) / 2 / 48000]]
+            whole = [[0, _seconds(clip)]]
             path = f"/api/trials/{trial['id']}"
             await _ask(reader, writer, _request("POST", f"{path}/heard", token, {"a": whole, "b": whole}))
             body = {"a": 3, "b": 4, "note": trial["id"], "revision": 0}
@@ -266,7 +266,7 @@ def many_raters(run_dir: Path, raters: int) -> dict[str, Any]:
     finished = sum(rater.status == "finished" for rater in book.raters.values())
     pairs = len(book.sealed.utterances)
     book.close()
-    cuts = statistics.quantiles(times, n=100)
+    cuts = statistics.quantiles(times, n=100, method="inclusive")
     return {
         "raters": raters,
         "pairs_each": pairs,
@@ -299,9 +299,9 @@ def cue_attacks(scratch: Path) -> list[dict[str, Any]]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the measurements and print or write them as JSON."""
+    """Run the measurements and print them as a table; 1 when an answer was lost or a rater could not finish."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--json", type=Path, help="where to write the figures; printed when left out")
+    parser.add_argument("--json", type=Path, help="write the figures here, too")
     parser.add_argument("--raters", type=int, default=1000)
     parser.add_argument("--kills", type=int, default=200)
     options = parser.parse_args(arguments)
@@ -327,12 +327,44 @@ def main(arguments: Sequence[str] | None = None) -> int:
             },
             "cue_attack": cue_attacks(scratch),
         }
-    text = json.dumps(figures, indent=2) + "\n"
     if options.json:
-        options.json.write_text(text, "utf-8")
-    else:
-        sys.stdout.write(text)
-    return 0 if not killed.lost else 1
+        options.json.write_text(json.dumps(figures, indent=2) + "\n", "utf-8")
+    sys.stdout.write(table(figures))
+    return 0 if nothing_lost(figures) else 1
+
+
+def nothing_lost(figures: dict[str, Any]) -> bool:
+    """Say whether every acknowledged answer was found again, and every rater could rate all and finish."""
+    many = figures["many_raters"]
+    whole = many["raters_finished"] == many["raters"] and many["acknowledged"] == many["answers"]
+    lost: int = many["lost"] + figures["kills"]["lost"]
+    return whole and lost == 0
+
+
+def table(figures: dict[str, Any]) -> str:
+    """Return the figures as Markdown."""
+    many, kills = figures["many_raters"], figures["kills"]
+    rows = [
+        (f"{many['raters']} raters, {many['connections']} connections", f"{many['answers']} answers"),
+        ("answers a second; requests a second", f"{many['answers_per_s']}; {many['requests_per_s']}"),
+        (
+            "an answer's way to the disk and back, p50, p99, longest",
+            f"{many['answer_ms_p50']}, {many['answer_ms_p99']}, {many['answer_ms_max']} ms",
+        ),
+        ("raters who finished; acknowledged answers lost", f"{many['raters_finished']}; {many['lost']}"),
+        (
+            f"{kills['kills']} kills while answers came in: acknowledged; lost",
+            f"{kills['acknowledged']}; {kills['lost']}",
+        ),
+    ]
+    lines = ["| measured | |", "|---|---|", *(f"| {what} | {value} |" for what, value in rows), ""]
+    lines += ["| voices | cue | before | after |", "|---|---|---|---|"]
+    for attack in figures["cue_attack"]:
+        lines += [
+            f"| {', '.join(attack['voices'])} | {cue['cue']} | {cue['before']:.0%} | {cue['after']:.0%} |"
+            for cue in attack["cues"]
+        ]
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

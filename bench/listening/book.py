@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bench.errors import BadInput
-from bench.listening import heard
+from bench.listening import heard, marks
 from bench.listening.mapping import DIRECTORY, RATINGS, SECRET_BYTES, SealBroken, Sealed, load_intact
 from bench.listening.store import Event, Log
 from bench.listening.tickets import ticket, trial_ticket
 from bench.listening.trials import SIDES, Side, Trial
-from bench.records import Answer, Channel, utc_now
+from bench.records import Answer, Channel, Manifest, utc_now
 
 MAX_NOTE = 1000
 MAX_REVISIONS = 200
@@ -62,7 +62,7 @@ class Rater:
     by_ticket: dict[str, Trial]
     clips: dict[str, tuple[Trial | None, str]]
     """Clip tickets: the trial and the file's name; the open reference belongs to no trial."""
-    opened_s: dict[str, float] = field(default_factory=dict)
+    opened_s: dict[tuple[str, Side], float] = field(default_factory=dict)
     ranges: dict[tuple[str, Side], list[heard.Range]] = field(default_factory=dict)
     answers: dict[str, Given] = field(default_factory=dict)
     revisions: dict[str, int] = field(default_factory=dict)
@@ -70,7 +70,7 @@ class Rater:
     headphones: str | None = None
     finished_utc: str | None = None
     final: dict[str, int] = field(default_factory=dict)
-    """Which answer of each trial was the last when he finished."""
+    """Which answer of each trial was the last when he finished, by the log or, without its row, by his mark."""
     started: bool = False
 
     def ticket_of(self, trial: Trial, side: Side) -> str:
@@ -85,7 +85,8 @@ class Rater:
     @property
     def damaged(self) -> bool:
         """Finished, but an answer was lost since; nobody who saw the names can give it again."""
-        return self.finished_utc is not None and self.final != self.revisions
+        whole = self.final == self.revisions and len(self.final) == len(self.trials)
+        return self.finished_utc is not None and not whole
 
     @property
     def status(self) -> Status:
@@ -110,18 +111,29 @@ class Book:
         except FileNotFoundError:
             raise BadInput(f"{run_dir} has no sealed pairs yet; run the score phase first.") from None
         self.run_dir = run_dir
+        self._raters_needed = Manifest.load(run_dir).rule.minimum_raters
         self.seconds = {clip.file: clip.seconds for clip in self.sealed.clips}
         self.raters: dict[str, Rater] = {}
         self.by_token: dict[str, Rater] = {}
         self.imported: dict[str, list[Answer]] = {}
         self.notices: list[str] = []
+        """Damage, for everybody to read."""
+        self.remarks: list[str] = []
+        """How raters came and went, where a verdict must say it; they name raters, so no rater is shown them."""
         self._digest = self.sealed.digest()
         self._seq = 0
         self._lock = threading.RLock()
+        self._bound = False
+        self._marked: set[str] = set()
         self._log = Log(run_dir / DIRECTORY / RATINGS)
-        self.refresh()
-        if self._seq == 0:
-            self._do(lambda: [("sealed", {"mapping_sha256": self._digest, "utc": utc_now()})])
+        try:
+            self.refresh()
+            self._do(self._bind)
+            for rater in self.raters.values():
+                self.mark(rater)
+        except BaseException:
+            self._log.close()
+            raise
 
     def close(self) -> None:
         """Close the log."""
@@ -132,6 +144,15 @@ class Book:
         with self._lock:
             self._apply(self._log.after(self._seq))
 
+    def check_invited(self, rater: Rater) -> None:
+        """Refuse a rater who was taken off meanwhile.
+
+        Raises:
+            Refused: he was.
+        """
+        if rater.id not in self.raters:
+            raise Refused("unknown", "This link is not valid any more. Ask for a new one.", 401)
+
     def rater_of(self, token: str) -> Rater | None:
         """Return whose token it is, None for nobody's. Tokens are 256 random bits: a dictionary tells
         nothing by its timing that would help to guess one."""
@@ -140,11 +161,19 @@ class Book:
                 self.refresh()
             return self.by_token.get(token)
 
-    def invite(self, name: str, channels: Sequence[Channel] | None = None) -> Rater:
-        """Add a rater, or return the one of this name. `channels`: further ones after the rule's.
+    @property
+    def decided(self) -> bool:
+        """As many raters as the rule asks for, and all have finished: names and verdict can be known."""
+        states = [rater.status for rater in self.raters.values()] + ["finished"] * len(self.imported)
+        return len(states) >= self._raters_needed and all(state == "finished" for state in states)
+
+    def invite(self, name: str, channels: Sequence[Channel] | None = None, *, late: bool = False) -> Rater:
+        """Add a rater, or return the one of this name. `channels`: further ones after the rule's. `late`: even
+        when the decision can be known already.
 
         Raises:
-            BadInput: the name is empty or over 80 characters, or a channel was not prepared.
+            BadInput: the name is empty or over 80 characters, a channel was not prepared, or it is late and
+                nobody said that it may be.
         """
         name = " ".join(name.split())
         if not name or len(name) > 80 or not name.isprintable():
@@ -159,12 +188,14 @@ class Book:
                 raise BadInput(f"{name} rated elsewhere and was imported; invite under another name.")
             if self._named(name) is not None:
                 return []
+            self._check_late(late)
             body: dict[str, object] = {
                 "id": secrets.token_hex(8),
                 "name": name,
                 "token": secrets.token_urlsafe(SECRET_BYTES),
                 "salt": secrets.token_hex(SECRET_BYTES),
                 "channels": wanted,
+                "late": self.decided,
                 "utc": utc_now(),
             }
             return [("rater", body)]
@@ -176,48 +207,48 @@ class Book:
         return found
 
     def withdraw(self, name: str) -> None:
-        """Take back an invitation. Only while nothing was answered, or when the answers were damaged:
-        nobody's ratings can be dropped because they displease.
+        """Take a rater off who will not finish, or whose answers were damaged; the verdict says so. Not one who
+        has finished: nobody's ratings can be dropped because they displease.
 
         Raises:
-            BadInput: no such rater, or he has answered.
+            BadInput: no such rater, or he has finished.
         """
 
         def decide() -> list[Event]:
             rater = self._named(name)
             if rater is None:
-                raise BadInput(f"There is no rater {name!r}.")
-            if rater.answers and not rater.damaged:
-                raise BadInput(f"{name} has answered already; ratings are never dropped.")
+                raise BadInput(f"There is no rater {name!r} to take off; `audition raters` lists them.")
+            if rater.status == "finished":
+                raise BadInput(f"{name} has finished; ratings are never dropped.")
             return [("withdrawn", {"rater": rater.id, "utc": utc_now()})]
 
         self._do(decide)
 
-    def opened(self, rater: Rater, trial: Trial) -> None:
-        """Note that the rater's page has a trial's clips: listening can have begun now, not before."""
-        if trial.trial_id in rater.opened_s:
+    def opened(self, rater: Rater, trial: Trial, side: Side) -> None:
+        """Note that the rater's page has a clip: listening to it can have begun now, not before."""
+        if (trial.trial_id, side) in rater.opened_s:
             return
 
         def decide() -> list[Event]:
-            if trial.trial_id in rater.opened_s:
+            if (trial.trial_id, side) in rater.opened_s:
                 return []
-            return [("opened", {"rater": rater.id, "trial": trial.trial_id, **_clock()})]
+            return [("opened", {"rater": rater.id, "trial": trial.trial_id, "side": side, **_clock()})]
 
-        self._do(decide)
+        self._do_for(rater, decide)
 
     def hear(self, rater: Rater, trial: Trial, report: dict[Side, list[heard.Range]]) -> None:
         """Add what was heard of a trial's clips.
 
         Raises:
-            Refused: more than can have been heard since the clips were opened, in all tabs together;
-                finished.
+            Refused: a clip that was never fetched; more than can have been heard since the clips were, in all
+                tabs together; finished.
         """
 
         def decide() -> list[Event]:
             if rater.finished_utc is not None:
                 raise Refused("finished", "You have finished; nothing can be changed any more.")
             new: dict[Side, list[heard.Range]] = {}
-            gained = 0.0
+            gained: dict[Side, float] = {}
             for side in SIDES:
                 before = rater.ranges.get((trial.trial_id, side), [])
                 after = heard.union([*before, *report.get(side, [])])
@@ -225,23 +256,25 @@ class Book:
                     raise Refused("too_many_ranges", "Listen in longer stretches.", 422)
                 if after != before:
                     new[side] = after
-                    gained += heard.covered_s(after) - heard.covered_s(before)
+                    gained[side] = heard.covered_s(after) - heard.covered_s(before)
             if not new:
                 return []
-            if trial.trial_id not in rater.opened_s:
+            opened_s = {side: rater.opened_s.get((trial.trial_id, side)) for side in new}
+            if None in opened_s.values():
                 raise Refused("not_opened", "Reload the page: this pair was not opened yet.")
             clock = _clock()
             now_s = float(str(clock["boot_s"]))
             account = heard.Listening(rater.listening.spent_until_s)
-            if not account.claim(gained, rater.opened_s[trial.trial_id], now_s):
-                raise Refused(
-                    "faster_than_time", "More was reported than can have been heard. Is another tab open?"
-                )
+            for began_s, side in sorted((began_s or 0.0, side) for side, began_s in opened_s.items()):
+                if not account.claim(gained[side], began_s, now_s):
+                    raise Refused(
+                        "faster_than_time", "More was reported than can have been heard. Is another tab open?"
+                    )
             body: dict[str, object] = {"rater": rater.id, "trial": trial.trial_id, **clock}
             body |= {"spent_until_s": round(account.spent_until_s, 3), "ranges": new}
             return [("heard", body)]
 
-        self._do(decide)
+        self._do_for(rater, decide)
 
     def length_s(self, trial: Trial) -> float:
         """Return the seconds of a trial's clips, the same on both sides."""
@@ -276,7 +309,7 @@ class Book:
             body |= {"a": given.a, "b": given.b, "comparison": given.comparison}
             return [("answer", body | {"note": given.note, "utc": given.answered_utc})]
 
-        self._do(decide)
+        self._do_for(rater, decide)
         return rater.revisions[trial.trial_id]
 
     def check_headphones(self, rater: Rater, result: str) -> None:
@@ -287,7 +320,7 @@ class Book:
                 return []
             return [("headphones", {"rater": rater.id, "result": result, "utc": utc_now()})]
 
-        self._do(decide)
+        self._do_for(rater, decide)
 
     def finish(self, rater: Rater) -> None:
         """Close the rater's answers for good; only now may he see names.
@@ -304,13 +337,37 @@ class Book:
                 raise Refused("incomplete", f"{open_trials} of {len(rater.trials)} pairs have no rating yet.")
             return [("finished", {"rater": rater.id, "revisions": rater.revisions, "utc": utc_now()})]
 
-        self._do(decide)
+        self._do_for(rater, decide)
+        self.mark(rater)
 
-    def take_in(self, answers: dict[str, list[Answer]], source_sha256: str) -> None:
-        """Add raters who finished elsewhere on the same sealed pairs; all of them or none.
+    def mark(self, rater: Rater) -> None:
+        """See that a finished rater's mark is on disk; before that no name may be shown.
 
         Raises:
-            BadInput: a rater of that name is here already with other answers.
+            NotSaved: the disk did not take it.
+        """
+        with self._lock:
+            if rater.finished_utc is None or rater.id in self._marked:
+                return
+            marks.write(
+                self.run_dir, rater.id, marks.Mark(finished_utc=rater.finished_utc, revisions=rater.final)
+            )
+            self._marked.add(rater.id)
+
+    def take_in(
+        self,
+        answers: dict[str, list[Answer]],
+        source_sha256: str,
+        notices: Sequence[str] = (),
+        *,
+        late: bool = False,
+    ) -> None:
+        """Add raters who finished elsewhere on the same sealed pairs; all of them or none. `notices`: what had to
+        be said of the ratings there. `late`: even when the decision can be known already.
+
+        Raises:
+            BadInput: a rater of that name is here already with other answers, or it is late and nobody said that
+                it may be.
         """
 
         def decide() -> list[Event]:
@@ -321,10 +378,25 @@ class Book:
                 if name in self.imported or self._named(name) is not None:
                     raise BadInput(f"{name} is among this run's raters already; nothing was imported.")
                 events += [("imported_answer", answer.model_dump(mode="json")) for answer in of_rater]
-                events.append(("imported", {"rater": name, "source_sha256": source_sha256, "utc": utc_now()}))
+                body: dict[str, object] = {"rater": name, "source_sha256": source_sha256, "utc": utc_now()}
+                events.append(("imported", body | {"late": self.decided}))
+            if events:
+                self._check_late(late)
+                events += [("noticed_elsewhere", {"text": text[:500]}) for text in notices[:20]]
             return events
 
         self._do(decide)
+
+    def _bind(self) -> list[Event]:
+        """Write down to which mapping the ratings belong: at the beginning, and again if that row was lost."""
+        return [] if self._bound else [("sealed", {"mapping_sha256": self._digest, "utc": utc_now()})]
+
+    def _check_late(self, allowed: bool) -> None:
+        if self.decided and not allowed:
+            raise BadInput(
+                "Everybody has finished, so the decision can be known and a rater added now could be chosen for "
+                "what he changes. `--late` adds him nevertheless, and the verdict says so."
+            )
 
     def _named(self, name: str) -> Rater | None:
         return next((rater for rater in self.raters.values() if rater.name == name), None)
@@ -342,6 +414,13 @@ class Book:
             rows = self._log.write(self._seq, after_news)
             self._apply(rows[applied:])
 
+    def _do_for(self, rater: Rater, decide: Callable[[], list[Event]]) -> None:
+        def while_he_rates() -> list[Event]:
+            self.check_invited(rater)
+            return decide()
+
+        self._do(while_he_rates)
+
     def _apply(self, rows: Sequence[Any]) -> None:
         for row in rows:
             self._event(row.kind, json.loads(row.body))
@@ -355,6 +434,7 @@ class Book:
                     f"now; "
                     "restore it, or delete the listening directory and let people rate again."
                 )
+            self._bound = True
         elif kind == "damage":
             self.notices.append(body["text"])
         elif kind == "rater":
@@ -363,7 +443,13 @@ class Book:
             answer = Answer.model_validate(body)
             self.imported.setdefault(answer.rater, []).append(answer)
         elif kind == "imported":
-            pass
+            how = ", after the decision could be known" if body.get("late") else ""
+            self.remarks.append(
+                f"{body['rater']} rated on another copy of this run and was imported {body['utc']}{how} "
+                f"(SHA-256 of the export: {body['source_sha256'][:12]})."
+            )
+        elif kind == "noticed_elsewhere":
+            self.remarks.append(f"Of the ratings that were imported: {body['text']}")
         elif body["rater"] in self.raters:  # a damaged log may hold what a lost rater did
             self._of_rater(kind, self.raters[body["rater"]], body)
 
@@ -388,6 +474,15 @@ class Book:
             for channel in rater.channels:
                 file = self.sealed.clip("reference", "reference", "", channel).file
                 clips[ticket(salt, f"reference/{channel}")] = (None, file)
+        mark = marks.read(self.run_dir, rater.id)
+        if mark is not None:
+            rater.finished_utc, rater.final = mark.finished_utc, mark.revisions
+            self._marked.add(rater.id)
+        if body.get("late"):
+            self.remarks.append(
+                f"{rater.name} was invited {body['utc']}, after everybody else had finished and the decision could "
+                "be known."
+            )
         self.raters[rater.id] = rater
         self.by_token[rater.token] = rater
 
@@ -395,8 +490,8 @@ class Book:
         this_boot = body.get("boot_id") == _boot_id()
         if kind == "opened":
             rater.started = True
-            if this_boot:
-                rater.opened_s[body["trial"]] = body["boot_s"]
+            if this_boot and "side" in body:
+                rater.opened_s[body["trial"], body["side"]] = body["boot_s"]
         elif kind == "heard":
             for side, ranges in body["ranges"].items():
                 rater.ranges[body["trial"], side] = [(start, end) for start, end in ranges]
@@ -413,6 +508,11 @@ class Book:
         elif kind == "finished":
             rater.finished_utc, rater.final = body["utc"], body["revisions"]
         elif kind == "withdrawn":
+            what = "whose answers were damaged" if rater.damaged else "who had not finished"
+            self.remarks.append(
+                f"{rater.name}, {what}, was taken off {body['utc']}; {len(rater.answers)} answers of "
+                f"{len(rater.trials)} are not counted."
+            )
             del self.raters[rater.id], self.by_token[rater.token]
 
 

@@ -11,26 +11,26 @@ OWNER = "owner"
 """The one rater by default."""
 
 
-def invite(run_dir: Path, name: str, *, channels: Sequence[Channel] = ()) -> str:
+def invite(run_dir: Path, name: str, *, channels: Sequence[Channel] = (), late: bool = False) -> str:
     """Invite a rater and return the path of his link (`/#token`); the same name gives the same link.
 
-    `channels`: further listening channels after the rule's.
+    `channels`: further listening channels after the rule's. `late`: even when the decision can be known already.
 
     Raises:
-        BadInput: nothing is sealed, or the name or a channel is not one.
+        BadInput: nothing is sealed, the name or a channel is not one, or it is late.
     """
     book = Book(run_dir)
     try:
-        return path_of(book.invite(name, channels))
+        return path_of(book.invite(name, channels, late=late))
     finally:
         book.close()
 
 
 def withdraw(run_dir: Path, name: str) -> None:
-    """Take back an invitation that was not answered.
+    """Take a rater off who will not finish, or whose answers were damaged.
 
     Raises:
-        BadInput: there is no such rater, or he has answered.
+        BadInput: there is no such rater, or he has finished.
     """
     book = Book(run_dir)
     try:
@@ -73,10 +73,10 @@ def status(run_dir: Path) -> list[dict[str, Any]]:
 
 
 def notices(run_dir: Path) -> list[str]:
-    """Return what must be said of the ratings' database: damage found, what was kept."""
+    """Return what must be said of the ratings: damage found, what was kept, how raters came and went."""
     book = Book(run_dir)
     try:
-        return list(book.notices)
+        return [*book.notices, *book.remarks]
     finally:
         book.close()
 

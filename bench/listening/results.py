@@ -86,11 +86,22 @@ def ratings(run_dir: Path) -> Ratings:
                 "raters": who,
                 "answers": answers,
                 "utterances": book.sealed.utterances,
-                "notices": list(book.notices),
+                "notices": _notices(book),
             }
         )
     finally:
         book.close()
+
+
+def _notices(book: Book) -> list[str]:
+    """Return what must be said beside the ratings: damage, and how raters came and went."""
+    lost = [
+        f"{rater.name} had finished, and answers were lost since; whoever saw the names cannot give them again. "
+        f"`audition withdraw` takes {rater.name} off."
+        for rater in book.raters.values()
+        if rater.damaged
+    ]
+    return [*book.notices, *book.remarks, *lost]
 
 
 def all_finished(run_dir: Path) -> bool:
@@ -140,9 +151,11 @@ def reveal(book: Book, rater: Rater, manifest: Manifest) -> dict[str, Any]:
 
     Raises:
         ValueError: he has not finished.
+        NotSaved: the disk does not take the mark that he has.
     """
     if rater.finished_utc is None:
         raise ValueError("the rater has not finished")
+    book.mark(rater)
     channel = book.sealed.channels[0]
     counted = [a for a in unsealed(rater) if a.kind == "pair" and a.channel == channel]
     total = len(counted)
@@ -193,14 +206,14 @@ def export_csv(run_dir: Path, path: Path) -> None:
     write_atomically(path, out.getvalue().encode())
 
 
-def import_json(run_dir: Path, path: Path) -> list[str]:
+def import_json(run_dir: Path, path: Path, *, late: bool = False) -> list[str]:
     """Take in ratings that were given on another copy of the same run; return the raters' names.
 
-    Importing the same file twice changes nothing.
+    Importing the same file twice changes nothing. `late`: even when the decision can be known already.
 
     Raises:
         BadInput: not an export, of another run, mapping or question, its seal was broken, it has answers that
-            the sealed pairs do not have or lacks some, or a rater of that name is here already.
+            the sealed pairs do not have or lacks some, a rater of that name is here already, or it is late.
     """
     try:
         data = path.read_bytes()
@@ -223,7 +236,8 @@ def import_json(run_dir: Path, path: Path) -> list[str]:
                 del by_rater[name]
                 continue
             _check_whole(book.sealed, name, answers, path)
-        book.take_in(by_rater, sha256_bytes(canonical_json(export.model_dump(mode="json"))))
+        digest = sha256_bytes(canonical_json(export.model_dump(mode="json")))
+        book.take_in(by_rater, digest, export.ratings.notices, late=late)
         return list(by_rater)
     finally:
         book.close()

@@ -21,6 +21,7 @@ header alone, so that no log, proxy or Referer holds it, and no other site's pag
 import ipaddress
 import json
 import sys
+import unicodedata
 import webbrowser
 from collections.abc import Callable
 from pathlib import Path
@@ -49,7 +50,11 @@ JSON_BLOCK = 2048
 RATER_LIMIT = (20.0, 60)
 """Requests a second and at once, of one rater; a page in use makes two a second."""
 ADDRESS_LIMIT = (50.0, 200)
-"""The same for what comes without a valid token, by address: the page's own files, and guesses."""
+"""The same by address, once for the page's own files and once for guessed tokens: whoever guesses from a rater's
+address, through the same proxy perhaps, does not keep the page from him."""
+KEPT = {"\n", "\N{ZERO WIDTH JOINER}", "\N{ZERO WIDTH NON-JOINER}", *map(chr, range(0xE0020, 0xE0080))}
+"""What a note may hold of control and format characters: lines, joined emoji, Persian, the tags of flags."""
+UNSEEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": (
@@ -109,7 +114,11 @@ def create_app(run_dir: Path) -> FastAPI:
         for path in sorted(PAGE.iterdir())
         if path.suffix in TYPES
     }
-    by_rater, by_address = RateLimit(*RATER_LIMIT), RateLimit(*ADDRESS_LIMIT)
+    by_rater, guesses, page_files = (
+        RateLimit(*RATER_LIMIT),
+        RateLimit(*ADDRESS_LIMIT),
+        RateLimit(*ADDRESS_LIMIT),
+    )
 
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     app.state.book = book
@@ -119,7 +128,7 @@ def create_app(run_dir: Path) -> FastAPI:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         found = book.rater_of(token) if scheme == "Bearer" else None
         if found is None:
-            if not by_address.allows(_address(request)):
+            if not guesses.allows(_address(request)):
                 raise Refused("too_fast", "Too many requests; wait a moment.", 429)
             raise Refused("unknown", "This link is not valid. Ask for a new one.", 401)
         if not by_rater.allows(found.id):
@@ -148,6 +157,7 @@ def create_app(run_dir: Path) -> FastAPI:
     def get_session(request: Request) -> Response:
         of = rater(request)
         book.refresh()
+        book.check_invited(of)
         return _json(session(of))
 
     @app.get("/api/clips/{ticket}")
@@ -157,7 +167,7 @@ def create_app(run_dir: Path) -> FastAPI:
             raise Refused("unknown_clip", "There is no such clip for you.", 404)
         trial, file = of.clips[ticket]
         if trial is not None:
-            book.opened(of, trial)
+            book.opened(of, trial, "A" if ticket == of.ticket_of(trial, "A") else "B")
         return Response(clips[file], media_type="audio/wav", headers=HEADERS)
 
     @app.post("/api/trials/{ticket}/heard")
@@ -179,7 +189,7 @@ def create_app(run_dir: Path) -> FastAPI:
     def post_answer(ticket: str, body: AnswerBody, request: Request) -> Response:
         of = rater(request)
         trial = trial_of(ticket, of)
-        note = "".join(c for c in body.note if c.isprintable() or c == "\n")
+        note = "".join(c for c in body.note if c in KEPT or unicodedata.category(c) not in UNSEEN)
         given = Given(body.a, body.b, body.comparison, note, utc_now())
         revision = book.answer(of, trial, given, body.revision)
         return _json({"saved": True, "revision": revision})
@@ -200,13 +210,14 @@ def create_app(run_dir: Path) -> FastAPI:
     def get_results(request: Request) -> Response:
         of = rater(request)
         book.refresh()
+        book.check_invited(of)
         if of.finished_utc is None:
             raise Refused("not_finished", "The voices are named once you have finished.")
         return _json(reveal(book, of, manifest))
 
     @app.get("/{path:path}")
     def get_page(path: str, request: Request) -> Response:
-        if not by_address.allows(_address(request)):
+        if not page_files.allows(_address(request)):
             raise Refused("too_fast", "Too many requests; wait a moment.", 429)
         # Only names that were in the page's directory at the start: no path is ever joined to a directory.
         if f"/{path}" not in page:
@@ -252,13 +263,17 @@ def serve(
     if open_browser:
         webbrowser.open(link(next(iter(book.raters.values())), host, port))
     try:
-        uvicorn.Server(config(app, host, port)).run()
+        uvicorn.Server(config(app, host, port, behind_tls_proxy=behind_tls_proxy)).run()
     finally:
         book.close()
 
 
-def config(app: FastAPI, host: str, port: int) -> uvicorn.Config:
-    """Return how the app is served: without a log, and without headers that tell of time or software."""
+def config(app: FastAPI, host: str, port: int, *, behind_tls_proxy: bool = False) -> uvicorn.Config:
+    """Return how the app is served: without a log, and without headers that tell of time or software.
+
+    `behind_tls_proxy`: a proxy on this machine says in X-Forwarded-For whose request it is. Without one nobody
+    is believed who says so, for anybody on this machine could.
+    """
     return uvicorn.Config(
         app,
         host=host,
@@ -267,6 +282,7 @@ def config(app: FastAPI, host: str, port: int) -> uvicorn.Config:
         log_level="warning",
         server_header=False,
         date_header=False,
+        proxy_headers=behind_tls_proxy,
         timeout_keep_alive=15,
         limit_concurrency=2000,
         h11_max_incomplete_event_size=16 * 1024,

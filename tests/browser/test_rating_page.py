@@ -1,10 +1,12 @@
 """Whole sessions in a real browser: sound is decoded and played, and the server counts what was heard."""
 
+import time
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from bench.listening import results
 from tests.browser.conftest import OpenPage
@@ -207,6 +209,86 @@ def heard_both_by_switching(page: Page) -> None:
     assert page.get_attribute("#play", "aria-label") == "Pause", "and it loops"
 
 
+def slowly(route: Route) -> None:
+    time.sleep(0.3)
+    route.continue_()
+
+
+def test_what_was_heard_goes_to_the_pair_that_was_played(live: Live, open_page: OpenPage) -> None:
+    """Saving while it loops, going back while it plays; the server is slow, so reports are under way meanwhile."""
+    page = open_page()
+    refused: list[str] = []
+    reports: list[str] = []
+    page.on("response", lambda found: refused.append(found.url) if found.status >= 400 else None)
+    page.on("request", lambda asked: reports.append(asked.url) if asked.url.endswith("/heard") else None)
+    begin(page)
+    rater = next(iter(live.book.raters.values()))
+    first, second = (
+        next(t for t, trial in rater.by_ticket.items() if trial is each) for each in rater.trials[:2]
+    )
+    score(page, 2, 4)
+    page.click("#loop")
+    page.click("#side-a")
+    expect(page.locator("#state-a")).to_have_text("Heard", timeout=60_000)
+    page.keyboard.press("x")
+    expect(page.locator("#state-b")).to_have_text("Heard", timeout=60_000)
+    page.route("**/heard", slowly)
+    next_pair(page, lambda: page.click("#save"))  # still looping
+    assert title(page).startswith("Pair 2 ")
+    page.wait_for_timeout(1000)
+    live.book.refresh()
+    assert {trial for trial, _ in rater.ranges} == {rater.trials[0].trial_id}, "nothing of pair 2 was played"
+    page.click("#loop")
+    page.click("#side-b")
+    page.wait_for_timeout(300)
+    before = len(reports)
+    page.click("#previous")  # still looping
+    page.wait_for_selector(READY)
+    assert title(page).startswith("Pair 1 ")
+    page.wait_for_timeout(1000)
+    assert reports[before:] and all(second in url for url in reports[before:])
+    assert first in reports[0]
+    live.book.refresh()
+    (played,) = rater.ranges[rater.trials[1].trial_id, "B"]
+    assert played[0] == 0 and played[1] > 0.2, "what was played up to then is kept"
+    assert not refused
+    expect(page.locator("#banner")).to_be_hidden()
+
+
+def test_keys_are_the_browsers_own_where_there_is_no_pair(
+    patient: None, live: Live, open_page: OpenPage
+) -> None:
+    page = open_page()
+    page.evaluate(
+        "window.taken = []; addEventListener('keydown', e => taken.push([e.key, e.defaultPrevented]))"
+    )
+
+    def taken() -> list[str]:
+        page.evaluate("taken.length = 0; document.activeElement.blur()")
+        for key in ("Space", "Home", "ArrowLeft", "1", "b", "Control+Enter"):
+            page.keyboard.press(key)
+        found: list[str] = page.evaluate("taken.filter(([, prevented]) => prevented).map(([key]) => key)")
+        return found
+
+    page.wait_for_selector("#start:visible")
+    assert taken() == []
+    begin(page)
+    assert taken() == [" ", "Home", "ArrowLeft", "1", "b", "Enter"]
+    rater = live.client()
+    for trial in rater.session()["trials"]:
+        rater.rate(trial)
+    page.reload()
+    page.evaluate(
+        "window.taken = []; addEventListener('keydown', e => taken.push([e.key, e.defaultPrevented]))"
+    )
+    page.click("#start")
+    page.wait_for_selector("#review:not([hidden])")
+    assert taken() == []
+    page.click("#submit")
+    page.wait_for_selector("#results:not([hidden])")
+    assert taken() == []
+
+
 def test_the_reference_and_the_pair_never_play_at_once(open_page: OpenPage) -> None:
     page = open_page()
     begin(page)
@@ -230,7 +312,12 @@ def test_a_second_tab_is_told_what_the_first_one_saved(live: Live, open_page: Op
     assert title(second).startswith("Pair 2 ")
     second.click("#previous")
     second.wait_for_selector(READY)
-    assert live.book.raters[next(iter(live.book.raters))].answers
+    # The draft of this tab was made before the answer: it is not what counts, and must not look like it.
+    for side in ("a", "b"):
+        expect(second.locator(f"#score-{side} input").nth(0)).to_be_checked()
+    next_pair(second, lambda: second.click("#save"))
+    (answer,) = next(iter(live.book.raters.values())).answers.values()
+    assert (answer.a, answer.b) == (1, 1)
 
 
 def test_a_stale_tab_does_not_overwrite(live: Live, open_page: OpenPage) -> None:
@@ -259,23 +346,48 @@ def test_the_server_gone_and_back_loses_nothing(live: Live, open_page: OpenPage)
     expect(page.locator("#banner")).to_be_hidden()
 
 
-def test_headphone_check_can_be_done_and_skipped(live: Live, open_page: OpenPage) -> None:
-    page = open_page()
+def with_short_tones(page: Page, live: Live) -> None:
+    """The tones are a second each, and which is the softer one is known: the first."""
+    script = httpx.get(f"{live.url}/headphones.js").text
+    for name, value in (("TONE_S = 1.0", "TONE_S = 0.05"), ("PAUSE_S = 0.4", "PAUSE_S = 0.01")):
+        assert name in script
+        script = script.replace(name, value)
+    page.add_init_script("Math.random = () => 0")
+    page.route("**/headphones.js", lambda route: route.fulfill(body=script, content_type="text/javascript"))
+    page.reload()
     page.click("#headphones-open")
-    for _ in range(3):
+
+
+def judge_tones(page: Page, right: int) -> None:
+    for number in range(6):
+        expect(page.locator("#tones-legend")).to_contain_text(f"Round {number + 1} of 6")
         page.click("#tones-play")
         page.wait_for_selector("#tones button:not([disabled])")
-        page.click("#tones button:nth-of-type(1)")
-    expect(page.locator("#tones-result")).to_contain_text("That sounds like")
+        page.click(f"#tones button:nth-of-type({1 if number < right else 2})")
+
+
+@pytest.mark.parametrize(("right", "result"), [(5, "passed"), (4, "failed")])
+def test_the_headphone_check_asks_for_five_of_six(
+    live: Live, open_page: OpenPage, right: int, result: str
+) -> None:
+    page = open_page()
+    with_short_tones(page, live)
+    judge_tones(page, right)
+    words = {"passed": "sounds like headphones", "failed": "sounds like loudspeakers"}
+    expect(page.locator("#tones-result")).to_contain_text(words[result])
     page.click("#headphones-close")
     page.wait_for_selector("#start:visible")
-    found = next(iter(live.book.raters.values()))
     live.book.refresh()
-    assert found.headphones in ("passed", "failed")
-    other = open_page("bo")
-    other.click("#headphones-open")
-    other.click("#headphones-close")
-    other.wait_for_selector("#start:visible")
+    assert next(iter(live.book.raters.values())).headphones == result
+
+
+def test_the_headphone_check_can_be_skipped(live: Live, open_page: OpenPage) -> None:
+    page = open_page()
+    page.click("#headphones-open")
+    page.click("#headphones-close")
+    page.wait_for_selector("#start:visible")
+    live.book.refresh()
+    assert next(iter(live.book.raters.values())).headphones == "skipped"
 
 
 def test_a_link_without_its_token_or_with_a_wrong_one_says_so(live: Live, open_page: OpenPage) -> None:

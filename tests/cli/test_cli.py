@@ -19,6 +19,7 @@ from bench.cli import main
 from bench.controller.run import Run
 from bench.listening.book import Book, Given
 from bench.listening.raters import invite
+from bench.listening.trials import SIDES
 from bench.records import Verdict, utc_now
 from tests.cli.conftest import FIRST, SECOND
 
@@ -99,6 +100,25 @@ def test_ratings_travel_to_a_copy_and_decide_there(
     assert "is not an export of ratings" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("patient")
+def test_who_does_not_come_is_taken_off_and_who_comes_late_is_said(runs_dir: Path, capsys: Output) -> None:
+    run_dir = runs_dir / FIRST
+    invite(run_dir, "Bo")
+    rate_everything(run_dir, "ann")
+    assert audition(runs_dir, "verdict", FIRST) == 0
+    assert f"waiting for Bo to finish rating. (`audition withdraw {FIRST} NAME`" in capsys.readouterr().out
+    assert audition(runs_dir, "withdraw", FIRST, "Bo") == 0
+    assert "Bo, who had not finished, was taken off" in capsys.readouterr().out
+    assert audition(runs_dir, "withdraw", FIRST, "ann") == 2
+    assert "ann has finished; ratings are never dropped" in capsys.readouterr().err
+    assert audition(runs_dir, "invite", FIRST, "Cy") == 2
+    assert "`--late`" in capsys.readouterr().err
+    assert audition(runs_dir, "invite", FIRST, "Cy", "--late") == 0
+    assert audition(runs_dir, "raters", FIRST) == 0
+    said = capsys.readouterr().out
+    assert "Note: Bo, who had not finished" in said and "Note: Cy was invited" in said
+
+
 def rate_everything(run_dir: Path, name: str) -> None:
     """Answer every pair with a tie, as the page's server does it."""
     invite(run_dir, name)
@@ -106,9 +126,10 @@ def rate_everything(run_dir: Path, name: str) -> None:
     try:
         rater = next(each for each in book.raters.values() if each.name == name)
         for trial in rater.trials:
-            book.opened(rater, trial)
             whole = [(0.0, book.length_s(trial))]
-            book.hear(rater, trial, {"A": whole, "B": whole})
+            for side in SIDES:
+                book.opened(rater, trial, side)
+            book.hear(rater, trial, dict.fromkeys(SIDES, whole))
             book.answer(rater, trial, Given(a=3, b=3, comparison=None, note="", answered_utc=utc_now()), 0)
         book.finish(rater)
     finally:

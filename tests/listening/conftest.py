@@ -105,9 +105,9 @@ class Live:
         return Client(httpx.Client(base_url=self.url, timeout=20), invite(self.run_dir, name)[2:])
 
 
-def start(run_dir: Path) -> tuple[Live, Callable[[], None]]:
+def start(run_dir: Path, *, behind_tls_proxy: bool = False) -> tuple[Live, Callable[[], None]]:
     app = create_app(run_dir)
-    runner = uvicorn.Server(server_module.config(app, "127.0.0.1", 0))
+    runner = uvicorn.Server(server_module.config(app, "127.0.0.1", 0, behind_tls_proxy=behind_tls_proxy))
     thread = threading.Thread(target=runner.run, daemon=True)
     thread.start()
     while not runner.started:

@@ -12,9 +12,11 @@ import httpx
 import pytest
 
 from bench.benchmarks.listening import kill_often
+from bench.listening.book import Book
 from bench.listening.mapping import DIRECTORY, RATINGS
-from bench.listening.raters import invite
-from bench.listening.store import Log
+from bench.listening.raters import invite, status
+from bench.listening.store import Log, NotSaved
+from tests.listening.conftest import start
 from tests.listening.synced import BYTES, Disk, calls, decoded
 
 
@@ -28,6 +30,31 @@ def test_twenty_kills_lose_nothing_that_was_acknowledged(run_dir: Path) -> None:
 def test_two_hundred_kills_lose_nothing_that_was_acknowledged(run_dir: Path) -> None:
     found = kill_often(run_dir, 200, seed=2)
     assert found.lost == [] and found.acknowledged >= 200
+
+
+def test_what_a_server_acknowledges_while_a_command_finds_damage_is_kept(
+    patient: None, run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.listening.store.SALVAGE_WAIT_S", 0.1)
+    live, stop = start(run_dir)
+    ann = live.client()
+    trials = ann.session()["trials"]
+    for trial in trials[:5]:
+        ann.rate(trial)
+    live.book._log._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    database = run_dir / DIRECTORY / RATINGS
+    data = bytearray(database.read_bytes())
+    at = data.index(b"spent_until_s")  # of one row of what was heard
+    data[at] ^= 1
+    database.write_bytes(data)
+    with pytest.raises(NotSaved, match="another process has it open"):
+        status(run_dir)
+    ann.rate(trials[5])
+    stop()
+    book = Book(run_dir)
+    (rater,) = book.raters.values()
+    book.close()
+    assert len(rater.answers) == 6
 
 
 SERVER = """
@@ -100,7 +127,8 @@ def rate(port: int, token: str) -> None:
             except httpx.TransportError:
                 time.sleep(0.1)
         for trial in trials[:ANSWERS]:
-            clip = http.get(f"/api/clips/{trial['a']}").content
+            http.get(f"/api/clips/{trial['a']}").raise_for_status()
+            clip = http.get(f"/api/clips/{trial['b']}").content
             whole = [[0, (len(clip) - 44) / 2 / 48000]]
             http.post(f"/api/trials/{trial['id']}/heard", json={"a": whole, "b": whole}).raise_for_status()
             body = {"a": 1, "b": 5, "revision": 0, "note": "kept?"}

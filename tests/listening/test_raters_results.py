@@ -6,8 +6,12 @@ import pytest
 
 from bench.errors import BadInput
 from bench.listening import results
-from bench.listening.book import Book
+from bench.listening.book import Book, Given, Refused
+from bench.listening.mapping import DIRECTORY, RATINGS
 from bench.listening.raters import ensure_one, invite, link, notices, status, withdraw
+from bench.listening.score import seal
+from bench.listening.store import Log
+from bench.records import Manifest, utc_now
 from tests.listening.conftest import Live, MakeRun, start
 
 _ = MakeRun
@@ -40,16 +44,64 @@ def test_the_owner_is_added_only_where_nobody_is(run_dir: Path) -> None:
     assert link(next(iter(book.raters.values())), "127.0.0.1", 8770).startswith("http://127.0.0.1:8770/#")
 
 
-def test_an_invitation_can_be_taken_back_until_it_was_answered(patient: None, live: Live) -> None:
+def test_who_will_not_finish_can_be_taken_off_and_the_verdict_is_told(patient: None, live: Live) -> None:
     invite(live.run_dir, "Bo")
     withdraw(live.run_dir, "Bo")
     assert status(live.run_dir) == []
-    ann = live.client()
-    ann.rate(ann.session()["trials"][0])
+    bo = live.client("Bo")
+    bo.rate(bo.session()["trials"][0])
+    withdraw(live.run_dir, "Bo")
+    late = bo.answer(bo.trials[0], revision=1, a=5)
+    assert late.status_code == bo.get("/api/session").status_code == 401, "the link opens nothing any more"
+    live.client().rate_all()
+    found = results.ratings(live.run_dir)
+    assert found.raters == {"ann": "finished"} and {a.rater for a in found.answers} == {"ann"}
+    assert all("Bo, who had not finished, was taken off" in notice for notice in found.notices)
+    assert [notice.split("; ")[1] for notice in found.notices] == [
+        "0 answers of 15 are not counted.", "1 answers of 15 are not counted."
+    ]  # fmt: skip
     with pytest.raises(BadInput, match="never dropped"):
         withdraw(live.run_dir, "ann")
     with pytest.raises(BadInput, match="no rater"):
         withdraw(live.run_dir, "Cy")
+
+
+def test_when_the_decision_can_be_known_nobody_is_added_quietly(patient: None, live: Live) -> None:
+    live.client().rate_all()
+    with pytest.raises(BadInput, match="--late"):
+        invite(live.run_dir, "Bo")
+    link_again = invite(live.run_dir, "ann")
+    assert link_again.startswith("/#"), "a link may be asked for again"
+    assert results.ratings(live.run_dir).notices == []
+    invite(live.run_dir, "Bo", late=True)
+    found = results.ratings(live.run_dir)
+    assert found.raters == {"ann": "finished", "Bo": "invited"}
+    assert "Bo was invited" in found.notices[0] and "the decision could be known" in found.notices[0]
+    invite(live.run_dir, "Cy")  # Bo has not finished: nothing can be known
+    assert len(results.ratings(live.run_dir).notices) == 1
+    assert live.client().session()["notices"] == [], "raters are not told of each other"
+
+
+def test_more_raters_than_one_may_come_one_after_another(
+    patient: None, sealed_for_two: Path, run_dir: Path
+) -> None:
+    live, stop = start(sealed_for_two)
+    try:
+        live.client().rate_all()
+        live.client("Bo").rate_all()  # the rule asks for two: after one nothing is decided
+        assert results.ratings(live.run_dir).notices == []
+        with pytest.raises(BadInput, match="--late"):
+            invite(live.run_dir, "Cy")
+    finally:
+        stop()
+
+
+@pytest.fixture
+def sealed_for_two(spoken: Path) -> Path:
+    found = Manifest.load(spoken)
+    found.model_copy(update={"rule": found.rule.model_copy(update={"minimum_raters": 2})}).save(spoken)
+    seal(spoken, channels=())
+    return spoken
 
 
 def test_csv_has_a_line_for_each_answer_and_no_formula(patient: None, live: Live, tmp_path: Path) -> None:
@@ -87,10 +139,32 @@ def test_ratings_come_into_another_copy_of_the_run_once(live: Live, exported: Pa
     assert results.ratings(there).answers == results.ratings(live.run_dir).answers
     assert results.all_finished(there)
     results.import_json(there, exported)
-    assert len(results.ratings(there).answers) == 15
+    found = results.ratings(there)
+    assert len(found.answers) == 15
+    assert len(found.notices) == 1 and "ann rated on another copy" in found.notices[0]
     assert status(there)[0]["status"] == "finished"
     with pytest.raises(BadInput, match="imported"):
         invite(there, "ann")
+
+
+def test_a_late_import_is_refused_or_said_and_brings_its_notices(
+    patient: None, live: Live, exported: Path, tmp_path: Path
+) -> None:
+    there, stop = start(copy_without_ratings(live, tmp_path))
+    try:
+        there.client("Bo").rate_all()
+    finally:
+        stop()
+    body = json.loads(exported.read_text())
+    body["ratings"]["notices"] = ["The database was damaged."]
+    exported.write_text(json.dumps(body))
+    with pytest.raises(BadInput, match="--late"):
+        results.import_json(there.run_dir, exported)
+    assert results.ratings(there.run_dir).raters == {"Bo": "finished"}
+    assert results.import_json(there.run_dir, exported, late=True) == ["ann"]
+    first, second = results.ratings(there.run_dir).notices
+    assert "after the decision could be known" in first
+    assert second == "Of the ratings that were imported: The database was damaged."
 
 
 def test_importing_ones_own_export_changes_nothing(live: Live, exported: Path) -> None:
@@ -143,17 +217,109 @@ def test_a_file_that_is_no_export_is_refused(run_dir: Path, tmp_path: Path) -> N
         results.import_json(run_dir, tmp_path / "x.json")
 
 
+def spoil(run_dir: Path, text: bytes) -> None:
+    """Change a byte of the last row that holds `text`."""
+    path = run_dir / DIRECTORY / RATINGS
+    data = bytearray(path.read_bytes())
+    at = data.index(text)  # a page fills from its end: the newest row is the first in the file's bytes
+    data[at + len(text) - 1] ^= 1
+    path.write_bytes(data)
+
+
 def test_a_finished_rater_whose_answer_was_lost_no_longer_counts(patient: None, run_dir: Path) -> None:
     live, stop = start(run_dir)
     live.client().rate_all()
     stop()
-    database = run_dir / "listening" / "ratings.sqlite3"
-    data = bytearray(database.read_bytes())
-    at = data.index(b'"revision":1')
-    data[at + 11 : at + 12] = b"7"
-    database.write_bytes(data)
+    spoil(run_dir, b'"revision":1')
     found = results.ratings(run_dir)
     assert found.raters == {"ann": "started"} and found.answers == []
+    assert "database was damaged" in found.notices[0] and "ann had finished" in found.notices[1]
     assert "damaged" in notices(run_dir)[0] and status(run_dir)[0]["damaged"]
     withdraw(run_dir, "ann")
+    found = results.ratings(run_dir)
+    assert found.raters == {} and "whose answers were damaged" in found.notices[1]
+
+
+def test_who_saw_the_names_stays_finished_when_the_log_forgets_it(patient: None, run_dir: Path) -> None:
+    live, stop = start(run_dir)
+    ann = live.client()
+    ann.rate_all()
+    assert ann.get("/api/results").status_code == 200
+    before = results.ratings(run_dir).answers
+    stop()
+    spoil(run_dir, b'"revisions":{')
+    live, stop = start(run_dir)
+    try:
+        assert "Missing between them: 0" in live.book.notices[0]
+        ann = live.client()
+        trial = ann.session()["trials"][0]
+        assert trial["answer"] is not None and live.client().session()["finished"]
+        changed = ann.answer(trial, revision=1, a=5)
+        assert (changed.status_code, changed.json()["error"]) == (409, "finished")
+        # All of his last answers are whole, so they count as before.
+        found = results.ratings(run_dir)
+        assert found.raters == {"ann": "finished"} and found.answers == before
+    finally:
+        stop()
+
+
+def test_who_finished_and_lost_a_change_of_mind_besides_is_damaged(patient: None, run_dir: Path) -> None:
+    live, stop = start(run_dir)
+    ann = live.client()
+    for trial in ann.session()["trials"]:
+        ann.rate(trial)
+    assert ann.answer(ann.trials[0], revision=1, a=5).status_code == 200
+    ann.post("/api/finish")
+    stop()
+    spoil(run_dir, b'"revisions":{')
+    results.ratings(run_dir)
+    spoil(run_dir, b'"revision":2')
+    found = results.ratings(run_dir)
+    assert found.raters == {"ann": "started"} and found.answers == [] and status(run_dir)[0]["damaged"]
+    with_the_mark = Book(run_dir)
+    rater = next(iter(with_the_mark.raters.values()))
+    with pytest.raises(Refused, match="cannot be changed"):
+        with_the_mark.answer(rater, rater.trials[0], Given(1, 1, None, "", utc_now()), 1)
+    with_the_mark.close()
+
+
+def test_a_mark_that_cannot_be_read_lets_nothing_be_changed(patient: None, run_dir: Path) -> None:
+    live, stop = start(run_dir)
+    live.client().rate_all()
+    stop()
+    (mark,) = (run_dir / DIRECTORY / "finished").iterdir()
+    mark.write_bytes(mark.read_bytes()[:-5])
+    assert results.ratings(run_dir).raters == {"ann": "finished"}, "the log says it still"
+    spoil(run_dir, b'"revisions":{')
+    assert results.ratings(run_dir).raters == {"ann": "started"} and status(run_dir)[0]["damaged"]
+
+
+def test_no_name_is_shown_before_the_mark_is_on_disk(
+    patient: None, live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ann = live.client()
+    for trial in ann.session()["trials"]:
+        ann.rate(trial)
+
+    def full(*_: object) -> None:
+        raise OSError("No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("bench.listening.marks.write_atomically", full)
+        assert ann.post("/api/finish").status_code == 507
+        assert ann.get("/api/results").status_code == 507
+    assert ann.get("/api/results").status_code == 200
+    assert [p.name for p in (live.run_dir / DIRECTORY / "finished").iterdir()] == [
+        f"{rater.id}.json" for rater in live.book.raters.values()
+    ]
+
+
+def test_a_log_of_which_nothing_is_left_is_bound_to_the_mapping_again(run_dir: Path) -> None:
+    invite(run_dir, "ann")
+    path = run_dir / DIRECTORY / RATINGS
+    path.write_bytes(bytes(len(path.read_bytes())))
     assert results.ratings(run_dir).raters == {}
+    log = Log(path)
+    kinds = [row.kind for row in log.after(0)]
+    log.close()
+    assert kinds == ["damage", "sealed"]

@@ -196,3 +196,71 @@ def test_a_directory_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises((NotSaved, OSError)):
         Log(tmp_path / "file" / "ratings.sqlite3")
+
+
+def test_nothing_is_moved_away_under_whoever_still_writes(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.listening.store.SALVAGE_WAIT_S", 0.1)
+    many(path)
+    live = Log(path)
+    damage(path, 3 * PAGE_SIZE, PAGE_SIZE)
+    with pytest.raises(NotSaved, match="another process has it open"):
+        Log(path)
+    add(live, "acknowledged")
+    live.close()
+    again = Log(path)
+    assert names(again)[-1] == '{"name":"acknowledged"}' and len(again.notices) == 1
+
+
+def test_of_two_who_find_the_damage_one_repairs_it(path: Path) -> None:
+    many(path)
+    damage(path, 0, 100)
+    opened: list[Log] = []
+    threads = [threading.Thread(target=lambda: opened.append(Log(path))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(opened) == 4 and sum(len(log.notices) for log in opened) == 1
+    assert len(list(path.parent.glob("damaged-*"))) == 1
+    for log in opened:
+        add(log, "after")
+    assert names(opened[0])[-4:] == ['{"name":"after"}'] * 4
+
+
+@pytest.mark.parametrize("how", ["replaced", "moved away"])
+def test_a_row_is_not_written_into_a_file_that_is_no_longer_the_log(path: Path, how: str) -> None:
+    log = Log(path)
+    add(log, "a")
+    path.rename(path.with_name("elsewhere"))
+    if how == "replaced":
+        shutil.copy(path.with_name("elsewhere"), path)
+    with pytest.raises(NotSaved, match="replaced or moved away"):
+        add(log, "b")
+
+
+def test_a_salvage_that_was_cut_off_is_done_again_from_what_it_had_moved(path: Path) -> None:
+    many(path, 50)
+    log = Log(path)
+    add(log, "newest")
+    # The moment between the two moves: the file is aside, its write-ahead log is not.
+    killed = path.parent / "killed"
+    aside = killed / "damaged-2026-11-22T101500Z-1"
+    aside.mkdir(parents=True)
+    shutil.copy(path, aside / path.name)
+    shutil.copy(f"{path}-wal", killed / f"{path.name}-wal")
+    path = killed / path.name
+    again = Log(path)
+    assert len(names(again)) == 51 and names(again)[-1] == '{"name":"newest"}'
+    assert "cut off" in again.notices[0]
+
+
+def test_what_may_be_lost_at_the_end_is_said(path: Path) -> None:
+    many(path, 20)
+    data = path.read_bytes()
+    at = data.index(b'{"name":"0019')
+    path.write_bytes(data[: at + 12] + b"8" + data[at + 13 :])
+    log = Log(path)
+    assert len(names(log)) == 19
+    assert "between them: 0;" in log.notices[0] and "newest answers may be lost" in log.notices[0]

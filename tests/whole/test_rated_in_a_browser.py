@@ -5,12 +5,14 @@ import re
 import socket
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, sync_playwright
 
+from bench.listening import results
 from tests.browser.conftest import CHROMIUM, FLAGS
 from tests.browser.test_rating_page import begin, listen_by_mouse, next_pair, score, title
 from tests.whole.make import until_sealed
@@ -69,6 +71,8 @@ def test_a_person_rates_every_pair_and_gets_the_verdict(run_dir: Path, link: str
     page.wait_for_selector("#review:not([hidden])")
     page.click("#submit")
     page.wait_for_selector("#results:not([hidden])")
+    kinds = Counter(answer.kind for answer in results.ratings(run_dir).answers)
+    assert kinds == {"pair": 10, "repeat": 3, "identical": 1, "anchor": 1} and total == 15
     verdict = conclude(run_dir)
     assert verdict["decision"] in ("swap_candidate", "keep_baseline_survey_complete")
     assert verdict["reason"] == "rule"

@@ -43,8 +43,8 @@ async function call(method, path, body, keepalive = false) {
 export const session = async () => (await call("GET", "/api/session")).json();
 export const results = async () => (await call("GET", "/api/results")).json();
 export const clip = async (ticket) => (await call("GET", `/api/clips/${ticket}`)).arrayBuffer();
-export const heard = async (trial, ranges, leaving = false) =>
-  (await call("POST", `/api/trials/${trial}/heard`, ranges, leaving)).json();
+/** Kept alive when the page is left: what was heard must not be lost by going. */
+export const heard = async (trial, ranges) => (await call("POST", `/api/trials/${trial}/heard`, ranges, true)).json();
 export const answer = async (trial, given) => (await call("POST", `/api/trials/${trial}/answer`, given)).json();
 export const headphones = async (result) => (await call("POST", "/api/headphones", { result })).json();
 export const finish = async () => (await call("POST", "/api/finish")).json();

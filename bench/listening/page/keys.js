@@ -2,7 +2,7 @@
 
 const TYPING = "textarea, input:not([type=radio]):not([type=checkbox]):not([type=range])";
 
-/** Call `actions[name]` for the keys; `live()` says whether single keys count now. */
+/** Call `actions[name]` for the keys; `live()` says whether keys count now: not where there is no pair to play. */
 export function listen(actions, live) {
   document.addEventListener("keydown", (event) => {
     const on = event.target instanceof Element ? event.target : document.body;

@@ -22,7 +22,7 @@ const REPORT_MS = 1500;
 const COUNT_MS = 100;
 
 const at = (id) => document.getElementById(id);
-const state = { session: null, index: 0, loaded: null, loading: 0, sending: false, pending: { a: [], b: [] } };
+const state = { session: null, index: 0, loaded: null, loading: 0 };
 
 // ---------------------------------------------------------------- what is shown
 
@@ -62,7 +62,10 @@ function fail(error) {
 // ---------------------------------------------------------------- playing
 
 const pair = new Deck({
-  onHeard: (side, ranges) => state.pending[side].push(...ranges),
+  onHeard: (side, ranges) => {
+    const of = pendingOf(state.loaded.id);
+    of[side] = union([...of[side], ...ranges]);
+  },
   onChange: () => {
     if (pair.playing) reference.pause();
     else void report();
@@ -90,7 +93,10 @@ function showPlaying() {
   drawAll();
 }
 
-const heardSoFar = (side) => union([...(trial()?.heard[side] ?? []), ...state.pending[side]]);
+function heardSoFar(current, side) {
+  const unsaid = [...underway, ...pending].filter(([id]) => id === current.id);
+  return union([...current.heard[side], ...unsaid.flatMap(([, ranges]) => ranges[side])]);
+}
 
 function drawAll() {
   const buffers = state.loaded;
@@ -99,7 +105,7 @@ function drawAll() {
   for (const side of SIDES) {
     draw(at(`wave-${side}`), buffers[side], {
       scale,
-      heard: heardSoFar(side),
+      heard: heardSoFar(trial(), side),
       position: pair.position,
       lively: pair.active === side,
     });
@@ -119,31 +125,52 @@ function drawAll() {
 }
 
 function animate() {
+  pair.count();
   if (pair.playing || reference.playing) drawAll();
   requestAnimationFrame(animate);
 }
 
 // ---------------------------------------------------------------- what was heard, told to the server
 
-async function report(leaving = false) {
-  const current = trial();
-  if (!current || state.sending || !(state.pending.a.length || state.pending.b.length)) return;
-  state.sending = true;
-  const sent = { a: union(state.pending.a), b: union(state.pending.b) };
-  state.pending = { a: [], b: [] };
+const pending = new Map(); // by trial: what was heard belongs to the pair that was played, whichever is shown
+let underway = []; // the same, sent and not yet answered
+let sending = null;
+
+function pendingOf(id) {
+  if (!pending.has(id)) pending.set(id, { a: [], b: [] });
+  return pending.get(id);
+}
+
+/** Send all that is pending, after what is on its way; resolves when it has been answered. */
+async function report() {
+  while (sending) await sending;
+  sending = flush();
+  await sending;
+  sending = null;
+}
+
+async function flush() {
+  const all = [...pending].filter(([, ranges]) => ranges.a.length || ranges.b.length);
+  pending.clear();
+  if (!all.length) return;
+  underway.push(...all);
+  await Promise.all(all.map(([id, ranges]) => sendHeard(id, ranges)));
+  underway = underway.filter((one) => !all.includes(one));
+  showNeeds();
+  drawAll();
+}
+
+async function sendHeard(id, ranges) {
   try {
-    const known = await api.heard(current.id, rounded(sent), leaving);
-    Object.assign(current, { heard: known.heard, full: known.full });
+    const known = await api.heard(id, rounded(ranges));
+    const heardOf = state.session.trials.find((one) => one.id === id);
+    Object.assign(heardOf, { heard: known.heard, full: known.full });
     warn(null);
   } catch (error) {
     if (error.status === 0 || error.status === 429 || error.status >= 500) {
-      for (const side of SIDES) if (current === trial()) state.pending[side].push(...sent[side]);
+      for (const side of SIDES) pendingOf(id)[side].push(...ranges[side]);
     }
     if (error.code !== "finished") fail(error);
-  } finally {
-    state.sending = false;
-    showNeeds();
-    drawAll();
   }
 }
 
@@ -157,11 +184,11 @@ setInterval(() => {
   if (pair.playing) showNeeds();
 }, COUNT_MS);
 setInterval(() => {
-  if (!document.hidden || pair.playing) void report();
+  if (!sending && (!document.hidden || pair.playing)) void report();
 }, REPORT_MS);
 window.addEventListener("pagehide", () => {
   pair.count();
-  void report(true);
+  void flush();
 });
 
 // ---------------------------------------------------------------- one pair
@@ -169,24 +196,26 @@ window.addEventListener("pagehide", () => {
 const trial = () => state.session?.trials[state.index] ?? null;
 const draftKey = (of) => `draft/${of.id}`;
 
+/** What is filled in: this tab's own changes, unless the pair was rated since, in another tab or on another device. */
 function draft(of) {
-  const kept = sessionStorage.getItem(draftKey(of));
-  if (kept) return JSON.parse(kept);
+  const kept = JSON.parse(sessionStorage.getItem(draftKey(of)));
+  if (kept?.revision === of.revision) return kept.value;
   return of.answer ? { ...of.answer } : { a: null, b: null, comparison: null, note: "" };
 }
 
 function keep(of, value) {
-  sessionStorage.setItem(draftKey(of), JSON.stringify(value));
+  sessionStorage.setItem(draftKey(of), JSON.stringify({ revision: of.revision, value }));
 }
 
 async function open(index) {
-  await report();
-  state.index = index;
-  state.pending = { a: [], b: [] };
-  state.loaded = null;
   const turn = (state.loading += 1);
-  const current = trial();
+  pair.pause();
+  await report();
+  if (turn !== state.loading) return;
   pair.load({});
+  state.loaded = null;
+  state.index = index;
+  const current = trial();
   pair.loop = false;
   reference.load({});
   fill(current);
@@ -204,7 +233,7 @@ async function open(index) {
     for (const [name, buffer] of Object.entries({ a, b, reference: voice })) {
       if (buffer) loudest[name] = Math.max(...peaks(buffer, 400));
     }
-    state.loaded = { a, b, reference: voice, loudest };
+    state.loaded = { id: current.id, a, b, reference: voice, loudest };
     pair.load({ a, b });
     if (voice) reference.load({ voice });
     at("deck").setAttribute("aria-busy", "false");
@@ -292,7 +321,6 @@ async function save() {
   pair.count();
   state.saving = true;
   try {
-    while (state.sending) await new Promise((done) => setTimeout(done, 20));
     await report();
     const left = needs();
     if (left.length) {
@@ -429,7 +457,7 @@ async function chooseTone(place) {
     at("tones-play").focus();
     return;
   }
-  const passed = check3.right >= 2;
+  const passed = check3.right >= tones.NEEDED;
   at("tones-result").textContent = passed
     ? "That sounds like headphones. Good."
     : "That sounds like loudspeakers, or a noisy room. You can go on; headphones would be better.";
@@ -575,7 +603,7 @@ at("keys-on").addEventListener("change", (event) => localStorage.setItem("keys",
 window.addEventListener("hashchange", () => location.reload());
 window.addEventListener("resize", drawAll);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
-listen(actions, () => at("keys-on").checked && !at("help").open);
+listen(actions, () => at("keys-on").checked && !at("help").open && shown() === "trial");
 
 async function begin() {
   if (!api.token()) {

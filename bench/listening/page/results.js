@@ -27,7 +27,7 @@ function mean(name, value) {
 /** Fill the results section. */
 export function showResults(found, at) {
   at("means").replaceChildren(mean(found.candidate, found.candidate_mean), mean(found.baseline, found.baseline_mean));
-  const titles = ["Pair", "Kind", "A was", "Score", "B was", "Score"];
+  const titles = ["Pair", "Kind", "A was", "B was"];
   at("results-head").replaceChildren(...titles.map((title) => cell("th", title, "col")));
   at("results-body").replaceChildren(
     ...found.answers.map((one, index) => {
@@ -35,10 +35,11 @@ export function showResults(found, at) {
       row.append(
         cell("th", String(index + 1), "row"),
         cell("td", CELLS[one.kind]),
-        cell("td", one.a.voice),
-        cell("td", String(one.a.score)),
-        cell("td", one.b.voice),
-        cell("td", String(one.b.score)),
+        ...[one.a, one.b].map((side) => {
+          const made = cell("td", `${side.voice} `);
+          made.append(cell("b", String(side.score)));
+          return made;
+        }),
       );
       return row;
     }),
