@@ -23,6 +23,10 @@ time.sleep(3600)
 """
 
 
+CONTROLLERS = ("process", "ansible")
+"""What suffers the faults that are done to a controller."""
+
+
 @dataclass(frozen=True, slots=True)
 class Fault:
     """A fault, and what it needs of the case."""
@@ -33,9 +37,10 @@ class Fault:
     drivers: tuple[str, ...] = ("process",)
     """The controllers it is done with, by their names."""
 
-
-CONTROLLERS = ("process", "ansible")
-"""For what is done to the controller itself."""
+    @property
+    def of_controller(self) -> bool:
+        """Whether it is done to the controller itself, or to the way between it and the host."""
+        return self.drivers != ("process",)
 
 
 def _task_fails(scene: Scene) -> None:
