@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.request import getproxies_environment
 
 from tests.host.neighbours import until
 from tests.hosts.engine import BASE_IMAGE, SEARCH, DockerEnv, base_image
@@ -29,7 +30,6 @@ DOCKERFILE = f"""
 FROM {BASE_IMAGE}
 COPY apt.conf /etc/apt/apt.conf.d/99controller
 COPY pip.conf /etc/pip.conf
-COPY environment /etc/environment
 RUN apt-get update -q && apt-get install -q -y --no-install-recommends openssh-server sudo \\
  && rm -rf /var/lib/apt/lists/* /etc/ssh/ssh_host_* && mkdir -p /run/sshd \\
  && useradd --create-home --shell /bin/bash {USER} && install -d -o {USER} -m 700 /home/{USER}/.ssh \\
@@ -150,14 +150,13 @@ def _image(client: Any) -> str:
         "Dockerfile": DOCKERFILE,
         "apt.conf": _apt_settings(),
         "pip.conf": pip.getvalue(),
-        "environment": "".join(f"{key}={value}\n" for key, value in _proxies().items()),
     }
     tag = f"audition-test-host:{hashlib.sha256(repr(files).encode()).hexdigest()[:12]}"
     if not client.images.list(name=tag):
         with tempfile.TemporaryDirectory(prefix="audition-host-") as context:
             for name, text in files.items():
                 (Path(context) / name).write_text(text)
-            client.images.build(path=context, tag=tag, rm=True, forcerm=True, buildargs=_proxies())
+            client.images.build(path=context, tag=tag, rm=True, forcerm=True)
     return tag
 
 
@@ -169,7 +168,9 @@ def _apt_settings() -> str:
     said = subprocess.run(
         ["apt-config", "dump", "Acquire"], capture_output=True, text=True, check=True
     ).stdout
-    return "".join(f"{line}\n" for line in said.splitlines() if not line.startswith("Acquire::IndexTargets"))
+    kept = [line for line in said.splitlines() if not line.startswith("Acquire::IndexTargets")]
+    proxies = [f'Acquire::{kind}::Proxy "{url}";' for kind, url in _proxies().items()]
+    return "\n".join([*kept, *proxies, ""])
 
 
 def _pip_settings() -> configparser.RawConfigParser:
@@ -178,9 +179,11 @@ def _pip_settings() -> configparser.RawConfigParser:
         [sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=True
     ).stdout
     found = configparser.RawConfigParser()
-    for line in sorted(
-        listed.splitlines(), key=lambda line: line.startswith(":env:")
-    ):  # it has the last word
+    found.add_section("global")
+    if proxy := _proxies().get("https"):
+        found.set("global", "proxy", proxy)
+    # The environment has the last word.
+    for line in sorted(listed.splitlines(), key=lambda line: line.startswith(":env:")):
         name, value = line.split("=", 1)
         section, key = name.rsplit(".", 1)
         section = "global" if section == ":env:" else section
@@ -192,7 +195,8 @@ def _pip_settings() -> configparser.RawConfigParser:
 
 
 def _proxies() -> dict[str, str]:
-    return {k: v for k, v in os.environ.items() if k.lower() in ("http_proxy", "https_proxy", "no_proxy")}
+    """Return the proxies that the environment names, which does not go along, by the scheme they are for."""
+    return {kind: url for kind, url in getproxies_environment().items() if kind in ("http", "https")}
 
 
 def _volumes(env: DockerEnv, state_dir: Path) -> dict[str, dict[str, str]]:
