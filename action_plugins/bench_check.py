@@ -10,10 +10,16 @@ from bench.controller.hosted_action import HostedAction
 from bench.controller.preflight import gates, write_preflight
 from bench.errors import AuditionError
 from bench.host.check_records import HostReport, HostSpec
+from bench.records import Phase
 
 
 class ActionModule(HostedAction):
     """See library/bench_check.py."""
+
+    @property
+    def phase(self) -> Phase:
+        """Return `preflight`."""
+        return "preflight"
 
     def work(self) -> dict[str, Any]:
         """Make the checks of the asked scope."""

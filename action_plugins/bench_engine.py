@@ -9,15 +9,20 @@ from typing import Any
 from bench.controller import jobs
 from bench.controller.hosted_action import HostedAction, said
 from bench.controller.run import Run, explain_full_disk, note_phase
-from bench.records import Install, utc_now
+from bench.records import Install, Phase, utc_now
 
 
 class ActionModule(HostedAction):
     """See library/bench_engine.py."""
 
+    @property
+    def phase(self) -> Phase:
+        """Return `install` or `teardown`."""
+        return "install" if self._task.args.get("state", "present") == "present" else "teardown"
+
     def work(self) -> dict[str, Any]:
         """Do the asked state."""
-        if self._task.args.get("state", "present") == "absent":
+        if self.phase == "teardown":
             return self._remove()
         run = self.find_run()
         if run is None:

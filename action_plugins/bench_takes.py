@@ -12,9 +12,15 @@ from bench.records import utc_now
 class ActionModule(HostedAction):
     """See library/bench_takes.py."""
 
+    @property
+    def phase(self) -> jobs.JobPhase:
+        """Return `benchmark` or `baseline`."""
+        phase: jobs.JobPhase = self._task.args["phase"]
+        return phase
+
     def work(self) -> dict[str, Any]:
         """Find the run, send the job, follow it, accept what it made."""
-        phase: jobs.JobPhase = self._task.args["phase"]
+        phase = self.phase
         run = self.find_run()
         if run is None:
             return {"changed": True, "msg": f"{phase} would make takes in a new run"}

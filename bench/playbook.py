@@ -193,6 +193,10 @@ def play(
         if status["status"] == "starting":
             # Killed, we can end nothing; the kernel then interrupts the playbook, which ends its workers.
             runner_config.command = ["setpriv", "--pdeathsig", "INT", *runner_config.command]
+            if (
+                "ANSIBLE_HOST_KEY_CHECKING" not in os.environ
+            ):  # ansible.cfg decides; runner would switch it off
+                del runner_config.env["ANSIBLE_HOST_KEY_CHECKING"]
         if status["status"] == "running":  # written by now, and not read by anything
             (Path(runner_config.artifact_dir) / "command").unlink()
 

@@ -5,6 +5,7 @@ host's bench venv; sends a job's directory, follows it line by line, and takes w
 The module does the work; a plugin decides nothing about models or figures.
 """
 
+import contextlib
 import os
 import shlex
 import tempfile
@@ -19,12 +20,17 @@ from ansible.utils.display import Display
 
 from bench.controller.jobs import HostSettings
 from bench.controller.request import RunRequest
-from bench.controller.run import Run, locate
+from bench.controller.run import Run, locate, note_phase
 from bench.controller.wheel import REPO, build
 from bench.errors import AuditionError, PhaseMissing
+from bench.records import Phase, utc_now
 
 POLL_S = 1.0
 _ASYNC_EXTRA_S = 120
+_GONE = (
+    "The host went out of reach. What it was doing there for this run ends itself and gives back what it borrowed; "
+    "run the same command again."
+)
 
 
 class HostedAction(ActionBase):  # type: ignore[misc]  # Ansible ships no types
@@ -51,11 +57,29 @@ class HostedAction(ActionBase):  # type: ignore[misc]  # Ansible ships no types
             result.update(failed=True, msg=str(error), fault="host", exit_code=error.exit_code)
         except KeyError as error:
             result.update(failed=True, msg=f"the task lacks the argument {error}", fault="host")
+        except AnsibleConnectionFailure as error:
+            self._note_out_of_reach(error)
+            raise
         return result
 
     def work(self) -> dict[str, Any]:
         """Do the phase's part; returns the task's result."""
         raise NotImplementedError
+
+    @property
+    def phase(self) -> Phase:
+        """Return the phase whose part this is."""
+        raise NotImplementedError
+
+    def _note_out_of_reach(self, error: AnsibleConnectionFailure) -> None:
+        """Record that the host went out of reach: Ansible plays no `rescue` for such a host."""
+        with contextlib.suppress(AuditionError):
+            run = self.find_run()
+            if run is None or self.checking:
+                return
+            before = run.phases().get(self.phase)
+            if before is None or before.status != "done":  # what was done stays done
+                note_phase(run, self.phase, utc_now(), f"{self._task.name}: {error} {_GONE}", fault="host")
 
     @property
     def checking(self) -> bool:

@@ -98,7 +98,12 @@ def play(
         inventory=str(inventory) if inventory else None,
         extravars=dict(extra or {}),
         cmdline=shlex.join(options) or None,
-        envvars={"PATH": path, "ANSIBLE_CONFIG": str(REPO / "ansible.cfg"), **(environ or {})},
+        envvars={
+            "PATH": path,
+            "ANSIBLE_CONFIG": str(REPO / "ansible.cfg"),
+            "ANSIBLE_HOST_KEY_CHECKING": "True",  # as ansible.cfg has it; runner would switch it off
+            **(environ or {}),
+        },
         quiet=True,
         event_handler=take,
     )

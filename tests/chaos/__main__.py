@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 
 from tests.chaos.config import MOMENTS, Moment
-from tests.chaos.drivers import AnsibleDriver, Driver, ProcessDriver
+from tests.chaos.drivers import AnsibleDriver, Driver, ProcessDriver, SshDriver
 from tests.chaos.faults import FAULTS, Fault
 from tests.chaos.suite import HEADER, LIMIT_S, Outcome, run_case
 from tests.chaos.world import World
@@ -16,10 +16,10 @@ POLICIES = ("unless-stopped", "always", "on-failure", "no")
 
 
 def cases(driver: str, fault: str, moment: str) -> Iterator[tuple[type[Driver], Fault, Moment]]:
-    """Yield every case: all faults by a process of ours, those of the controller by Ansible too."""
-    drivers: tuple[type[Driver], ...] = (ProcessDriver, AnsibleDriver)
+    """Yield every case: each fault with each controller that it is done with, at each moment."""
+    drivers: tuple[type[Driver], ...] = (ProcessDriver, AnsibleDriver, SshDriver)
     for each in (d for d in drivers if driver in d.name):
-        for done in (f for f in FAULTS if fault in f.name and (each is ProcessDriver or f.of_controller)):
+        for done in (f for f in FAULTS if fault in f.name and each.name in f.drivers):
             for when in (m for m in MOMENTS if moment in m):
                 yield each, done, when
 

@@ -23,7 +23,8 @@ from bench.host.neighbour_record import NeighbourRecord
 from bench.host.proof import Proof
 from tests.chaos.config import STEP_LIMIT_S, TTL_S, Case
 
-TAKES = 8
+TAKES_BEFORE = 4
+"""How many takes come before the middle of the benchmark."""
 SERVER = """
 import http.server
 class Speak(http.server.BaseHTTPRequestHandler):
@@ -83,15 +84,20 @@ class Run:
                 self.check()
                 time.sleep(0.1)
             self.speaking, self.progressed = True, time.monotonic()
-            for take in range(TAKES):
-                if take == TAKES // 2:
-                    self.gate("mid-benchmark")
-                client.get(url)
-                self.progressed = time.monotonic()
-                self.check()
-                time.sleep(0.1)
+            for _ in range(TAKES_BEFORE):
+                self.take(client, url)
+            self.gate("mid-benchmark")
+            end = time.monotonic() + self.case.speak_s
+            while time.monotonic() < end:
+                self.take(client, url)
             self.speaking = False
         engine.remove_run(self.case.run_id)
+
+    def take(self, client: httpx.Client, url: str) -> None:
+        client.get(url)
+        self.progressed = time.monotonic()
+        self.check()
+        time.sleep(0.1)
 
     def check(self) -> None:
         if self.grant is not None:

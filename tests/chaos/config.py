@@ -13,6 +13,7 @@ GRACE_S = 15.0
 HEARTBEAT_S = 0.3
 HEARTBEAT_LIMIT_S = 3.0
 STEP_LIMIT_S = 4.0
+SPEAK_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,8 @@ class Case:
     """Where the run waits until the fault is in."""
     with_lease: bool
     watch_bytes: int
+    speak_s: float
+    """How long takes are made after the middle of the benchmark."""
     heartbeat_limit_s: float = HEARTBEAT_LIMIT_S
 
     def save(self) -> Path:

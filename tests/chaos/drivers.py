@@ -1,5 +1,6 @@
 """What drives a case: the controller that faults are done to. `ProcessDriver` is a process of ours;
-`AnsibleDriver` is ansible-playbook under ansible-runner, following the job with the code of our plugins."""
+`AnsibleDriver` is ansible-playbook under ansible-runner, following the job with the code of our plugins;
+`SshDriver` is the same over a real SSH connection, whose cable can be pulled."""
 
 import contextlib
 import os
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from tests.chaos.config import HEARTBEAT_LIMIT_S, Case
-from tests.hosts.engine import REPOSITORY
+from tests.hosts.engine import REPOSITORY, hash_of
 
 
 class Driver(Protocol):
@@ -35,8 +36,8 @@ class Driver(Protocol):
         """Cancel it the way ansible-runner does."""
         ...
 
-    def cut(self) -> None:
-        """Cut the connection: the controller lives, and nothing of it reaches the host."""
+    def freeze(self) -> None:
+        """Freeze it: the controller is there, and nothing more comes of it."""
         ...
 
     def kill(self) -> None:
@@ -78,8 +79,8 @@ class ProcessDriver:
             time.sleep(0.2)
             os.killpg(self.process.pid, signal.SIGKILL)
 
-    def cut(self) -> None:
-        self.signal(signal.SIGSTOP)  # it lives, and its heartbeat no longer arrives
+    def freeze(self) -> None:
+        self.signal(signal.SIGSTOP)
 
     def kill(self) -> None:
         self.signal(signal.SIGKILL)
@@ -97,6 +98,8 @@ class AnsibleDriver:
 
     name = "ansible"
     heartbeat_limit_s = 8.0  # each poll is an Ansible module: a second or two on a busy machine
+    prefix: tuple[str, ...] = ()
+    """What the controller is run by."""
 
     def __init__(self, case: Case) -> None:
         self.case = case
@@ -106,7 +109,7 @@ class AnsibleDriver:
         path = self.case.save()
         with (Path(self.case.directory) / "controller.log").open("ab") as log:
             self.runner = subprocess.Popen(
-                [sys.executable, "-m", "tests.chaos.runner", str(path)],
+                [*self.prefix, sys.executable, "-m", "tests.chaos.runner", str(path)],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd=REPOSITORY,
             )  # fmt: skip
 
@@ -131,7 +134,7 @@ class AnsibleDriver:
     def cancel(self) -> None:
         (Path(self.case.directory) / "cancel").touch()
 
-    def cut(self) -> None:
+    def freeze(self) -> None:
         os.killpg(os.getpgid(self.playbook()), signal.SIGSTOP)
 
     def kill(self) -> None:
@@ -144,3 +147,68 @@ class AnsibleDriver:
         self.kill()
         if self.runner is not None:
             self.runner.wait()
+
+
+class SshDriver(AnsibleDriver):
+    """ansible-playbook in a network of its own, which reaches this machine by SSH over one cable."""
+
+    name = "ssh"
+
+    def __init__(self, case: Case) -> None:
+        super().__init__(case)
+        number = hash_of(Path(case.directory))
+        # Names of devices have 15 letters at most; the addresses are of the range kept for tests of networks.
+        self.network, self.near, self.far = (f"{end}{number % 10**10}" for end in ("aud", "aun", "auf"))
+        self.address = f"198.{18 + number % 2}.{number // 2 % 256}.{number // 512 % 64 * 4 + 1}"
+        self.prefix = ("ip", "netns", "exec", self.network)
+        self.sshd: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        controller = f"{self.address.rpartition('.')[0]}.{int(self.address.rpartition('.')[2]) + 1}"
+        for command in (
+            f"ip netns add {self.network}",
+            f"ip link add {self.near} type veth peer name {self.far} netns {self.network}",
+            f"ip address add {self.address}/30 dev {self.near}",
+            f"ip link set {self.near} up",
+            f"ip -n {self.network} address add {controller}/30 dev {self.far}",
+            f"ip -n {self.network} link set {self.far} up",
+            f"ip -n {self.network} link set lo up",
+        ):
+            subprocess.run(command.split(), check=True)
+        self._serve()
+        super().start()
+
+    def _serve(self) -> None:
+        """Start an sshd of our own at this end, and tell Ansible how to reach it."""
+        folder = Path(self.case.directory)
+        for key in ("host_key", "user_key"):
+            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / key], check=True)
+        Path("/run/sshd").mkdir(exist_ok=True)
+        (folder / "sshd_config").write_text(
+            f"ListenAddress {self.address}:22\nHostKey {folder}/host_key\nPidFile none\nStrictModes no\n"
+            f"AuthorizedKeysFile {folder}/user_key.pub\nPermitRootLogin prohibit-password\nUsePAM yes\n"
+            f"SetEnv PYTHONPATH={REPOSITORY}\n"
+        )
+        with (folder / "sshd.log").open("ab") as log:
+            self.sshd = subprocess.Popen(
+                ["/usr/sbin/sshd", "-D", "-e", "-f", str(folder / "sshd_config")],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            )  # fmt: skip
+        (folder / "known_hosts").write_text(f"{self.address} {(folder / 'host_key.pub').read_text()}")
+        (folder / "hosts.ini").write_text(
+            f"localhost ansible_connection=ssh ansible_host={self.address} ansible_user=root"
+            f" ansible_ssh_private_key_file={folder}/user_key ansible_control_path_dir={folder}/cp"
+            f" ansible_ssh_common_args='-o UserKnownHostsFile={folder}/known_hosts'\n"
+        )
+
+    def cut(self) -> None:
+        """Pull the cable: nothing reaches either end any more, and neither is told."""
+        subprocess.run(["ip", "link", "set", self.near, "down"], check=True)
+
+    def end(self) -> None:
+        super().end()
+        if self.sshd is not None:
+            self.sshd.terminate()
+            self.sshd.wait()
+        subprocess.run(["ip", "link", "delete", self.near], check=False)
+        subprocess.run(["ip", "netns", "delete", self.network], check=False)

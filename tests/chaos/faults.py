@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.host.docker import RUN_LABEL, watcher_name
+from tests.chaos.drivers import SshDriver
 from tests.chaos.world import Scene
 
 EATER = """
@@ -22,6 +23,10 @@ time.sleep(3600)
 """
 
 
+CONTROLLERS = ("process", "ansible")
+"""What suffers the faults that are done to a controller."""
+
+
 @dataclass(frozen=True, slots=True)
 class Fault:
     """A fault, and what it needs of the case."""
@@ -29,8 +34,13 @@ class Fault:
     name: str
     inject: Callable[[Scene], None]
     eats_memory: bool = False
-    of_controller: bool = False
-    """Whether it is done to the controller, so that every driver can suffer it."""
+    drivers: tuple[str, ...] = ("process",)
+    """The controllers it is done with, by their names."""
+
+    @property
+    def of_controller(self) -> bool:
+        """Whether it is done to the controller itself, or to the way between it and the host."""
+        return self.drivers != ("process",)
 
 
 def _task_fails(scene: Scene) -> None:
@@ -87,6 +97,11 @@ def _power_lost(scene: Scene) -> None:
     scene.world.daemon.start()
 
 
+def _cable_pulled(scene: Scene) -> None:
+    assert isinstance(scene.driver, SshDriver)
+    scene.driver.cut()
+
+
 def _signal(which: signal.Signals) -> Callable[[Scene], None]:
     def inject(scene: Scene) -> None:
         scene.driver.signal(which)
@@ -96,12 +111,13 @@ def _signal(which: signal.Signals) -> Callable[[Scene], None]:
 
 FAULTS: tuple[Fault, ...] = (
     Fault("task failure", _task_fails),
-    Fault("controller SIGINT", _signal(signal.SIGINT), of_controller=True),
-    Fault("controller SIGTERM", _signal(signal.SIGTERM), of_controller=True),
-    Fault("controller SIGHUP", _signal(signal.SIGHUP), of_controller=True),
-    Fault("controller SIGKILL", _signal(signal.SIGKILL), of_controller=True),
-    Fault("ansible-runner cancel", lambda scene: scene.driver.cancel(), of_controller=True),
-    Fault("SSH cut", lambda scene: scene.driver.cut(), of_controller=True),
+    Fault("controller SIGINT", _signal(signal.SIGINT), drivers=CONTROLLERS),
+    Fault("controller SIGTERM", _signal(signal.SIGTERM), drivers=CONTROLLERS),
+    Fault("controller SIGHUP", _signal(signal.SIGHUP), drivers=CONTROLLERS),
+    Fault("controller SIGKILL", _signal(signal.SIGKILL), drivers=CONTROLLERS),
+    Fault("ansible-runner cancel", lambda scene: scene.driver.cancel(), drivers=CONTROLLERS),
+    Fault("controller frozen", lambda scene: scene.driver.freeze(), drivers=CONTROLLERS),
+    Fault("SSH cut", _cable_pulled, drivers=("ssh",)),
     Fault("benchmarking process killed", _bench_killed),
     Fault("engine hung", _engine_hangs),
     Fault("engine eats memory", _engine_eats, eats_memory=True),

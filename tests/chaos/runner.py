@@ -34,6 +34,7 @@ def main() -> None:
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "PYTHONPATH": str(REPOSITORY),
             "ANSIBLE_CONFIG": str(REPOSITORY / "ansible.cfg"),
+            "ANSIBLE_HOST_KEY_CHECKING": "True",
             "ANSIBLE_ACTION_PLUGINS": str(HERE / "action_plugins"),
             "ANSIBLE_LIBRARY": f"{HERE / 'library'}:{REPOSITORY / 'library'}",
         },
@@ -43,8 +44,10 @@ def main() -> None:
 
 
 def _inventory(case: Case) -> Path:
+    """Return what the driver wrote of the way to the host, by default this process's own machine."""
     hosts = Path(case.directory) / "hosts.ini"
-    hosts.write_text("localhost ansible_connection=local\n")
+    if not hosts.exists():
+        hosts.write_text("localhost ansible_connection=local\n")
     return hosts
 
 

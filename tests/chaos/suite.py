@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bench.host.lease_files import LeaseDirectory
 from bench.host.neighbour_record import NeighbourRecord
-from tests.chaos.config import GRACE_S, TTL_S, Moment
+from tests.chaos.config import GRACE_S, SPEAK_S, TTL_S, Moment
 from tests.chaos.drivers import Driver
 from tests.chaos.evidence import complaints
 from tests.chaos.faults import Fault
@@ -54,7 +54,11 @@ def run_case(
     resume: bool = True,
 ) -> Outcome:
     """Inject one fault and return what became of it; `resume` also runs it again without one."""
-    with scene(world, driver, moment, policy, with_lease=with_lease, watch=fault.eats_memory) as made:
+    # Without its controller a run has to be ended before it ends by itself: it goes on for longer than it may.
+    speak_s = driver.heartbeat_limit_s + 6.0 if fault.of_controller else SPEAK_S
+    with scene(
+        world, driver, moment, policy, with_lease=with_lease, watch=fault.eats_memory, speak_s=speak_s
+    ) as made:
         made.driver.start()
         problems = [] if _reach(made, moment) else [f"the run never came to {moment!r}"]
         if not problems:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.chaos.config import Moment
-from tests.chaos.drivers import ProcessDriver
+from tests.chaos.drivers import Driver, ProcessDriver, SshDriver
 from tests.chaos.faults import FAULTS, Fault
 from tests.chaos.suite import run_case
 from tests.chaos.world import World
@@ -27,17 +27,18 @@ def fault(name: str) -> Fault:
 
 
 @pytest.mark.parametrize(
-    ("name", "moment", "policy"),
+    ("name", "moment", "policy", "driver"),
     [
-        ("controller SIGKILL", "mid-benchmark", "unless-stopped"),
-        ("benchmarking process killed", "just after stop", "no"),
-        ("watcher killed", "during restore", "on-failure"),
-        ("everything killed (power loss)", "mid-benchmark", "no"),
+        ("controller SIGKILL", "mid-benchmark", "unless-stopped", ProcessDriver),
+        ("benchmarking process killed", "just after stop", "no", ProcessDriver),
+        ("watcher killed", "during restore", "on-failure", ProcessDriver),
+        ("everything killed (power loss)", "mid-benchmark", "no", ProcessDriver),
+        ("SSH cut", "mid-benchmark", "always", SshDriver),
     ],
 )
-def test_it_comes_back(world: World, name: str, moment: Moment, policy: str) -> None:
+def test_it_comes_back(world: World, name: str, moment: Moment, policy: str, driver: type[Driver]) -> None:
     resume = name == "controller SIGKILL"
-    outcome = run_case(world, fault(name), moment, ProcessDriver, policy, resume=resume)
+    outcome = run_case(world, fault(name), moment, driver, policy, resume=resume)
     assert outcome.restored, outcome.row()
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from bench.host.docker import Engine
 from bench.host.lease_files import LeaseDirectory
 from bench.host.memory import available_bytes
-from tests.chaos.config import Case, Moment
+from tests.chaos.config import SPEAK_S, Case, Moment
 from tests.chaos.drivers import Driver
 from tests.chaos.evidence import EventLog, Onlooker
 from tests.host.neighbours import ChatNeighbour, chat_image, chat_neighbour, free_port
@@ -120,6 +120,7 @@ def scene(world: World, driver: type[Driver], gate: Moment, policy: str, **chang
                 "gate": gate,
                 "with_lease": True,
                 "watch_bytes": max(0, (available_bytes() or 0) - MARGIN_BYTES) if changes.pop("watch", False) else 0,
+                "speak_s": SPEAK_S,
                 "heartbeat_limit_s": driver.heartbeat_limit_s,
                 **changes,
             }
@@ -155,7 +156,12 @@ def run_again(case: Case, python: str) -> subprocess.CompletedProcess[str]:
     """Resume the run: the same run id, in the same directories, without a fault."""
     path = Path(case.directory) / "resume.json"
     resumed = Case(
-        **{**{f: getattr(case, f) for f in case.__dataclass_fields__}, "gate": None, "watch_bytes": 0}
+        **{
+            **{f: getattr(case, f) for f in case.__dataclass_fields__},
+            "gate": None,
+            "watch_bytes": 0,
+            "speak_s": SPEAK_S,
+        }
     )
     path.write_bytes(resumed.save().read_bytes())
     return subprocess.run(

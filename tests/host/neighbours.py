@@ -44,10 +44,11 @@ class ChatNeighbour:
     name: str
     id: str
     port: int
+    address: str
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self.address}:{self.port}"
 
     def inspect(self) -> dict[str, Any]:
         found: dict[str, Any] = self.client.api.inspect_container(self.id)
@@ -76,9 +77,14 @@ def chat_neighbour(
     policy: str = "unless-stopped",
     environment: dict[str, str] | None = None,
     wait: bool = True,
+    network: str = "host",
+    address: str = "127.0.0.1",
     **options: Any,
 ) -> Iterator[ChatNeighbour]:
-    """Run a neighbour, by default until it serves; it is removed at the end, with its watcher."""
+    """Run a neighbour, by default until it serves; it is removed at the end, with its watcher.
+
+    `network` is Docker's network mode; `address` is where it answers then.
+    """
     client: Any = env.client()
     with contextlib.closing(client):
         port = free_port()
@@ -88,12 +94,12 @@ def chat_neighbour(
             chat_image(env),
             name=name,
             detach=True,
-            network_mode="host",
-            environment={"CHAT_PORT": str(port), **(environment or {})},
+            network_mode=network,
+            environment={"CHAT_PORT": str(port), "CHAT_ADDRESS": address, **(environment or {})},
             **({} if options.get("auto_remove") else {"restart_policy": restart}),
             **options,
         )
-        neighbour = ChatNeighbour(client=client, name=name, id=container.id, port=port)
+        neighbour = ChatNeighbour(client=client, name=name, id=container.id, port=port, address=address)
         try:
             if wait:
                 until(neighbour.serves, 30.0, "the neighbour serves")

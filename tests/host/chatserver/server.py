@@ -3,7 +3,8 @@
 It counts its starts in its writable layer, as a real container keeps its state over stop and start. Settings
 come from the environment; a list gives one value a start, and the last goes on:
 
-CHAT_PORT         port on 127.0.0.1
+CHAT_PORT         port
+CHAT_ADDRESS      address it listens on: 127.0.0.1, or for instance 0.0.0.0
 CHAT_READY_S      seconds until it listens: 0, or for instance 0,90
 CHAT_LATENCY_MS   seconds of work in an answer: 20, or for instance 20,60 for a drift after the first restart
 CHAT_FAIL_STARTS  numbers of the starts at which it exits with code 1 after CHAT_FAIL_AFTER_S
@@ -91,7 +92,8 @@ def main() -> None:
         sys.exit(1)
     time.sleep(of_this_start("CHAT_READY_S", "0", start))
     Handler.latency_s = of_this_start("CHAT_LATENCY_MS", "20", start) / 1000
-    ThreadingHTTPServer(("127.0.0.1", int(os.environ["CHAT_PORT"])), Handler).serve_forever()
+    address = os.environ.get("CHAT_ADDRESS", "127.0.0.1")
+    ThreadingHTTPServer((address, int(os.environ["CHAT_PORT"])), Handler).serve_forever()
 
 
 if __name__ == "__main__":
