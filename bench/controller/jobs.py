@@ -143,11 +143,12 @@ def _passes(run: Run, phase: JobPhase, entry: Entry) -> list[PassName]:
 
 
 def _neighbour(phase: JobPhase, entry: Entry, host: HostSettings) -> NeighbourSpec:
-    """Only the benchmark may pause the neighbour; everything else keeps the memory floor beside it."""
+    """Only the benchmark may pause the neighbour; every other engine is lent a place beside it, and watched."""
     gib = entry.run.memory_gib if isinstance(entry.run, EngineRun) else None
     update: dict[str, Any] = {"engine_bytes": int((gib or 0.0) * 2**30)}
     if phase != "benchmark":
-        update["mode"] = "none"
+        beside = host.neighbour.mode != "none" and isinstance(entry.run, EngineRun)
+        update |= {"mode": "parallel" if beside else "none", "measure": False}
     return host.neighbour.model_copy(update={**update, "hard_limit_s": host.pass_timeout_s})
 
 

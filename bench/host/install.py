@@ -13,6 +13,7 @@ import numpy as np
 
 from bench.audio.wav import read_mono
 from bench.client.takes import TAKES_FILE
+from bench.errors import AuditionError
 from bench.host.install_spec import InstallSpec
 from bench.host.job import run_job
 from bench.host.job_records import JobResult, JobSpec
@@ -78,6 +79,8 @@ def _smoke(job_dir: Path, job: JobSpec, provisioner: Provisioner, record: Instal
     started = time.monotonic()
     said = run_job(job_dir)
     error = said.error
+    if said.fault == "host":  # it says nothing of the candidate, and can be done again
+        raise AuditionError(f"smoke sentence: {error}")
     if error is None:
         record.smoke = _take(job_dir / "out" / "smoke" / TAKES_FILE)
         error = _fault(record.smoke, job_dir)

@@ -34,8 +34,11 @@ class LeaseAccount(Record):
     start_attempts: int
     engines_ended: list[str]
     """Containers of the run that the watcher had to end itself."""
+    engines_left: list[str] = []
+    """Containers of the run that could not be ended: the neighbour was started all the same."""
     watcher_starts: int
     floor_reached: bool | None
+    """Whether the memory that the neighbour needs was free when it was started."""
     events: list[dict[str, Any]]
 
 

@@ -15,6 +15,8 @@ class NeighbourSpec(Record):
     """MemAvailable that must stay free beside it, and before it is started again."""
     engine_bytes: int = 0
     """What the engine needs, from its catalog entry."""
+    measure: bool = True
+    """Whether its p50 is taken before and after, and what its clients feel meanwhile: for the benchmark."""
     state_dir: Path = Path("/var/lib/audition/lease")
     watcher_base: str = "python:3.12-slim"
     ready_limit_s: float = 900.0

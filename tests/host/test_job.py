@@ -20,7 +20,7 @@ from bench.catalog import load
 from bench.errors import AuditionError
 from bench.host import job
 from bench.host.archive import pack, unpack
-from bench.host.follow import follow
+from bench.host.follow import follow, process_of, sign
 from bench.host.heartbeat import heartbeat_time
 from bench.host.job_records import JobResult, JobSpec
 from bench.host.memory import settle_baseline
@@ -238,7 +238,7 @@ def test_a_job_that_was_sent_broken_says_so(tmp_path: Path) -> None:
 
 def test_following_gives_whole_lines_once_and_touches_the_heartbeat(tmp_path: Path) -> None:
     progress = tmp_path / "progress.jsonl"
-    (tmp_path / "pid").write_text(f"{os.getpid()} {psutil.Process().create_time()}")
+    sign(tmp_path)
     progress.write_text('{"text": "one"}\n{"text": "tw')
     seen = follow(tmp_path, 0)
     assert (seen["lines"], seen["running"]) == (["one"], True)
@@ -250,14 +250,15 @@ def test_following_gives_whole_lines_once_and_touches_the_heartbeat(tmp_path: Pa
 
 def test_a_job_runs_until_it_is_done_or_its_process_is_gone(tmp_path: Path) -> None:
     gone = subprocess.Popen(["sleep", "60"])
-    (tmp_path / "pid").write_text(f"{gone.pid} {psutil.Process(gone.pid).create_time()}")
+    sign(tmp_path, gone.pid)
     assert follow(tmp_path, 0)["running"]
     gone.kill()
     gone.wait()
     assert not follow(tmp_path, 0)["running"]
-    (tmp_path / "pid").write_text(f"{os.getpid()} {psutil.Process().create_time() - 100}")
+    _pid, born, boot = (tmp_path / "pid").read_text().split()
+    (tmp_path / "pid").write_text(f"{os.getpid()} {born} {boot}")
     assert not follow(tmp_path, 0)["running"], "a reused number is another process"
-    (tmp_path / "pid").write_text(f"{os.getpid()} {psutil.Process().create_time()}")
+    sign(tmp_path)
     assert follow(tmp_path, 0)["running"]
     (tmp_path / "done").touch()
     assert not follow(tmp_path, 0)["running"]
@@ -267,7 +268,26 @@ def test_a_job_that_never_begins_is_not_waited_for(tmp_path: Path) -> None:
     (tmp_path / "job.tar").touch()
     assert follow(tmp_path, 0)["running"]
     os.utime(tmp_path / "job.tar", (1e9, 1e9))
+    assert follow(tmp_path, 0)["running"], "the wall clock decides nothing: it may have been set"
+    now = time.clock_gettime(time.CLOCK_BOOTTIME)
+    (tmp_path / "followed").write_text(f"{now - 61}")
     assert not follow(tmp_path, 0)["running"]
+    (tmp_path / "followed").write_text(f"{now + 61}")
+    assert not follow(tmp_path, 0)["running"], "it was waited for in another boot"
+
+
+def test_a_clock_that_is_set_does_not_lose_the_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    running = subprocess.Popen(["sleep", "60"])
+    try:
+        sign(tmp_path, running.pid)
+        # What psutil reads of a process's start moves with the wall clock: set it back an hour for everybody.
+        boot, real = psutil.boot_time(), time.time
+        monkeypatch.setattr("psutil._pslinux.boot_time", lambda: boot - 3600.0)
+        monkeypatch.setattr(time, "time", lambda: real() - 3600.0)
+        assert process_of(tmp_path) == running.pid and follow(tmp_path, 0)["running"]
+    finally:
+        running.kill()
+        running.wait()
 
 
 def test_a_heartbeat_is_read_whole_while_it_is_written(tmp_path: Path) -> None:
