@@ -280,6 +280,9 @@ def _seal(run: Run, phase: JobPhase, scratch: Path, result: JobResult) -> None:
 def _keep_attempt(run: Run, phase: JobPhase, scratch: Path) -> None:
     kept = run.path / "attempts" / f"{phase}-{utc_now().replace(':', '').replace('-', '')}"
     kept.parent.mkdir(exist_ok=True)
+    if phase == "benchmark" and (scratch / "neighbour.json").is_file():
+        # The run says what became of the neighbour whether or not its takes are kept.
+        shutil.copyfile(scratch / "neighbour.json", run.path / "neighbour.json")
     if not kept.exists():
         scratch.rename(kept)
 

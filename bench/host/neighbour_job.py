@@ -69,6 +69,7 @@ def borrowed(
         run_id=run_id,
         url=spec.url or "",
         mode=spec.mode,
+        ttl_s=spec.ttl_s,
         hard_limit_s=spec.hard_limit_s,
         engine_bytes=spec.engine_bytes,
         floor_bytes=spec.floor_bytes,

@@ -19,6 +19,8 @@ class NeighbourSpec(Record):
     """Whether its p50 is taken before and after, and what its clients feel meanwhile: for the benchmark."""
     state_dir: Path = Path("/var/lib/audition/lease")
     watcher_base: str = "python:3.12-slim"
+    ttl_s: float = 60.0
+    """How long the lease holds without a renewal."""
     ready_limit_s: float = 900.0
     settle_s: float = 30.0
     ratio_limit: float = 1.2

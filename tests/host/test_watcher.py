@@ -150,8 +150,8 @@ def test_a_neighbour_that_docker_started_anew_in_parallel_mode_ends_the_lease(
 
 
 def test_the_policy_is_put_back_before_it_is_ready(docker: FakeDocker, tmp_path: Path) -> None:
-    silent = {"health_url": "http://127.0.0.1:9/health", "ready_wait_s": 600.0}
-    with lease_on(docker, tmp_path, **silent) as lease:
+    nobody = "http://127.0.0.1:9/health"
+    with lease_on(docker, tmp_path, health_url=nobody, ready_wait_s=600.0) as lease:
         lease.directory.ask(lease.terms, "release")
         began = time.monotonic()
         while docker.policy != "no" or not docker.running:
