@@ -27,7 +27,6 @@ from tests.whole import make
 MODEL = "tone"
 LOCK = "host.txt"
 """Any file under requirements/: the image is ours, under the name that this lock gives it."""
-WORDS = ("Yes, please.", "Not today.", "One moment.", "Which day?")
 
 
 def image_name() -> str:
@@ -38,7 +37,6 @@ def image_name() -> str:
 def prepare(folder: Path, docker_host: str, spec: NeighbourSpec) -> Run:
     """Begin a run whose install phase is done, with the host's settings beside it."""
     tree = entries.raw(MODEL, **{"run.install": ["container"], "run.requirements": LOCK})
-    (folder / "utterances.txt").write_text("".join(f"{each}\n" for each in WORDS))
     asked = make.request(
         folder, model=MODEL, catalog_dir=entries.write(folder / "catalog", tree), neighbour_mode=spec.mode
     )
