@@ -96,10 +96,13 @@ def test_each_phase_has_its_passes_and_only_the_benchmark_the_neighbour(run: Run
         "baseline": ["baseline"],
     }
     assert {phase: spec.neighbour.mode for phase, spec in found.items()} == {
-        "install": "none",
+        "install": "parallel",  # every engine of ours is watched, and only one may pause
         "benchmark": "pause",
-        "baseline": "none",
+        "baseline": "parallel",
     }
+    assert [phase for phase, spec in found.items() if spec.neighbour.measure] == ["benchmark"]
+    alone = {phase: jobs.job_spec(run, phase, HOST).neighbour.mode for phase in jobs.PASSES}
+    assert set(alone.values()) == {"none"}
     assert {phase: spec.entry.name for phase, spec in found.items()} == {
         "install": "espeak",
         "benchmark": "espeak",

@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from bench.catalog import load
+from bench.engines import launch
 from bench.errors import AuditionError
 from bench.host import job
 from bench.host.archive import pack, unpack
@@ -24,6 +25,7 @@ from bench.host.follow import follow, process_of, sign
 from bench.host.heartbeat import heartbeat_time
 from bench.host.job_records import JobResult, JobSpec
 from bench.host.memory import settle_baseline
+from bench.host.neighbour_spec import NeighbourSpec
 from bench.host.remote import do_job, remove
 from bench.inputs.demo_reference import make
 from bench.records import Take, TakeError
@@ -142,6 +144,50 @@ def test_a_take_past_its_limit_fails_alone(tmp_path: Path, voice: Path) -> None:
     assert job.run_job(folder).ok
     assert [error.kind for error in _errors(folder, "preset")] == ["timeout"] * 3
     assert all(take.rtf is None and take.total_ms != 0 for take in _takes(folder, "preset"))
+
+
+def test_an_engine_that_hangs_ends_the_job_after_one_take(
+    tmp_path: Path, voice: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launch, "_END_S", 0.5)  # it does not hear SIGTERM either
+    folder = _job(tmp_path, voice, entries.faulty("Hung"), take_timeout_s=8.0, passes=["candidate", "preset"])
+    with _followed(folder):
+        result = job.run_job(folder)
+    assert (result.ok, result.fault) == (False, "candidate")
+    assert "the engine hangs: no take within 8 s" in str(result.error)
+    assert [error.kind for error in _errors(folder, "candidate")] == ["timeout"]
+    assert "preset" not in result.passes and _engines() == []
+
+
+def test_what_stops_a_job_ends_an_engine_that_is_still_loading(
+    tmp_path: Path, voice: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job, "HEARTBEAT_LIMIT_S", 2.0)
+    began = time.monotonic()
+    result = job.run_job(_job(tmp_path, voice, entries.faulty("Loading", **{"run.start_timeout_s": 300})))
+    assert time.monotonic() - began < 60.0
+    assert (result.ok, result.fault) == (False, "host")
+    assert "benchmark was stopped: the controller has not been heard of" in str(result.error)
+    assert _engines() == []
+
+
+def test_what_comes_late_is_stopped_at_once(tmp_path: Path) -> None:
+    control = job.Control(tmp_path, 60.0)
+    control.stop("only 1 MiB was left")
+    ended: list[str] = []
+    control.on_stop(lambda: ended.append("engine"))
+    assert ended == ["engine"]
+
+
+def test_a_baseline_without_room_beside_the_neighbour_is_not_started(tmp_path: Path, voice: Path) -> None:
+    crowded = NeighbourSpec(container="vllm", engine_bytes=2**60)
+    folder = _job(
+        tmp_path, voice, entries.raw("espeak"), phase="baseline", passes=["baseline"], neighbour=crowded
+    )
+    result = job.run_job(folder)
+    assert (result.ok, result.fault) == (False, "host")
+    assert "no room for the baseline beside the neighbour" in str(result.error)
+    assert not (folder / "out/engine.log").exists()
 
 
 def test_an_engine_that_dies_ends_its_pass_with_its_last_words(tmp_path: Path, voice: Path) -> None:
