@@ -237,17 +237,18 @@ def await_gone(engine: Engine, name: str, limit_s: float) -> None:
         NeighbourNotBack: it is still at work after `limit_s`.
     """
     end = time.monotonic() + limit_s
-    while time.monotonic() < end:
+    while True:
         with suppress(AuditionError, OSError):
             found = engine.watcher(name)
             if found is None or retired(found):
                 return
             revive(engine, name, found)
+        if time.monotonic() >= end:
+            raise NeighbourNotBack(
+                f"The watcher {name} has not given the neighbour back in time; it goes on trying. "
+                f"`docker logs {name}` says what keeps it."
+            )
         time.sleep(POLL_S)
-    raise NeighbourNotBack(
-        f"The watcher {name} has not given the neighbour back within {limit_s:.0f} s; it goes on trying. "
-        f"`docker logs {name}` says what keeps it."
-    )
 
 
 def await_return(

@@ -7,8 +7,6 @@ import uuid
 from contextlib import suppress
 from pathlib import Path
 
-import httpx
-
 from bench.errors import BadInput, NeighbourNotBack
 from bench.host.docker import DEFAULT_WATCHER_BASE, Engine, OurContainer, RestartPolicy, watcher_name
 from bench.host.lease import await_gone, retired, revive, run_restorer
@@ -21,7 +19,7 @@ from bench.host.lease_files import (
     boottime_s,
     held_by,
 )
-from bench.host.readiness import root_of, wait_ready
+from bench.host.readiness import check_serving, wait_ready
 from bench.host.restarters import restarters
 from bench.host.snapshot import Snapshot
 from bench.records import Record, utc_now
@@ -34,7 +32,7 @@ class NeighbourStatus(Record):
     docker_version: str
     snapshot: Snapshot
     serves: bool | None
-    """Whether `/health` answers 200; None when no address was given."""
+    """Whether it is healthy, lists its models and generates; None when no address was given."""
     lease: Terms | None
     lease_error: str | None
     """Why `lease.json` cannot be read."""
@@ -95,9 +93,10 @@ def status(
 
 def _serves(url: str) -> bool:
     try:
-        return httpx.get(f"{root_of(url)}/health", timeout=5.0).status_code == 200
-    except httpx.HTTPError:
+        check_serving(url, timeout_s=30.0)
+    except BadInput:
         return False
+    return True
 
 
 def _sentence(

@@ -137,4 +137,14 @@ def look(spec: NeighbourSpec) -> tuple[list[Check], dict[str, Any]]:
         "snapshot": snapshot.model_dump(mode="json"),
         "latency_before": latency.model_dump(mode="json") if latency else None,
         "restarters": others,
+        "ready_s": _ready_s(spec),
     }
+
+
+def _ready_s(spec: NeighbourSpec) -> float | None:
+    """Return how long the neighbour took to be ready when it was last given back, None when it never was."""
+    from bench.host.lease_files import LeaseDirectory
+
+    ended = LeaseDirectory(spec.state_dir).history()
+    took = [each.ready_s for each in ended if each.terms.get("container") == spec.container]
+    return next((each for each in reversed(took) if each is not None), None)

@@ -93,7 +93,9 @@ def _begin(job_dir: Path) -> None:
     for other in job_dir.parent.glob(f"{phase}-*"):
         if other != job_dir:
             _end_attempt(other)
-    with suppress(OSError):  # an engine that outlived its attempt; what Docker cannot remove must not stop this one
+    with suppress(
+        OSError
+    ):  # an engine that outlived its attempt; what Docker cannot remove must not stop this one
         _remove_containers(job_dir.parent.name)
 
 
