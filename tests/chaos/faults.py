@@ -46,8 +46,9 @@ def _bench_killed(scene: Scene) -> None:
 def _engine_hangs(scene: Scene) -> None:
     scene.case.engine_hangs.touch()
     for each in scene.engines():
-        with contextlib.suppress(Exception):
-            os.kill(scene.container_pid(each), signal.SIGSTOP)
+        for process in scene.container_processes(each):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGSTOP)
 
 
 def _engine_eats(scene: Scene) -> None:

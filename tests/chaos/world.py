@@ -88,6 +88,12 @@ class Scene:
         with contextlib.closing(self.world.env.client()) as client:
             return int(client.api.inspect_container(container)["State"]["Pid"])
 
+    def container_processes(self, container: str) -> list[int]:
+        """Return all processes of a container: the first may be an init that does nothing itself."""
+        with contextlib.closing(self.world.env.client()) as client:
+            found = client.api.top(container)
+        return [int(each[found["Titles"].index("PID")]) for each in found["Processes"]]
+
     def engines(self) -> list[str]:
         """Return the run's engines."""
         with Engine(self.world.env.host) as engine:
