@@ -74,6 +74,9 @@ class ActionModule(HostedAction):
             return {"changed": False, "msg": "nothing is there"}
         names = {"action": "remove", "run_id": run.run_id, "state_dir": self.host.state_dir}
         done = self.module("bench_engine", names)
+        if done.get("leases") and not self.checking:
+            with explain_full_disk(run.path):
+                jobs.tell_of_pauses(run, self.host, done["leases"])
         if not done.get("failed") and not self.checking and "teardown" not in run.phases():
             note_phase(run, "teardown", utc_now())
         return done | {"run_id": run.run_id}

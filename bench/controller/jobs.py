@@ -287,6 +287,29 @@ def _keep_attempt(run: Run, phase: JobPhase, scratch: Path) -> None:
         scratch.rename(kept)
 
 
+def tell_of_pauses(run: Run, host: HostSettings, leases: list[dict[str, Any]]) -> None:
+    """Enter into `neighbour.json` the pauses of attempts that were killed, as the host's history has them."""
+    from bench.host.neighbour_record import LeaseAccount, NeighbourRecord
+
+    try:
+        record = NeighbourRecord.load(run.path)
+    except FileNotFoundError:
+        neighbour = host.neighbour
+        record = NeighbourRecord(
+            mode=neighbour.mode, name=neighbour.container, url=neighbour.url, run_id=run.run_id, state="held"
+        )
+    known = {each.lease_id for each in record.leases}
+    paused = [each for each in map(LeaseAccount.model_validate, leases) if each.stopped]
+    missing = [each for each in paused if each.lease_id not in known]
+    if missing:
+        record.account([*record.leases, *missing])
+        record.verdict += (
+            f" An attempt was cut off, and its watcher gave the neighbour back: {missing[-1].reason}."
+        )
+        record.verdict = record.verdict.strip()
+        record.save(run.path)
+
+
 def _reference_for(run: Run, spec: JobSpec, folder: Path) -> None:
     """Put the reference into the job: the candidate's stretch, or the one that suits the baseline's limits."""
     cut = "reference-baseline" if spec.phase == "baseline" else "reference"

@@ -564,7 +564,12 @@ def _account(record: NeighbourRecord, directory: LeaseDirectory, terms: Terms) -
     if not any(each.lease_id == terms.lease_id for each in ended):
         status = directory.status(terms.lease_id)
         ended += [status] if status is not None else []
-    record.leases = [
+    record.account(accounts(ended))
+
+
+def accounts(ended: list[WatcherStatus]) -> list[LeaseAccount]:
+    """Return what a run's record tells of leases that ended."""
+    return [
         LeaseAccount(
             lease_id=each.lease_id,
             stopped=each.touched and each.terms.get("mode", "pause") == "pause",
@@ -579,6 +584,3 @@ def _account(record: NeighbourRecord, directory: LeaseDirectory, terms: Terms) -
         )
         for each in ended
     ]
-    lengths = [each.seconds for each in record.leases if each.stopped]
-    record.pauses = len(lengths)
-    record.down_s = None if None in lengths else round(sum(each for each in lengths if each is not None), 3)

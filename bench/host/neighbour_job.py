@@ -1,6 +1,7 @@
 """What a job does about the neighbour: nothing, watch it, or borrow its GPU for the length of the block."""
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +35,21 @@ def reserve_bytes() -> int:
     nothing back: on unified memory only a power cycle does.
     """
     return min((meminfo_bytes("MemTotal") or 0) // 64, RESERVE_LIMIT_BYTES)
+
+
+def drop_caches(knob: Path = Path("/proc/sys/vm/drop_caches")) -> bool:
+    """Drop the page cache (proc(5)); return whether the kernel did.
+
+    On unified memory CUDA counts page cache as used, and the weights that an engine has read can keep a vLLM
+    from starting (vllm#48140). Only the run itself can do it, so one that dies does not: the watcher's
+    container sees /proc/sys read-only, and more access than it has is not worth that.
+    """
+    os.sync()
+    try:
+        knob.write_text("1")
+    except OSError:
+        return False
+    return True
 
 
 def room_beside(spec: NeighbourSpec) -> str | None:
@@ -87,6 +103,8 @@ def borrowed(
         if spec.mode == "parallel" and spec.measure:
             speaking = lambda: felt_latency(grant.record)  # noqa: E731 - made anew for each pass
         yield Held(floor_bytes, lambda: grant.lost, speaking)
+        if spec.drop_caches and spec.mode == "pause":
+            grant.record.caches_dropped = drop_caches()
         say(f"neighbour | {spec.container} | giving back")
     say(f"neighbour | {grant.record.verdict}")
 

@@ -18,6 +18,8 @@ class NeighbourSpec(Record):
     measure: bool = True
     """Whether its p50 is taken before and after, and what its clients feel meanwhile: for the benchmark."""
     state_dir: Path = Path("/var/lib/audition/lease")
+    drop_caches: bool = False
+    """Whether the page cache is dropped before the neighbour is given back."""
     watcher_base: str = "python:3.12-slim"
     ttl_s: float = 60.0
     """How long the lease holds without a renewal."""

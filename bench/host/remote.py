@@ -118,7 +118,17 @@ def remove(state_dir: Path, run_id: str, *, check: bool = False) -> dict[str, An
     if not check:
         shutil.rmtree(jobs, ignore_errors=True)
         removed += _remove_containers(run_id)
-    return {"changed": bool(removed), "removed": removed}
+    return {"changed": bool(removed), "removed": removed, "leases": _leases(state_dir / "lease", run_id)}
+
+
+def _leases(directory: Path, run_id: str) -> list[dict[str, Any]]:
+    """Return the run's leases as the host's history has them: a job that was killed could not tell of its own."""
+    if not (directory / "history.jsonl").is_file():
+        return []
+    from bench.host.lease import accounts
+    from bench.host.lease_files import LeaseDirectory
+
+    return [each.model_dump(mode="json") for each in accounts(LeaseDirectory(directory).history(run_id))]
 
 
 def _remove_containers(run_id: str) -> list[str]:

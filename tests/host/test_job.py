@@ -25,6 +25,7 @@ from bench.host.follow import follow, process_of, sign
 from bench.host.heartbeat import heartbeat_time
 from bench.host.job_records import JobResult, JobSpec
 from bench.host.memory import settle_baseline
+from bench.host.neighbour_job import drop_caches
 from bench.host.neighbour_spec import NeighbourSpec
 from bench.host.remote import do_job, remove
 from bench.inputs.demo_reference import make
@@ -169,6 +170,13 @@ def test_what_stops_a_job_ends_an_engine_that_is_still_loading(
     assert (result.ok, result.fault) == (False, "host")
     assert "benchmark was stopped: the controller has not been heard of" in str(result.error)
     assert _engines() == []
+
+
+def test_the_page_cache_is_dropped_where_the_kernel_lets_it(tmp_path: Path) -> None:
+    knob = tmp_path / "drop_caches"
+    knob.touch()
+    assert drop_caches(knob) and knob.read_text() == "1"
+    assert not drop_caches(tmp_path / "none" / "drop_caches")
 
 
 def test_what_comes_late_is_stopped_at_once(tmp_path: Path) -> None:

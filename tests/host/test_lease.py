@@ -20,6 +20,7 @@ from bench.host.lease import LeaseRequest, borrow
 from bench.host.lease_files import LeaseDirectory, LeaseHeld, LeaseLost
 from bench.host.neighbour_record import NeighbourRecord
 from bench.host.proof import NeighbourSlower, Proof
+from bench.host.remote import remove
 from tests.host.conftest import Asking
 from tests.host.neighbours import ChatNeighbour, chat_neighbour, exists, free_port, run_engine, until
 from tests.hosts.engine import DockerEnv
@@ -65,6 +66,8 @@ def test_it_is_lent_and_comes_back_as_it_was(
     assert record.before.snapshot is not None and record.after.snapshot is not None
     assert record.before.snapshot.container_id == record.after.snapshot.container_id
     assert len(record.before.latency) == 1 and len(record.after.latency) == 1
+    told = remove(state_dir.parent, "run-1", check=True)["leases"]  # what teardown fetches
+    assert [each["lease_id"] for each in told] == [each.lease_id for each in record.leases]
     assert NeighbourRecord.model_validate_json(record.model_dump_json()) == record
     assert sorted(each.name for each in state_dir.iterdir()) == ["history.jsonl", "lock", "status.json"]
 
