@@ -84,4 +84,8 @@ class ActionModule(HostedAction):
                 self.require_bench()
             return {"changed": False, "on_host": False, "msg": "nothing is there", "run_id": run.run_id}
         names = {"action": "remove", "run_id": run.run_id, "state_dir": self.host.state_dir}
-        return self.module("bench_engine", names) | {"on_host": True, "run_id": run.run_id}
+        done = self.module("bench_engine", names)
+        if done.get("leases") and not self.checking:
+            with explain_full_disk(run.path):
+                jobs.tell_of_pauses(run, self.host, done["leases"])
+        return done | {"on_host": True, "run_id": run.run_id}

@@ -11,6 +11,10 @@ from bench.playbook import Interrupted, Stop, inventories, play, variable
 from bench.survey import PhaseFailed
 
 PLAYBOOK = "playbooks/neighbour.yml"
+BY_HAND = (
+    "By hand, on the host: `docker start NAME && docker update --restart=POLICY NAME`; POLICY is in status.json of "
+    "the lease directory, under terms."
+)
 
 
 def neighbour(
@@ -55,7 +59,7 @@ def neighbour(
     if played.rc != 0 or not answers:
         asked_to_restore = any(f.task == "Look, or restore" for f in played.failures) and action == "restore"
         if asked_to_restore:
-            raise NeighbourNotBack(played.why())
+            raise NeighbourNotBack(f"{played.why()} {BY_HAND}")
         raise PhaseFailed(played.why(), played.rc if played.rc in (2, 4) else 2)
     say(answers[-1]["msg"])
     found = answers[-1]["neighbour"]

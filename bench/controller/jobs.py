@@ -144,11 +144,12 @@ def _passes(run: Run, phase: JobPhase, entry: Entry) -> list[PassName]:
 
 
 def _neighbour(phase: JobPhase, entry: Entry, host: HostSettings) -> NeighbourSpec:
-    """Only the benchmark may pause the neighbour; everything else keeps the memory floor beside it."""
+    """Only the benchmark may pause the neighbour; every other engine is lent a place beside it, and watched."""
     gib = entry.run.memory_gib if isinstance(entry.run, EngineRun) else None
     update: dict[str, Any] = {"engine_bytes": int((gib or 0.0) * 2**30)}
     if phase != "benchmark":
-        update["mode"] = "none"
+        beside = host.neighbour.mode != "none" and isinstance(entry.run, EngineRun)
+        update |= {"mode": "parallel" if beside else "none", "measure": False}
     return host.neighbour.model_copy(update={**update, "hard_limit_s": host.pass_timeout_s})
 
 
@@ -280,8 +281,34 @@ def _seal(run: Run, phase: JobPhase, scratch: Path, result: JobResult) -> None:
 def _keep_attempt(run: Run, phase: JobPhase, scratch: Path) -> None:
     kept = run.path / "attempts" / f"{phase}-{utc_now().replace(':', '').replace('-', '')}"
     kept.parent.mkdir(exist_ok=True)
+    if phase == "benchmark" and (scratch / "neighbour.json").is_file():
+        # The run says what became of the neighbour whether or not its takes are kept.
+        shutil.copyfile(scratch / "neighbour.json", run.path / "neighbour.json")
     if not kept.exists():
         scratch.rename(kept)
+
+
+def tell_of_pauses(run: Run, host: HostSettings, leases: list[dict[str, Any]]) -> None:
+    """Enter into `neighbour.json` the pauses of attempts that were killed, as the host's history has them."""
+    from bench.host.neighbour_record import LeaseAccount, NeighbourRecord
+
+    try:
+        record = NeighbourRecord.load(run.path)
+    except FileNotFoundError:
+        neighbour = host.neighbour
+        record = NeighbourRecord(
+            mode=neighbour.mode, name=neighbour.container, url=neighbour.url, run_id=run.run_id, state="held"
+        )
+    known = {each.lease_id for each in record.leases}
+    paused = [each for each in map(LeaseAccount.model_validate, leases) if each.stopped]
+    missing = [each for each in paused if each.lease_id not in known]
+    if missing:
+        record.account([*record.leases, *missing])
+        record.verdict += (
+            f" An attempt was cut off, and its watcher gave the neighbour back: {missing[-1].reason}."
+        )
+        record.verdict = record.verdict.strip()
+        record.save(run.path)
 
 
 def _reference_for(run: Run, spec: JobSpec, folder: Path) -> None:

@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -104,6 +104,10 @@ class Engine:
         """Ask `/health` again (torch's peak is read at the end of a pass)."""
         return _get_health(self.url) or {}
 
+    def hung(self) -> bool:
+        """Return whether it no longer answers at all: not even `/health`, asked twice."""
+        return all(_get_health(self.url) is None for _ in range(2))
+
     def died(self) -> str | None:
         """Return why the engine is no longer there, or None while it runs."""
         code = self.running.exit_code()
@@ -115,8 +119,13 @@ class Engine:
 
 
 @contextlib.contextmanager
-def launch(spec: LaunchSpec) -> Iterator[Engine]:
+def launch(
+    spec: LaunchSpec, started: Callable[[Callable[[], None]], None] = lambda _end: None
+) -> Iterator[Engine]:
     """Start the engine, yield it once it is ready, and end it whatever happens.
+
+    `started` is given what ends the engine as soon as there is one: loading takes minutes, and the floor, a
+    signal or a controller that is gone must end it then too.
 
     Raises:
         BadInput: the port is taken, or the profile is unknown.
@@ -131,15 +140,16 @@ def launch(spec: LaunchSpec) -> Iterator[Engine]:
         weights=Path("/weights") if spec.install == "container" and spec.weights else spec.weights,
         nonce=nonce,
     )
-    started = time.monotonic()
+    began = time.monotonic()
     spec.log.parent.mkdir(parents=True, exist_ok=True)
     running, url = (
         _start_container(spec, config) if spec.install == "container" else _start_process(spec, config)
     )
     try:
-        health = _wait_ready(spec, running, url, nonce, started + spec.run.start_timeout_s)
+        started(running.end)
+        health = _wait_ready(spec, running, url, nonce, began + spec.run.start_timeout_s)
         _check_settings(spec, settings, health)
-        yield Engine(url, health, time.monotonic() - started, running, spec.log)
+        yield Engine(url, health, time.monotonic() - began, running, spec.log)
     finally:
         running.end()
 

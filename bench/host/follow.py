@@ -1,11 +1,10 @@
 """Follow a job: new lines out, heartbeat in. Light to import, for it is called every second."""
 
 import json
+import os
 import time
 from pathlib import Path
 from typing import Any
-
-import psutil
 
 from bench.host.heartbeat import touch_heartbeat
 
@@ -35,16 +34,46 @@ def _running(job_dir: Path) -> bool:
     if (job_dir / "done").exists():
         return False
     if not (job_dir / "pid").exists():
-        # Not begun yet: how long the job has lain there says whether it ever will.
-        return time.time() - (job_dir / "job.tar").stat().st_mtime < _START_LIMIT_S
+        # Not begun yet: how long it has been waited for says whether it ever will.
+        return 0.0 <= _waited_s(job_dir) < _START_LIMIT_S
     return process_of(job_dir) is not None
 
 
-def process_of(job_dir: Path) -> psutil.Process | None:
+def _waited_s(job_dir: Path) -> float:
+    """Return how long a job is being followed, by CLOCK_BOOTTIME; negative when that was in another boot."""
+    now = time.clock_gettime(time.CLOCK_BOOTTIME)
+    first = job_dir / "followed"
+    try:
+        return now - float(first.read_text())
+    except (OSError, ValueError):
+        first.write_text(f"{now:.3f}")
+        return 0.0
+
+
+def sign(job_dir: Path, pid: int | None = None) -> None:
+    """Enter a process, by default this one, as the one that does a job."""
+    pid = pid or os.getpid()
+    (job_dir / "pid").write_text(f"{pid} {_identity(pid)}")
+
+
+def process_of(job_dir: Path) -> int | None:
     """Return the process that does a job, or None when it is gone; a reused PID is not taken for it."""
     try:
-        pid, born = (job_dir / "pid").read_text().split()
-        process = psutil.Process(int(pid))
-        return process if abs(process.create_time() - float(born)) < 1.0 else None
-    except (OSError, ValueError, psutil.NoSuchProcess):
+        pid, _, identity = (job_dir / "pid").read_text().partition(" ")
+        return int(pid) if _identity(int(pid)) == identity else None
+    except (OSError, ValueError):
         return None
+
+
+def _identity(pid: int) -> str:
+    """Return what tells a process from another that has its number later: its start, in ticks since this boot.
+
+    Not psutil's create_time: that is counted from the wall clock, and moves when somebody sets it.
+
+    Raises:
+        ProcessLookupError: it is gone; a zombie is.
+    """
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    if fields[0] in ("Z", "X"):
+        raise ProcessLookupError(pid)
+    return f"{fields[19]} {Path('/proc/sys/kernel/random/boot_id').read_text().strip()}"

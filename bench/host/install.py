@@ -82,9 +82,9 @@ def _smoke(job_dir: Path, job: JobSpec, provisioner: Provisioner, record: Instal
     """Say one sentence in the model's own preset voice and look at what came out."""
     started = time.monotonic()
     said = run_job(job_dir)
-    if said.fault == "host":
-        raise AuditionError(f"smoke sentence: {said.error}")
     error = said.error
+    if said.fault == "host":  # it says nothing of the candidate, and can be done again
+        raise AuditionError(f"smoke sentence: {error}")
     if error is None:
         record.smoke = _take(job_dir / "out" / "smoke" / TAKES_FILE)
         error = _fault(record.smoke, job_dir)

@@ -25,11 +25,11 @@ from bench.client.target import Target, Voice
 from bench.client.voicecheck import check_voice
 from bench.engines.image.context import tag
 from bench.engines.launch import Engine, EngineFailed, LaunchSpec, launch
-from bench.errors import AuditionError
+from bench.errors import AuditionError, BadInput
 from bench.host.heartbeat import heartbeat_time, touch_heartbeat
 from bench.host.job_records import JobResult, JobSpec, PassName
 from bench.host.memory import MemoryReport, MemorySampler, settle_baseline
-from bench.host.neighbour_job import borrowed
+from bench.host.neighbour_job import borrowed, room_beside
 from bench.inputs import utterances
 from bench.metrics.f0 import median_f0_hz
 from bench.metrics.measure import measure_pass
@@ -80,8 +80,10 @@ class Control:
         self._asked.append(ask)
 
     def on_stop(self, call: Callable[[], None]) -> None:
-        """Call `call` when the job must stop: ends the engine at once, in mid-take."""
+        """Call `call` when the job must stop: ends the engine at once, in mid-take or while it loads."""
         self._on_stop.append(call)
+        if self._reason is not None:  # it came too late to be called by `stop`
+            call()
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
@@ -127,7 +129,7 @@ def run_job(job_dir: Path, *, token: str | None = None) -> JobResult:
             result.error, result.fault = str(error), "candidate"
             if (stopped := control.reason()) is not None:
                 # Whoever stopped the job ended the engine under it; that is nothing the candidate did.
-                result.error, result.fault = f"{spec.phase} was stopped: {stopped}.", "host"
+                result.error, result.fault = f"{spec.phase} was stopped: {stopped}.", control.fault
         except Cancelled as error:
             result.error, result.fault = str(error), control.fault
         except (AuditionError, OSError) as error:
@@ -145,15 +147,16 @@ def _do(
     if reference.is_file():
         samples, rate_hz = read_mono(reference)
         result.reference_f0_hz = median_f0_hz(samples, rate_hz)
+    ours = spec.phase == "baseline" and not isinstance(spec.entry.run, HttpRun)
+    if ours and (why := room_beside(spec.neighbour)) is not None:
+        raise BadInput(f"There is no room for the baseline beside the neighbour: {why}.")
     with borrowed(spec.neighbour, spec.run_id, control.alive, progress.say, out) as held:
         baseline = settle_baseline(timeout_s=10.0)
         control.also(held.lost)
         sampler = MemorySampler(
             baseline=baseline,
             floor_bytes=held.floor_bytes,
-            on_floor=lambda left: control.stop(
-                f"only {left >> 20} MiB were left, below the neighbour's floor"
-            ),
+            on_floor=lambda left: control.stop(f"only {left >> 20} MiB of memory were left, below the floor"),
         )
         try:
             with (
@@ -212,10 +215,10 @@ def _target(
             weights=spec.weights,
             port=spec.port,
             **({"python": spec.engine_python} if spec.engine_python else {}),
-        )
+        ),
+        started=control.on_stop,
     )
     with launched as engine:
-        control.on_stop(engine.end)
         sampler.attach(engine.processes)
         result.health = engine.health
         result.engine_start_s = round(engine.start_s, 3)
@@ -245,8 +248,18 @@ def _speak(
         _check_stranger(target, voice, result)
     progress.begin(spec.entry.name, name, total)
 
+    hung: list[str] = []
+
     def stop() -> str | None:
-        return control.reason() or (engine.died() if engine is not None else None)
+        return control.reason() or (engine.died() if engine is not None else None) or next(iter(hung), None)
+
+    def on_take(take: Take) -> None:
+        progress.take(take)
+        late = take.error is not None and take.error.kind == "timeout"
+        if late and engine is not None and engine.hung():
+            hung.append(
+                f"the engine hangs: no take within {spec.take_timeout_s:.0f} s, and /health is silent"
+            )
 
     result.passes[name] = run_takes(
         target,
@@ -256,12 +269,14 @@ def _speak(
         warmups=0 if name == "smoke" else spec.warmups,
         timeout_s=spec.take_timeout_s,
         seed=SEED,
-        on_take=progress.take,
+        on_take=on_take,
         stop=stop,
     )
     made = result.passes[name]
     if engine is not None and made.stopped is None and made.ok < made.takes:
         made.stopped = _last_words(engine)
+    if hung:  # each further take would keep the neighbour down for another time limit
+        raise EngineFailed(f"{spec.entry.title}: {hung[0]}.")
 
 
 def _last_words(engine: Engine) -> str | None:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import httpx
 from pydantic import Field
@@ -44,11 +44,13 @@ from bench.host.neighbour_record import LeaseAccount, NeighbourRecord
 from bench.host.proof import NeighbourSlower, Proof, fail
 from bench.host.readiness import check_serving, root_of
 from bench.host.restarters import restarters
-from bench.host.snapshot import Snapshot, check_can_pause
+from bench.host.snapshot import Snapshot, check_can_pause, check_well
 from bench.records import Record, utc_now
 
 TTL_LIMIT_S = 60.0
 POLL_S = 0.2
+RETIRED = (0, 3)
+"""Exit codes with which a watcher retires: done, and refused. Any other is a watcher that was cut off."""
 
 
 class LeaseRequest(Record):
@@ -68,6 +70,8 @@ class LeaseRequest(Record):
     """What must be free before the neighbour is started again."""
     watch_bytes: int = Field(default=0, ge=0)
     """Below this much free the watcher ends the engine at once and the lease with it; 0 does not watch."""
+    measure: bool = True
+    """Whether p50 is taken before and after; what only says a sentence beside the neighbour goes without."""
     state_dir: Path = DEFAULT_STATE_DIR
     watcher_base: str = DEFAULT_WATCHER_BASE
     stop_timeout_s: float = Field(default=60.0, ge=0)
@@ -111,7 +115,7 @@ class Lease:
         self.terms = terms
         self.grant = grant
         self._ended = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._threads: list[threading.Thread] = []
 
     # Waiting for the watcher
 
@@ -132,27 +136,35 @@ class Lease:
             if status is not None and status.state in ("restoring", "restored"):
                 raise LeaseLost(f"The watcher ended the lease before it was {wanted}: {status.reason}.")
             self.grant.check()
-            if self._watcher_exited():
-                raise BadInput(
-                    f"The watcher of {self.terms.container} ended before it was {wanted}, and did not stop it. "
-                    f"It said: {self.engine.log_tail(self.terms.watcher_name)}"
-                )
+            with suppress(DockerSilent):
+                found = self.engine.watcher(self.terms.watcher_name)
+                if retired(found):
+                    raise LeaseLost(f"The watcher ended before it was {wanted}. {self._last_words()}")
+                revive(self.engine, self.terms.watcher_name, found)
             time.sleep(POLL_S)
-        raise LeaseLost(f"The watcher was not {wanted} within {limit_s:.0f} s.")
+        raise LeaseLost(f"The watcher was not {wanted} within {limit_s:.0f} s. {self._last_words()}")
 
-    def _watcher_exited(self) -> bool:
-        with suppress(DockerSilent):
-            found = self.engine.watcher(self.terms.watcher_name)
-            return found is not None and found["State"]["Status"] == "exited"
-        return False
+    def _last_words(self) -> str:
+        with suppress(AuditionError, OSError):
+            return f"It said: {self.engine.log_tail(self.terms.watcher_name)}"
+        return ""
 
     # Renewing
 
     @contextmanager
     def renewed(self, alive: Callable[[], bool]) -> Iterator[None]:
-        """Renew in a thread of this process while `alive()`; a process that stops or dies renews no more."""
-        self._thread = threading.Thread(target=self._renew, args=(alive,), name="lease renewal", daemon=True)
-        self._thread.start()
+        """Renew in a thread of this process while `alive()`; a process that stops or dies renews no more.
+
+        A second thread keeps the watcher running: it asks Docker, which may be silent for minutes, and a
+        renewal must not wait for that.
+        """
+        every = min(2.0, self.terms.ttl_s / 4)
+        self._threads = [
+            threading.Thread(target=self._renew, args=(alive, every), name="lease renewal", daemon=True),
+            threading.Thread(target=self._keep_watcher, args=(3 * every,), name="lease watcher", daemon=True),
+        ]
+        for each in self._threads:
+            each.start()
         try:
             yield
         finally:
@@ -160,39 +172,36 @@ class Lease:
 
     def _stop_renewing(self) -> None:
         self._ended.set()
-        if self._thread is not None:
-            self._thread.join(timeout=10.0)
+        for each in self._threads[:1]:
+            each.join(timeout=10.0)
 
-    def _renew(self, alive: Callable[[], bool]) -> None:
-        every = min(2.0, self.terms.ttl_s / 4)
-        looked = time.monotonic()
-        while not self._ended.wait(every):
+    def _renew(self, alive: Callable[[], bool], every_s: float) -> None:
+        while not self._ended.wait(every_s):
             try:
                 if self.grant.lost is None and not _is(alive):
                     self._lose("the controller is gone, or the step is past its time")
                     self.directory.ask(self.terms, "release", str(self.grant.lost))
-                    continue
-                if self.grant.lost is None:
+                elif self.grant.lost is None:
                     self.directory.renew(self.terms)
                     self._look_at_status()
-                if time.monotonic() - looked > 3 * every:
-                    looked = time.monotonic()
-                    self._keep_watcher()
             except OSError as error:
                 self._lose(f"the lease cannot be renewed: {error}")
-            except AuditionError:
-                continue  # Docker is silent: the lease holds or lapses without it
 
     def _look_at_status(self) -> None:
         status = self.directory.status(self.terms.lease_id)
-        if status is not None and status.state in ("restoring", "restored"):
+        if status is not None and status.state in ("restoring", "restored", "refused"):
             self._lose(status.reason or "the watcher gave the neighbour back")
 
-    def _keep_watcher(self) -> None:
+    def _keep_watcher(self, every_s: float) -> None:
         """Start the watcher again where somebody stopped it; Docker itself does after a crash."""
-        status = self.directory.status(self.terms.lease_id)
-        if (status is None or status.ended_utc is None) and self._watcher_exited():
-            self.engine.start_watcher(self.terms.watcher_name)
+        while not self._ended.wait(every_s):
+            status = self.directory.status(self.terms.lease_id)
+            if status is not None and status.ended_utc is not None:
+                return
+            with suppress(AuditionError, OSError):  # the lease holds or lapses without Docker
+                found = self.engine.watcher(self.terms.watcher_name)
+                if not self._ended.is_set():
+                    revive(self.engine, self.terms.watcher_name, found)
 
     def _lose(self, reason: str) -> None:
         if self.grant.lost is None:
@@ -205,6 +214,41 @@ class Lease:
         self._stop_renewing()  # the watcher clears the directory away once it is done
         with suppress(OSError):
             self.directory.ask(self.terms, "release", reason)
+
+
+def retired(found: dict[str, Any] | None) -> bool:
+    """Tell of Docker's inspection of a watcher whether it ended of itself, its work done."""
+    return (
+        found is not None and found["State"]["Status"] == "exited" and found["State"]["ExitCode"] in RETIRED
+    )
+
+
+def revive(engine: Engine, name: str, found: dict[str, Any] | None) -> None:
+    """Start a watcher that was cut off: after a `docker kill` or `docker stop` Docker itself does not."""
+    if found is not None and found["State"]["Status"] == "exited" and not retired(found):
+        with suppress(OSError):  # Docker says no: it is asked again
+            engine.start_watcher(name)
+
+
+def await_gone(engine: Engine, name: str, limit_s: float) -> None:
+    """Wait until a watcher has retired, and is gone or has exited; one that was cut off is started again.
+
+    Raises:
+        NeighbourNotBack: it is still at work after `limit_s`.
+    """
+    end = time.monotonic() + limit_s
+    while True:
+        with suppress(AuditionError, OSError):
+            found = engine.watcher(name)
+            if found is None or retired(found):
+                return
+            revive(engine, name, found)
+        if time.monotonic() >= end:
+            raise NeighbourNotBack(
+                f"The watcher {name} has not given the neighbour back in time; it goes on trying. "
+                f"`docker logs {name}` says what keeps it."
+            )
+        time.sleep(POLL_S)
 
 
 def await_return(
@@ -223,9 +267,10 @@ def await_return(
             return status
         try:
             found = engine.watcher(terms.watcher_name)
-            if found is not None and found["State"]["Status"] == "exited":
+            if retired(found):
                 return None
             if found is not None:
+                revive(engine, terms.watcher_name, found)
                 missing_since = None
             elif missing_since is None:
                 missing_since = time.monotonic()
@@ -233,7 +278,7 @@ def await_return(
                 # Somebody removed it: another does its work.
                 run_restorer(engine, directory, terms, image)
                 missing_since = None
-        except DockerSilent:
+        except (DockerSilent, OSError):  # silent, or out of sorts
             missing_since = None
         time.sleep(POLL_S)
     raise NeighbourNotBack(
@@ -257,27 +302,37 @@ def run_restorer(engine: Engine, directory: LeaseDirectory, terms: Terms, image:
 
 
 def settle_leftover(engine: Engine, directory: LeaseDirectory, image: str, limit_s: float) -> None:
-    """See to a lease that is there when another is wanted, holding the directory's lock.
+    """See to a lease that is there when another is wanted.
 
-    A lease with a watcher is somebody's. One without is what a process left that died before it had started
-    the watcher (or whose watcher somebody removed): it is restored first, which does no harm.
+    A lease with a watcher is somebody's; where that was cut off it is set to work again. One without is what
+    a process left that died before it had started the watcher (or whose watcher somebody removed): it is
+    restored first, which does no harm.
 
     Raises:
         LeaseHeld: another run holds the neighbour.
         BadInput: `lease.json` is damaged, and nobody is left to see to it.
+        NeighbourNotBack: what was left cannot be restored within `limit_s`.
     """
+    end = time.monotonic() + limit_s
+    while True:
+        with directory.lock():
+            terms = _terms(directory)
+            if terms is None:
+                return
+            found = engine.watcher(terms.watcher_name)
+            if found is not None and not retired(found):
+                revive(engine, terms.watcher_name, found)
+                raise held_by(terms, directory)
+            engine.remove_watcher(terms.watcher_name)
+            run_restorer(engine, directory, terms, image)
+        await_gone(engine, terms.watcher_name, max(0.0, end - time.monotonic()))
+
+
+def _terms(directory: LeaseDirectory) -> Terms | None:
     try:
-        terms = directory.terms()
+        return directory.terms()
     except DamagedFile as error:
         raise BadInput(f"{error}. `audition neighbour restore` sees to it.") from error
-    if terms is None:
-        return
-    found = engine.watcher(terms.watcher_name)
-    if found is not None and found["State"]["Status"] != "exited":
-        raise held_by(terms, directory)
-    engine.remove_watcher(terms.watcher_name)
-    run_restorer(engine, directory, terms, image)
-    await_return(engine, directory, terms, image, limit_s)
 
 
 def acquire(
@@ -289,6 +344,7 @@ def acquire(
         LeaseHeld: another run holds the neighbour.
         BadInput: the lease cannot be written.
     """
+    settle_leftover(engine, directory, image, _return_limit_s(request))
     name = watcher_name(before.name)
     now = datetime.now(UTC)
     terms = Terms(
@@ -315,7 +371,8 @@ def acquire(
         holder=f"process {os.getpid()} on {socket.gethostname()}",
     )
     with directory.lock():
-        settle_leftover(engine, directory, image, _return_limit_s(request))
+        if (other := _terms(directory)) is not None:
+            raise held_by(other, directory)
         directory.agree(terms)
         try:
             _start_watcher(engine, directory, terms, image)
@@ -338,7 +395,7 @@ def _start_watcher(engine: Engine, directory: LeaseDirectory, terms: Terms, imag
             return
         except NameTaken as error:
             found = engine.watcher(terms.watcher_name)
-            if found is not None and found["State"]["Status"] == "exited":
+            if retired(found):
                 engine.remove_watcher(terms.watcher_name)
             elif time.monotonic() > end:
                 run = (found or {}).get("Config", {}).get("Labels", {}).get("audition.run", "unknown")
@@ -379,7 +436,7 @@ def borrow(
         LeaseHeld: another run holds it.
         LeaseLost: the lease ended before the block began.
         NeighbourNotBack: after the block: it is not up, or not the same container.
-        NeighbourSlower: after the block: it is back, and its p50 drifted beyond the limit.
+        NeighbourSlower: after the block, however that ended: it is back, and its p50 drifted beyond the limit.
     """
     engine = engine or Engine()
     proof = proof or Proof(ready_limit_s=request.ready_limit_s, settle_s=request.settle_s)
@@ -394,8 +451,7 @@ def borrow(
     directory = LeaseDirectory(request.state_dir, request.boot_id_file)
     directory.prepare()
     image, _built = engine.build_watcher(request.watcher_base)
-    with directory.lock():
-        settle_leftover(engine, directory, image, _return_limit_s(request))
+    settle_leftover(engine, directory, image, _return_limit_s(request))
     before = _look(request, engine, record, proof)
     grant = Grant(record, request.url)
     terms = acquire(request, engine, directory, before, image)
@@ -423,9 +479,13 @@ def borrow(
         note(record)
     try:
         proof.prove(record, engine.neighbour(before.container_id), status)
-    except NeighbourSlower:
+    except NeighbourSlower as error:
         if problem is None:
             raise
+        if isinstance(problem, Exception):
+            raise NeighbourSlower(
+                f"{error} Before that the attempt itself had failed: {problem}"
+            ) from problem
     except NeighbourNotBack as error:
         raise error from problem
     finally:
@@ -442,10 +502,12 @@ def _look(request: LeaseRequest, engine: Engine, record: NeighbourRecord, proof:
     """
     neighbour = engine.neighbour(request.container)
     before = Snapshot.take(neighbour)
-    check_can_pause(before)
+    (check_can_pause if request.mode == "pause" else check_well)(before)
     record.before.snapshot = before
     record.restarters = restarters(neighbour.inspect())
     record.before.readiness = check_serving(request.url)
+    if not request.measure:
+        return before
     latency = proof.measure(request.url)
     record.before.latency = [latency]
     record.before.p50_ms, record.before.p50_of_5_ms = latency.total_ms.p50, latency.p50_of_5_ms
@@ -502,20 +564,23 @@ def _account(record: NeighbourRecord, directory: LeaseDirectory, terms: Terms) -
     if not any(each.lease_id == terms.lease_id for each in ended):
         status = directory.status(terms.lease_id)
         ended += [status] if status is not None else []
-    record.leases = [
+    record.account(accounts(ended))
+
+
+def accounts(ended: list[WatcherStatus]) -> list[LeaseAccount]:
+    """Return what a run's record tells of leases that ended."""
+    return [
         LeaseAccount(
             lease_id=each.lease_id,
-            stopped=each.touched,
+            stopped=each.touched and each.terms.get("mode", "pause") == "pause",
             reason=each.reason,
             seconds=each.paused_s,
             start_attempts=each.start_attempts,
             engines_ended=[str(one.get("name")) for one in each.engines_ended],
             watcher_starts=each.watcher_starts,
+            engines_left=each.engines_left,
             floor_reached=each.floor_reached,
             events=each.events,
         )
         for each in ended
     ]
-    lengths = [each.seconds for each in record.leases if each.stopped]
-    record.pauses = len(lengths)
-    record.down_s = None if None in lengths else round(sum(each for each in lengths if each is not None), 3)

@@ -67,13 +67,28 @@ class WatcherStatus(Record):
     started_boottime_s: float | None
     paused_s: float | None
     start_attempts: int
+    terms: dict[str, Any] = {}
+    """What the lease was agreed on; kept here too, so that a damaged `lease.json` loses nothing."""
     engines_ended: list[dict[str, Any]]
+    engines_left: list[str] = []
+    """Containers of the run that could not be ended."""
     floor_reached: bool | None
+    room_wanted_bytes: int | None = None
+    """What had to be free before the start: the floor, and what the neighbour gave up when it stopped."""
     available_bytes_at_start: int | None
+    ready_s: float | None = None
+    """From the watcher's start of it until `/health` answered."""
     policy_restored: bool | None
     ready: bool | None
     ended_utc: str | None
     events: list[dict[str, Any]]
+
+    def agreed(self) -> Terms | None:
+        """Return the terms, None where they are missing or of another version."""
+        try:
+            return Terms.model_validate(self.terms)
+        except ValueError:
+            return None
 
 
 class DamagedFile(Exception):
@@ -115,7 +130,10 @@ class LeaseDirectory:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the directory while a lease is taken or a leftover is settled; others wait."""
+        """Hold the directory while a lease is taken, or somebody is set to work on one; others wait.
+
+        Never while a neighbour comes back, which may take minutes: who asks then is told who has it.
+        """
         with (self.path / "lock").open("a") as stream:
             fcntl.flock(stream, fcntl.LOCK_EX)
             yield
@@ -186,14 +204,18 @@ class LeaseDirectory:
         return status if lease_id in (None, status.lease_id) else None
 
     def history(self, run_id: str | None = None) -> list[WatcherStatus]:
-        """Return the leases that ended, oldest first, of one run or of all; illegible lines are left out."""
-        found = []
+        """Return the leases that ended, oldest first, of one run or of all; illegible lines are left out.
+
+        A lease that a second watcher had to end again has several lines: the last counts.
+        """
+        found: dict[str, WatcherStatus] = {}
         for line in (self._read("history.jsonl") or b"").splitlines():
             try:
-                found.append(WatcherStatus.model_validate_json(line))
+                ended = WatcherStatus.model_validate_json(line)
             except ValueError:
                 continue
-        return [each for each in found if run_id in (None, each.run_id)]
+            found[ended.lease_id] = ended
+        return [each for each in found.values() if run_id in (None, each.run_id)]
 
     def _read(self, name: str) -> bytes | None:
         try:

@@ -7,11 +7,9 @@ import uuid
 from contextlib import suppress
 from pathlib import Path
 
-import httpx
-
-from bench.errors import AuditionError, BadInput, NeighbourNotBack
+from bench.errors import BadInput, NeighbourNotBack
 from bench.host.docker import DEFAULT_WATCHER_BASE, Engine, OurContainer, RestartPolicy, watcher_name
-from bench.host.lease import await_return, run_restorer
+from bench.host.lease import await_gone, retired, revive, run_restorer
 from bench.host.lease_files import (
     DEFAULT_STATE_DIR,
     DamagedFile,
@@ -21,7 +19,7 @@ from bench.host.lease_files import (
     boottime_s,
     held_by,
 )
-from bench.host.readiness import root_of, wait_ready
+from bench.host.readiness import check_serving, wait_ready
 from bench.host.restarters import restarters
 from bench.host.snapshot import Snapshot
 from bench.records import Record, utc_now
@@ -34,7 +32,7 @@ class NeighbourStatus(Record):
     docker_version: str
     snapshot: Snapshot
     serves: bool | None
-    """Whether `/health` answers 200; None when no address was given."""
+    """Whether it is healthy, lists its models and generates; None when no address was given."""
     lease: Terms | None
     lease_error: str | None
     """Why `lease.json` cannot be read."""
@@ -95,9 +93,10 @@ def status(
 
 def _serves(url: str) -> bool:
     try:
-        return httpx.get(f"{root_of(url)}/health", timeout=5.0).status_code == 200
-    except httpx.HTTPError:
+        check_serving(url, timeout_s=30.0)
+    except BadInput:
         return False
+    return True
 
 
 def _sentence(
@@ -126,31 +125,38 @@ def restore(
 ) -> NeighbourStatus:
     """Take the neighbour back from whoever holds it, and wait until it runs (and, with `url`, serves).
 
-    The watcher does it: the one that is at work, or a new one on the lease that was left behind. Where none
-    can be run, it is done from here. Without a lease a container that does not run is started as it is.
+    The watcher does it: the one that is at work, or a new one on the lease that was left behind, again and
+    again until the neighbour is up with the policy that was agreed on. Only then is the lease forgotten: who
+    is interrupted here loses nothing and asks again. Where no watcher can be run, it is done from here.
+    Without a lease a container that does not run is started as it is.
 
     Raises:
         BadInput: there is no such container.
-        NeighbourNotBack: it is not up, or does not serve, within `limit_s`.
+        NeighbourNotBack: it is not up, or does not serve, within `limit_s`; the lease is kept.
     """
     engine = engine or Engine()
     now = Snapshot.take(engine.neighbour(container))
     directory = LeaseDirectory(state_dir)
     directory.prepare()
     name = watcher_name(now.name)
-    found = engine.watcher(name)
-    if found is not None and found["State"]["Status"] != "exited":
-        _ask_watcher(engine, name, directory)
-        _await_gone(engine, name, limit_s)
-    else:
-        terms = _left_behind(engine, name, directory)
+    end = time.monotonic() + limit_s
+    terms: Terms | None = None
+    while True:
+        terms = _agreed(engine, now, directory) or terms
         if terms is None and not now.running:
             terms = terms_as_it_is(now, directory)
-        if terms is not None:
-            engine.remove_watcher(name)
-            _restore_by(engine, directory, terms, watcher_base, limit_s)
-    directory.discard()
-    engine.remove_watcher(name)
+        _set_to_work(engine, name, directory, terms, watcher_base)
+        await_gone(engine, name, max(0.0, end - time.monotonic()))
+        now = Snapshot.take(engine.neighbour(container))
+        if now.running and (terms is None or now.policy == _policy(terms)):
+            break
+        if time.monotonic() > end:
+            raise NeighbourNotBack(
+                f"{now.name} is {now.status}, restart policy {now.policy.name}, after {limit_s:.0f} s. The lease "
+                f"is kept: restore again. `docker logs {now.name}` says why it does not run."
+            )
+        time.sleep(1.0)
+    _forget(engine, name, directory, terms)
     if url is not None:
         wait_ready(url, limit_s=limit_s)
     after = status(container, url=url, state_dir=state_dir, engine=engine)
@@ -159,14 +165,34 @@ def restore(
     return after
 
 
-def _ask_watcher(engine: Engine, name: str, directory: LeaseDirectory) -> None:
-    """Ask a watcher that is at work to restore: SIGTERM reaches it whatever has become of its files."""
-    terms = _of_watcher(engine, name)
-    if terms is not None:
-        with suppress(OSError):
-            directory.ask(terms, "release", "the owner took it back")
-    engine.start_watcher(name)
-    engine.tell_watcher_to_end(name)
+def _set_to_work(
+    engine: Engine, name: str, directory: LeaseDirectory, terms: Terms | None, watcher_base: str
+) -> None:
+    """Have a watcher restore: the one that is there, or a new one where there are terms to restore."""
+    with directory.lock():
+        found = engine.watcher(name)
+        if found is not None and not retired(found):
+            if terms is not None:
+                with suppress(OSError):
+                    directory.ask(terms, "release", "the owner took it back")
+            revive(engine, name, found)
+            engine.tell_watcher_to_end(name)  # reaches it whatever has become of its files
+        elif terms is not None:
+            engine.remove_watcher(name)
+            _restore_by(engine, directory, terms, watcher_base)
+
+
+def _forget(engine: Engine, name: str, directory: LeaseDirectory, terms: Terms | None) -> None:
+    """Remove what is left of the lease that was restored; another's, taken since, stays."""
+    with directory.lock():
+        lease: Terms | None = None
+        with suppress(DamagedFile):
+            lease = directory.terms()
+        if lease is not None and (terms is None or lease.lease_id != terms.lease_id):
+            return
+        directory.discard()
+        if retired(engine.watcher(name)):
+            engine.remove_watcher(name)
 
 
 def _of_watcher(engine: Engine, name: str) -> Terms | None:
@@ -179,13 +205,20 @@ def _of_watcher(engine: Engine, name: str) -> Terms | None:
     return None
 
 
-def _left_behind(engine: Engine, name: str, directory: LeaseDirectory) -> Terms | None:
-    """Return the lease that was left without a watcher, from whichever place is legible."""
+def _agreed(engine: Engine, now: Snapshot, directory: LeaseDirectory) -> Terms | None:
+    """Return the terms of the lease that is on the neighbour, from whichever place is legible."""
+    found = [_of_watcher(engine, watcher_name(now.name))]
     with suppress(DamagedFile):
-        terms = directory.terms()
-        if terms is not None:
-            return terms
-    return _of_watcher(engine, name)
+        found.insert(0, directory.terms())
+    last = directory.status()
+    if last is not None and last.ended_utc is None:
+        found.append(last.agreed())
+    return next((each for each in found if each is not None and each.container == now.name), None)
+
+
+def _policy(terms: Terms) -> RestartPolicy:
+    raw = terms.policy
+    return RestartPolicy(name=raw["Name"], maximum_retry_count=raw.get("MaximumRetryCount") or 0)
 
 
 def terms_as_it_is(now: Snapshot, directory: LeaseDirectory, run_id: str = "owner") -> Terms:
@@ -216,9 +249,7 @@ def terms_as_it_is(now: Snapshot, directory: LeaseDirectory, run_id: str = "owne
     )
 
 
-def _restore_by(
-    engine: Engine, directory: LeaseDirectory, terms: Terms, watcher_base: str, limit_s: float
-) -> None:
+def _restore_by(engine: Engine, directory: LeaseDirectory, terms: Terms, watcher_base: str) -> None:
     try:
         image, _built = engine.build_watcher(watcher_base)
         run_restorer(engine, directory, terms, image)
@@ -226,29 +257,4 @@ def _restore_by(
         engine.remove_run(terms.run_id)
         neighbour = engine.neighbour(terms.container_id)
         neighbour.start()
-        neighbour.set_policy(
-            RestartPolicy.model_validate(
-                {
-                    "name": terms.policy["Name"],
-                    "maximum_retry_count": terms.policy["MaximumRetryCount"],
-                }
-            )
-        )
-        return
-    await_return(engine, directory, terms, image, limit_s)
-
-
-def _await_gone(engine: Engine, name: str, limit_s: float) -> None:
-    end = time.monotonic() + limit_s
-    while time.monotonic() < end:
-        try:
-            found = engine.watcher(name)
-        except AuditionError:
-            found = {"State": {"Status": "unknown"}}
-        if found is None or found["State"]["Status"] == "exited":
-            return
-        time.sleep(0.5)
-    raise NeighbourNotBack(
-        f"The watcher {name} has not given the neighbour back within {limit_s:.0f} s; it goes on trying. "
-        f"`docker logs {name}` says what keeps it."
-    )
+        neighbour.set_policy(_policy(terms))

@@ -1,16 +1,18 @@
 """What a job does about the neighbour: nothing, watch it, or borrow its GPU for the length of the block."""
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from bench.errors import AuditionError
-from bench.host.memory import available_bytes
+from bench.host.memory import available_bytes, meminfo_bytes
 from bench.host.neighbour_spec import NeighbourSpec
 from bench.records import Check
 
+RESERVE_LIMIT_BYTES = 2 << 30
 Speaking = Callable[[], contextlib.AbstractContextManager[Any]]
 
 
@@ -24,6 +26,30 @@ class Held:
     """Says why the lease ended early, or None."""
     speaking: Speaking = contextlib.nullcontext
     """Entered around the takes: in parallel mode it notes what the neighbour's clients feel meanwhile."""
+
+
+def reserve_bytes() -> int:
+    """Return what must stay free while the neighbour is paused: 1/64 of the memory, at most 2 GiB.
+
+    There is no neighbour to starve then, but a host that runs out of memory freezes, and a frozen host gives
+    nothing back: on unified memory only a power cycle does.
+    """
+    return min((meminfo_bytes("MemTotal") or 0) // 64, RESERVE_LIMIT_BYTES)
+
+
+def drop_caches(knob: Path = Path("/proc/sys/vm/drop_caches")) -> bool:
+    """Drop the page cache (proc(5)); return whether the kernel did.
+
+    On unified memory CUDA counts page cache as used, and the weights that an engine has read can keep a vLLM
+    from starting (vllm#48140). Only the run itself can do it, so one that dies does not: the watcher's
+    container sees /proc/sys read-only, and more access than it has is not worth that.
+    """
+    os.sync()
+    try:
+        knob.write_text("1")
+    except OSError:
+        return False
+    return True
 
 
 def room_beside(spec: NeighbourSpec) -> str | None:
@@ -53,15 +79,18 @@ def borrowed(
     from bench.host.felt import felt_latency
     from bench.host.lease import LeaseRequest, borrow
 
+    floor_bytes = spec.floor_bytes if spec.mode == "parallel" else reserve_bytes()
     request = LeaseRequest(
         container=spec.container,
         run_id=run_id,
         url=spec.url or "",
         mode=spec.mode,
+        ttl_s=spec.ttl_s,
         hard_limit_s=spec.hard_limit_s,
         engine_bytes=spec.engine_bytes,
         floor_bytes=spec.floor_bytes,
-        watch_bytes=spec.floor_bytes if spec.mode == "parallel" else 0,
+        watch_bytes=floor_bytes,
+        measure=spec.measure,
         state_dir=spec.state_dir,
         watcher_base=spec.watcher_base,
         ready_limit_s=spec.ready_limit_s,
@@ -71,9 +100,11 @@ def borrowed(
     say(f"neighbour | {spec.container} | {'pausing' if spec.mode == 'pause' else 'measuring beside it'}")
     with borrow(request, alive, save=lambda record: record.save(out)) as grant:
         speaking: Speaking = contextlib.nullcontext
-        if spec.mode == "parallel":
+        if spec.mode == "parallel" and spec.measure:
             speaking = lambda: felt_latency(grant.record)  # noqa: E731 - made anew for each pass
-        yield Held(spec.floor_bytes if spec.mode == "parallel" else None, lambda: grant.lost, speaking)
+        yield Held(floor_bytes, lambda: grant.lost, speaking)
+        if spec.drop_caches and spec.mode == "pause":
+            grant.record.caches_dropped = drop_caches()
         say(f"neighbour | {spec.container} | giving back")
     say(f"neighbour | {grant.record.verdict}")
 
@@ -94,7 +125,7 @@ def look(spec: NeighbourSpec) -> tuple[list[Check], dict[str, Any]]:
     from bench.host.docker import Engine
     from bench.host.readiness import NotReady, check_serving
     from bench.host.restarters import restarters
-    from bench.host.snapshot import Snapshot, check_can_pause
+    from bench.host.snapshot import Snapshot, check_can_pause, check_well
 
     try:
         with Engine() as engine:
@@ -102,6 +133,8 @@ def look(spec: NeighbourSpec) -> tuple[list[Check], dict[str, Any]]:
             snapshot = Snapshot.take(neighbour)
             if spec.mode == "pause":
                 check_can_pause(snapshot)
+            elif spec.mode == "parallel":
+                check_well(snapshot)
             others = restarters(neighbour.inspect())
         if spec.url:
             check_serving(spec.url)
@@ -122,4 +155,14 @@ def look(spec: NeighbourSpec) -> tuple[list[Check], dict[str, Any]]:
         "snapshot": snapshot.model_dump(mode="json"),
         "latency_before": latency.model_dump(mode="json") if latency else None,
         "restarters": others,
+        "ready_s": _ready_s(spec),
     }
+
+
+def _ready_s(spec: NeighbourSpec) -> float | None:
+    """Return how long the neighbour took to be ready when it was last given back, None when it never was."""
+    from bench.host.lease_files import LeaseDirectory
+
+    ended = LeaseDirectory(spec.state_dir).history()
+    took = [each.ready_s for each in ended if each.terms.get("container") == spec.container]
+    return next((each for each in reversed(took) if each is not None), None)

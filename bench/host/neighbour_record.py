@@ -34,8 +34,11 @@ class LeaseAccount(Record):
     start_attempts: int
     engines_ended: list[str]
     """Containers of the run that the watcher had to end itself."""
+    engines_left: list[str] = []
+    """Containers of the run that could not be ended: the neighbour was started all the same."""
     watcher_starts: int
     floor_reached: bool | None
+    """Whether the memory that the neighbour needs was free when it was started."""
     events: list[dict[str, Any]]
 
 
@@ -76,6 +79,9 @@ class NeighbourRecord(FileRecord):
     down_s: float | None = None
     """All pauses together, from stopped to started; None when one of them has no figure."""
     leases: list[LeaseAccount] = []
+    caches_dropped: bool | None = None
+    """Whether the page cache was dropped before it was given back, where that is asked for; False: it could
+    not be. None: not asked for, or the run did not come to it."""
     restored_by: Literal["watcher", "docker"] | None = None
     """`docker`: it came up by its restart policy after Docker or the host restarted."""
     state: Literal["untouched", "held", "restored", "slower", "not_back"] = "untouched"
@@ -83,3 +89,10 @@ class NeighbourRecord(FileRecord):
     """The same in a sentence."""
     error: str | None = None
     """Set when the neighbour is slower or not back."""
+
+    def account(self, leases: list[LeaseAccount]) -> None:
+        """Enter the run's leases, and count its pauses from them."""
+        self.leases = leases
+        lengths = [each.seconds for each in leases if each.stopped]
+        self.pauses = len(lengths)
+        self.down_s = None if None in lengths else round(sum(each for each in lengths if each is not None), 3)

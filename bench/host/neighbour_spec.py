@@ -15,8 +15,14 @@ class NeighbourSpec(Record):
     """MemAvailable that must stay free beside it, and before it is started again."""
     engine_bytes: int = 0
     """What the engine needs, from its catalog entry."""
+    measure: bool = True
+    """Whether its p50 is taken before and after, and what its clients feel meanwhile: for the benchmark."""
     state_dir: Path = Path("/var/lib/audition/lease")
+    drop_caches: bool = False
+    """Whether the page cache is dropped before the neighbour is given back."""
     watcher_base: str = "python:3.12-slim"
+    ttl_s: float = 60.0
+    """How long the lease holds without a renewal."""
     ready_limit_s: float = 900.0
     settle_s: float = 30.0
     ratio_limit: float = 1.2

@@ -37,10 +37,16 @@ class Proof:
         assert before is not None
         record.restored_by = _by(status)
         try:
-            prove_same(before, self._snapshot(neighbour))
+            end = time.monotonic() + self.ready_limit_s
+            # What Docker's health check says while it loads is not its last word.
+            prove_same(before, self._snapshot(neighbour).model_copy(update={"health": None}))
             if record.url is not None:
                 record.after.readiness = wait_ready(record.url, limit_s=self.ready_limit_s)
-            after = record.after.snapshot = self._snapshot(neighbour)
+            after = self._snapshot(neighbour)
+            while after.health == "unhealthy" and time.monotonic() < end:
+                time.sleep(1.0)
+                after = self._snapshot(neighbour)
+            record.after.snapshot = after
             record.differences = differences(before, after) + _other_models(record)
             prove_same(before, after)
             if record.differences:

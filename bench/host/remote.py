@@ -3,14 +3,15 @@
 import json
 import os
 import shutil
+import signal
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from bench.errors import AuditionError, BadInput
 from bench.host.archive import pack, unpack
-from bench.host.follow import process_of
+from bench.host.follow import process_of, sign
 from bench.host.heartbeat import touch_heartbeat
 from bench.host.install import install, kept
 from bench.host.job import run_job
@@ -86,17 +87,28 @@ def _install(job_dir: Path, state_dir: Path) -> dict[str, Any]:
 
 def _begin(job_dir: Path) -> None:
     """Say who does this job, and end an earlier attempt at it that an interruption left behind."""
-    (job_dir / "pid").write_text(f"{os.getpid()} {psutil.Process().create_time()}")
+    sign(job_dir)
     touch_heartbeat(job_dir)
     phase = job_dir.name.rpartition("-")[0]
     for other in job_dir.parent.glob(f"{phase}-*"):
-        if other == job_dir or (process := process_of(other)) is None:
-            continue
-        process.terminate()
-        try:
-            process.wait(_END_LIMIT_S)
-        except psutil.TimeoutExpired:
-            process.kill()
+        if other != job_dir:
+            _end_attempt(other)
+    with suppress(
+        OSError
+    ):  # an engine that outlived its attempt; what Docker cannot remove must not stop this one
+        _remove_containers(job_dir.parent.name)
+
+
+def _end_attempt(job_dir: Path) -> None:
+    """End the process that does a job, in order if it lets itself be ended so."""
+    for which in (signal.SIGTERM, signal.SIGKILL):
+        if (process := process_of(job_dir)) is None:
+            return
+        with suppress(ProcessLookupError):
+            os.kill(process, which)
+        end = time.monotonic() + _END_LIMIT_S
+        while process_of(job_dir) is not None and time.monotonic() < end:
+            time.sleep(0.1)
 
 
 def remove(state_dir: Path, run_id: str, *, check: bool = False) -> dict[str, Any]:
@@ -106,7 +118,17 @@ def remove(state_dir: Path, run_id: str, *, check: bool = False) -> dict[str, An
     if not check:
         shutil.rmtree(jobs, ignore_errors=True)
         removed += _remove_containers(run_id)
-    return {"changed": bool(removed), "removed": removed}
+    return {"changed": bool(removed), "removed": removed, "leases": _leases(state_dir / "lease", run_id)}
+
+
+def _leases(directory: Path, run_id: str) -> list[dict[str, Any]]:
+    """Return the run's leases as the host's history has them: a job that was killed could not tell of its own."""
+    if not (directory / "history.jsonl").is_file():
+        return []
+    from bench.host.lease import accounts
+    from bench.host.lease_files import LeaseDirectory
+
+    return [each.model_dump(mode="json") for each in accounts(LeaseDirectory(directory).history(run_id))]
 
 
 def _remove_containers(run_id: str) -> list[str]:

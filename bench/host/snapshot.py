@@ -84,12 +84,21 @@ def check_can_pause(now: Snapshot) -> None:
     Raises:
         BadInput: it is not up and well, or stopping would remove it.
     """
-    name = now.name
     if now.auto_remove:
         raise BadInput(
-            f"{name} was started with --rm: stopping it would remove it. Start it without --rm, "
+            f"{now.name} was started with --rm: stopping it would remove it. Start it without --rm, "
             "or set neighbour_mode to parallel."
         )
+    check_well(now)
+
+
+def check_well(now: Snapshot) -> None:
+    """Check that the neighbour is up and well before anything is done.
+
+    Raises:
+        BadInput: it is not; the message says what to do.
+    """
+    name = now.name
     if now.status == "restarting":
         raise BadInput(f"{name} is restarting over and over ({now.restart_count} times): mend it first.")
     if now.status == "paused":

@@ -34,6 +34,12 @@ class Speak(http.server.BaseHTTPRequestHandler):
 import sys
 http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Speak).serve_forever()
 """
+HUNG = """
+import socket, sys, time
+listener = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+time.sleep(3600)
+"""
+"""Takes connections and never answers."""
 
 
 class TaskFailed(RuntimeError):
@@ -73,12 +79,14 @@ class Run:
         engine = Engine(self.case.docker_host)
         self.start_engine(engine)
         url = f"http://127.0.0.1:{self.case.engine_port}/"
+        self.speaking, self.progressed = True, time.monotonic()
         with httpx.Client(timeout=30.0) as client:
             end = time.monotonic() + 15.0
             while True:
                 with contextlib.suppress(httpx.ConnectError):
                     client.get(url)
                     break
+                self.progressed = time.monotonic()  # not there yet; one that is there and hangs is stuck
                 if time.monotonic() > end:
                     raise RuntimeError("the engine did not become ready")
                 self.check()
@@ -104,10 +112,10 @@ class Run:
             self.grant.check()
 
     def start_engine(self, engine: Engine) -> None:
-        engine.remove_run(self.case.run_id)  # an interrupted attempt's
+        program = HUNG if self.case.engine_hangs.exists() else SERVER
         engine.containers.run(
             self.case.engine_image,
-            ["python3", "-c", SERVER, str(self.case.engine_port), self.case.run_id],
+            ["python3", "-c", program, str(self.case.engine_port), self.case.run_id],
             detach=True,
             network_mode="host",
             labels={RUN_LABEL: self.case.run_id},
@@ -133,6 +141,8 @@ class Run:
             ready_limit_s=60.0,
             ratio_limit=1000.0,  # speed is not what is under test here
         )
+        # An interrupted attempt's; not later: what a fault has put there is the lease's to end.
+        Engine(case.docker_host).remove_run(case.run_id)
         proof = Proof(measure=few_samples, ready_limit_s=60.0, settle_s=0.0)
         with borrow(
             request, self.alive, engine=Engine(case.docker_host), save=self.saved, proof=proof
@@ -141,6 +151,7 @@ class Run:
 
     def without_lease(self) -> None:
         engine = Engine(self.case.docker_host)
+        engine.remove_run(self.case.run_id)
         neighbour = engine.neighbour(self.case.container)
         self.gate("before stop")
         neighbour.stop(timeout_s=5)
@@ -181,7 +192,7 @@ def main() -> None:
         raise TaskFailed("injected")
 
     signal.signal(signal.SIGUSR1, fail)
-    (Path(case.directory) / "bench.pid").write_text(str(os.getpid()))
+    (Path(case.directory) / "bench.pid").write_text(str(os.getpid()))  # Ansible's controller knows it not
     with result(case):
         run.with_lease() if case.with_lease else run.without_lease()
 

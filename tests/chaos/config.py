@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Literal
 
 Moment = Literal["before stop", "just after stop", "mid-benchmark", "during restore"]
+Mode = Literal["pause", "parallel"]
+MODES: tuple[Mode, ...] = ("pause", "parallel")
 MOMENTS: tuple[Moment, ...] = ("before stop", "just after stop", "mid-benchmark", "during restore")
 TTL_S = 6.0
 GRACE_S = 15.0
@@ -39,6 +41,9 @@ class Case:
     watch_bytes: int
     speak_s: float
     """How long takes are made after the middle of the benchmark."""
+    real: bool = False
+    """Whether the run is the product's own job with an engine in a container; else it is the stand-in."""
+    mode: Mode = "pause"
     heartbeat_limit_s: float = HEARTBEAT_LIMIT_S
 
     def save(self) -> Path:
@@ -61,6 +66,11 @@ class Case:
     def reached(self) -> Path:
         """Made by the run when it has come to its gate."""
         return Path(self.directory) / "reached"
+
+    @property
+    def engine_hangs(self) -> Path:
+        """Made by the fault where there is no engine yet: the one to come hangs."""
+        return Path(self.directory) / "engine-hangs"
 
     @property
     def injected(self) -> Path:

@@ -62,6 +62,17 @@ class EventLog:
         found = [e for e in list(self.events) if e["Type"] == "container" and e["Actor"]["ID"] == container]
         return sorted(found, key=lambda each: int(each["timeNano"]))
 
+    def back_at(self, container: str, run_id: str, since: float) -> float | None:
+        """Return when (wall clock) the last thing was done to the neighbour or to an engine of the run.
+
+        That is its last start, the last change of its policy, and the end of the run's last engine. None:
+        nothing was, after `since`.
+        """
+        done = [e for e in self.of(container) if e["Action"] in ("start", "update")]
+        done += [e for e in self.of_run(run_id) if e["Action"] == "destroy"]
+        times = [int(each["timeNano"]) / 1e9 for each in done]
+        return max((each for each in times if each > since), default=None)
+
     def of_run(self, run_id: str) -> list[dict[str, Any]]:
         """Return the events of the run's engines, oldest first."""
         return [

@@ -54,10 +54,11 @@ def _bench_killed(scene: Scene) -> None:
 
 
 def _engine_hangs(scene: Scene) -> None:
-    engines = scene.engines() or [_run_labelled(scene, "import time; time.sleep(3600)")]
-    for each in engines:
-        with contextlib.suppress(Exception):
-            os.kill(scene.container_pid(each), signal.SIGSTOP)
+    scene.case.engine_hangs.touch()
+    for each in scene.engines():
+        for process in scene.container_processes(each):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGSTOP)
 
 
 def _engine_eats(scene: Scene) -> None:
@@ -65,7 +66,7 @@ def _engine_eats(scene: Scene) -> None:
 
 
 def _run_labelled(scene: Scene, program: str) -> str:
-    """Run a container of the run: the engine where the case has none yet, or its greedy part."""
+    """Run a container of the run beside its engine, as its greedy part."""
     with contextlib.closing(scene.world.env.client()) as client:
         made = client.containers.run(
             scene.case.engine_image, ["python3", "-c", program, scene.case.run_id],

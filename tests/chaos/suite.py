@@ -5,10 +5,12 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from bench.controller.run import Run
 from bench.host.lease_files import LeaseDirectory
 from bench.host.neighbour_record import NeighbourRecord
-from tests.chaos.config import GRACE_S, SPEAK_S, TTL_S, Moment
+from tests.chaos.config import GRACE_S, SPEAK_S, TTL_S, Mode, Moment
 from tests.chaos.drivers import Driver
 from tests.chaos.evidence import complaints
 from tests.chaos.faults import Fault
@@ -28,7 +30,8 @@ class Outcome:
     restored: bool
     seconds: float | None
     """From the fault, or from Docker's return after it, until the neighbour was up, the same, its policy
-    back and no engine left, for good. None: it never was within the limit."""
+    back and no engine left, for good: the later of what Docker's events and the onlooker say. None: it never
+    was within the limit."""
     problems: list[str]
 
     def row(self) -> str:
@@ -36,10 +39,12 @@ class Outcome:
         seconds = "-" if self.seconds is None else f"{self.seconds:.1f}"
         word = "restored" if self.restored else "NOT RESTORED"
         rest = f"  {'; '.join(self.problems)}" if self.problems else ""
-        return f"{self.fault:31} {self.moment:16} {self.driver:8} {self.policy:14} {seconds:>6}  {word}{rest}"
+        return (
+            f"{self.fault:31} {self.moment:16} {self.driver:12} {self.policy:14} {seconds:>6}  {word}{rest}"
+        )
 
 
-HEADER = f"{'fault':31} {'moment':16} {'driver':8} {'policy':14} {'s':>6}"
+HEADER = f"{'fault':31} {'moment':16} {'driver':12} {'policy':14} {'s':>6}"
 
 
 def run_case(
@@ -49,36 +54,46 @@ def run_case(
     driver: type[Driver],
     policy: str,
     *,
+    real: Mode | None = None,
     with_lease: bool = True,
     limit_s: float = LIMIT_S,
     resume: bool = True,
 ) -> Outcome:
-    """Inject one fault and return what became of it; `resume` also runs it again without one."""
+    """Inject one fault and return what became of it; `resume` also runs it again without one.
+
+    `real`: into the product's own job in that mode, not into the stand-in.
+    """
     # Without its controller a run has to be ended before it ends by itself: it goes on for longer than it may.
     speak_s = driver.heartbeat_limit_s + 6.0 if fault.of_controller else SPEAK_S
-    with scene(
-        world, driver, moment, policy, with_lease=with_lease, watch=fault.eats_memory, speak_s=speak_s
-    ) as made:
+    asked: dict[str, Any] = {
+        "real": real, "with_lease": with_lease, "watch": fault.eats_memory, "speak_s": speak_s,
+    }  # fmt: skip
+    name = driver.name if real is None else f"job {real}"
+    with scene(world, driver, moment, policy, **asked) as made:
         made.driver.start()
         problems = [] if _reach(made, moment) else [f"the run never came to {moment!r}"]
         if not problems:
-            began = time.monotonic()
+            began = Began(time.monotonic(), time.time())
             fault.inject(made)
             made.case.injected.touch()
-            seconds = _await_return(made, began, limit_s)
+            seconds, problems = _await_return(made, began, limit_s)
             problems += _judge(made, seconds, limit_s)
             if with_lease and not problems:
                 problems += _leftovers(made, resume)
         else:
             seconds = None
             problems += _why(made)
-        return Outcome(fault.name, moment, driver.name, policy, not problems, seconds, problems)
+        return Outcome(fault.name, moment, name, policy, not problems, seconds, problems)
 
 
 def _reach(made: Scene, moment: Moment) -> bool:
     """Wait until the run is where the fault is to be injected."""
     if moment == "during restore" and made.case.with_lease:
         return wait(lambda: made.watcher_state() == "restoring", 60.0)
+    if made.case.real:
+        return wait(
+            lambda: made.watcher_state() == "held" and (moment != "mid-benchmark" or made.takes() > 1), 90
+        )
     if not wait(made.case.reached.exists, 60.0):
         return False
     return (
@@ -88,8 +103,16 @@ def _reach(made: Scene, moment: Moment) -> bool:
     )
 
 
-def _await_return(made: Scene, began: float, limit_s: float) -> float | None:
-    """Wait until all is over and the neighbour well; return the seconds it took to become so."""
+@dataclass(frozen=True, slots=True)
+class Began:
+    """When a fault was injected, by the clock of the onlooker and by that of Docker's events."""
+
+    monotonic: float
+    wall: float
+
+
+def _await_return(made: Scene, began: Began, limit_s: float) -> tuple[float | None, list[str]]:
+    """Wait until all is over and the neighbour well; return the seconds it took, and what is not over."""
 
     def over() -> bool:
         look = made.onlooker.last
@@ -99,12 +122,18 @@ def _await_return(made: Scene, began: float, limit_s: float) -> float | None:
         return over() and not wait(lambda: not over(), 0.5)
 
     # A run that survived its fault goes on to its end first: the limit is then on the end of its pause.
-    wait(settled, limit_s + 10.0)
+    problems = []
+    if not wait(settled, limit_s + 10.0):
+        problems += ["the benchmarking process is still alive"] if made.bench_alive() else []
+        problems += [] if made.lease_free() else ["a lease is left"]
     since = made.onlooker.back_since()
     if since is None:
-        return None
-    docker_since = made.onlooker.docker_since()
-    return max(0.0, since - max(began, docker_since or began))
+        return None, problems
+    counted_from = max(began.monotonic, made.onlooker.docker_since() or began.monotonic)
+    seen = since - counted_from
+    last = made.log.back_at(made.case.container_id, made.case.run_id, began.wall)
+    by_events = 0.0 if last is None else last - began.wall - (counted_from - began.monotonic)
+    return max(0.0, seen, by_events), problems
 
 
 def _judge(made: Scene, seconds: float | None, limit_s: float) -> list[str]:
@@ -128,6 +157,9 @@ def _leftovers(made: Scene, resume: bool) -> list[str]:
 def _told(made: Scene) -> list[str]:
     """Check that the run directory, with the host's history, tells what happened."""
     run_dir = Path(made.case.run_dir)
+    if made.case.real:
+        # What a job that was killed had noted never left the host: the resumed one has to tell of it.
+        return [] if Run(run_dir).preflight_passed() else ["the run directory is damaged"]
     try:
         told = NeighbourRecord.load(run_dir)
         json.loads((run_dir / "result.json").read_text())
@@ -141,13 +173,21 @@ def _told(made: Scene) -> list[str]:
 def _resume(made: Scene) -> list[str]:
     """Check that the run can be done again, and that its record then tells of the earlier attempt."""
     run_dir = Path(made.case.run_dir)
-    ended = LeaseDirectory(Path(made.case.state_dir)).history(made.case.run_id)
+    directory = LeaseDirectory(Path(made.case.state_dir))
+    ended = directory.history(made.case.run_id)
+    sealed = made.case.real and Run(run_dir).todo("benchmark") is not None
     again = run_again(made.case, sys.executable)
     if again.returncode:
-        return [f"it cannot be resumed: {_tail(made)}"]
-    known = {each.lease_id for each in NeighbourRecord.load(run_dir).leases}
+        return [f"it cannot be resumed: {_tail(made)} | {again.stderr[-300:]}"]
+    told = NeighbourRecord.load(run_dir)
+    known = {each.lease_id for each in told.leases}
     forgotten = [each.lease_id for each in ended if each.lease_id not in known]
-    return [f"the resumed run does not tell of {len(forgotten)} earlier leases"] if forgotten else []
+    problems = [f"the resumed run does not tell of {len(forgotten)} earlier leases"] if forgotten else []
+    if told.state != "restored":
+        problems.append(f"after the resume the record says that the neighbour is {told.state}")
+    if sealed and len(directory.history(made.case.run_id)) != len(ended):
+        problems.append("a benchmark that was done borrowed the neighbour again")
+    return problems
 
 
 def _why(made: Scene) -> list[str]:

@@ -9,14 +9,15 @@ import tempfile
 import time
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from bench.host.docker import Engine
 from bench.host.lease_files import LeaseDirectory
 from bench.host.memory import available_bytes
-from tests.chaos.config import SPEAK_S, Case, Moment
+from tests.chaos import real_job
+from tests.chaos.config import SPEAK_S, Case, Mode, Moment
 from tests.chaos.drivers import Driver
 from tests.chaos.evidence import EventLog, Onlooker
 from tests.host.neighbours import ChatNeighbour, chat_image, chat_neighbour, free_port
@@ -37,8 +38,17 @@ class World:
         self.env: DockerEnv = self.daemon.env
         base_image(self.env)
         chat_image(self.env)
+        self._engine_image()
         with Engine(self.env.host) as engine:
             engine.build_watcher(BASE_IMAGE)
+
+    def _engine_image(self) -> None:
+        """Build the engine of the real job, under the name by which the job looks for it."""
+        with contextlib.closing(self.env.client()) as client:
+            context = Path(__file__).parent / "engine"
+            client.images.build(
+                path=str(context), tag=real_job.image_name(), buildargs={"BASE": BASE_IMAGE}, rm=True
+            )
 
     def close(self) -> None:
         """End the engine and remove all that it kept."""
@@ -78,10 +88,21 @@ class Scene:
         with contextlib.closing(self.world.env.client()) as client:
             return int(client.api.inspect_container(container)["State"]["Pid"])
 
+    def container_processes(self, container: str) -> list[int]:
+        """Return all processes of a container: the first may be an init that does nothing itself."""
+        with contextlib.closing(self.world.env.client()) as client:
+            found = client.api.top(container)
+        return [int(each[found["Titles"].index("PID")]) for each in found["Processes"]]
+
     def engines(self) -> list[str]:
         """Return the run's engines."""
         with Engine(self.world.env.host) as engine:
             return [each.id for each in engine.labelled(self.case.run_id) if each.role != "watcher"]
+
+    def takes(self) -> int:
+        """Return how many timed takes the real job has shown so far."""
+        shown = (self.directory / "state" / "jobs").glob("*/*/progress.jsonl")
+        return sum(each.read_text().count(" | TTFA ") for each in shown)
 
     def watcher_state(self) -> str | None:
         """Return what the watcher last said; used to time a fault, never as evidence."""
@@ -94,8 +115,20 @@ class Scene:
 
 
 @contextlib.contextmanager
-def scene(world: World, driver: type[Driver], gate: Moment, policy: str, **changes: Any) -> Iterator[Scene]:
-    """Set a case up: a fresh neighbour, an event log, an onlooker, and the controller about to start."""
+def scene(
+    world: World,
+    driver: type[Driver],
+    gate: Moment,
+    policy: str,
+    *,
+    real: Mode | None = None,
+    watch: bool = False,
+    **changes: Any,
+) -> Iterator[Scene]:
+    """Set a case up: a fresh neighbour, an event log, an onlooker, and the controller about to start.
+
+    `real` is the mode of the product's own job; without it the stand-in borrows.
+    """
     run_id = f"chaos-{uuid.uuid4().hex[:10]}"
     directory = world.root / run_id
     for each in ("lease", "run", "boot"):
@@ -119,14 +152,19 @@ def scene(world: World, driver: type[Driver], gate: Moment, policy: str, **chang
                 "engine_port": free_port(),
                 "gate": gate,
                 "with_lease": True,
-                "watch_bytes": max(0, (available_bytes() or 0) - MARGIN_BYTES) if changes.pop("watch", False) else 0,
+                "watch_bytes": max(0, (available_bytes() or 0) - MARGIN_BYTES) if watch else 0,
                 "speak_s": SPEAK_S,
                 "heartbeat_limit_s": driver.heartbeat_limit_s,
+                "real": real is not None,
+                "mode": real or "pause",
                 **changes,
             }
         )  # fmt: skip
+        if real is not None:
+            run = real_job.prepare(directory, world.env.host, real_job.neighbour_of(case))
+            case = replace(case, run_id=run.run_id, run_dir=str(run.path))
         log = EventLog(world.env, directory / "docker-events.jsonl")
-        onlooker = Onlooker(world.env, neighbour.name, neighbour.id, policy, run_id)
+        onlooker = Onlooker(world.env, neighbour.name, neighbour.id, policy, case.run_id)
         made = Scene(world, case, neighbour, driver(case), log, onlooker)
         try:
             yield made
@@ -139,7 +177,7 @@ def scene(world: World, driver: type[Driver], gate: Moment, policy: str, **chang
             world.daemon.start()
             with Engine(world.env.host) as engine:
                 engine.remove_watcher(f"audition-watcher-{neighbour.name}")
-                engine.remove_run(run_id)
+                engine.remove_run(case.run_id)
 
 
 def wait(what: Any, limit_s: float) -> bool:
@@ -155,14 +193,8 @@ def wait(what: Any, limit_s: float) -> bool:
 def run_again(case: Case, python: str) -> subprocess.CompletedProcess[str]:
     """Resume the run: the same run id, in the same directories, without a fault."""
     path = Path(case.directory) / "resume.json"
-    resumed = Case(
-        **{
-            **{f: getattr(case, f) for f in case.__dataclass_fields__},
-            "gate": None,
-            "watch_bytes": 0,
-            "speak_s": SPEAK_S,
-        }
-    )
+    case.engine_hangs.unlink(missing_ok=True)
+    resumed = replace(case, gate=None, watch_bytes=0, speak_s=SPEAK_S)
     path.write_bytes(resumed.save().read_bytes())
     return subprocess.run(
         [python, "-m", "tests.chaos.controller", str(path)], capture_output=True, text=True, timeout=120

@@ -14,6 +14,7 @@ from bench.controller.run import DiskFull, Run, open_or_create
 from bench.errors import AuditionError, BadInput
 from bench.host.archive import pack, unpack
 from bench.host.job_records import JobResult, JobSpec
+from bench.host.neighbour_record import NeighbourRecord
 from bench.records import Install, utc_now
 from tests.controller.conftest import Asked
 from tests.engines import entries
@@ -96,15 +97,34 @@ def test_each_phase_has_its_passes_and_only_the_benchmark_the_neighbour(run: Run
         "baseline": ["baseline"],
     }
     assert {phase: spec.neighbour.mode for phase, spec in found.items()} == {
-        "install": "none",
+        "install": "parallel",  # every engine of ours is watched, and only one may pause
         "benchmark": "pause",
-        "baseline": "none",
+        "baseline": "parallel",
     }
+    assert [phase for phase, spec in found.items() if spec.neighbour.measure] == ["benchmark"]
+    alone = {phase: jobs.job_spec(run, phase, HOST).neighbour.mode for phase in jobs.PASSES}
+    assert set(alone.values()) == {"none"}
     assert {phase: spec.entry.name for phase, spec in found.items()} == {
         "install": "espeak",
         "benchmark": "espeak",
         "baseline": "flite",
     }
+
+
+def test_a_pause_of_a_killed_attempt_is_told_of_at_the_next_contact(run: Run) -> None:
+    lease: dict[str, Any] = {
+        "lease_id": "a", "stopped": True, "reason": "no renewal for 61.0 s", "seconds": 75.0, "start_attempts": 1,
+        "engines_ended": ["engine"], "watcher_starts": 1, "floor_reached": True, "events": [],
+    }  # fmt: skip
+    jobs.tell_of_pauses(run, HOST, [{**lease, "lease_id": "b", "stopped": False}])
+    assert not (run.path / "neighbour.json").exists()
+    jobs.tell_of_pauses(run, HOST, [lease])
+    told = NeighbourRecord.load(run.path)
+    assert (told.pauses, told.down_s, told.state) == (1, 75.0, "held")
+    assert "no renewal for 61.0 s" in told.verdict
+    before = (run.path / "neighbour.json").read_bytes()
+    jobs.tell_of_pauses(run, HOST, [lease])
+    assert (run.path / "neighbour.json").read_bytes() == before
 
 
 def test_a_sentence_that_had_no_room_beside_the_neighbour_is_said_in_the_benchmark(run: Run) -> None:

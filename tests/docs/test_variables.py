@@ -64,7 +64,15 @@ PLACES = {
     },
     **{
         f"neighbour_{name}": Place(f"common_host.neighbour.{name}")
-        for name in ("container", "url", "watcher_base", "ready_limit_s", "settle_s", "ratio_limit")
+        for name in (
+            "container",
+            "url",
+            "drop_caches",
+            "watcher_base",
+            "ready_limit_s",
+            "settle_s",
+            "ratio_limit",
+        )
     },
 }
 """Every variable that is not an entry of its own name in common_run."""

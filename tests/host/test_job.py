@@ -17,13 +17,16 @@ import psutil
 import pytest
 
 from bench.catalog import load
+from bench.engines import launch
 from bench.errors import AuditionError
 from bench.host import job
 from bench.host.archive import pack, unpack
-from bench.host.follow import follow
+from bench.host.follow import follow, process_of, sign
 from bench.host.heartbeat import heartbeat_time
 from bench.host.job_records import JobResult, JobSpec
 from bench.host.memory import settle_baseline
+from bench.host.neighbour_job import drop_caches
+from bench.host.neighbour_spec import NeighbourSpec
 from bench.host.remote import do_job, remove
 from bench.inputs.demo_reference import make
 from bench.records import Take, TakeError
@@ -144,6 +147,57 @@ def test_a_take_past_its_limit_fails_alone(tmp_path: Path, voice: Path) -> None:
     assert all(take.rtf is None and take.total_ms != 0 for take in _takes(folder, "preset"))
 
 
+def test_an_engine_that_hangs_ends_the_job_after_one_take(
+    tmp_path: Path, voice: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launch, "_END_S", 0.5)  # it does not hear SIGTERM either
+    folder = _job(tmp_path, voice, entries.faulty("Hung"), take_timeout_s=8.0, passes=["candidate", "preset"])
+    with _followed(folder):
+        result = job.run_job(folder)
+    assert (result.ok, result.fault) == (False, "candidate")
+    assert "the engine hangs: no take within 8 s" in str(result.error)
+    assert [error.kind for error in _errors(folder, "candidate")] == ["timeout"]
+    assert "preset" not in result.passes and _engines() == []
+
+
+def test_what_stops_a_job_ends_an_engine_that_is_still_loading(
+    tmp_path: Path, voice: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job, "HEARTBEAT_LIMIT_S", 2.0)
+    began = time.monotonic()
+    result = job.run_job(_job(tmp_path, voice, entries.faulty("Loading", **{"run.start_timeout_s": 300})))
+    assert time.monotonic() - began < 60.0
+    assert (result.ok, result.fault) == (False, "host")
+    assert "benchmark was stopped: the controller has not been heard of" in str(result.error)
+    assert _engines() == []
+
+
+def test_the_page_cache_is_dropped_where_the_kernel_lets_it(tmp_path: Path) -> None:
+    knob = tmp_path / "drop_caches"
+    knob.touch()
+    assert drop_caches(knob) and knob.read_text() == "1"
+    assert not drop_caches(tmp_path / "none" / "drop_caches")
+
+
+def test_what_comes_late_is_stopped_at_once(tmp_path: Path) -> None:
+    control = job.Control(tmp_path, 60.0)
+    control.stop("only 1 MiB was left")
+    ended: list[str] = []
+    control.on_stop(lambda: ended.append("engine"))
+    assert ended == ["engine"]
+
+
+def test_a_baseline_without_room_beside_the_neighbour_is_not_started(tmp_path: Path, voice: Path) -> None:
+    crowded = NeighbourSpec(container="vllm", engine_bytes=2**60)
+    folder = _job(
+        tmp_path, voice, entries.raw("espeak"), phase="baseline", passes=["baseline"], neighbour=crowded
+    )
+    result = job.run_job(folder)
+    assert (result.ok, result.fault) == (False, "host")
+    assert "no room for the baseline beside the neighbour" in str(result.error)
+    assert not (folder / "out/engine.log").exists()
+
+
 def test_an_engine_that_dies_ends_its_pass_with_its_last_words(tmp_path: Path, voice: Path) -> None:
     folder = _job(tmp_path, voice, entries.faulty("Dying"), warmups=3)
     with _followed(folder):
@@ -238,7 +292,7 @@ def test_a_job_that_was_sent_broken_says_so(tmp_path: Path) -> None:
 
 def test_following_gives_whole_lines_once_and_touches_the_heartbeat(tmp_path: Path) -> None:
     progress = tmp_path / "progress.jsonl"
-    (tmp_path / "pid").write_text(f"{os.getpid()} {psutil.Process().create_time()}")
+    sign(tmp_path)
     progress.write_text('{"text": "one"}\n{"text": "tw')
     seen = follow(tmp_path, 0)
     assert (seen["lines"], seen["running"]) == (["one"], True)
@@ -250,14 +304,15 @@ def test_following_gives_whole_lines_once_and_touches_the_heartbeat(tmp_path: Pa
 
 def test_a_job_runs_until_it_is_done_or_its_process_is_gone(tmp_path: Path) -> None:
     gone = subprocess.Popen(["sleep", "60"])
-    (tmp_path / "pid").write_text(f"{gone.pid} {psutil.Process(gone.pid).create_time()}")
+    sign(tmp_path, gone.pid)
     assert follow(tmp_path, 0)["running"]
     gone.kill()
     gone.wait()
     assert not follow(tmp_path, 0)["running"]
-    (tmp_path / "pid").write_text(f"{os.getpid()} {psutil.Process().create_time() - 100}")
+    _pid, born, boot = (tmp_path / "pid").read_text().split()
+    (tmp_path / "pid").write_text(f"{os.getpid()} {born} {boot}")
     assert not follow(tmp_path, 0)["running"], "a reused number is another process"
-    (tmp_path / "pid").write_text(f"{os.getpid()} {psutil.Process().create_time()}")
+    sign(tmp_path)
     assert follow(tmp_path, 0)["running"]
     (tmp_path / "done").touch()
     assert not follow(tmp_path, 0)["running"]
@@ -267,7 +322,26 @@ def test_a_job_that_never_begins_is_not_waited_for(tmp_path: Path) -> None:
     (tmp_path / "job.tar").touch()
     assert follow(tmp_path, 0)["running"]
     os.utime(tmp_path / "job.tar", (1e9, 1e9))
+    assert follow(tmp_path, 0)["running"], "the wall clock decides nothing: it may have been set"
+    now = time.clock_gettime(time.CLOCK_BOOTTIME)
+    (tmp_path / "followed").write_text(f"{now - 61}")
     assert not follow(tmp_path, 0)["running"]
+    (tmp_path / "followed").write_text(f"{now + 61}")
+    assert not follow(tmp_path, 0)["running"], "it was waited for in another boot"
+
+
+def test_a_clock_that_is_set_does_not_lose_the_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    running = subprocess.Popen(["sleep", "60"])
+    try:
+        sign(tmp_path, running.pid)
+        # What psutil reads of a process's start moves with the wall clock: set it back an hour for everybody.
+        boot, real = psutil.boot_time(), time.time
+        monkeypatch.setattr("psutil._pslinux.boot_time", lambda: boot - 3600.0)
+        monkeypatch.setattr(time, "time", lambda: real() - 3600.0)
+        assert process_of(tmp_path) == running.pid and follow(tmp_path, 0)["running"]
+    finally:
+        running.kill()
+        running.wait()
 
 
 def test_a_heartbeat_is_read_whole_while_it_is_written(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """Borrowing on a real Docker engine from a real container: in order, and with bad input and bad luck."""
 
 import json
+import os
+import signal
 import subprocess
 import threading
 import time
@@ -11,14 +13,16 @@ from typing import Any
 
 import pytest
 
+from bench.engines.launch import EngineFailed
 from bench.errors import BadInput
 from bench.host.docker import DockerSilent, Engine, watcher_name
 from bench.host.lease import LeaseRequest, borrow
 from bench.host.lease_files import LeaseDirectory, LeaseHeld, LeaseLost
 from bench.host.neighbour_record import NeighbourRecord
 from bench.host.proof import NeighbourSlower, Proof
+from bench.host.remote import remove
 from tests.host.conftest import Asking
-from tests.host.neighbours import chat_neighbour, exists, free_port, run_engine, until
+from tests.host.neighbours import ChatNeighbour, chat_neighbour, exists, free_port, run_engine, until
 from tests.hosts.engine import DockerEnv
 
 
@@ -62,6 +66,8 @@ def test_it_is_lent_and_comes_back_as_it_was(
     assert record.before.snapshot is not None and record.after.snapshot is not None
     assert record.before.snapshot.container_id == record.after.snapshot.container_id
     assert len(record.before.latency) == 1 and len(record.after.latency) == 1
+    told = remove(state_dir.parent, "run-1", check=True)["leases"]  # what teardown fetches
+    assert [each["lease_id"] for each in told] == [each.lease_id for each in record.leases]
     assert NeighbourRecord.model_validate_json(record.model_dump_json()) == record
     assert sorted(each.name for each in state_dir.iterdir()) == ["history.jsonl", "lock", "status.json"]
 
@@ -95,7 +101,11 @@ def test_a_container_that_is_stopped_frozen_or_would_be_removed(
         assert not neighbour.running()  # its owner stopped it: that is left as it is
     with chat_neighbour(docker_env, auto_remove=True) as neighbour:
         refused(asking(neighbour), engine, proof, "--rm")
+        beside = asking(neighbour, mode="parallel", measure=False)  # it is not stopped there
+        with borrow(beside, always_alive, engine=engine, proof=proof) as grant:
+            pass
         assert neighbour.running()
+        assert grant.record.state == "restored" and grant.record.before.latency == []
 
 
 def refused(request: LeaseRequest, engine: Engine, proof: Proof, why: str) -> None:
@@ -289,10 +299,87 @@ def test_a_drift_is_a_failed_run_with_the_neighbour_up(
         ):
             pass
         assert neighbour.running()
-    record = grant.record
-    assert record.state == "slower"
-    assert record.ratio is not None and record.ratio > 1.2
-    assert len(record.after.latency) == 2  # one settle and retry; every sample kept
+        record = grant.record
+        assert record.state == "slower"
+        assert record.ratio is not None and record.ratio > 1.2
+        assert len(record.after.latency) == 2  # one settle and retry; every sample kept
+
+
+def test_a_drift_is_said_although_the_candidate_failed_too(
+    docker_env: DockerEnv, engine: Engine, asking: Asking, proof: Proof
+) -> None:
+    with chat_neighbour(docker_env, environment={"CHAT_LATENCY_MS": "20,120"}) as neighbour:
+        with (
+            pytest.raises(
+                NeighbourSlower, match=r"slower.*the attempt itself had failed: no voice"
+            ) as caught,
+            borrow(asking(neighbour, ratio_limit=1.2), always_alive, engine=engine, proof=proof),
+        ):
+            raise EngineFailed("no voice")
+        assert isinstance(caught.value.__cause__, EngineFailed)
+        assert neighbour.running()
+
+
+def test_unhealthy_for_a_while_after_the_start(
+    docker_env: DockerEnv, engine: Engine, asking: Asking, proof: Proof
+) -> None:
+    # Healthy before; after the restart Docker's check fails until some seconds after it generates again.
+    test = "test $(cat /var/chat-starts) = 1 || test $(($(date +%s) - $(stat -c %Y /var/chat-starts))) -gt 8"
+    check = {"test": ["CMD-SHELL", test], "interval": 300_000_000, "retries": 1, "timeout": 5 * 10**9}
+    with chat_neighbour(docker_env, healthcheck=check) as neighbour:
+
+        def healthy() -> bool:
+            return bool(neighbour.inspect()["State"]["Health"]["Status"] == "healthy")
+
+        until(healthy, 20.0, "Docker calls it healthy")
+        with borrow(asking(neighbour, ratio_limit=LIMIT), always_alive, engine=engine, proof=proof) as grant:
+            pass
+        assert grant.record.state == "restored" and healthy()
+
+
+@pytest.mark.parametrize("how", ["SIGKILL", "docker kill"])
+def test_the_watcher_is_killed_while_the_neighbour_is_stopping(
+    docker_env: DockerEnv, engine: Engine, asking: Asking, proof: Proof, state_dir: Path, how: str
+) -> None:
+    # Docker goes on with a stop whoever asked for it; and after `docker kill` it does not restart the watcher.
+    with chat_neighbour(docker_env, environment={"CHAT_STOP_S": "5"}) as neighbour:
+        saboteur = threading.Thread(target=kill_watcher, args=(neighbour, state_dir, "stopping", how))
+        saboteur.start()
+        refused_or_lost = pytest.raises(LeaseLost, match="stopping the neighbour was interrupted")
+        with (
+            refused_or_lost,
+            borrow(asking(neighbour, ratio_limit=LIMIT), always_alive, engine=engine, proof=proof),
+        ):
+            pytest.fail("the block was entered")
+        saboteur.join()
+        time.sleep(6.0)  # the stop that was under way is over by now
+        assert neighbour.running() and neighbour.policy() == "unless-stopped"
+        assert not exists(neighbour.client, watcher_name(neighbour.name))
+
+
+def test_docker_kill_of_the_watcher_while_it_restores(
+    docker_env: DockerEnv, engine: Engine, asking: Asking, proof: Proof, state_dir: Path
+) -> None:
+    with chat_neighbour(docker_env, environment={"CHAT_READY_S": "0,4"}) as neighbour:
+        with borrow(asking(neighbour, ratio_limit=LIMIT), always_alive, engine=engine, proof=proof) as grant:
+            args = (neighbour, state_dir, "restoring", "docker kill")
+            saboteur = threading.Thread(target=kill_watcher, args=args)
+            saboteur.start()
+        saboteur.join()
+        assert neighbour.running() and neighbour.policy() == "unless-stopped"
+        assert grant.record.state == "restored" and grant.record.leases[-1].watcher_starts == 2
+        assert not exists(neighbour.client, watcher_name(neighbour.name))
+
+
+def kill_watcher(neighbour: ChatNeighbour, state_dir: Path, state: str, how: str) -> None:
+    directory = LeaseDirectory(state_dir)
+    until(lambda: (now := directory.status()) is not None and now.state == state, 60.0, state)
+    time.sleep(0.5)
+    name = watcher_name(neighbour.name)
+    if how == "SIGKILL":
+        os.kill(neighbour.client.api.inspect_container(name)["State"]["Pid"], signal.SIGKILL)
+    else:
+        neighbour.client.api.kill(name)
 
 
 def test_a_controller_that_is_gone_and_a_deadline(

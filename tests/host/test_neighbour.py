@@ -1,15 +1,18 @@
 """The owner's commands, what is looked for by preflight, readiness, and latency beside an engine."""
 
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bench.errors import BadInput, NeighbourNotBack
+from bench.host import neighbour
 from bench.host.docker import Engine, watcher_name
 from bench.host.felt import felt_latency, summary
 from bench.host.lease import borrow
-from bench.host.lease_files import LeaseLost
+from bench.host.lease_files import LeaseHeld, LeaseLost
 from bench.host.neighbour import restore, status
 from bench.host.neighbour_record import NeighbourRecord
 from bench.host.proof import Proof
@@ -67,6 +70,57 @@ def test_restore_without_a_watcher_and_without_a_lease(
         assert chat.running()
         assert chat.policy() == "no"
         assert not exists(chat.client, watcher_name(chat.name))
+
+
+def test_restore_keeps_the_lease_until_the_neighbour_is_up_with_its_policy(
+    docker_env: DockerEnv, engine: Engine, asking: Asking, proof: Proof, state_dir: Path, watcher_base: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    where: dict[str, Any] = {"state_dir": state_dir, "watcher_base": watcher_base, "engine": engine}
+    with chat_neighbour(docker_env, policy="no") as chat:
+        with (
+            pytest.raises(LeaseLost, match="taken back"),
+            borrow(asking(chat, ratio_limit=LIMIT), always_alive, engine=engine, proof=proof) as grant,
+        ):
+            chat.client.api.remove_container(watcher_name(chat.name), force=True)
+            with monkeypatch.context() as broken:  # a watcher that does nothing, and a time that is soon over
+                broken.setattr(neighbour, "run_restorer", lambda *_: None)
+                with pytest.raises(NeighbourNotBack, match="The lease is kept: restore again"):
+                    restore(chat.name, limit_s=2.0, **where)
+            assert not chat.running() and (state_dir / "lease.json").exists()
+            # What is legible last is what the watcher wrote; the policy to put back is there too.
+            (state_dir / "lease.json").write_text("{rub")
+            assert restore(chat.name, url=chat.url, **where).well
+            until(lambda: grant.lost is not None, 10.0, "the holder knows")
+            grant.check()
+        assert chat.running() and chat.policy() == "no"
+
+
+def test_who_waits_for_a_leftover_does_not_keep_the_next_one_waiting(
+    docker_env: DockerEnv, engine: Engine, asking: Asking, proof: Proof, state_dir: Path
+) -> None:
+    with chat_neighbour(docker_env, environment={"CHAT_READY_S": "0,0,6,0"}) as chat:
+        request = asking(chat, ratio_limit=LIMIT)
+        with borrow(request, always_alive, engine=engine, proof=proof):
+            left = (state_dir / "lease.json").read_bytes()
+        (state_dir / "status.json").unlink()
+        (state_dir / "lease.json").write_bytes(left)
+        chat.client.api.stop(chat.id, timeout=5)
+        outcome: list[str] = []
+
+        def first() -> None:
+            with borrow(request, always_alive, engine=engine, proof=proof) as grant:
+                outcome.append(grant.record.state)
+
+        waiting = threading.Thread(target=first)
+        waiting.start()
+        until(lambda: exists(chat.client, watcher_name(chat.name)), 20.0, "the leftover is being restored")
+        began = time.monotonic()
+        with pytest.raises(LeaseHeld, match="run-1"), borrow(request, always_alive, engine=engine):
+            pytest.fail("the block was entered")
+        assert time.monotonic() - began < 5.0
+        waiting.join(90.0)
+        assert outcome == ["held"]
 
 
 def test_a_lease_left_without_a_watcher_is_settled_by_the_next_run(

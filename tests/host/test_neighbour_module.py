@@ -7,7 +7,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from bench.host.docker import Engine, watcher_tag
+from bench.host.docker import Engine, watcher_name, watcher_tag
+from bench.host.neighbour_task import NeighbourTask, ensure
 from tests.host.neighbours import chat_neighbour
 from tests.hosts.engine import REPOSITORY, DockerEnv
 
@@ -99,3 +100,45 @@ def test_the_role_twice_changes_nothing(
     assert changed == [True, True, False]
     for name in (watcher_tag(base), base):
         client.images.remove(name)
+
+
+def test_the_owner_takes_it_back_with_whatever_bench_is_on_the_host(
+    docker_env: DockerEnv, engine: Engine, watcher_base: str, tmp_path: Path
+) -> None:
+    # The worst day: the run and the watcher are gone, the neighbour is down, and no package is to be had. What
+    # the host has is the venv of another version; here it is this interpreter under such a name.
+    state = tmp_path / "state"
+    other = state / "venvs" / "bench-of-another-day"
+    with chat_neighbour(docker_env, policy="no") as chat:
+        inventory = tmp_path / "hosts.yml"
+        variables = {
+            "ansible_connection": "local", "model": "espeak", "baseline": "flite", "reference_audio": "voice.wav",
+            "state_dir": str(state), "neighbour_mode": "pause", "neighbour_container": chat.name,
+            "neighbour_url": chat.url, "neighbour_watcher_base": watcher_base,
+        }  # fmt: skip
+        inventory.write_text(json.dumps({"audition_hosts": {"hosts": {"gpu-host": variables}}}))
+
+        def audition(action: str) -> subprocess.CompletedProcess[str]:
+            command = [str(BIN / "audition"), "neighbour", action, "gpu-host", "-i", str(inventory)]
+            return subprocess.run(
+                command, cwd=REPOSITORY, env=with_bench(docker_env), capture_output=True, text=True
+            )
+
+        none = audition("status")
+        assert none.returncode == 2 and "docker start NAME" in none.stdout + none.stderr
+        assert not state.exists()  # looking changes nothing
+        (other / "bin").mkdir(parents=True)
+        (other / "bin" / "python").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+        (other / "bin" / "python").chmod(0o755)
+        (other / ".audition-complete").touch()
+        held = NeighbourTask(
+            state="stopped", container=chat.name, url=chat.url, run_id="lost", state_dir=state / "lease",
+            watcher_base=watcher_base,
+        )  # fmt: skip
+        assert ensure(held, engine=engine).changed and not chat.running()
+        chat.client.api.remove_container(watcher_name(chat.name), force=True)
+        back = audition("restore")
+        assert back.returncode == 0, back.stdout + back.stderr
+        assert "and serves. Nobody holds it." in back.stdout
+        assert chat.serves() and chat.policy() == "no"
+        assert [each.name for each in (state / "venvs").iterdir()] == [other.name]

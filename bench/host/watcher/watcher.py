@@ -30,7 +30,9 @@ RUN_LABEL = "audition.run"
 ROLE_LABEL = "audition.role"
 TICK_S = 0.25
 LOOK_S = 1.0
-"""How often Docker is asked about the neighbour while it is held."""
+"""How often Docker is asked about the neighbour while it is held or watched."""
+ROOM_SLACK = 0.05
+"""Of the memory seen free with the neighbour stopped: others on the host may have taken that much since."""
 
 Json = dict[str, Any]
 
@@ -149,19 +151,28 @@ class Watcher:
         self.status: Json = {
             "lease_id": terms["lease_id"],
             "run_id": terms["run_id"],
+            "terms": terms,
             "state": "new",  # armed, stopping, held, restoring, restored; or refused
             "reason": None,
-            "touched": False,  # whether the neighbour may have been stopped by us
+            "touched": False,  # whether the neighbour may have been stopped by us, or went down beside us
             "watcher_starts": 0,
+            "started_at": None,  # Docker's word on the neighbour's start when it was armed
+            "stopping_since_boottime_s": None,  # a stop was sent and has not been seen to end
+            "ending_since_boottime_s": None,
+            "available_bytes_before_stop": None,
+            "available_bytes_held": None,
             "stopped_boottime_s": None,
             "started_boottime_s": None,
             "paused_s": None,
             "start_attempts": 0,
             "engines_ended": [],
+            "engines_left": [],
             "floor_reached": None,
+            "room_wanted_bytes": None,
             "available_bytes_at_start": None,
             "policy_restored": None,
             "ready": None,
+            "ready_s": None,  # from its start until /health answered
             "ended_utc": None,
             "events": [],
         }
@@ -170,26 +181,38 @@ class Watcher:
 
     def note(self, message: str, **changes: Any) -> None:
         """Record an event and changes of the status; a full disk does not keep the neighbour down."""
+        self.enter(message, **changes)
         try:
-            self.must_note(message, **changes)
+            write_durably(LEASE_DIR / "status.json", self.status)
         except OSError as error:
             say(f"the record could not be written: {error}")
 
     def must_note(self, message: str, **changes: Any) -> None:
-        """Record an event and changes of the status, or raise OSError."""
+        """Record an event and changes of the status; or raise OSError, and nothing of it counts."""
+        before = self.status
+        self.enter(message, **changes)
+        try:
+            write_durably(LEASE_DIR / "status.json", self.status)
+        except OSError:
+            self.status = before
+            raise
+
+    def enter(self, message: str, **changes: Any) -> None:
+        """Change the status and add an event, in memory."""
         say(message)
-        self.status.update(changes)
-        self.status["updated_utc"] = utc()
-        self.status["events"].append({"utc": utc(), "boottime_s": round(boottime_s(), 3), "what": message})
-        write_durably(LEASE_DIR / "status.json", self.status)
+        event = {"utc": utc(), "boottime_s": round(boottime_s(), 3), "what": message}
+        self.status = {
+            **self.status, **changes, "updated_utc": utc(), "events": [*self.status["events"], event],
+        }  # fmt: skip
 
     def resume(self) -> str:
-        """Take over an earlier life's status; return the state it was in, `new` without one."""
+        """Take over an earlier life's status; return the state it was in, `new` without a legible one."""
         try:
             earlier = read_json(LEASE_DIR / "status.json")
         except ValueError:
             return "new"
-        if earlier.get("lease_id") != self.terms["lease_id"]:
+        legible = all(isinstance(earlier.get(key), type(self.status[key])) for key in ("events", "state"))
+        if earlier.get("lease_id") != self.terms["lease_id"] or not legible:
             return "new"
         self.status.update(earlier)
         return str(self.status["state"])
@@ -275,25 +298,74 @@ class Watcher:
     # What the watcher does
 
     def arm(self) -> None:
-        """Check that stopping is right and possible, and say so."""
-        state = self.inspect()["State"]
-        if self.terms["mode"] == "pause" and not state["Running"]:
-            raise Refused("the container does not run")
-        self.must_note("armed", state="armed")
+        """Say that all is ready, where it is."""
+        self.must_note("armed", state="armed", started_at=self.inspect()["State"].get("StartedAt"))
+
+    def look_first(self) -> None:
+        """Ask Docker how the neighbour is where no record of ours says it: a first life, or a lost record.
+
+        A lease is agreed on only while the neighbour runs with its own policy, and a stop is asked for only
+        after a first word of ours. If that is not so now, an earlier life of ours acted, or may have.
+        """
+        found = self.inspect()
+        running = found["State"]["Running"]
+        policy = found["HostConfig"]["RestartPolicy"]
+        same = (policy.get("Name") or "no") == self.terms["policy"]["Name"]
+        asked = self.action()[0] == "stop"
+        if running and same and not asked:
+            return
+        self.note("the neighbour is not as it was agreed on, and no record says why", touched=True)
+        if running and asked:  # it may be on its way down
+            self.status.update(
+                started_at=found["State"].get("StartedAt"), stopping_since_boottime_s=boottime_s()
+            )
 
     def stop_neighbour(self) -> None:
         """Set the policy to `always`, then stop: from here on even a power loss brings it back."""
+        free = available_bytes()
         try:
-            self.must_note("stopping the neighbour", state="stopping", touched=True)
+            self.must_note(
+                "stopping the neighbour", state="stopping", touched=True,
+                stopping_since_boottime_s=boottime_s(), available_bytes_before_stop=free,
+            )  # fmt: skip
         except OSError as error:
             raise Refused(f"the lease cannot be recorded: {error}") from error
         self.set_policy(self.container, {"Name": "always", "MaximumRetryCount": 0})
-        grace = int(self.terms["stop_timeout_s"])
+        self.stop(self.terms["stop_timeout_s"])
+        self.must_note(
+            "the neighbour is stopped", state="held", stopping_since_boottime_s=None,
+            stopped_boottime_s=boottime_s(), available_bytes_held=available_bytes(),
+        )  # fmt: skip
+
+    def stop(self, grace_s: float) -> None:
+        """Have Docker stop the neighbour and wait until it has; 304 says that it was not running."""
+        grace = max(0, int(grace_s))
         docker("POST", f"/containers/{self.container}/stop?t={grace}", timeout_s=grace + 30)
-        self.must_note("the neighbour is stopped", state="held", stopped_boottime_s=boottime_s())
+
+    def finish_stop(self) -> None:
+        """See a stop to its end that was sent and not seen to end: Docker goes on with it without us.
+
+        Were the neighbour taken for running now, and left alone, it would go down when that stop is done. So
+        it is stopped once more and waited for, with what is left of the time it was given. A neighbour that
+        was started since (Docker was restarted) has no stop pending.
+        """
+        since = self.status["stopping_since_boottime_s"]
+        if since is None:
+            return
+        state = self.inspect()["State"]
+        if state["Running"] and state.get("StartedAt") == self.status["started_at"]:
+            self.note("a stop of the neighbour was not seen to end: waiting for it")
+            passed = boottime_s() - since
+            grace = float(self.terms["stop_timeout_s"])
+            self.stop(grace - passed if 0 <= passed <= grace else 0)
+            self.status["stopped_boottime_s"] = boottime_s()
+        self.status["stopping_since_boottime_s"] = None
 
     def end_engines(self) -> bool:
-        """Kill and remove the run's containers; return whether none is left."""
+        """Kill and remove the run's containers; return whether none is left.
+
+        One that cannot be ended (a process that the kernel does not let go) keeps nothing else from being done.
+        """
         for each in self.ours():
             name = (each.get("Names") or ["?"])[0].lstrip("/")
             ended = {"id": each["Id"], "name": name, "log_tail": self.log_tail(each["Id"])}
@@ -301,11 +373,14 @@ class Watcher:
                 docker("DELETE", f"/containers/{each['Id']}?force=1", timeout_s=20)
             except DockerError as error:
                 if error.code not in (404, 409):  # gone already, or going
-                    raise
+                    say(f"{name} cannot be ended: {error}")
+                    continue
             if each["Id"] not in [known["id"] for known in self.status["engines_ended"]]:
                 self.status["engines_ended"].append(ended)
                 self.note(f"ended {name}")
-        return not self.ours()
+        left = [(each.get("Names") or ["?"])[0].lstrip("/") for each in self.ours()]
+        self.status["engines_left"] = left
+        return not left
 
     def log_tail(self, container: str) -> str:
         """Return the last lines a container wrote, for the record; empty when Docker will not say."""
@@ -321,16 +396,31 @@ class Watcher:
             at += 8 + size
         return text[-2000:].decode(errors="replace")
 
+    def room_wanted(self) -> int:
+        """Return how much memory must be free before the start: the floor, and what the neighbour gave up.
+
+        What it gave up is what MemAvailable rose by when it stopped. Beside that the floor stays free, as far
+        as it was free then: a neighbour that fills the host leaves less.
+        """
+        floor = int(self.terms["floor_bytes"])
+        before, held = self.status["available_bytes_before_stop"], self.status["available_bytes_held"]
+        if before is None or held is None:
+            return floor
+        gave_up = max(0, int(held) - int(before))
+        return max(floor, min(gave_up + floor, int(held * (1 - ROOM_SLACK))))
+
     def await_memory(self) -> None:
         """Wait until the memory the neighbour needs is there; after `floor_wait_s` start it all the same."""
-        floor, end = self.terms["floor_bytes"], boottime_s() + self.terms["floor_wait_s"]
+        wanted, end = self.room_wanted(), boottime_s() + self.terms["floor_wait_s"]
         while True:
             free = available_bytes()
-            if free >= floor or boottime_s() >= end:
-                self.status.update(floor_reached=free >= floor, available_bytes_at_start=free)
-                if free < floor:
+            if free >= wanted or boottime_s() >= end:
+                self.status.update(
+                    floor_reached=free >= wanted, available_bytes_at_start=free, room_wanted_bytes=wanted
+                )
+                if free < wanted:
                     self.note(
-                        f"memory stayed below the floor: {free} of {floor} bytes; starting all the same"
+                        f"memory stayed below what it needs: {free} of {wanted} bytes; starting all the same"
                     )
                 return
             self.end_engines()
@@ -348,7 +438,9 @@ class Watcher:
             return False
 
     def bring_up(self) -> None:
-        """Start the neighbour until it stays up, and is ready where that can be asked. Never gives up."""
+        """Start the neighbour until it stays up, then put its policy back; then wait until it is ready, where
+        that can be asked, and start it again should it fall meanwhile. Never gives up.
+        """
         up_since: float | None = None
         restarts = -1
         ready_end = boottime_s() + self.terms["ready_wait_s"]
@@ -369,21 +461,33 @@ class Watcher:
                 continue
             if up_since is None or found["RestartCount"] != restarts or state.get("Restarting"):
                 up_since, restarts = boottime_s(), found["RestartCount"]
-            ready = self.ready()
-            self.status["ready"] = ready
             settled = boottime_s() - up_since >= self.terms["stay_up_s"]
-            if settled and (ready is not False or boottime_s() >= ready_end):
+            if settled and not self.status["policy_restored"]:
+                self.put_policy_back()
+            self.status["ready"] = self.ready()
+            if settled and (self.status["ready"] is not False or boottime_s() >= ready_end):
                 return
             time.sleep(TICK_S)
+
+    def put_policy_back(self) -> None:
+        """Put the restart policy back: from here on the neighbour is its owner's, and we only look after it."""
+        self.set_policy(self.container, self.terms["policy"])
+        stopped, started = self.status["stopped_boottime_s"], self.status["started_boottime_s"]
+        same_boot = boot_id() == self.terms["boot_id"]
+        paused = round(started - stopped, 3) if same_boot and started and stopped else None
+        self.note("the policy is put back", policy_restored=True, paused_s=paused)
 
     def restore(self, reason: str) -> None:
         """Give the neighbour back; repeated by `run` until Docker lets it."""
         if self.status["state"] != "restoring":
-            self.note(f"restoring: {reason}", state="restoring", reason=reason)
-        ending_since = boottime_s()
+            self.note(
+                f"restoring: {reason}", state="restoring", reason=reason, ending_since_boottime_s=boottime_s()
+            )
         while not self.end_engines():
-            if boottime_s() - ending_since > self.terms["floor_wait_s"]:
-                self.note("a container of the run cannot be ended; starting the neighbour all the same")
+            since = self.status["ending_since_boottime_s"]
+            if since is None or not 0 <= boottime_s() - since <= self.terms["floor_wait_s"]:
+                left = ", ".join(self.status["engines_left"])
+                self.note(f"{left} cannot be ended; starting the neighbour all the same")
                 break
             time.sleep(TICK_S)
         self.give_back()
@@ -406,21 +510,31 @@ class Watcher:
             self.note("the neighbour had not been stopped")
             return
         try:
+            self.finish_stop()
             # Until it is up again Docker itself is to restart it: after a power loss, after a failed start.
             if not self.running():
                 self.set_policy(self.container, {"Name": "always", "MaximumRetryCount": 0})
+                self.status["policy_restored"] = None
                 self.await_memory()
             self.bring_up()
-            self.set_policy(self.container, self.terms["policy"])
         except DockerError as error:
-            if error.code != 404:
+            # Docker answers 404 to a start for other reasons too: a network or a device that is not there.
+            if error.code != 404 or not self.is_gone():
                 raise
             self.note("the container is gone: somebody removed it", policy_restored=False)
             return
-        stopped, started = self.status["stopped_boottime_s"], self.status["started_boottime_s"]
-        same_boot = boot_id() == self.terms["boot_id"]
-        paused = round(started - stopped, 3) if same_boot and started and stopped else None
-        self.note("the policy is put back", policy_restored=True, paused_s=paused)
+        started = self.status["started_boottime_s"]
+        if self.status["ready"] and started:
+            self.status["ready_s"] = round(boottime_s() - started, 3)
+        self.note("the neighbour is given back")
+
+    def is_gone(self) -> bool:
+        """Tell whether there is no such container any more."""
+        try:
+            self.inspect()
+        except DockerError as error:
+            return error.code == 404
+        return False
 
     def retire(self, state: str) -> None:
         """Record the end, free the lease, and leave nothing on the host."""
@@ -435,19 +549,38 @@ class Watcher:
                 say(f"the record could not be written: {error}")
                 self.recorded = False
         for name in ("lease.json", "renewal.json", "request.json"):
-            with contextlib.suppress(OSError):
-                (LEASE_DIR / name).unlink(missing_ok=True)
+            if self.is_ours(name):
+                with contextlib.suppress(OSError):
+                    (LEASE_DIR / name).unlink(missing_ok=True)
         me = self.terms["watcher_name"]
         self.set_policy(me, {"Name": "no", "MaximumRetryCount": 0})
         if self.recorded:  # else this container's log and exit code are the record
             docker("DELETE", f"/containers/{me}?force=1")
 
-    def started_by_another(self) -> bool:
-        """Tell whether the neighbour runs although we hold it: its owner, systemd, or a Docker restart."""
+    def is_ours(self, name: str) -> bool:
+        """Tell whether a file is of this lease, or illegible; another run's is not ours to remove."""
         try:
-            return self.running()
-        except DockerError as error:
-            return error.code == 404  # gone: nothing to hold. Else Docker is down: we look again
+            return bool(read_json(LEASE_DIR / name).get("lease_id") == self.terms["lease_id"])
+        except ValueError:
+            return True
+
+    def changed(self) -> str | None:
+        """Return what has become of the neighbour that ends the lease, None while it is as it should be.
+
+        Held, it must be down: its owner, systemd or a Docker restart may start it. In parallel mode it must
+        be up, and not have fallen and been started by Docker's policy.
+        """
+        try:
+            state = self.inspect()["State"]
+        except DockerError as error:  # gone: nothing to hold. Else Docker is down: we look again
+            return "the container is gone" if error.code == 404 else None
+        if self.terms["mode"] == "pause":
+            started = "the neighbour was started by another (its owner, systemd, or Docker's restart)"
+            return started if state["Running"] else None
+        if state["Running"] and state.get("StartedAt") == self.status["started_at"]:
+            return None
+        self.status["touched"] = True  # whoever or whatever ended it: it is to be up
+        return "the neighbour went down beside the engine"
 
     def hold(self) -> str:
         """Watch until the lease is over; return why."""
@@ -467,10 +600,11 @@ class Watcher:
                 return f"MemAvailable fell below {self.terms['watch_bytes']} bytes"
             if self.terms["mode"] == "parallel" and self.status["state"] == "armed":
                 self.must_note("watching beside the neighbour", state="held")
-            if self.status["state"] == "held" and self.terms["mode"] == "pause" and boottime_s() >= look:
+            if self.status["state"] == "held" and boottime_s() >= look:
                 look = boottime_s() + LOOK_S
-                if self.started_by_another():
-                    return "the neighbour was started by another (its owner, systemd, or Docker's restart)"
+                why = self.changed()
+                if why:
+                    return why
             time.sleep(TICK_S)
 
     def watch(self) -> str:
@@ -479,7 +613,8 @@ class Watcher:
         if state == "stopping":
             return "stopping the neighbour was interrupted"
         if state == "new":
-            why = self.over()
+            self.look_first()
+            why = self.over() or ("the record of the lease was lost" if self.status["touched"] else None)
             if why:
                 return why
             self.arm()
@@ -493,6 +628,11 @@ class Watcher:
             self.note(f"the watcher was started again ({state})")
         if self.terms.get("restore_only"):
             self.status["touched"] = True  # it is to be up, whoever stopped it
+            if state in (
+                "restored",
+                "refused",
+            ):  # an earlier watcher held that it was, and it is asked for again
+                self.status.update(state="new", reason=None, ended_utc=None, policy_restored=None)
         trouble = ""
         while True:
             try:

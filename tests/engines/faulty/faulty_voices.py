@@ -6,6 +6,7 @@ engine still imports `bench` from where its own interpreter has it.
 """
 
 import os
+import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -43,6 +44,23 @@ class Dying(_Faulty):
             if self.cloned == 5:
                 print("out of memory, says the faulty engine", file=sys.stderr, flush=True)
                 os._exit(9)
+
+
+class Hung(_Faulty):
+    """Its whole process stops at the second cloned sentence, and neither answers nor ends."""
+
+    def speak(self, request: SpeechRequest) -> Iterator[Samples]:
+        if self.cloned == 2:
+            os.kill(os.getpid(), signal.SIGSTOP)
+        return super().speak(request)
+
+
+class Loading(_Faulty):
+    """Never has done with loading."""
+
+    def load(self, profile: Mapping[str, Any], weights: Path | None) -> LoadedInfo:
+        time.sleep(3600)
+        return super().load(profile, weights)
 
 
 class OneInTen(_Faulty):

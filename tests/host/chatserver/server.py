@@ -8,6 +8,7 @@ CHAT_ADDRESS      address it listens on: 127.0.0.1, or for instance 0.0.0.0
 CHAT_READY_S      seconds until it listens: 0, or for instance 0,90
 CHAT_LATENCY_MS   seconds of work in an answer: 20, or for instance 20,60 for a drift after the first restart
 CHAT_FAIL_STARTS  numbers of the starts at which it exits with code 1 after CHAT_FAIL_AFTER_S
+CHAT_STOP_S       seconds that it takes to end when told to: 0
 CHAT_STUCK        1: /health answers but no completion ever comes (a stuck engine)
 """
 
@@ -15,6 +16,7 @@ import json
 import os
 import signal
 import sys
+import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -81,8 +83,12 @@ class Handler(BaseHTTPRequestHandler):
         return
 
 
+def end(_signal: int, _frame: object) -> None:
+    threading.Timer(float(os.environ.get("CHAT_STOP_S", "0")), os._exit, (0,)).start()
+
+
 def main() -> None:
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    signal.signal(signal.SIGTERM, end)
     start = int(STARTS.read_text()) + 1 if STARTS.exists() else 1
     STARTS.write_text(str(start))
     failing = [int(each) for each in os.environ.get("CHAT_FAIL_STARTS", "").split(",") if each]

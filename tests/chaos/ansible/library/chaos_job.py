@@ -7,8 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import psutil
 from ansible.module_utils.basic import AnsibleModule
+
+from bench.host.follow import sign
 
 
 def main() -> None:
@@ -27,7 +28,7 @@ def main() -> None:
             stdout=log,
             stderr=log,
         )
-    (directory / "pid").write_text(f"{job.pid} {psutil.Process(job.pid).create_time()}")
+    sign(directory, job.pid)
     code = job.wait()
     (directory / "done").touch()
     module.exit_json(changed=True, failed=code != 0, msg=f"the process ended with code {code}")
