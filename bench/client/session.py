@@ -4,7 +4,7 @@ import asyncio
 import email.utils
 import ssl
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from bench.client.bodies import Pcm, decode, error_text
 from bench.client.dialects import Dialect, Say
@@ -83,10 +83,9 @@ async def open_session(
     return Session(target, dialect, model, voice, False, dialect.caches_reference, tls, took)
 
 
-def request_for(session: Session, text: str, seed: int | None, voice: Voice | None = None) -> HttpRequest:
-    """Return the request that says `text`, in another `voice` if one is given."""
-    inline = session.inline and voice is None
-    say = Say(text, voice or session.voice, inline, seed, session.model)
+def request_for(session: Session, text: str, seed: int | None) -> HttpRequest:
+    """Return the request that says `text`."""
+    say = Say(text, session.voice, session.inline, seed, session.model)
     return session.dialect.speak(session.target, say)
 
 
@@ -205,8 +204,3 @@ def judge(
 def replace_message(target: Target, fault: TakeFault) -> TakeFault:
     """Return the fault without the token in its message."""
     return TakeFault(fault.kind, target.scrub(fault.message))
-
-
-def with_voice(session: Session, voice: Voice) -> Session:
-    """Return the session with another named voice."""
-    return replace(session, voice=voice, inline=False, reference_cached=None)
