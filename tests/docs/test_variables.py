@@ -59,6 +59,10 @@ PLACES = {
             "engine_image_base",
             "baseline_token_env",
             "model_token_env",
+            "baseline_voice_accepted",
+            "model_voice_accepted",
+            "similarity_python",
+            "whisper_model",
         )
     },
     **{
