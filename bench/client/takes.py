@@ -26,6 +26,10 @@ from bench.records import Record, Take, Utterance, utc_now, write_atomically
 
 TAKES_FILE = "takes.jsonl"
 STOP_POLL_S = 0.2
+WARMUP = Utterance(
+    id="warmup", text="Before anything is measured, this sentence is said once or twice and then forgotten."
+)
+"""Not of the set: a server that caches what it has said must not have said the first timed text."""
 
 
 class PassResult(Record):
@@ -70,7 +74,7 @@ def run_takes(
 
     `<utterance_id>.wav` (16-bit mono at the rate received) appears whole or not at all, then its line is
     appended to `takes.jsonl`. A failed take has a line with `error`, null figures and no wav, and the pass
-    goes on. Warm-ups say the first utterance and leave lines with `warmup: true`. Memory does not grow with
+    goes on. Warm-ups say `WARMUP` and leave lines with `warmup: true`. Memory does not grow with
     the number of utterances. It runs an event loop of its own: call it from a thread without one.
 
     Args:
@@ -127,11 +131,9 @@ async def _pass(
         started_utc=started,
     )
     failed: Counter[str] = Counter()
-    pending = iter(utterances)
-    first = next(pending, None)
-    ahead = [] if first is None else [(first, True)] * warmups + [(first, False)]
+    said = itertools.chain([(WARMUP, True)] * warmups, ((each, False) for each in utterances))
     with quiet_gc(), (out / TAKES_FILE).open("a", encoding="utf-8") as lines:
-        for utterance, warmup in itertools.chain(ahead, ((each, False) for each in pending)):
+        for utterance, warmup in said:
             reason = stop() if stop is not None else None
             if reason is None:
                 request = request_for(session, utterance.text, seed)

@@ -127,7 +127,7 @@ class Run:
             ready_limit_s=60.0,
             ratio_limit=1000.0,  # speed is not what is under test here
         )
-        proof = Proof(measure=few_samples, ready_limit_s=60.0, settle_s=0.0)
+        proof = Proof(measure=few_samples, min_samples=3, ready_limit_s=60.0, settle_s=0.0)
         with borrow(
             request, self.alive, engine=Engine(case.docker_host), save=self.saved, proof=proof
         ) as self.grant:
