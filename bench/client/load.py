@@ -17,6 +17,7 @@ import numpy as np
 from bench.client.probe import Detection, settle
 from bench.client.session import Fetched, Session, fetch, judge, request_for
 from bench.client.summary import summarise
+from bench.client.takes import WARMUP
 from bench.client.target import Target, Voice
 from bench.client.timing import host_name, quiet_gc
 from bench.errors import BadInput
@@ -208,7 +209,7 @@ async def _load(
 ) -> _Load:
     detection, session = await settle(target, voice, timeout_s)
     for _ in range(warmups):
-        await fetch(session, request_for(session, utterances[0].text, seed), timeout_s)
+        await fetch(session, request_for(session, WARMUP.text, seed), timeout_s)
     load = _Load(session, detection, utterances, n, timeout_s, seed)
     with quiet_gc():
         load.begun = time.perf_counter()

@@ -168,10 +168,10 @@ def _do(
                 for name in spec.passes:
                     if not control.alive():
                         break
-                    with sampler.window(name), held.speaking():
-                        _speak(spec, name, target, engine, job_dir, out, control, result, progress)
-                if engine is not None:
-                    sampler.set_torch_peak(engine.health_now().get("memory"))
+                    with held.speaking():
+                        _speak(spec, name, target, engine, job_dir, out, control, result, progress, sampler)
+                    if engine is not None:
+                        sampler.set_torch_peak(engine.health_now().get("memory"))
         finally:
             _write_memory(out / "memory.json", sampler.report())
     # After the engine is gone and the neighbour is back: figures can wait, the neighbour cannot.
@@ -261,7 +261,7 @@ def _image(spec: JobSpec, job_dir: Path) -> str | None:
 
 def _speak(
     spec: JobSpec, name: PassName, target: Target, engine: Engine | None, job_dir: Path, out: Path,
-    control: Control, result: JobResult, progress: "_Progress",
+    control: Control, result: JobResult, progress: "_Progress", sampler: MemorySampler,
 ) -> None:  # fmt: skip
     text_file = job_dir / "utterances.txt"
     total = 1 if name == "smoke" else sum(1 for _ in utterances.read(text_file))
@@ -278,6 +278,10 @@ def _speak(
     def stop() -> str | None:
         return control.reason() or (engine.died() if engine is not None else None)
 
+    def told(take: Take) -> None:
+        progress.take(take)
+        sampler.add_audio(take.audio_s or 0.0)
+
     result.passes[name] = run_takes(
         target,
         spoken,
@@ -286,8 +290,9 @@ def _speak(
         warmups=0 if name == "smoke" else spec.warmups,
         timeout_s=spec.take_timeout_s,
         seed=SEED,
-        on_take=progress.take,
+        on_take=told,
         stop=stop,
+        timed=sampler.window(name),
     )
     made = result.passes[name]
     if engine is not None and made.stopped is None and made.ok < made.takes:

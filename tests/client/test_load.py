@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from bench.client.load import MAX_TAKES, arrivals, closed_loop, open_loop
+from bench.client.takes import WARMUP
 from bench.client.target import Target, Voice
 from bench.errors import BadInput
 from bench.records import Utterance
@@ -21,6 +22,8 @@ def test_closed_loop_keeps_that_many_under_way() -> None:
     with serving(slow) as server:
         got = closed_loop(Target(server.url, dialect="openai"), SAID, Voice.named("v"), concurrency=4, n=12)
         assert server.most_under_way == 4
+        said = [asked.json()["input"] for asked in server.asked if asked.method == "POST"]
+    assert said[0] == WARMUP.text and WARMUP.text not in said[1:]
     assert [take.utterance_id for take in got.takes] == ["a", "b"] * 6
     assert (got.mode, got.concurrency, got.most_under_way, got.failed) == ("closed", 4, 4, {})
     assert got.ttfa_ms.n == 12

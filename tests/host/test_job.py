@@ -18,6 +18,7 @@ import psutil
 import pytest
 
 from bench.catalog import load
+from bench.engines.launch import Engine
 from bench.errors import AuditionError
 from bench.host import job
 from bench.host.archive import pack, unpack
@@ -105,7 +106,15 @@ def _followed(folder: Path) -> Iterator[None]:
         thread.join()
 
 
-def test_a_job_leaves_takes_metrics_memory_and_how_it_ended(tmp_path: Path, voice: Path) -> None:
+def test_a_job_leaves_takes_metrics_memory_and_how_it_ended(
+    tmp_path: Path, voice: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = itertools.chain([5, 7], itertools.repeat(None))
+    monkeypatch.setattr(
+        Engine,
+        "health_now",
+        lambda _: {"memory": (peak := next(told)) and {"torch_peak_allocated_bytes": peak}},
+    )
     folder = _job(tmp_path, voice, entries.raw("espeak"))
     with _followed(folder):
         result = job.run_job(folder)
@@ -115,7 +124,15 @@ def test_a_job_leaves_takes_metrics_memory_and_how_it_ended(tmp_path: Path, voic
         assert [take.warmup for take in _takes(folder, side)] == [True, False, False, False]
         assert result.passes[side].ok == 3
     assert len((folder / "out/candidate/metrics.jsonl").read_text().splitlines()) == 3
-    assert json.loads((folder / "out/memory.json").read_bytes())["schema_version"] == 1
+    memory = json.loads((folder / "out/memory.json").read_bytes())
+    assert memory["schema_version"] == 1
+    assert memory["torch_allocated"]["bytes"] == 7, "read after each pass, the highest kept"
+    windows = {window["name"]: window for window in memory["windows"]}
+    for side in ("preset", "candidate"):
+        said = [take for take in _takes(folder, side) if not take.warmup]
+        assert windows[side]["audio_s"] == pytest.approx(sum(take.audio_s or 0.0 for take in said))
+    assert result.network is not None and result.network.path == "/health"
+    assert result.network.round_trip_ms is not None
     assert result.health["profile"] == load("espeak").profiles["upstream"]
     assert result.reference_f0_hz is not None and 70 < result.reference_f0_hz < 200
     shown = [json.loads(line)["text"] for line in (folder / "progress.jsonl").read_text().splitlines()]
