@@ -171,7 +171,8 @@ def judge(
             raise fetched.fault
         exchange = fetched.exchange
         assert exchange is not None and exchange.end_ns is not None
-        pcm = decode(exchange.headers, exchange.body, session.target.sample_rate_hz)
+        target = session.target
+        pcm = decode(exchange.headers, exchange.body, target.sample_rate_hz, target.container)
         assert pcm.rate_hz is not None
         if rate_hz is not None and pcm.rate_hz != rate_hz:
             raise TakeFault("wrong_rate", f"this take is {pcm.rate_hz} Hz, those before it {rate_hz} Hz")

@@ -11,6 +11,7 @@ import pytest
 import soundfile
 from pydantic import SecretStr
 
+from bench.catalog.entry import HttpRun
 from bench.client.probe import ServerUnusable
 from bench.client.takes import WARMUP, run_takes
 from bench.client.target import Target, Voice
@@ -271,6 +272,16 @@ def test_the_timed_takes_alone_are_in_the_window(tmp_path: Path) -> None:
             timed=window(),
         )  # fmt: skip
     assert events == [WARMUP.text, WARMUP.text, "opened", "text of a", "text of b", "closed"]
+
+
+def test_what_the_entry_says_of_a_body_without_a_header_counts(tmp_path: Path) -> None:
+    run = HttpRun(kind="http", dialect="openai", sample_rate_hz=RATE, container="raw")
+    plain = Reply(pcm(), headers={"Content-Type": "text/plain"})
+    with serving(voices(lambda asked, n: plain)) as server:  # type: ignore[arg-type]
+        result = run_takes(Target.of(run, server.url), say("a"), Voice.named("v"), tmp_path)
+        probed = Target.of(run.model_copy(update={"dialect": "auto"}), server.url)
+        again = run_takes(probed, say("a"), Voice.named("v"), tmp_path / "probed")
+    assert (result.ok, again.ok, again.detection.container) == (1, 1, "raw")
 
 
 def test_nothing_to_say_is_an_empty_pass(tmp_path: Path) -> None:
