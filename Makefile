@@ -44,9 +44,7 @@ test: setup-test check ## every test
 	tests/run.sh
 
 bench: setup-test ## the figures of the measuring instrument, as one table and as JSON
-	$(PY) -m bench.benchmarks.client --json .cache/bench-client.json
-	$(PY) -m bench.benchmarks.metrics --json .cache/bench-metrics.json
-	$(PY) -m bench.benchmarks.verdict
+	$(PY) -m bench.benchmarks --json .cache/bench.json
 
 bench-gpu: ## F5-TTS on this machine's GPU, full-size random weights (docs/RESEARCH-F5-TTS.md)
 	python3 tests/gpu/bench_f5.py
