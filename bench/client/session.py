@@ -16,6 +16,9 @@ from bench.client.wav import Samples
 from bench.errors import BadInput
 from bench.records import Take, Utterance
 
+CACHED_HEADER = "x-reference-cached"
+"""Our own engine server says `true` or `false` of a reference that came with the request."""
+
 
 @dataclass(frozen=True)
 class Session:
@@ -172,6 +175,9 @@ def judge(
         exchange = fetched.exchange
         assert exchange is not None and exchange.end_ns is not None
         target = session.target
+        said = exchange.headers.get(CACHED_HEADER)
+        if base.reference_cached is None and said in ("true", "false"):
+            base.reference_cached = said == "true"
         pcm = decode(exchange.headers, exchange.body, target.sample_rate_hz, target.container)
         assert pcm.rate_hz is not None
         if rate_hz is not None and pcm.rate_hz != rate_hz:

@@ -284,6 +284,18 @@ def test_what_the_entry_says_of_a_body_without_a_header_counts(tmp_path: Path) -
     assert (result.ok, again.ok, again.detection.container) == (1, 1, "raw")
 
 
+def test_a_server_may_say_whether_it_had_the_reference(tmp_path: Path) -> None:
+    (tmp_path / "ref.wav").write_bytes(wav(pcm()))
+    voice = Voice.clone(tmp_path / "ref.wav", "words", how="request")
+
+    def speech(asked: Asked, n: int) -> Reply:
+        return Reply(pcm(), headers=PCM | {"X-Reference-Cached": ("false", "true", "perhaps")[n]})
+
+    with serving(voices(speech)) as server:  # type: ignore[arg-type]
+        run_takes(Target(server.url, dialect="openai"), say("a", "b"), voice, tmp_path / "takes")
+    assert [take.reference_cached for take in lines(tmp_path / "takes")] == [False, True, None]
+
+
 def test_nothing_to_say_is_an_empty_pass(tmp_path: Path) -> None:
     with serving(voices(lambda asked, n: GOOD)) as server:  # type: ignore[arg-type]
         result = run_takes(Target(server.url, dialect="openai"), [], Voice.named("v"), tmp_path)
