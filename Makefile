@@ -44,9 +44,9 @@ test: setup-test check ## every test
 	tests/run.sh
 
 bench: setup-test ## the figures of the measuring instrument, as one table and as JSON
-	$(PY) -m bench.benchmarks.client --json .cache/bench-client.json
-	$(PY) -m bench.benchmarks.metrics --json .cache/bench-metrics.json
-	$(PY) -m bench.benchmarks.verdict
+	$(PY) -m bench.benchmarks --json .cache/bench.json
+
+bench-idle: setup ## what site.yml costs when nothing is to do, against an empty play
 	$(PY) -m bench.benchmarks.idle --json .cache/bench-idle.json -e runs_dir="$(CURDIR)/.cache/bench-idle"
 
 bench-listening: setup-test ## 1,000 raters, 200 kills, and what cues are left: figures of the listening test

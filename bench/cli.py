@@ -175,6 +175,31 @@ def _selftest(_args: argparse.Namespace) -> int:
     return 0 if report.ok else 1
 
 
+def _load(args: argparse.Namespace) -> int:
+    from bench.catalog.entry import HttpRun
+    from bench.load_command import Load, load
+
+    run = HttpRun(
+        kind="http", dialect=args.dialect, sample_rate_hz=args.sample_rate_hz, container=args.container
+    )
+    wanted = Load(
+        url=args.url,
+        run=run,
+        voice=args.voice,
+        reference=args.reference,
+        transcript=args.transcript,
+        cold=args.cold,
+        token_env=args.token_env,
+        utterances=args.utterances,
+        concurrency=args.concurrency,
+        rates=args.rate,
+        n=args.takes,
+        timeout_s=args.timeout,
+        json=args.json,
+    )
+    return load(wanted, _say)
+
+
 def _neighbour(args: argparse.Namespace) -> int:
     from bench.neighbour_command import neighbour
 
@@ -271,6 +296,36 @@ def _parser() -> argparse.ArgumentParser:
         "--check", action="store_true", help="say what would be done; write and send nothing"
     )
     add("selftest", _selftest, "Does the client measure right on this machine? Under a minute.")
+
+    load = add("load", _load, "A speech server under 1, 2, 4 and 8 askers, and under Poisson arrivals.")
+    load.add_argument("url", metavar="URL", help="the server's root, for instance http://panda:8772")
+    load.add_argument("--voice", help="a voice that the server has by name")
+    load.add_argument("--reference", type=Path, metavar="WAV", help="a clip to clone, in its place")
+    load.add_argument("--transcript", metavar="TEXT", help="the clip's words")
+    load.add_argument(
+        "--cold", action="store_true", help="a reference that the server has never seen, each time"
+    )
+    load.add_argument("--dialect", default="auto", help="how to ask (default: found out)")
+    load.add_argument("--sample-rate-hz", type=int, help="of raw PCM whose rate no header states")
+    load.add_argument(
+        "--container", choices=("raw", "raw_big_endian"), help="of PCM whose content type hides it"
+    )
+    load.add_argument("--token-env", metavar="NAME", help="environment variable with the bearer token")
+    load.add_argument(
+        "--utterances", type=Path, help="a text a line, said in turn (default: the built-in ten)"
+    )
+    load.add_argument("--concurrency", type=int, nargs="*", default=[1, 2, 4, 8], help="default: %(default)s")
+    load.add_argument(
+        "--rate",
+        type=float,
+        nargs="*",
+        help="arrivals a second (default: 0.5 and 0.9 of what the above came to)",
+    )
+    load.add_argument("-n", "--takes", type=int, default=20, help="a level (default: %(default)s)")
+    load.add_argument(
+        "--timeout", type=float, default=120.0, help="of a take, seconds (default: %(default)s)"
+    )
+    load.add_argument("--json", type=Path, help="write every take and summary here")
 
     neighbour = add("neighbour", _neighbour, "How the neighbour on a host is; take it back.")
     neighbour.add_argument("action", choices=("status", "restore"))

@@ -315,6 +315,11 @@ class Summary(Record):
     p50_low: float | None = None
     """Lower end of the 95% bootstrap interval of the median."""
     p50_high: float | None = None
+    p95_low: float | None = None
+    p95_high: float | None = None
+    iqr_low: float | None = None
+    """Ends of the same intervals of p95 and of the interquartile range."""
+    iqr_high: float | None = None
 
 
 class Gate(Record):

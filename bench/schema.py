@@ -76,9 +76,9 @@ class PassFile(Record):
     reference_f0_hz: float | None
     """Median pitch of the reference; null where none of it is voiced."""
     network: NetworkCost | None
-    """What the way to a server that we did not start costs; null for an engine of ours."""
+    """What connecting and one round trip to the server cost, from where it was measured."""
     voice_check: VoiceCheck | None
-    """Whether such a server clones at all; null for an engine of ours, and for a voice that it has by name."""
+    """Whether a server that we did not start speaks in the voice asked for; null for an engine of ours."""
 
 
 @dataclass(frozen=True, slots=True)

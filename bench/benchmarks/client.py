@@ -15,6 +15,7 @@ Each figure is of this host at this load; the load average stands beside them.
 
 import argparse
 import asyncio
+import contextlib
 import http.client
 import json
 import os
@@ -26,29 +27,24 @@ import time
 import urllib.parse
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import numpy as np
 
+from bench.benchmarks.rows import Row, row, table
 from bench.client.bodies import decode
 from bench.client.dialects import by_name
 from bench.client.session import Fetched, fetch, open_session, request_for
 from bench.client.takes import run_takes
 from bench.client.target import Target, Voice
 from bench.client.timing import quiet_gc
+from bench.errors import AuditionError
 from bench.records import Utterance
 from bench.selftest.process import Running, running
 
 HEADER_BYTES = 44
 UTTERANCES = (10, 1000, 10000)
-Row = dict[str, Any]
-
-
-def row(name: str, value: float | None, unit: str, limit: float | None = None, **more: Any) -> Row:
-    """Return one line of the table; `ok` is null where there is no target."""
-    ok = None if limit is None else value is not None and value <= limit
-    return {"area": "client", "name": name, "value": value, "unit": unit, "limit": limit, "ok": ok, **more}
+AREA = "client"
 
 
 async def _take_all(
@@ -89,12 +85,19 @@ def stamp_errors(instrument: Running, script: str, concurrency: int, n: int, spr
     limit = 2.0 if concurrency == 1 else 5.0
     together = "" if concurrency == 1 else (" spread" if spread_s > 0 else " in step")
     name = f"TTFA error, {script.replace('_', ' ')}, {concurrency} at once{together}"
+    return error_rows(name, limit, {"arrival": arrival, "whole": whole}, failed)
+
+
+def error_rows(name: str, limit: float, errors: dict[str, list[float]], failed: int) -> list[Row]:
+    """Return median and p99 of each kind of error, ms; null where no take succeeded. `arrival` has the target."""
     rows = []
-    for kind, values in (("arrival", arrival), ("whole", whole)):
-        p50, p99 = (float(q) for q in np.percentile(np.abs(values), [50, 99]))
-        rows.append(row(f"{name}: {kind} median", p50, "ms", n=len(values), failed=failed))
+    for kind, values in errors.items():
+        size = np.abs(values)
+        p50, p99 = (float(q) for q in np.percentile(size, [50, 99])) if values else (None, None)
         held = limit if kind == "arrival" else None
-        rows.append(row(f"{name}: {kind} p99", p99, "ms", held, n=len(values), failed=failed))
+        more = {"n": len(values), "failed": failed}
+        rows.append(row(AREA, f"{name}: {kind} median", p50, "ms", **more))
+        rows.append(row(AREA, f"{name}: {kind} p99", p99, "ms", held, **more))
     return rows
 
 
@@ -109,15 +112,15 @@ def idioms(instrument: Running) -> list[Row]:
         **sized,
         "http.client, whole body": lambda: _whole_body(url),
     }
-    rows = [row("one stream, true first sample", 500.0, "ms")]
+    rows = [row(AREA, "one stream, true first sample", 500.0, "ms")]
     for name, read in clients.items():
-        rows.append(row(f"one stream, {name}", float(np.median([read() for _ in range(3)])), "ms"))
+        rows.append(row(AREA, f"one stream, {name}", float(np.median([read() for _ in range(3)])), "ms"))
     ours = []
     for _, fetched in asyncio.run(_take_all(instrument, "idioms", 1, 3, 0)):
         assert fetched.exchange is not None
         events = decode(fetched.exchange.headers, fetched.exchange.body, None).events
         ours.append((events[0][0] - fetched.exchange.sent_ns) / 1e6)
-    return [*rows, row("one stream, ours", float(np.median(ours)), "ms")]
+    return [*rows, row(AREA, "one stream, ours", float(np.median(ours)), "ms")]
 
 
 def _requests(url: str, stream: bool) -> float:
@@ -186,22 +189,30 @@ def overhead(instrument: Running, counts: tuple[int, ...]) -> list[Row]:
         instrument.log()
         found = json.loads(done.stdout)
         peaks.append(found["peak_mib"])
-        rows.append(row(f"{n} utterances: peak memory", found["peak_mib"], "MiB", failed=found["failed"]))
         rows.append(
-            row(f"{n} utterances: CPU a take", found["cpu_s"] / (n + 1) * 1e3, "ms", wall_s=found["wall_s"])
+            row(AREA, f"{n} utterances: peak memory", found["peak_mib"], "MiB", failed=found["failed"])
+        )
+        rows.append(
+            row(
+                AREA,
+                f"{n} utterances: CPU a take",
+                found["cpu_s"] / (n + 1) * 1e3,
+                "ms",
+                wall_s=found["wall_s"],
+            )
         )
     growth = (peaks[-1] - peaks[0]) / peaks[0] * 100
-    rows.append(row(f"memory growth from {counts[0]} to {counts[-1]} utterances", growth, "%", 10.0))
+    rows.append(row(AREA, f"memory growth from {counts[0]} to {counts[-1]} utterances", growth, "%", 10.0))
     return rows
 
 
 def measure(*, quick: bool = False, realtime: bool = False) -> list[Row]:
     """Take every figure; `quick` takes fewer samples of each, for a look."""
     rows = [
-        row("load average over 1 minute, before", os.getloadavg()[0], ""),
-        row("real-time scheduling (1: asked for and had)", float(realtime), ""),
+        row(AREA, "load average over 1 minute, before", os.getloadavg()[0], ""),
+        row(AREA, "real-time scheduling (1: asked for and had)", float(realtime), ""),
     ]
-    with running() as instrument:
+    with scheduled(realtime), running() as instrument:
         asyncio.run(_take_all(instrument, "wav_header_first", 4, 8, 0))
         for script in ("wav_header_first", "wav_header_with_audio"):
             rows += stamp_errors(instrument, script, 1, 20 if quick else 100, 0)
@@ -209,17 +220,29 @@ def measure(*, quick: bool = False, realtime: bool = False) -> list[Row]:
                 rows += stamp_errors(instrument, script, 64, 128 if quick else 640, spread_s)
         rows += idioms(instrument)
         rows += overhead(instrument, UTTERANCES[:2] if quick else UTTERANCES)
-    return [*rows, row("load average over 1 minute, after", os.getloadavg()[0], "")]
+    return [*rows, row(AREA, "load average over 1 minute, after", os.getloadavg()[0], "")]
 
 
-def table(rows: list[Row]) -> str:
-    """Return the rows as text."""
-    lines = []
-    for each in rows:
-        value = "-" if each["value"] is None else f"{each['value']:.3f}"
-        limit = "" if each["limit"] is None else f"limit {each['limit']:g} {'ok' if each['ok'] else 'MISSED'}"
-        lines.append(f"{each['name']:<66} {value:>10} {each['unit']:<4} {limit}".rstrip())
-    return "\n".join(lines)
+@contextlib.contextmanager
+def scheduled(realtime: bool) -> Iterator[None]:
+    """Run the block, and what it starts, under SCHED_RR where that is asked for.
+
+    Raises:
+        AuditionError: CAP_SYS_NICE is missing.
+    """
+    if not realtime:
+        yield
+        return
+    try:
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
+    except PermissionError as error:
+        raise AuditionError(
+            "--realtime needs CAP_SYS_NICE (run as root); leave it out on a quiet host"
+        ) from error
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -237,12 +260,6 @@ def main(arguments: list[str] | None = None) -> int:
     if options.one_pass:
         sys.stdout.write(json.dumps(one_pass(options.one_pass[0], int(options.one_pass[1]))) + "\n")
         return 0
-    if options.realtime:
-        # The instrument inherits it. Needs CAP_SYS_NICE; without it this says so and fails.
-        try:
-            os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
-        except PermissionError:
-            parser.error("--realtime needs CAP_SYS_NICE (run as root); leave it out on a quiet host")
     rows = measure(quick=options.quick, realtime=options.realtime)
     sys.stdout.write(table(rows) + "\n")
     if options.json:

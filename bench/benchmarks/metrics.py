@@ -22,6 +22,7 @@ from statistics import median
 from typing import Any
 
 from bench.audio.wav import Samples, read_mono
+from bench.benchmarks.rows import Row, null, row, table
 from bench.metrics.clipping import clipped
 from bench.metrics.f0 import median_f0_hz
 from bench.metrics.intelligibility import transcribe_pocketsphinx
@@ -31,6 +32,8 @@ from bench.metrics.silence import silence
 from bench.metrics.similarity import NoEmbedding, embed_speaker
 from bench.metrics.take import measure_take
 
+AREA = "metrics"
+RATE = "audio-s/CPU-s"
 # Harvard sentences, list 1 (IEEE 297-1969).
 SENTENCES = (
     "The birch canoe slid on the smooth planks.",
@@ -101,69 +104,59 @@ def peak_mib(job: Job, takes: int) -> float:
     return float(done.stdout)
 
 
-def measure(repeats: int) -> dict[str, Any]:
+def measure(repeats: int = 3) -> list[Row]:
     """Return every figure."""
     with tempfile.TemporaryDirectory() as folder:
         jobs = make_speech(Path(folder))
         clips = [read_mono(wav) for _, wav, _ in jobs]
         metrics: dict[str, Callable[[Samples, int], object]] = {
             "f0": median_f0_hz,
-            "word_error_rate (pocketsphinx)": transcribe_pocketsphinx,
+            "word error rate (pocketsphinx)": transcribe_pocketsphinx,
             "loudness": loudness_lufs,
             "silence, speaking rate, duration": silence,
             "clipping": lambda samples, _: clipped(samples),
         }
-        rates: dict[str, float | None] = {
-            name: audio_per_cpu_s(clips, metric) for name, metric in metrics.items()
-        }
-        reason = None
+        rows = [row(AREA, "load average over 1 minute, before", os.getloadavg()[0], "")]
+        facts: dict[str, Any] = {"audio_s": _audio_s(clips), "takes": len(jobs)}
+        rows += [_rate(name, audio_per_cpu_s(clips, metric), facts) for name, metric in metrics.items()]
+        name = "similarity (Resemblyzer)"
         try:
-            rates["similarity (Resemblyzer)"] = audio_per_cpu_s(clips, embed_speaker)
+            rows.append(_rate(name, audio_per_cpu_s(clips, embed_speaker), facts))
         except NoEmbedding as error:
-            rates["similarity (Resemblyzer)"], reason = None, str(error)
+            rows.append(null(AREA, name, RATE, str(error)))
         began = time.process_time()
         for utterance_id, wav, text in jobs:
             measure_take(wav, text, 150.0, utterance_id=utterance_id, reference=jobs[0][1])
-        rates["full set"] = _audio_s(clips) / (time.process_time() - began)
+        rows.append(_rate("the full set", _audio_s(clips) / (time.process_time() - began), facts))
         pairs = speed_up(jobs, repeats)
-        return {
-            "audio_s": _audio_s(clips),
-            "takes": len(jobs),
-            "cores": len(os.sched_getaffinity(0)),
-            "load_average": os.getloadavg()[0],
-            "audio_s_per_cpu_s": rates,
-            "similarity_reason": reason,
-            "two_workers": {
-                "pairs": pairs,
-                "median_ratio": median(pair["ratio"] for pair in pairs),
-                "median_cpu_ratio": median(pair["cpu_ratio"] for pair in pairs),
-            },
-            "peak_mib_of_a_pass": {str(n): peak_mib(jobs[0], n) for n in (5, 100)},
-            "max_rss_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-        }
+        peaks = {n: peak_mib(jobs[0], n) for n in (5, 100)}
+    rows += [
+        row(AREA, "two workers for one: times as fast", median(pair["ratio"] for pair in pairs), "", pairs=pairs,
+            cores=len(os.sched_getaffinity(0))),
+        row(AREA, "two workers for one: times the CPU time", median(pair["cpu_ratio"] for pair in pairs), ""),
+        *(row(AREA, f"peak memory of a pass of {n}, three processes", mib, "MiB") for n, mib in peaks.items()),
+        row(AREA, "memory growth from 5 to 100 takes", (peaks[100] - peaks[5]) / peaks[5] * 100, "%", 10.0),
+    ]  # fmt: skip
+    return rows
+
+
+def _rate(name: str, rate: float, facts: dict[str, Any]) -> Row:
+    return row(AREA, name, rate, RATE, **facts)
 
 
 def main() -> int:
-    """Print the table; write it as JSON where asked."""
+    """Print the table; write the rows as JSON where asked."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--json", type=Path, help="write the figures here, too")
+    parser.add_argument("--json", type=Path, help="write the rows here, too")
     parser.add_argument("--repeats", type=int, default=3, help="pairs of passes for the speed-up")
     arguments = parser.parse_args()
-    found = measure(arguments.repeats)
+    rows = measure(arguments.repeats)
     if arguments.json:
-        arguments.json.write_text(json.dumps(found, indent=2) + "\n")
-    lines = [f"{found['takes']} takes, {found['audio_s']:.1f} s of audio, load {found['load_average']:.1f}"]
-    for name, rate in found["audio_s_per_cpu_s"].items():
-        lines.append(f"{name:34} {'null' if rate is None else f'{rate:10.1f}'} audio-s per CPU-s")
-    ratios = ", ".join(f"{pair['ratio']:.2f}" for pair in found["two_workers"]["pairs"])
-    lines.append(f"two workers for one: {found['two_workers']['median_ratio']:.2f} times as fast ({ratios})")
-    lines.append(f"and {found['two_workers']['median_cpu_ratio']:.2f} times the CPU time")
-    memory = ", ".join(f"{n} takes {mib:.0f} MiB" for n, mib in found["peak_mib_of_a_pass"].items())
-    lines.append(f"peak memory of a pass, three processes: {memory}")
-    sys.stdout.write("\n".join(lines) + "\n")
-    return 0
+        arguments.json.write_text(json.dumps(rows, indent=2) + "\n")
+    sys.stdout.write(table(rows) + "\n")
+    return 0 if all(each["ok"] is not False for each in rows) else 1
 
 
 def _workers_cpu_s() -> float:

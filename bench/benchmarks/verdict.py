@@ -1,6 +1,6 @@
 """Print how often the rule is wrong, and how far this program is from the table that was published for it.
 
-Run: `python -m bench.benchmarks.verdict [--simulations 60000] [--json]`.
+Run: `python -m bench.benchmarks.verdict [--simulations 60000] [--json PATH]`.
 
 Published: simulation, issue 6: 60,000 tests a cell, integer 1-5 ratings, baseline mean 3.2. Exact:
 enumeration by `bench.verdict.statistics.swap_probability`. Simulated: the test played here, sharing no
@@ -12,10 +12,12 @@ import json
 import math
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from bench.benchmarks.rows import Row, row, table
 from bench.verdict.statistics import (
     POWER_GAPS,
     bootstrap_interval,
@@ -33,14 +35,15 @@ PUBLISHED: dict[tuple[float, int], tuple[float, ...]] = {
 }
 PUBLISHED_SIMULATIONS = 60_000
 SEED = 6
+AREA = "verdict"
 
 
 def cells(simulations: int) -> list[dict[str, Any]]:
     """Return every cell of the table: published, exact, simulated, and the errors in standard errors."""
     rng = np.random.default_rng(SEED)
     found: list[dict[str, Any]] = []
-    for (sd, pairs), row in PUBLISHED.items():
-        for gap, published in zip(POWER_GAPS, row, strict=True):
+    for (sd, pairs), line in PUBLISHED.items():
+        for gap, published in zip(POWER_GAPS, line, strict=True):
             exact = swap_probability(gap=gap, sd=sd, pairs=pairs)
             simulated = simulated_swap_probability(
                 gap=gap, sd=sd, pairs=pairs, simulations=simulations, rng=rng
@@ -62,7 +65,7 @@ def cells(simulations: int) -> list[dict[str, Any]]:
     return found
 
 
-def table(found: list[dict[str, Any]]) -> str:
+def cell_table(found: list[dict[str, Any]]) -> str:
     """Return the cells as text, a block a row of the published table."""
     lines = ["SD   pairs            " + "".join(f"gap {gap:<6g}" for gap in POWER_GAPS)]
     for sd, pairs in PUBLISHED:
@@ -73,31 +76,42 @@ def table(found: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Print the table and the greatest errors; 1 if a published cell is beyond four standard errors."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--simulations", type=int, default=PUBLISHED_SIMULATIONS)
-    parser.add_argument("--json", action="store_true", help="print the cells as JSON")
-    options = parser.parse_args(arguments)
-    found = cells(options.simulations)
+def measure(simulations: int = PUBLISHED_SIMULATIONS) -> list[Row]:
+    """Return how far the cells are from what was published and from play, and what the bootstrap costs."""
+    return rows_of(cells(simulations), simulations)
+
+
+def rows_of(found: list[dict[str, Any]], simulations: int) -> list[Row]:
+    """Return the cells' greatest errors as rows."""
     worst = max(found, key=lambda cell: abs(cell["published_minus_exact"]))
-    farthest = max(found, key=lambda cell: cell["standard_errors"])
+    farthest = max(cell["standard_errors"] for cell in found)
     played = max(abs(cell["simulated"] - cell["exact"]) for cell in found)
     began = time.perf_counter()
     bootstrap_interval([[1, 0, 1, 0, 2, 1, 0, 0, 1, 1]] * 1000)
     bootstrap_ms = (time.perf_counter() - began) * 1000.0
+    cell = {key: worst[key] for key in ("sd", "pairs", "gap")}
+    return [
+        row(
+            AREA, "greatest |published - exact| of 30 cells", abs(worst["published_minus_exact"]), "", **cell
+        ),
+        row(AREA, "the same in standard errors beyond rounding", farthest, "", 4.0),
+        row(AREA, f"greatest |simulated - exact|, {simulations} a cell", played, ""),
+        row(AREA, "exact two-stage bootstrap, 1000 raters of 10 pairs", bootstrap_ms, "ms"),
+    ]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print the cells and the greatest errors; 1 if a published cell is beyond four standard errors."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--simulations", type=int, default=PUBLISHED_SIMULATIONS)
+    parser.add_argument("--json", type=Path, help="write cells and rows here, too")
+    options = parser.parse_args(arguments)
+    found = cells(options.simulations)
+    rows = rows_of(found, options.simulations)
     if options.json:
-        sys.stdout.write(json.dumps({"cells": found, "bootstrap_1000_raters_ms": bootstrap_ms}) + "\n")
-    else:
-        sys.stdout.write(
-            f"{table(found)}\n\n"
-            f"Greatest |published - exact|: {abs(worst['published_minus_exact']):.4f} "
-            f"(SD {worst['sd']:g}, {worst['pairs']} pairs, gap {worst['gap']:g}); "
-            f"at most {farthest['standard_errors']:.1f} standard errors beyond rounding.\n"
-            f"Greatest |simulated - exact| over {options.simulations} simulations: {played:.4f}.\n"
-            f"Exact two-stage bootstrap of 1000 raters of 10 pairs: {bootstrap_ms:.0f} ms.\n"
-        )
-    return 0 if farthest["standard_errors"] <= 4.0 else 1
+        options.json.write_text(json.dumps({"cells": found, "rows": rows}, indent=2) + "\n")
+    sys.stdout.write(f"{cell_table(found)}\n\n{table(rows)}\n")
+    return 0 if all(each["ok"] is not False for each in rows) else 1
 
 
 if __name__ == "__main__":

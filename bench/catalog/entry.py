@@ -113,6 +113,9 @@ class HttpRun(Record):
     path: str | None = None
     sample_rate_hz: int | None = None
     """For raw PCM whose rate no header states."""
+    container: Literal["raw", "raw_big_endian"] | None = None
+    """`raw` for headerless 16-bit PCM under another content type (`audio/x-pcm`, `audio/s16le`, `text/plain`);
+    `raw_big_endian` where its bytes are the other way round (`audio/l16` by RFC 2586). Null: the content type says."""
     request: dict[str, Any] = {}
     """Fields merged into each request body (sampling settings, model name)."""
     voice: str | None = None

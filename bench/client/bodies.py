@@ -14,7 +14,7 @@ import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import soundfile
@@ -26,6 +26,8 @@ from bench.client.wav import Samples, WavStream, to_mono
 RAW_TYPES = frozenset(
     {"audio/pcm", "audio/raw", "audio/x-raw", "audio/basic-pcm", "application/octet-stream"}
 )
+RawContainer = Literal["raw", "raw_big_endian"]
+"""Headerless 16-bit PCM. `audio/l16` is big-endian by RFC 2586 and little-endian from some servers: the entry says."""
 _RATE_HEADER = re.compile(r"sample-?_?rate$")
 
 
@@ -47,13 +49,20 @@ class Pcm:
         return np.concatenate([piece for _, piece in self.events])
 
 
-def decode(headers: Mapping[str, str], arrivals: Sequence[Arrival], stated_rate_hz: int | None) -> Pcm:
+def decode(
+    headers: Mapping[str, str],
+    arrivals: Sequence[Arrival],
+    stated_rate_hz: int | None,
+    container: RawContainer | None = None,
+) -> Pcm:
     """Turn the body's arrivals into samples.
 
     Args:
         headers: of the answer, names in lower case.
         arrivals: the body, in order.
         stated_rate_hz: the rate the catalog entry states, or None.
+        container: what the catalog entry says of a body that has no header, whatever its content type; a RIFF
+            header or server-sent events are read as what they are all the same.
 
     Raises:
         TakeFault: `zero_bytes`, `no_samples`, `not_audio`, `truncated`, `unknown_rate`, `wrong_rate`,
@@ -67,6 +76,8 @@ def decode(headers: Mapping[str, str], arrivals: Sequence[Arrival], stated_rate_
         pcm = _sse(arrivals, headers)
     elif head.startswith(b"RIFF"):
         pcm = _wav(arrivals)
+    elif container is not None:
+        pcm = _raw(arrivals, headers, big_endian=container == "raw_big_endian")
     elif _is_compressed(head, kind):
         pcm = _whole_file(arrivals, kind)
     elif kind in RAW_TYPES or kind in {"", "audio/*"}:
@@ -74,7 +85,11 @@ def decode(headers: Mapping[str, str], arrivals: Sequence[Arrival], stated_rate_
     elif kind in {"audio/wav", "audio/x-wav", "audio/wave", "audio/vnd.wave"}:
         raise TakeFault("not_audio", f"the content type is {kind} and the body does not start with RIFF")
     else:
-        raise TakeFault("not_audio", f"the body is {kind}: {excerpt(b''.join(d for _, d in arrivals[:4]))}")
+        raise TakeFault(
+            "not_audio",
+            f"the body is {kind}: {excerpt(b''.join(d for _, d in arrivals[:4]))} (if that is headerless 16-bit PCM, "
+            "state container: raw or raw_big_endian in the catalog entry)",
+        )
     if not pcm.events:
         raise TakeFault("no_samples", f"a {pcm.container} body without one sample")
     pcm.rate_hz = _agree(pcm.rate_hz, headers, stated_rate_hz)
@@ -136,7 +151,7 @@ def _agree(body_hz: int | None, headers: Mapping[str, str], entry_hz: int | None
     return next(iter(stated.values()))
 
 
-def _raw(arrivals: Sequence[Arrival], headers: Mapping[str, str]) -> Pcm:
+def _raw(arrivals: Sequence[Arrival], headers: Mapping[str, str], big_endian: bool = False) -> Pcm:
     channels = _parameters(headers).get("channels", "1")
     count = int(channels) if channels.isdigit() and 1 <= int(channels) <= 8 else 1
     frame, held, pcm = 2 * count, b"", Pcm("raw")
@@ -144,7 +159,8 @@ def _raw(arrivals: Sequence[Arrival], headers: Mapping[str, str]) -> Pcm:
         held += data
         whole = len(held) - len(held) % frame
         if whole:
-            pcm.events.append((at, to_mono(held[:whole], 1, 16, count)))
+            frames = np.frombuffer(held[:whole], "<i2").byteswap().tobytes() if big_endian else held[:whole]
+            pcm.events.append((at, to_mono(frames, 1, 16, count)))
             held = held[whole:]
     if held:
         raise TakeFault("truncated", "the body ends inside a sample")
@@ -230,13 +246,24 @@ def _sse(arrivals: Sequence[Arrival], headers: Mapping[str, str]) -> Pcm:
             if whole:
                 pcm.events.append((at, to_mono(carry[:whole], 1, 16, 1)))
                 carry = carry[whole:]
-    if held.strip():
+    if held.strip() and not _ends_well(held):
         raise TakeFault("truncated", "the body ends inside a server-sent event")
     if carry:
         raise TakeFault("truncated", "the last delta ends inside a sample")
     if wav is not None:
         wav.finish()
     return pcm
+
+
+def _ends_well(event: bytes) -> bool:
+    """Return whether the last event is an end without audio, for want of its blank line alone."""
+    try:
+        audio, _ = _sse_event(event.strip())
+    except TakeFault as fault:
+        if fault.kind == "stream_error":
+            raise
+        return False
+    return b"data:" in event and not audio
 
 
 def _sse_event(event: bytes) -> tuple[bytes, int | None]:

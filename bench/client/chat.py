@@ -25,6 +25,8 @@ PROMPT = "List the days of the week in order, one per line, each with one short 
 """Pinned: changing it makes earlier figures incomparable."""
 PROTOCOL_VERSION = 1
 CONTRACT_SAMPLES = 5
+MIN_SAMPLES = 20
+"""Fewer prove nothing."""
 P50_RATIO_LIMIT = 1.2
 
 
@@ -50,7 +52,8 @@ class ChatLatency(Record):
     ignore_eos: bool
     """False: the server refused the field, and answers may end early."""
     reconnects: int
-    """Times the server closed the kept-alive connection; 0 is the protocol."""
+    """Times the server closed the kept-alive connection; 0 is the protocol. Connecting is in no sample, so a server
+    that does so before and after is compared all the same; one that does so on one side only has changed."""
     error: str | None = None
     """Why there are fewer samples than asked for."""
 
@@ -97,29 +100,66 @@ def measure_chat(
     return asyncio.run(_measure(target, model, n, discard, max_tokens, timeout_s))
 
 
-def compare(before: ChatLatency, after: ChatLatency, limit: float = P50_RATIO_LIMIT) -> ChatComparison:
-    """Say whether the neighbour is as fast as it was: p50 after at most `limit` times p50 before. Pure."""
+def shortfall(latency: ChatLatency, min_samples: int = MIN_SAMPLES) -> str | None:
+    """Return why a measurement proves nothing, or None. Pure."""
+    if latency.total_ms.p50 is None:
+        return latency.error or "no sample"
+    if latency.error is not None:
+        return f"it broke off after {latency.n} samples: {latency.error}"
+    if latency.n < min_samples:
+        return f"{latency.n} samples, and {min_samples} are needed"
+    if latency.fixed_length is False:
+        found = sorted({count for count in latency.completion_tokens if count is not None})
+        return f"answers of {found} tokens where each should have {latency.max_tokens}: not the same work each time"
+    return None
+
+
+def compare(
+    before: ChatLatency,
+    after: ChatLatency,
+    limit: float = P50_RATIO_LIMIT,
+    min_samples: int = MIN_SAMPLES,
+) -> ChatComparison:
+    """Say whether the neighbour is as fast as it was: p50 after at most `limit` times p50 before, both whole and
+    taken alike. Pure."""
     ratio = _ratio(before.total_ms.p50, after.total_ms.p50)
     five = _ratio(before.p50_of_5_ms, after.p50_of_5_ms)
     apart: bool | None = None
     a, b = before.total_ms, after.total_ms
     if a.p50_low is not None and a.p50_high is not None and b.p50_low is not None and b.p50_high is not None:
         apart = b.p50_low > a.p50_high or a.p50_low > b.p50_high
-    passed = ratio is not None and ratio <= limit
-    if ratio is None:
-        detail = (
-            f"no p50 {'before' if a.p50 is None else 'after'}: {before.error or after.error or 'no sample'}"
-        )
-    else:
-        detail = f"p50 {a.p50:.0f} ms before, {b.p50:.0f} ms after: {ratio:.2f} times, limit {limit:g}"
-        if (before.model, before.max_tokens, before.protocol_version) != (
-            after.model, after.max_tokens, after.protocol_version,
-        ):  # fmt: skip
-            passed = False
-            detail += "; the two were not taken alike (model, max_tokens or protocol differ)"
+    faults = [
+        f"{side}: {fault}"
+        for side, latency in (("before", before), ("after", after))
+        if (fault := shortfall(latency, min_samples)) is not None
+    ]
+    if not faults and (unlike := _unlike(before, after)):
+        faults = [f"the two were not taken alike ({unlike})"]
+    said = []
+    if ratio is not None:
+        said = [f"p50 {a.p50:.0f} ms before, {b.p50:.0f} ms after: {ratio:.2f} times, limit {limit:g}"]
     return ChatComparison(
-        ratio=ratio, ratio_of_5=five, limit=limit, passed=passed, significant=apart, detail=detail
+        ratio=ratio,
+        ratio_of_5=five,
+        limit=limit,
+        passed=ratio is not None and ratio <= limit and not faults,
+        significant=apart,
+        detail="; ".join(said + faults),
     )
+
+
+def _unlike(before: ChatLatency, after: ChatLatency) -> str:
+    """Name what differs between two measurements that should be alike."""
+    sides = {
+        "model": (before.model, after.model),
+        "max_tokens": (before.max_tokens, after.max_tokens),
+        "protocol": (before.protocol_version, after.protocol_version),
+        "samples": (before.n, after.n),
+        "ignore_eos": (before.ignore_eos, after.ignore_eos),
+        "tokens counted": (before.fixed_length, after.fixed_length),
+        "connection kept": (before.reconnects == 0, after.reconnects == 0),
+    }
+    return "; ".join(f"{name}: {a} before, {b} after" for name, (a, b) in sides.items() if a != b)
 
 
 def needs_retry(first: ChatComparison, attempts: int) -> bool:

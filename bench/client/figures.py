@@ -19,8 +19,8 @@ BURST_GAP_MS = 5.0
 write of a server into several arrivals."""
 STREAMED_SHARE = 0.10
 STREAMED_MIN_MS = 20.0
-"""A take streamed when its audio came in two chunks or more and the last came at least a tenth of the total
-time and at least 20 ms after the first: a listener could have begun while it was still being made or sent."""
+"""A take streamed when the last of its audio came at least a tenth of the total time and at least 20 ms after the
+first, in whichever pieces: a listener could have begun while it was still being made or sent."""
 CLIPPED_SHARE = 0.01
 CLIPPED_RUN = 3
 FULL_SCALE_INT16 = 32767
@@ -128,8 +128,10 @@ def measure(sent_ns: int, body_ns: Sequence[int], end_ns: int, pcm: Pcm) -> Figu
     durations = [piece.size / rate * 1e3 for _, piece in pcm.events]
     player = play(arrivals, durations)
     starts = bursts(arrivals)
-    first_chunk_s = sum(durations[: starts[1]]) / 1e3 if len(starts) > 1 else audio_s
-    ttfa_ms, rest_s = arrivals[0], audio_s - first_chunk_s
+    streamed = _spread(arrivals, total_ms)
+    # Pieces so dense that they make one chunk are a stream all the same; then the first piece stands for it.
+    first_count = starts[1] if len(starts) > 1 else 1 if streamed else len(durations)
+    ttfa_ms, rest_s = arrivals[0], sum(durations[first_count:]) / 1e3
     return Figures(
         audio_s=audio_s,
         ttfb_ms=ttfb_ms,
@@ -137,8 +139,8 @@ def measure(sent_ns: int, body_ns: Sequence[int], end_ns: int, pcm: Pcm) -> Figu
         ttfa_audible_ms=_audible(pcm, rate, player.starts_ms),
         total_ms=total_ms,
         rtf=total_ms / 1e3 / audio_s,
-        rtf_after_first=(total_ms - ttfa_ms) / 1e3 / rest_s if len(starts) > 1 else None,
-        streamed=len(starts) > 1 and _spread(arrivals, total_ms),
+        rtf_after_first=(total_ms - ttfa_ms) / 1e3 / rest_s if rest_s > 0 else None,
+        streamed=streamed,
         chunks=len(starts),
         stalls=player.stalls,
         stall_ms=player.stall_ms,

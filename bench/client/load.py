@@ -8,15 +8,21 @@ examination (Schroeder, Wierman and Harchol-Balter 2006, "Open versus closed").
 
 import asyncio
 import itertools
+import secrets
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import soundfile
 
 from bench.client.probe import Detection, settle
 from bench.client.session import Fetched, Session, fetch, judge, request_for
 from bench.client.summary import summarise
+from bench.client.takes import WARMUP
 from bench.client.target import Target, Voice
 from bench.client.timing import host_name, quiet_gc
 from bench.errors import BadInput
@@ -53,7 +59,11 @@ class LoadResult(Record):
     ttfa_audible_ms: Summary
     total_ms: Summary
     rtf: Summary
+    rtf_after_first: Summary
     stall_ms: Summary
+    start_buffer_ms: Summary
+    cold: bool = False
+    """Whether each take came with a reference that the server had never seen."""
 
 
 def closed_loop(
@@ -66,11 +76,15 @@ def closed_loop(
     warmups: int = 1,
     timeout_s: float = 120.0,
     seed: int | None = None,
+    cold: bool = False,
 ) -> LoadResult:
     """Keep `concurrency` requests under way until `n` takes are done, going round the utterances.
 
+    `cold` sends each take a reference of its own: the clip with a little more silence at its end, which nobody can
+    have encoded before. The texts come round again; a server that keeps what it said will be flattered.
+
     Raises:
-        BadInput: nothing to say, or more takes than `MAX_TAKES`.
+        BadInput: nothing to say, more takes than `MAX_TAKES`, or cold and no reference that goes with the request.
         ServerUnusable: see `bench.client.probe`.
     """
     _check(utterances, n)
@@ -84,7 +98,7 @@ def closed_loop(
 
         await asyncio.gather(*(asker() for _ in range(concurrency)))
 
-    load = asyncio.run(_load(target, utterances, voice, n, warmups, timeout_s, seed, drive))
+    load = asyncio.run(_load(target, utterances, voice, n, warmups, timeout_s, seed, cold, drive))
     return load.result("closed", concurrency, None)
 
 
@@ -99,12 +113,13 @@ def open_loop(
     warmups: int = 1,
     timeout_s: float = 120.0,
     seed: int | None = None,
+    cold: bool = False,
 ) -> LoadResult:
     """Send `n` requests at Poisson arrivals of `rate_per_s`; the same `arrivals_seed` gives the same
-    schedule.
+    schedule. `cold` as in `closed_loop`.
 
     Raises:
-        BadInput: nothing to say, a rate that is not positive, or more takes than `MAX_TAKES`.
+        BadInput: as `closed_loop`, or a rate that is not positive.
         ServerUnusable: see `bench.client.probe`.
     """
     _check(utterances, n)
@@ -120,7 +135,7 @@ def open_loop(
 
         await asyncio.gather(*(arrive(index, at) for index, at in enumerate(schedule)))
 
-    load = asyncio.run(_load(target, utterances, voice, n, warmups, timeout_s, seed, drive))
+    load = asyncio.run(_load(target, utterances, voice, n, warmups, timeout_s, seed, cold, drive))
     return load.result("open", None, rate_per_s)
 
 
@@ -128,6 +143,18 @@ def arrivals(rate_per_s: float, n: int, seed: int) -> list[float]:
     """Return the times of `n` Poisson arrivals, seconds from the start, ascending."""
     gaps = np.random.default_rng(seed).exponential(1.0 / rate_per_s, n)
     return [float(at) for at in np.cumsum(gaps)]
+
+
+def _unseen(reference: Path, n: int, folder: Path) -> list[Path]:
+    """Return `n` copies of a clip, each longer than the one before by a sample of silence: no two alike."""
+    values, rate = soundfile.read(reference, dtype="int16", always_2d=True)
+    start = secrets.randbelow(rate // 10) + 1  # another run's copies are others again
+    made = []
+    for index in range(n):
+        silence = np.zeros((start + index, values.shape[1]), np.int16)
+        made.append(folder / f"{index}.wav")
+        soundfile.write(made[-1], np.concatenate([values, silence]), rate, subtype="PCM_16")
+    return made
 
 
 def _check(utterances: Sequence[Utterance], n: int) -> None:
@@ -148,10 +175,16 @@ class _Load:
         n: int,
         timeout_s: float,
         seed: int | None,
+        references: Sequence[Path],
     ) -> None:
         self.session, self.detection, self.timeout_s, self.seed = session, detection, timeout_s, seed
         self.said = list(itertools.islice(itertools.cycle(utterances), n))
-        self.requests = [request_for(session, utterance.text, seed) for utterance in self.said]
+        self.cold = bool(references)
+        sessions = [replace(session, voice=replace(session.voice, reference=each)) for each in references]
+        self.requests = [
+            request_for(each, utterance.text, seed)
+            for each, utterance in zip(sessions or [session] * n, self.said, strict=True)
+        ]
         self.fetched: list[Fetched | None] = [None] * n
         self.left_s = [0.0] * n
         self.late_ms: list[float] = []
@@ -192,7 +225,10 @@ class _Load:
             ttfa_audible_ms=summarise(take.ttfa_audible_ms for take in good),
             total_ms=summarise(take.total_ms for take in good),
             rtf=summarise(take.rtf for take in good),
+            rtf_after_first=summarise(take.rtf_after_first for take in good),
             stall_ms=summarise(take.stall_ms for take in good),
+            start_buffer_ms=summarise(take.start_buffer_ms for take in good),
+            cold=self.cold,
         )
 
 
@@ -204,12 +240,20 @@ async def _load(
     warmups: int,
     timeout_s: float,
     seed: int | None,
+    cold: bool,
     drive: Callable[[_Load], Awaitable[None]],
 ) -> _Load:
     detection, session = await settle(target, voice, timeout_s)
     for _ in range(warmups):
-        await fetch(session, request_for(session, utterances[0].text, seed), timeout_s)
-    load = _Load(session, detection, utterances, n, timeout_s, seed)
+        await fetch(session, request_for(session, WARMUP.text, seed), timeout_s)
+    with tempfile.TemporaryDirectory(prefix="audition-cold-") as scratch:
+        references: list[Path] = []
+        if cold:
+            if voice.reference is None or not session.inline:
+                raise BadInput("a cold load needs a reference that the dialect sends with each request.")
+            references = _unseen(voice.reference, n, Path(scratch))
+            session = replace(session, reference_cached=False)
+        load = _Load(session, detection, utterances, n, timeout_s, seed, references)
     with quiet_gc():
         load.begun = time.perf_counter()
         await drive(load)

@@ -73,7 +73,8 @@ async def settle(target: Target, voice: Voice, timeout_s: float) -> tuple[Detect
             if fetched.fault is not None:
                 raise fetched.fault
             assert fetched.exchange is not None
-            pcm = decode(fetched.exchange.headers, fetched.exchange.body, target.sample_rate_hz)
+            answer = fetched.exchange
+            pcm = decode(answer.headers, answer.body, target.sample_rate_hz, target.container)
         except TakeFault as fault:
             evidence.append(f"{name}: {replace_message(target, fault)}")
             kinds.add(fault.kind)

@@ -4,7 +4,7 @@ import asyncio
 import email.utils
 import ssl
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from bench.client.bodies import Pcm, decode, error_text
 from bench.client.dialects import Dialect, Say
@@ -15,6 +15,9 @@ from bench.client.timing import Exchange, HttpRequest, send_once
 from bench.client.wav import Samples
 from bench.errors import BadInput
 from bench.records import Take, Utterance
+
+CACHED_HEADER = "x-reference-cached"
+"""Our own engine server says `true` or `false` of a reference that came with the request."""
 
 
 @dataclass(frozen=True)
@@ -83,10 +86,9 @@ async def open_session(
     return Session(target, dialect, model, voice, False, dialect.caches_reference, tls, took)
 
 
-def request_for(session: Session, text: str, seed: int | None, voice: Voice | None = None) -> HttpRequest:
-    """Return the request that says `text`, in another `voice` if one is given."""
-    inline = session.inline and voice is None
-    say = Say(text, voice or session.voice, inline, seed, session.model)
+def request_for(session: Session, text: str, seed: int | None) -> HttpRequest:
+    """Return the request that says `text`."""
+    say = Say(text, session.voice, session.inline, seed, session.model)
     return session.dialect.speak(session.target, say)
 
 
@@ -172,7 +174,11 @@ def judge(
             raise fetched.fault
         exchange = fetched.exchange
         assert exchange is not None and exchange.end_ns is not None
-        pcm = decode(exchange.headers, exchange.body, session.target.sample_rate_hz)
+        target = session.target
+        said = exchange.headers.get(CACHED_HEADER)
+        if base.reference_cached is None and said in ("true", "false"):
+            base.reference_cached = said == "true"
+        pcm = decode(exchange.headers, exchange.body, target.sample_rate_hz, target.container)
         assert pcm.rate_hz is not None
         if rate_hz is not None and pcm.rate_hz != rate_hz:
             raise TakeFault("wrong_rate", f"this take is {pcm.rate_hz} Hz, those before it {rate_hz} Hz")
@@ -205,8 +211,3 @@ def judge(
 def replace_message(target: Target, fault: TakeFault) -> TakeFault:
     """Return the fault without the token in its message."""
     return TakeFault(fault.kind, target.scrub(fault.message))
-
-
-def with_voice(session: Session, voice: Voice) -> Session:
-    """Return the session with another named voice."""
-    return replace(session, voice=voice, inline=False, reference_cached=None)

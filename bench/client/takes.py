@@ -9,6 +9,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,10 @@ from bench.records import Record, Take, Utterance, utc_now, write_atomically
 
 TAKES_FILE = "takes.jsonl"
 STOP_POLL_S = 0.2
+WARMUP = Utterance(
+    id="warmup", text="Before anything is measured, this sentence is said once or twice and then forgotten."
+)
+"""Not of the set: a server that caches what it has said must not have said the first timed text."""
 
 
 class PassResult(Record):
@@ -65,12 +70,13 @@ def run_takes(
     seed: int | None = None,
     on_take: Callable[[Take], None] | None = None,
     stop: Callable[[], str | None] | None = None,
+    timed: AbstractContextManager[object] | None = None,
 ) -> PassResult:
     """Speak every utterance once and write each take into `out`.
 
     `<utterance_id>.wav` (16-bit mono at the rate received) appears whole or not at all, then its line is
     appended to `takes.jsonl`. A failed take has a line with `error`, null figures and no wav, and the pass
-    goes on. Warm-ups say the first utterance and leave lines with `warmup: true`. Memory does not grow with
+    goes on. Warm-ups say `WARMUP` and leave lines with `warmup: true`. Memory does not grow with
     the number of utterances. It runs an event loop of its own: call it from a thread without one.
 
     Args:
@@ -83,6 +89,7 @@ def run_takes(
         seed: sent with each request where the dialect has one.
         on_take: called after each line is on disk, warm-ups too.
         stop: asked between takes and every 0.2 s during one (from another thread); a string ends the pass.
+        timed: entered when the warm-ups are over and left with the last take.
 
     Raises:
         ServerUnusable: out of reach, no dialect fits, or the voice was refused.
@@ -98,7 +105,7 @@ def run_takes(
         )
     return asyncio.run(
         _pass(
-            target, iter(utterances), voice, out, warmups, timeout_s, seed, on_take or (lambda _: None), stop
+            target, utterances, voice, out, warmups, timeout_s, seed, on_take or (lambda _: None), stop, timed
         )
     )
 
@@ -113,6 +120,7 @@ async def _pass(
     seed: int | None,
     on_take: Callable[[Take], None],
     stop: Callable[[], str | None] | None,
+    timed: AbstractContextManager[object] | None,
 ) -> PassResult:
     begun = time.perf_counter()
     started = utc_now()
@@ -129,9 +137,11 @@ async def _pass(
     failed: Counter[str] = Counter()
     pending = iter(utterances)
     first = next(pending, None)
-    ahead = [] if first is None else [(first, True)] * warmups + [(first, False)]
-    with quiet_gc(), (out / TAKES_FILE).open("a", encoding="utf-8") as lines:
+    ahead = [] if first is None else [(WARMUP, True)] * warmups + [(first, False)]
+    with quiet_gc(), ExitStack() as opened, (out / TAKES_FILE).open("a", encoding="utf-8") as lines:
         for utterance, warmup in itertools.chain(ahead, ((each, False) for each in pending)):
+            if utterance is first and timed is not None:
+                opened.enter_context(timed)
             reason = stop() if stop is not None else None
             if reason is None:
                 request = request_for(session, utterance.text, seed)

@@ -25,6 +25,8 @@ class Target:
     """Path of the speech request under `base_url`, where it is not the dialect's own."""
     sample_rate_hz: int | None = None
     """For raw PCM whose rate no header states; a server that states another one fails the take."""
+    container: Literal["raw", "raw_big_endian"] | None = None
+    """For raw PCM under a content type that does not say so."""
     token: SecretStr | None = None
     request: Mapping[str, Any] = field(default_factory=dict)
     """Fields merged into each speech request; a null value removes the dialect's own field."""
@@ -50,6 +52,7 @@ class Target:
             dialect=run.dialect,
             path=run.path,
             sample_rate_hz=run.sample_rate_hz,
+            container=run.container,
             token=SecretStr(token) if token else None,
             request=dict(run.request),
             **more,

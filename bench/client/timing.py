@@ -136,6 +136,11 @@ class _Wire(asyncio.Protocol):
                 exchange.headers = {
                     name.decode("latin-1").lower(): value.decode("latin-1") for name, value in event.headers
                 }
+                if (
+                    int(exchange.headers.get("content-length", 0)) > MAX_BODY_BYTES
+                ):  # h11 has seen to the digits
+                    self._finish(TakeFault("too_large", f"the body is to be over {MAX_BODY_BYTES} bytes"))
+                    return
             elif isinstance(event, h11.EndOfMessage):
                 exchange.end_ns = now
                 self._finish(None)

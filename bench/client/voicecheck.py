@@ -1,40 +1,50 @@
 """Does this server speak with the voice that was asked for, or silently with its default?
 
 A baseline that answers any unknown name with its default voice (travisvn speech.py:88-90) ruins a clone A/B,
-and nothing in its answers says so. So, before a pair is built, one text is asked for:
+and nothing in its answers says so. So, before a pair is built, one text is asked for.
 
-1. in a voice whose name surely does not exist (a random one). Refused: the server checks names, which is all
-   there is to show for a named voice.
-2. Accepted: the answer is what the default sounds like. It is compared with the voice asked for. The same
-   bytes: substituted, beyond doubt. Otherwise by sound: the long-term average spectrum of each take, in mel
-   bands, level removed. The voices differ when takes of the two lie clearly farther apart than takes of the
-   same voice do among themselves.
-3. For a reference sent along: a request with no reference and no voice. Refused: the reference is used
-   or at least needed. Accepted: compared as in 2.
+A voice that the server has by name: a voice whose name surely does not exist (a random one) is asked for too.
+Refused, while the voice itself speaks before and after: names are checked, which is all there is to show. Answered:
+that answer is what the default sounds like, and it is compared with the voice asked for.
 
-Limits. The spectrum tells speakers of one model apart when they differ in timbre; a reference that resembles
-the default voice is reported `unclear`, a false alarm that a person settles by listening to two clips. A
-server that adapts only the prosody to the reference may be `unclear` too. `honoured` means "another voice
-than the default, or names are checked", not "a good likeness": likeness is what the raters judge.
+A reference to clone: a second reference goes the same way (registered, or with the request), and the answers to
+the two are compared. It is the first one played a quarter slower or faster, which makes another speaker of it: pitch
+and formants move by as much. That a server refuses a request without a reference, or with the name of one that it
+was never given, shows only that it wants one, not that it listens to it, and is recorded beside the verdict.
+
+Comparing: the same samples are `substituted`, beyond doubt. Otherwise the long-term average spectrum of each
+take, in mel bands, level removed: the voices differ when takes of the two lie clearly farther apart than takes
+of the same voice do among themselves.
+
+Limits. The spectrum tells speakers of one model apart when they differ in timbre; a named voice that resembles
+the default, or a server that adapts only the prosody to a reference, is `unclear`, a false alarm that a
+person settles by listening to the clips that are kept. `honoured` means "another voice than the default" or "the
+reference moves the voice", not "a good likeness": likeness is what the raters judge.
 """
 
 import asyncio
 import hashlib
+import io
 import itertools
 import secrets
+import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import soundfile
 from numpy.typing import NDArray
 
 from bench.client.faults import TakeFault
 from bench.client.figures import as_float
 from bench.client.probe import settle
-from bench.client.session import Session, fetch, judge, request_for
+from bench.client.session import Session, fetch, judge, open_session, request_for
+from bench.client.takes import wav_bytes
 from bench.client.target import Target, Voice
 from bench.client.wav import Samples
+from bench.errors import BadInput
 from bench.records import Record, Utterance
 
 CHECK_TEXT = "The early train was late, so we walked along the river and talked about nothing in particular."
@@ -50,21 +60,35 @@ NOT_ABOUT_VOICES = frozenset(
 )
 """Refusals that would meet any request. (Some servers answer an unknown voice with 500.)"""
 
+SAYS_NOTHING = frozenset({"zero_bytes", "no_samples"})
+"""How CosyVoice's server meets a voice it does not have: it fails after it has said 200."""
+
+OTHER_SPEED = 0.8
+"""Of the second reference, or its inverse where the clip would grow too long or its rate too low for servers."""
+LONGEST_SLOWED_S = 12.0
+LOWEST_RATE_HZ = 16000
+"""CosyVoice refuses a reference below it (file_utils.py:44-50)."""
+
 VoiceVerdict = Literal["honoured", "substituted", "unclear", "not_checked"]
 
 
 class VoiceCheck(Record):
-    """What was found. Only `honoured` lets a clone A/B begin."""
+    """What was found. Only `honoured` lets a clone A/B begin, or `unclear` that a person has `accepted`."""
 
     verdict: VoiceVerdict
     voice: str
     unknown_voice: str | None
+    """The name that surely does not exist; null where the reference travels with each request."""
     unknown_refused: bool | None
     """Null: it could not be asked."""
+    other_reference: str | None = None
+    """What the second reference was made by; null for a voice that the server has by name."""
     distance_db: float | None = None
-    """Between the voice asked for and the default, over takes of one text."""
+    """Between the voice asked for and the other, over takes of one text."""
     within_db: float | None = None
     """The largest distance among takes of the same voice."""
+    accepted: str | None = None
+    """Who let an `unclear` voice pass, and on what grounds, in their words (`*_voice_accepted`)."""
     evidence: list[str]
 
 
@@ -79,74 +103,173 @@ class _Clip:
 
 
 def check_voice(
-    target: Target, voice: Voice, *, takes: int = 2, timeout_s: float = 120.0, text: str = CHECK_TEXT
+    target: Target,
+    voice: Voice,
+    *,
+    takes: int = 2,
+    timeout_s: float = 120.0,
+    text: str = CHECK_TEXT,
+    keep: Path | None = None,
 ) -> VoiceCheck:
-    """Find out whether `voice` is honoured; at most `2 * takes` requests and the probe's.
+    """Find out whether `voice` is honoured; at most `2 * takes + 2` requests, the probe's, and registrations.
+
+    Args:
+        target: the server.
+        voice: as it will be asked for.
+        takes: of each of the two voices that are compared.
+        timeout_s: of each request.
+        text: what both say.
+        keep: a directory for one clip of each of the two, for a person who settles an `unclear`.
 
     Raises:
         ServerUnusable: the server is out of reach, or refuses the voice itself.
-        BadInput: the dialect cannot carry the voice.
+        BadInput: the dialect cannot carry the voice, or the reference cannot be read.
     """
-    return asyncio.run(_check(target, voice, takes, timeout_s, text))
+    return asyncio.run(_Check(target, voice, takes, timeout_s, text, keep).run())
 
 
-async def _check(target: Target, voice: Voice, takes: int, timeout_s: float, text: str) -> VoiceCheck:
-    _, session = await settle(target, voice, timeout_s)
-    stranger = f"audition-unknown-{secrets.token_hex(6)}"
-    other = Voice() if session.inline else Voice.named(stranger)
-    what = "a request without reference or voice" if session.inline else f"the unknown voice '{stranger}'"
-    check = VoiceCheck(
-        verdict="not_checked",
-        voice=voice.label,
-        unknown_voice=None if session.inline else stranger,
-        unknown_refused=None,
-        evidence=[],
-    )
-    own = await _say(session, None, text, timeout_s)
-    if isinstance(own, TakeFault):
-        check.evidence.append(f"the voice asked for does not speak: {target.scrub(str(own))}")
+class _Check:
+    """One check; `check` is filled as it goes."""
+
+    def __init__(
+        self, target: Target, voice: Voice, takes: int, timeout_s: float, text: str, keep: Path | None
+    ) -> None:
+        self.target, self.voice, self.takes, self.timeout_s = target, voice, takes, timeout_s
+        self.text, self.keep = text, keep
+        self.check = VoiceCheck(
+            verdict="not_checked", voice=voice.label, unknown_voice=None, unknown_refused=None, evidence=[]
+        )
+
+    async def run(self) -> VoiceCheck:
+        _, session = await settle(self.target, self.voice, self.timeout_s)
+        own = await self._say(session)
+        if isinstance(own, TakeFault):
+            return self._nothing("the voice asked for does not speak", own)
+        others: list[_Clip] = []
+        other = None if session.inline else self._stranger(session)
+        if other is not None:
+            found = await self._ask_stranger(session, other)
+            if found is None or self.check.verdict == "honoured":
+                return self.check
+            others += found
+            if own.sha256 in {clip.sha256 for clip in others}:
+                return self._substituted([own], others)
+        if self.voice.reference is not None:
+            with tempfile.TemporaryDirectory(prefix="audition-voicecheck-") as scratch:
+                try:
+                    other = await self._second(session, self.voice.reference, Path(scratch))
+                except TakeFault as fault:
+                    return self._nothing("a second reference was not taken", fault)
+                # The reference is read at each request, so it must stay until they are done.
+                return await self._compare(session, other, [own], [])
+        assert other is not None
+        return await self._compare(session, other, [own], others)
+
+    def _stranger(self, session: Session) -> Session:
+        name = self.check.unknown_voice = f"audition-unknown-{secrets.token_hex(6)}"
+        return replace(session, voice=replace(self.voice, name=name))
+
+    async def _ask_stranger(self, session: Session, stranger: Session) -> list[_Clip] | None:
+        """Ask for a voice that does not exist; None when that ended the check, no clip when it was refused."""
+        what = f"the unknown voice '{stranger.voice.label}'"
+        clip = await self._say(stranger)
+        if isinstance(clip, _Clip):
+            self.check.unknown_refused = False
+            self._note(f"{what} was answered with audio: the server substitutes silently")
+            return [clip]
+        told = clip.kind.startswith("http_") and clip.kind not in NOT_ABOUT_VOICES
+        if not told and clip.kind not in SAYS_NOTHING:
+            self._nothing(f"{what} failed, which shows nothing", clip)
+            return None
+        again = await self._say(session)
+        if isinstance(again, TakeFault):
+            self._nothing("the voice asked for does not speak any more", again)
+            return None
+        self.check.unknown_refused = True
+        self._note(f"{what} was refused ({clip.kind}), and the voice asked for speaks before and after")
+        if self.voice.reference is None:
+            self.check.verdict = "honoured"
+        return []
+
+    async def _second(self, session: Session, reference: Path, scratch: Path) -> Session:
+        data, made_by = other_reference(reference)
+        self.check.other_reference = made_by
+        clip = scratch / "second.wav"
+        clip.write_bytes(data)
+        how: Literal["request", "register"] = "request" if session.inline else "register"
+        voice = Voice.clone(clip, self.voice.transcript, how=how)
+        return await open_session(self.target, session.dialect, session.model, voice, self.timeout_s)
+
+    async def _compare(
+        self, session: Session, other: Session, mine: list[_Clip], theirs: list[_Clip]
+    ) -> VoiceCheck:
+        for asked, clips in ((session, mine), (other, theirs)):
+            while len(clips) < self.takes:
+                clip = await self._say(asked)
+                if isinstance(clip, TakeFault):
+                    return self._nothing("a take failed, so nothing is shown", clip)
+                clips.append(clip)
+        if {clip.sha256 for clip in mine} & {clip.sha256 for clip in theirs}:
+            return self._substituted(mine, theirs)
+        check = self.check
+        check.distance_db, check.within_db = distances(mine, theirs)
+        apart = voices_differ(check.distance_db, check.within_db)
+        check.verdict = "honoured" if apart else "unclear"
+        self._note(
+            f"average spectra: {check.distance_db:.2f} dB between the two, at most {check.within_db:.2f} dB "
+            f"within one; {'two voices' if apart else 'not shown to be two voices'}"
+        )
+        self._keep(mine, theirs)
         return check
-    first = await _say(session, other, text, timeout_s)
-    if isinstance(first, TakeFault):
-        if not first.kind.startswith("http_") or first.kind in NOT_ABOUT_VOICES:
-            check.evidence.append(f"{what} failed, which shows nothing: {target.scrub(str(first))}")
-            return check
-        check.unknown_refused = True
-        check.verdict = "honoured"
-        check.evidence.append(f"{what} was refused ({first.kind}), and the voice asked for speaks")
-        return check
-    check.unknown_refused = False
-    check.evidence.append(f"{what} was answered with audio: the server substitutes silently")
 
-    mine, theirs = [own], [first]
-    for wanted, clips in ((None, mine), (other, theirs)):
-        for _ in range(takes - 1):
-            clip = await _say(session, wanted, text, timeout_s)
-            if isinstance(clip, TakeFault):
-                check.evidence.append(f"a take failed, so nothing is shown: {target.scrub(str(clip))}")
-                return check
-            clips.append(clip)
-    if {clip.sha256 for clip in mine} & {clip.sha256 for clip in theirs}:
-        check.verdict = "substituted"
-        check.evidence.append("the voice asked for and the default gave the very same samples")
-        return check
-    check.distance_db, check.within_db = distances(mine, theirs)
-    apart = voices_differ(check.distance_db, check.within_db)
-    check.verdict = "honoured" if apart else "unclear"
-    check.evidence.append(
-        f"average spectra: {check.distance_db:.2f} dB between the two, at most {check.within_db:.2f} dB within "
-        f"one; {'another voice than the default' if apart else 'not shown to be another voice'}"
-    )
-    return check
+    def _substituted(self, mine: list[_Clip], theirs: list[_Clip]) -> VoiceCheck:
+        self.check.verdict = "substituted"
+        self._note("the voice asked for and the other gave the very same samples")
+        self._keep(mine, theirs)
+        return self.check
+
+    def _nothing(self, what: str, fault: TakeFault) -> VoiceCheck:
+        self._note(f"{what}: {self.target.scrub(str(fault))}")
+        return self.check
+
+    def _note(self, what: str) -> None:
+        self.check.evidence.append(what)
+
+    def _keep(self, mine: list[_Clip], theirs: list[_Clip]) -> None:
+        if self.keep is None:
+            return
+        self.keep.mkdir(parents=True, exist_ok=True)
+        for name, clips in (("asked", mine), ("other", theirs)):
+            data = wav_bytes(clips[0].samples, clips[0].rate_hz)
+            (self.keep / f"{name}.wav").write_bytes(data)
+
+    async def _say(self, session: Session) -> _Clip | TakeFault:
+        fetched = await fetch(session, request_for(session, self.text, None), self.timeout_s)
+        spoken = judge(session, Utterance(id="voicecheck", text=self.text), fetched)
+        error = spoken.take.error
+        if error is not None or spoken.samples is None or spoken.take.sample_rate_hz is None:
+            return TakeFault(error.kind if error else "no_samples", error.message if error else "")
+        return _Clip(spoken.samples, spoken.take.sample_rate_hz)
 
 
-async def _say(session: Session, voice: Voice | None, text: str, timeout_s: float) -> _Clip | TakeFault:
-    fetched = await fetch(session, request_for(session, text, None, voice), timeout_s)
-    spoken = judge(session, Utterance(id="voicecheck", text=text), fetched)
-    error = spoken.take.error
-    if error is not None or spoken.samples is None or spoken.take.sample_rate_hz is None:
-        return TakeFault(error.kind if error else "no_samples", error.message if error else "")
-    return _Clip(spoken.samples, spoken.take.sample_rate_hz)
+def other_reference(reference: Path) -> tuple[bytes, str]:
+    """Return a WAV file of another speaker saying the same, and how it was made.
+
+    The samples stay and the rate that the header states changes, so pitch and formants move together by a
+    quarter, as between a man and a woman (Peterson and Barney 1952), and no resampler has a say in it.
+
+    Raises:
+        BadInput: the reference cannot be read.
+    """
+    try:
+        values, rate = soundfile.read(reference, dtype="int16")
+    except (OSError, soundfile.LibsndfileError) as error:
+        raise BadInput(f"the reference {reference} cannot be read: {error}.") from error
+    slow = len(values) / rate / OTHER_SPEED <= LONGEST_SLOWED_S and rate * OTHER_SPEED >= LOWEST_RATE_HZ
+    speed = OTHER_SPEED if slow else 1 / OTHER_SPEED
+    buffer = io.BytesIO()
+    soundfile.write(buffer, values, round(rate * speed), format="WAV", subtype="PCM_16")
+    return buffer.getvalue(), f"the reference played at {speed:g} times its speed"
 
 
 def distances(mine: Sequence[_Clip], theirs: Sequence[_Clip]) -> tuple[float, float]:

@@ -3,10 +3,12 @@
 RIFF sizes as servers write them are honoured: true; 0 or 0xFFFFFFFF and the like (written before the length
 was known), which mean "to the end of the body"; the header alone first; chunks before and after `data`,
 padded to even length (Multimedia Programming Interface and Data Specifications 1.0, 1991); one complete WAV
-after another. Formats: PCM of 8, 16, 24 or 32 bits, IEEE float of 32 or 64, WAVE_FORMAT_EXTENSIBLE of either
-(Microsoft, WAVEFORMATEXTENSIBLE). Channels are averaged to mono.
+after another, which after data of unknown length is seen where the next header arrives in one piece. Formats:
+PCM of 8, 16, 24 or 32 bits, IEEE float of 32 or 64, WAVE_FORMAT_EXTENSIBLE of either (Microsoft,
+WAVEFORMATEXTENSIBLE). Channels are averaged to mono.
 """
 
+import re
 import struct
 
 import numpy as np
@@ -20,6 +22,7 @@ Samples = NDArray[np.int16 | np.float32]
 UNKNOWN_SIZE_FROM = 0x7FFF0000
 """Sizes from here on are place-holders: 0xFFFFFFFF, and what sox and travisvn write near 0x7FFFFFFF. Real
 takes are far below."""
+_NEXT_HEADER = re.compile(rb"RIFF.{4}WAVEfmt ", re.DOTALL)
 _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
 
 
@@ -145,12 +148,20 @@ class WavStream:
     def _data(self, out: list[Samples]) -> bool:
         frame = self._channels * self._bits // 8
         ready = len(self._held) if self._left is None else min(len(self._held), self._left)
+        following = _NEXT_HEADER.search(self._held) if self._left is None else None
+        if following is not None:
+            ready = following.start()
+            if ready % frame:
+                raise TakeFault("truncated", "one WAV ends inside a sample, and the next begins")
         whole = ready - ready % frame
         if whole:
             out.append(to_mono(self._held[:whole], self._code, self._bits, self._channels))
             self._held = self._held[whole:]
             if self._left is not None:
                 self._left -= whole
+        if following is not None:
+            self._left, self._state = 0, "riff"
+            return True
         if self._left is None or self._left >= frame:
             return False
         if len(self._held) < self._left + self._pad:

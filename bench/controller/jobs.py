@@ -47,6 +47,13 @@ class HostSettings(Record):
     baseline_token_env: str = ""
     """Variable of the controller's environment with the baseline's bearer token; the token itself is in no task."""
     model_token_env: str = ""
+    baseline_voice_accepted: str = ""
+    """Who heard that a server which the voice check left `unclear` speaks in the voice asked for; recorded."""
+    model_voice_accepted: str = ""
+    similarity_python: str = ""
+    """Interpreter on the host with Resemblyzer; empty: no speaker similarity."""
+    whisper_model: str = ""
+    """Directory on the host of a faster-whisper model; empty: pocketsphinx."""
     neighbour: NeighbourSpec = NeighbourSpec()
 
     @classmethod
@@ -131,6 +138,9 @@ def job_spec(run: Run, phase: JobPhase, host: HostSettings) -> JobSpec:
         take_timeout_s=host.take_timeout_s,
         pass_timeout_s=host.pass_timeout_s,
         warmups=host.warmups,
+        voice_accepted=(host.model_voice_accepted if candidate else host.baseline_voice_accepted) or None,
+        similarity_python=host.similarity_python or None,
+        whisper_model=Path(host.whisper_model) if host.whisper_model else None,
         neighbour=_neighbour(phase, entry, host),
     )
 

@@ -281,7 +281,7 @@ def create_app(config: EngineConfig, adapter: Adapter) -> FastAPI:
         if engine.info is None:
             return _Failure(503, "not_ready", engine.load_error or "the model is loading").response()
         try:
-            voice = await _voice(engine, body)
+            voice, cached = await _voice(engine, body)
             pieces = engine.speak(SpeechRequest(body.input, voice, body.speed, body.seed))
             first = await anext(pieces, None)
             while first == b"":
@@ -290,24 +290,29 @@ def create_app(config: EngineConfig, adapter: Adapter) -> FastAPI:
                 raise SynthesisError("the model produced no audio")
         except Exception as error:  # noqa: BLE001 - answered as an HTTP error
             return _failure(error).response()
-        return await _answer(body, engine.adapter.sample_rate_hz, first, pieces)
+        answer = await _answer(body, engine.adapter.sample_rate_hz, first, pieces)
+        if cached is not None:
+            answer.headers["X-Reference-Cached"] = str(cached).lower()
+        return answer
 
     return app
 
 
-async def _voice(engine: Engine, body: SpeechBody) -> str:
+async def _voice(engine: Engine, body: SpeechBody) -> tuple[str, bool | None]:
+    """Return the voice to speak in, and of a reference sent along whether it had been encoded before."""
     if body.ref_audio is None:
         if not body.voice:
             raise UnknownVoice(f"give `voice` or `ref_audio`; voices: {', '.join(engine.adapter.voices())}")
-        return body.voice
+        return body.voice, None
     try:
         audio = base64.b64decode(body.ref_audio.rpartition(",")[2], validate=True)
     except ValueError as error:
         raise BadReference("ref_audio is neither a data URL nor base64") from error
     name = "ref-" + hashlib.sha256(audio + b"\0" + body.ref_text.encode()).hexdigest()[:16]
-    if name not in engine.adapter.voices():
+    cached = name in engine.adapter.voices()
+    if not cached:
         await engine.register(name, audio, body.ref_text)
-    return name
+    return name, cached
 
 
 async def _answer(body: SpeechBody, rate: int, first: bytes, rest: AsyncIterator[bytes]) -> Response:

@@ -10,9 +10,10 @@ import contextlib
 import json
 import shutil
 import signal
+import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -32,7 +33,9 @@ from bench.host.memory import MemoryReport, MemorySampler, settle_baseline
 from bench.host.neighbour_job import borrowed, room_beside
 from bench.inputs import utterances
 from bench.metrics.f0 import median_f0_hz
+from bench.metrics.measure import Job as MetricsJob
 from bench.metrics.measure import measure_pass
+from bench.metrics.take import TakeMetrics
 from bench.records import Take, Utterance, write_atomically
 
 HEARTBEAT_LIMIT_S = 30.0
@@ -150,6 +153,8 @@ def _do(
     ours = spec.phase == "baseline" and not isinstance(spec.entry.run, HttpRun)
     if ours and (why := room_beside(spec.neighbour)) is not None:
         raise BadInput(f"There is no room for the baseline beside the neighbour: {why}.")
+    heard = reference if reference.is_file() else None
+    _try_metrics(spec, heard)
     with borrowed(spec.neighbour, spec.run_id, control.alive, progress.say, out) as held:
         baseline = settle_baseline(timeout_s=10.0)
         control.also(held.lost)
@@ -166,26 +171,49 @@ def _do(
                 for name in spec.passes:
                     if not control.alive():
                         break
-                    with sampler.window(name), held.speaking():
-                        _speak(spec, name, target, engine, job_dir, out, control, result, progress)
-                if engine is not None:
-                    sampler.set_torch_peak(engine.health_now().get("memory"))
+                    with held.speaking():
+                        _speak(spec, name, target, engine, job_dir, out, control, result, progress, sampler)
+                    if engine is not None:
+                        sampler.set_torch_peak(engine.health_now().get("memory"))
         finally:
             _write_memory(out / "memory.json", sampler.report())
     # After the engine is gone and the neighbour is back: figures can wait, the neighbour cannot.
     for name in result.passes:
         if name in ("candidate", "baseline") and control.alive():
-            _measure(out / name, reference if reference.is_file() else None)
+            _measure(spec, out / name, heard)
     if control.reason() is not None:
         raise Cancelled(f"{spec.phase} was stopped: {control.reason()}.")
 
 
-def _measure(folder: Path, reference: Path | None) -> None:
+def _metrics(spec: JobSpec, jobs: Iterable[MetricsJob], reference: Path | None) -> Iterator[TakeMetrics]:
+    return measure_pass(
+        jobs,
+        reference,
+        whisper_model=spec.whisper_model,
+        python=spec.similarity_python or sys.executable,
+    )
+
+
+def _try_metrics(spec: JobSpec, reference: Path | None) -> None:
+    """Measure the reference itself with what the inventory asks for, before anything is paused for takes.
+
+    Raises:
+        BadInput: a model or package is missing, so every take's metrics would be.
+    """
+    if reference is None or not (spec.similarity_python or spec.whisper_model):
+        return
+    (found,) = _metrics(spec, [("reference", reference, "reference")], reference)
+    missing = found.error or (found.reasons.get("reference_cosine") if spec.similarity_python else None)
+    if missing is not None:
+        raise BadInput(f"{missing} (similarity_python, whisper_model; docs/metrics.md)")
+
+
+def _measure(spec: JobSpec, folder: Path, reference: Path | None) -> None:
     """Write `metrics.jsonl` beside the takes of a pass."""
     takes = (Take.model_validate_json(line) for line in (folder / "takes.jsonl").open(encoding="utf-8"))
     jobs = ((t.utterance_id, folder / t.wav, t.text) for t in takes if t.wav is not None)
     with (folder / "metrics.jsonl").open("w", encoding="utf-8") as lines:
-        for found in measure_pass(jobs, reference):
+        for found in _metrics(spec, jobs, reference):
             lines.write(found.model_dump_json() + "\n")
 
 
@@ -236,7 +264,7 @@ def _image(spec: JobSpec, job_dir: Path) -> str | None:
 
 def _speak(
     spec: JobSpec, name: PassName, target: Target, engine: Engine | None, job_dir: Path, out: Path,
-    control: Control, result: JobResult, progress: "_Progress",
+    control: Control, result: JobResult, progress: "_Progress", sampler: MemorySampler,
 ) -> None:  # fmt: skip
     text_file = job_dir / "utterances.txt"
     total = 1 if name == "smoke" else sum(1 for _ in utterances.read(text_file))
@@ -244,8 +272,10 @@ def _speak(
         iter([Utterance(id="smoke", text=_SMOKE_TEXT)]) if name == "smoke" else utterances.read(text_file)
     )
     voice = _voice(spec, name, job_dir)
-    if engine is None and voice.reference is not None:
-        _check_stranger(target, voice, result)
+    if result.network is None:
+        result.network = measure_network(target, n=10)
+    if engine is None and name in ("candidate", "baseline"):
+        _check_stranger(target, voice, spec, result, out / "voicecheck")
     progress.begin(spec.entry.name, name, total)
 
     hung: list[str] = []
@@ -255,6 +285,7 @@ def _speak(
 
     def on_take(take: Take) -> None:
         progress.take(take)
+        sampler.add_audio(take.audio_s or 0.0)
         late = take.error is not None and take.error.kind == "timeout"
         if late and engine is not None and engine.hung():
             hung.append(
@@ -271,6 +302,7 @@ def _speak(
         seed=SEED,
         on_take=on_take,
         stop=stop,
+        timed=sampler.window(name),
     )
     made = result.passes[name]
     if engine is not None and made.stopped is None and made.ok < made.takes:
@@ -288,19 +320,32 @@ def _last_words(engine: Engine) -> str | None:
     return None
 
 
-def _check_stranger(target: Target, voice: Voice, result: JobResult) -> None:
-    """See that a server that is not ours clones at all, before anything is built on its takes.
+def _check_stranger(target: Target, voice: Voice, spec: JobSpec, result: JobResult, clips: Path) -> None:
+    """See that a server that is not ours speaks in the voice asked for, before anything is built on its takes.
 
     Raises:
         ServerUnusable: it answers in its default voice whatever it is asked for.
+        AuditionError: that was not shown, and nobody has said that it is the voice all the same.
     """
-    result.network = measure_network(target, n=10)
-    result.voice_check = check_voice(target, voice)
-    if result.voice_check.verdict == "substituted":
+    check = check_voice(target, voice, timeout_s=spec.take_timeout_s, keep=clips)
+    result.voice_check = check
+    if check.verdict == "honoured":
+        return
+    found = "; ".join(check.evidence)
+    if check.verdict == "substituted":
         raise ServerUnusable(
-            "voice_substituted",
-            f"the server speaks in a voice of its own, whatever it is asked for: {result.voice_check.evidence}",
+            "voice_substituted", f"the server speaks in a voice of its own, whatever it is asked for: {found}"
         )
+    if check.verdict == "not_checked":
+        raise AuditionError(f"whether the server honours the voice could not be checked: {found}")
+    if not spec.voice_accepted:
+        side = "baseline" if spec.phase == "baseline" else "model"
+        raise AuditionError(
+            f"it is unclear whether the server honours the voice: {found}. Listen to voicecheck/asked.wav and "
+            f"other.wav under the run's attempts/; if they are two voices, say who heard it in {side}_voice_accepted "
+            "and start this phase again."
+        )
+    check.accepted = spec.voice_accepted
 
 
 def _voice(spec: JobSpec, name: PassName, job_dir: Path) -> Voice:

@@ -34,6 +34,11 @@ class JobSpec(Record):
     take_timeout_s: float = 120.0
     pass_timeout_s: float = 3600.0
     warmups: int = 2
+    voice_accepted: str | None = None
+    """On what grounds an `unclear` voice of a server that is not ours may pass; null: it may not."""
+    similarity_python: str | None = None
+    """Interpreter of the metrics' workers; null: bench's own, which measures no speaker similarity."""
+    whisper_model: Path | None = None
     neighbour: NeighbourSpec = NeighbourSpec()
 
 
@@ -51,6 +56,6 @@ class JobResult(Record):
     seconds: float
     reference_f0_hz: float | None = None
     network: NetworkCost | None = None
-    """What connecting and one round trip cost; for a server that is not ours."""
+    """What connecting and one round trip cost, of our own engine too."""
     voice_check: VoiceCheck | None = None
     """Whether a server that is not ours speaks in the voice it is asked for."""

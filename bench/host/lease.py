@@ -19,6 +19,7 @@ from typing import Any, Literal
 import httpx
 from pydantic import Field
 
+from bench.client.chat import shortfall
 from bench.errors import AuditionError, BadInput, NeighbourNotBack
 from bench.host.docker import (
     DEFAULT_WATCHER_BASE,
@@ -511,9 +512,9 @@ def _look(request: LeaseRequest, engine: Engine, record: NeighbourRecord, proof:
     latency = proof.measure(request.url)
     record.before.latency = [latency]
     record.before.p50_ms, record.before.p50_of_5_ms = latency.total_ms.p50, latency.p50_of_5_ms
-    if latency.total_ms.p50 is None:
+    if (fault := shortfall(latency, proof.min_samples)) is not None:
         raise BadInput(
-            f"The neighbour's latency could not be taken ({latency.error or 'no sample'}), so its return could "
+            f"The neighbour's latency could not be taken ({fault}), so its return could "
             "not be proved. See that it answers chat requests at neighbour_url."
         )
     return before

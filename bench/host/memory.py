@@ -101,7 +101,7 @@ class GpuFacts(Record):
 
 
 class Window(Record):
-    """Peaks and energy of one stretch of the sampling, for instance the cloned pass without its warm-up."""
+    """Peaks and energy of one stretch of the sampling, for instance the timed takes of the cloned pass."""
 
     name: str
     start_s: float
@@ -117,10 +117,10 @@ class Window(Record):
     """Of the GPUs that the engine used, together; their idle draw and anybody else's work included."""
     energy_j: float | None
     energy_source: Literal["nvml_counter", "integrated_power"] | None
-
-    def energy_per_audio_s(self, audio_s: float) -> float | None:
-        """Return joules per second of audio made in this window, or None without an energy figure."""
-        return self.energy_j / audio_s if self.energy_j is not None and audio_s > 0 else None
+    audio_s: float | None
+    """Audio of the takes that did not fail within the window; null where none was told of."""
+    joules_per_audio_s: float | None
+    """`energy_j` over `audio_s`: what a second of speech costs, failed takes' energy included."""
 
 
 class FloorEvent(Record):
@@ -182,6 +182,7 @@ class _Accumulator:
         self.samples = 0
         self.peaks: dict[str, int] = {}
         self.lowest: int | None = None
+        self.audio_s = 0.0
         self.power: dict[int, list[float]] = {}
         """By GPU: [watts summed, watts counted, highest, joules integrated, last time, last watts]."""
 
@@ -228,6 +229,8 @@ class _Accumulator:
             power_peak_w=sum(s[2] for s in known.values()) if whole_power else None,
             energy_j=energy,
             energy_source=source,
+            audio_s=self.audio_s or None,
+            joules_per_audio_s=energy / self.audio_s if energy is not None and self.audio_s else None,
         )
 
 
@@ -355,6 +358,13 @@ class MemorySampler:
                 accumulator.end_s = time.monotonic() - self._began
                 accumulator.energy_end_j = energies
                 self._open.remove(accumulator)
+
+    def add_audio(self, seconds: float) -> None:
+        """Count audio that was made in the windows that are open now."""
+        with self._lock:
+            for accumulator in self._open:
+                if accumulator is not self._whole:  # which holds loading too: no price of speech
+                    accumulator.audio_s += seconds
 
     def report(self) -> MemoryReport:
         """Return what was found so far; after the block, what was found in all.

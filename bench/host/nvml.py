@@ -76,12 +76,14 @@ class NvmlReader:
     def sample(self, gpu: Gpu, pids: set[int]) -> GpuSample:
         """Return what `gpu` says now; `pids` are the engine's, as the host numbers them."""
         sample = GpuSample()
-        # A process with both a CUDA and a graphics context is in both lists with the same memory.
+        # A process with both a CUDA and a graphics context is in both lists, with the same memory or with null in one.
         by_pid: dict[int, int | None] = {}
         for call in ("nvmlDeviceGetComputeRunningProcesses", "nvmlDeviceGetGraphicsRunningProcesses"):
             listed = self._call(call, gpu.handle)
             if listed is not None:
-                by_pid.update({int(process.pid): process.usedGpuMemory for process in listed})
+                for process in listed:
+                    known = [by_pid.get(int(process.pid)), process.usedGpuMemory]
+                    by_pid[int(process.pid)] = max((used for used in known if used is not None), default=None)
                 sample.listed = len(by_pid)
         if sample.listed is not None:
             ours = [used for pid, used in by_pid.items() if pid in pids]

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from bench.client.chat import ChatLatency, compare, measure_chat, needs_retry
+from bench.client.chat import MIN_SAMPLES, ChatLatency, compare, measure_chat, needs_retry
 from bench.errors import AuditionError, NeighbourNotBack
 from bench.host.docker import DockerSilent, Neighbour
 from bench.host.lease_files import WatcherStatus
@@ -25,6 +25,7 @@ class Proof:
     measure: Callable[[str], ChatLatency] = measure_chat
     ready_limit_s: float = 900.0
     settle_s: float = 30.0
+    min_samples: int = MIN_SAMPLES
 
     def prove(self, record: NeighbourRecord, neighbour: Neighbour, status: WatcherStatus | None) -> None:
         """Fill the record's half of after, its state and its verdict.
@@ -85,7 +86,7 @@ class Proof:
             now = self.measure(record.url)
             record.after.latency = [*record.after.latency, now]
             record.after.p50_ms = now.total_ms.p50
-            found = compare(record.before.latency[-1], now, limit=record.limit)
+            found = compare(record.before.latency[-1], now, record.limit, self.min_samples)
             record.ratio = found.ratio
             record.after.p50_of_5_ms, record.ratio_of_5 = now.p50_of_5_ms, found.ratio_of_5
             if not needs_retry(found, attempt + 1):

@@ -23,6 +23,7 @@ two-word question was 4.3 away. A male voice in place of a female one is about 1
 def drift_semitones(f0_hz: float | None, reference_f0_hz: float | None) -> float | None:
     """Return 12 * log2(f0 / reference): positive is higher than the reference; None where either is None.
 
+    Source: the definition of the equal-tempered semitone, a twelfth of an octave.
     Known failure: a short question or an exclamation is rightly several semitones higher than a read
     statement, and says nothing of the voice; two different voices can share a median F0.
     """
@@ -35,6 +36,7 @@ def voice_drifts(drift: float | None, limit_semitones: float = TAKE_ALARM_SEMITO
     """Return whether the pitch is further than `limit_semitones` from the reference's; None when unknown.
 
     An alarm for a voice that is plainly another one (the wrong preset, a clone that fell back to a default).
-    It finds no wrong voice of the same pitch.
+    Source: our own measurement of seven synthetic voices (docs/metrics.md, "Where the limits come from").
+    Known failure: finds no wrong voice of the same pitch; not calibrated on real speakers.
     """
     return None if drift is None else abs(drift) > limit_semitones

@@ -19,6 +19,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Any
 
+import bench
 from bench.audio.wav import read_mono
 from bench.errors import BadInput
 from bench.metrics.take import TakeMetrics, measure_take, reference_f0_hz
@@ -44,7 +45,8 @@ def measure_pass(
         workers: processes; by default the cores this process may use.
         recognise: False leaves out the word error rate.
         whisper_model: directory of a faster-whisper model, in pocketsphinx's place.
-        python: the interpreter of the workers; one with Resemblyzer gives speaker similarity.
+        python: the interpreter of the workers; one with Resemblyzer gives speaker similarity. What it lacks,
+            bench among it, it takes from this interpreter's packages.
 
     A take that cannot be read or that crashes its worker comes back with `error` set; the pass goes on.
 
@@ -144,9 +146,12 @@ class _Crew:
 def _start(python: str, complaints: IO[bytes]) -> "subprocess.Popen[str]":
     # One take a process at a time: threads within a numerical library would fight over the same cores.
     single = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    # Last on the path: another environment's own packages come first, ours fill what it lacks.
+    ours = [str(Path(bench.__file__).parents[1]), *(path for path in sys.path if "site-packages" in path)]
+    code = f"import runpy, sys; sys.path += {ours!r}; runpy.run_module('bench.metrics.measure', run_name='__main__')"
     try:
         return subprocess.Popen(
-            [python, "-m", "bench.metrics.measure"],
+            [python, "-c", code],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=complaints,

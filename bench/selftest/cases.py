@@ -1,6 +1,7 @@
 """Each script of the instrument, the dialect that asks for it, and what must come out. Written by hand."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from bench.selftest.scripts import PIECE_MS, STALLING, STEADY, TOKEN, TWICE
 
@@ -21,7 +22,10 @@ class Case:
     stall_ms: float = 0.0
     silent_ms: float | None = 0.0
     """From the first sample to the first audible one; None where a codec's delay makes it unknown."""
-    clone: bool = False
+    clone: Literal["request", "register"] | None = None
+    """How a reference travels; None asks for a voice by name."""
+    family: str = ""
+    """Who is asked (bench.selftest.routes); by default those the dialect is named after."""
     rate_hz: int | None = None
     """As the catalog entry would state it."""
     token: str | None = None
@@ -31,7 +35,10 @@ class Case:
     @property
     def name(self) -> str:
         """Return the name of the row."""
-        return f"{self.script} via {self.dialect}"
+        clone = {"request": " with a reference", "register": " with a registered reference", None: ""}[
+            self.clone
+        ]
+        return f"{self.script} via {self.dialect}{f' of {self.family}' if self.family else ''}{clone}"
 
 
 def _whole(
@@ -73,12 +80,27 @@ TIMED: tuple[Case, ...] = (
     _whole("opus", "openai_file", 0.1, silent_ms=None),
     _whole("wav_whole", "travisvn"),
     Case("sse_info_first", "travisvn", audio_s=_THREE_S, chunks=3),
-    Case("wav_header_first", "travisvn_stream", clone=True),
+    Case("wav_header_first", "travisvn_stream", clone="request"),
     _whole("wav_whole", "devnen"),
     Case("wav_header_with_audio", "devnen"),
-    Case("pcm_no_type", "cosyvoice", rate_hz=24000, clone=True),
+    Case("pcm_no_type", "cosyvoice", rate_hz=24000, clone="request"),
+    Case("pcm", clone="request"),
+    Case("pcm", clone="register"),
+    Case("wav_header_with_audio", "devnen", clone="register"),
     Case("busy_then_well", noted=True),
 )
+
+PROBED: tuple[Case, ...] = (
+    Case("pcm", "auto", family="openai"),
+    Case("wav_header_with_audio", "auto", family="openai_wav"),
+    Case("sse", "auto", family="openai_sse"),
+    Case("wav_whole", "auto", family="openai_file"),
+    Case("wav_whole", "auto", family="travisvn"),
+    Case("wav_header_first", "auto", family="travisvn_stream"),
+    Case("wav_header_with_audio", "auto", family="devnen", clone="register"),
+    Case("pcm_no_type", "auto", family="cosyvoice", rate_hz=24000, clone="request"),
+)
+"""A server of each family, whose dialect must be found by asking."""
 
 FAULTS: tuple[Case, ...] = (
     Case("zero_bytes", error="zero_bytes"),
@@ -92,6 +114,8 @@ FAULTS: tuple[Case, ...] = (
     Case("unknown_rate", "cosyvoice", error="unknown_rate"),
     Case("truncated_length", error="truncated"),
     Case("truncated_riff", "openai_wav", error="truncated"),
+    Case("sse_truncated", "openai_sse", error="truncated", error_says="server-sent event"),
+    Case("too_large", error="too_large"),
     Case("half_a_sample", error="truncated"),
     Case("aborted", error="aborted"),
     Case("reset", error="aborted"),

@@ -1,9 +1,10 @@
 """The scripted instrument: a server on raw sockets whose every byte and moment is known.
 
 It runs as a process of its own (`python -m bench.selftest.instrument`), prints one line with its port, and
-ends when its standard input closes. `/s/<script>/…` plays a script; `GET /log` hands out and clears what it
-noted: when each request had arrived whole and when each piece left, by CLOCK_MONOTONIC, stamped immediately
-before the system call that sends it. Requests are told apart by the word `take-…` in their body.
+ends when its standard input closes. `/s/<script>/<family>/…` plays a script to whoever asks as that family of
+servers is asked (bench.selftest.routes), and to nobody else; `GET /log` hands out and clears what it noted: when
+each request had arrived whole and when each piece left, by CLOCK_MONOTONIC, stamped immediately before the system
+call that sends it. Requests are told apart by the word `take-…` in their body.
 
 It knows nothing of bench.client: framing, headers and stamps are its own.
 """
@@ -16,8 +17,11 @@ import sys
 import threading
 import time
 
+from bench.selftest.routes import FAMILIES, Desk
 from bench.selftest.scripts import TOKEN, Script, Step, all_scripts
 
+_TLS_HELLO = b"\x16\x03"
+"""Whoever speaks TLS to this plain server is not answered."""
 _TAKE = re.compile(rb"take-[0-9a-z-]+")
 
 
@@ -32,6 +36,7 @@ class Instrument:
         self._lock = threading.Lock()
         self._log: list[dict[str, object]] = []
         self._seen: set[str] = set()
+        self._desks: dict[tuple[str, str], Desk] = {}
 
     def serve(self) -> None:
         """Accept connections until the listener is closed."""
@@ -51,6 +56,13 @@ class Instrument:
             except (OSError, ValueError):
                 return
 
+    def _place(self, path: str) -> tuple[Script | None, str | None, str]:
+        """Return the script and the family that a path names, and what follows them."""
+        parts = path.split("/", 4)
+        if len(parts) < 4 or parts[1] != "s" or parts[3] not in FAMILIES:
+            return None, None, ""
+        return self.scripts.get(parts[2]), parts[3], f"/{parts[4]}" if len(parts) > 4 else ""
+
     def _one(self, connection: socket.socket) -> bool:
         """Answer one request; false when the connection is to be closed."""
         head, body = _request(connection)
@@ -63,10 +75,19 @@ class Instrument:
                 noted, self._log = self._log, []
             _send_json(connection, noted)
             return True
-        parts = path.decode().split("/")
-        script = self.scripts.get(parts[2]) if len(parts) > 2 and parts[1] == "s" else None
-        if script is None or method != b"POST":
+        script, family, below = self._place(path.decode())
+        if script is None or family is None:
             _send_json(connection, {"detail": "nothing here"}, "404 Not Found")
+            return True
+        with self._lock:
+            desk = self._desks.setdefault((script.name, family), Desk(FAMILIES[family]))
+            listed = desk.openapi() if below == "/openapi.json" else None
+            told = desk.takes(below, head, body) if method == b"POST" else ("404 Not Found", "nothing here")
+        if listed is not None:
+            _send_json(connection, listed)
+            return True
+        if told is not None:
+            _send_json(connection, {"detail": told[1]}, told[0])
             return True
         found = _TAKE.search(body)
         take = found.group().decode() if found else ""
@@ -93,7 +114,7 @@ def _request(connection: socket.socket) -> tuple[bytes, bytes]:
     data = b""
     while b"\r\n\r\n" not in data:
         more = connection.recv(65536)
-        if not more:
+        if not more or more.startswith(_TLS_HELLO):
             return b"", b""
         data += more
     head, _, body = data.partition(b"\r\n\r\n")

@@ -16,9 +16,9 @@ class Running:
 
     port: int
 
-    def url(self, script: str) -> str:
-        """Return the base URL under which it plays `script`."""
-        return f"http://127.0.0.1:{self.port}/s/{script}"
+    def url(self, script: str, family: str = "anything") -> str:
+        """Return the base URL under which it plays `script` to whoever asks as `family` of bench.selftest.routes."""
+        return f"http://127.0.0.1:{self.port}/s/{script}/{family}"
 
     def log(self) -> list[dict[str, Any]]:
         """Return and clear what it noted: `script, take, arrived_ns, sent: [[ns, audio_ms], …]`."""

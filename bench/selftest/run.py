@@ -10,23 +10,26 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from bench.client.load import closed_loop
+from bench.client.load import LoadResult, closed_loop
 from bench.client.probe import ServerUnusable
 from bench.client.target import Target, Voice
 from bench.client.voicecheck import check_voice
-from bench.records import Take, Utterance
+from bench.records import Utterance
 from bench.selftest import sounds
-from bench.selftest.cases import FAULTS, TIMED, Case
-from bench.selftest.compare import Row, SelftestReport, fault_rows, timed_rows
+from bench.selftest.cases import FAULTS, PROBED, TIMED, Case
+from bench.selftest.compare import Row, SelftestReport, dialect_rows, fault_rows, timed_rows
 from bench.selftest.process import Running, running
+from bench.selftest.routes import NAME
 
 ATTEMPTS = 5
+NO_RETRY_AFTER_S = 40.0
+"""From then on no case is measured again: the whole takes less than a minute, on a busy host too."""
 GIVE_UP_AFTER = 3
 """Once this many cases have failed every attempt it is the harness: the rest get one attempt each."""
 
 
 def run_selftest(
-    concurrencies: Sequence[int] = (1, 8), cases: Sequence[Case] = (*TIMED, *FAULTS)
+    concurrencies: Sequence[int] = (1, 8), cases: Sequence[Case] = (*TIMED, *PROBED, *FAULTS)
 ) -> SelftestReport:
     """Measure the scripted instrument in every dialect and with every fault, and compare.
 
@@ -43,17 +46,18 @@ def run_selftest(
         _case(instrument, TIMED[0], 1, reference)  # warms both processes; its rows are dropped
         for concurrency in concurrencies:
             for case in cases:
-                if case.error is None:
-                    hopeless = len({row.case for row in rows if not row.ok}) >= GIVE_UP_AFTER
+                if case.error is None and case not in PROBED:
+                    late = time.perf_counter() - begun > NO_RETRY_AFTER_S
+                    hopeless = late or len({row.case for row in rows if not row.ok}) >= GIVE_UP_AFTER
                     rows += _settled(instrument, case, concurrency, reference, 1 if hopeless else ATTEMPTS)
-        # A fault has a name and no time: shown once, and several beside one another to be quick.
-        faults = [case for case in cases if case.error is not None]
+        # A fault or a dialect has a name and no time: shown once, and several beside one another to be quick.
+        named = [case for case in cases if case.error is not None or case in PROBED]
         with ThreadPoolExecutor(4) as pool:
             for found in pool.map(
-                lambda case: _settled(instrument, case, max(concurrencies), reference, ATTEMPTS), faults
+                lambda case: _settled(instrument, case, max(concurrencies), reference, ATTEMPTS), named
             ):
                 rows += found
-        rows += [_refused(), _default_voice(instrument)]
+        rows += [_refused(), _no_tls(instrument), _default_voice(instrument)]
     return SelftestReport(ok=all(row.ok for row in rows), rows=rows, wall_s=time.perf_counter() - begun)
 
 
@@ -67,9 +71,15 @@ def _settled(instrument: Running, case: Case, concurrency: int, reference: Path,
 
 
 def _case(instrument: Running, case: Case, concurrency: int, reference: Path) -> list[Row]:
+    if case in PROBED:
+        try:
+            load = measure_case(instrument, case, concurrency, reference, n=concurrency)
+        except ServerUnusable as error:
+            return dialect_rows(case, concurrency, f"{error.kind}: {error}", [])
+        return dialect_rows(case, concurrency, load.detection.dialect, load.takes)
     if case.error is None:
         instrument.log()
-    takes = measure_case(instrument, case, concurrency, reference, n=_count(case, concurrency))
+    takes = measure_case(instrument, case, concurrency, reference, n=_count(case, concurrency)).takes
     if case.error is not None:
         errors = [(take.error.kind, take.error.message) if take.error else None for take in takes]
         return fault_rows(case, concurrency, errors)
@@ -82,32 +92,37 @@ def _count(case: Case, concurrency: int) -> int:
     return 3 if concurrency == 1 else concurrency
 
 
-def measure_case(instrument: Running, case: Case, concurrency: int, reference: Path, *, n: int) -> list[Take]:
+def measure_case(instrument: Running, case: Case, concurrency: int, reference: Path, *, n: int) -> LoadResult:
     """Return `n` takes of a case; the text of each is the word by which the instrument notes it."""
     batch = secrets.token_hex(4)
-    voice = Voice.clone(reference, "a tone", how="request") if case.clone else Voice.named("selftest")
+    voice = Voice.clone(reference, "a tone", how=case.clone) if case.clone else Voice.named(NAME)
     target = Target(
-        instrument.url(case.script),
+        instrument.url(case.script, case.family or case.dialect),
         dialect=case.dialect,
         sample_rate_hz=case.rate_hz,
         token=SecretStr(case.token) if case.token else None,
     )
     said = [Utterance(id=f"u{index}", text=f"take-{batch}-{index}") for index in range(n)]
-    return closed_loop(
-        target, said, voice, concurrency=concurrency, n=n, warmups=0, timeout_s=case.timeout_s
-    ).takes
+    return closed_loop(target, said, voice, concurrency=concurrency, n=n, warmups=0, timeout_s=case.timeout_s)
 
 
 def _refused() -> Row:
     """A port on which nothing listens."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    case = Case("nothing listens", error="connection_refused")
+    return _unconnected(Case("nothing listens", error="connection_refused"), f"http://127.0.0.1:{port}")
+
+
+def _no_tls(instrument: Running) -> Row:
+    """A server that does not speak the https of its URL."""
+    url = instrument.url("pcm").replace("http:", "https:")
+    return _unconnected(Case("no TLS there", error="connect_failed"), url)
+
+
+def _unconnected(case: Case, url: str) -> Row:
     said = [Utterance(id="u0", text="nobody there")]
     try:
-        load = closed_loop(
-            Target(f"http://127.0.0.1:{port}", dialect="openai"), said, Voice.named("x"), concurrency=1, n=1
-        )
+        load = closed_loop(Target(url, dialect="openai"), said, Voice.named("x"), concurrency=1, n=1)
         errors = [(take.error.kind, take.error.message) if take.error else None for take in load.takes]
     except ServerUnusable as error:
         errors = [(error.kind, str(error))]

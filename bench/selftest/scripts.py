@@ -101,6 +101,7 @@ def _sse() -> tuple[Script, ...]:
         Script("sse", (*plain, Step(225.0, DONE)), kind, rate),
         Script("sse_cut_across_packets", (*cut, Step(225.0, DONE)), kind, rate),
         Script("sse_info_first", (Step(10.0, info), *plain, Step(225.0, DONE)), kind),
+        Script("sse_truncated", (plain[0], Step(130.0, deltas[1][:-20])), kind, rate),
         Script("sse_error", (plain[0], Step(130.0, error)), kind, rate),
     )
 
@@ -125,6 +126,9 @@ def _faults() -> tuple[Script, ...]:
         _whole("unknown_rate", true_pcm, 200, None),
         _whole(
             "truncated_length", true_pcm, 200, "audio/pcm;rate=24000", declared_length=90000, ending="close"
+        ),
+        _whole(
+            "too_large", true_pcm, 200, "audio/pcm;rate=24000", declared_length=300 * 2**20, ending="close"
         ),
         _whole("truncated_riff", header(90000) + true_pcm, 200, "audio/wav", framing="close"),
         _whole("half_a_sample", true_pcm + b"\1", 200, "audio/pcm;rate=24000"),

@@ -143,7 +143,7 @@ class Run:
         )
         # An interrupted attempt's; not later: what a fault has put there is the lease's to end.
         Engine(case.docker_host).remove_run(case.run_id)
-        proof = Proof(measure=few_samples, ready_limit_s=60.0, settle_s=0.0)
+        proof = Proof(measure=few_samples, min_samples=3, ready_limit_s=60.0, settle_s=0.0)
         with borrow(
             request, self.alive, engine=Engine(case.docker_host), save=self.saved, proof=proof
         ) as self.grant:

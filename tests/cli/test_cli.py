@@ -249,7 +249,7 @@ def test_help_names_every_command_and_is_quick_to_import() -> None:
     ).stdout  # fmt: skip
     for command in (
         "survey", "rate", "invite", "raters", "ratings", "verdict", "report", "compare", "publish", "selftest",
-        "neighbour", "schema",
+        "load", "neighbour", "schema",
     ):  # fmt: skip
         assert re.search(rf"^    {command}\b", shown, re.M), command
 

@@ -56,6 +56,23 @@ def test_rates_that_disagree_fail_whoever_states_them() -> None:
     assert decode({}, at(pcm()), 22050).rate_hz == 22050
 
 
+@pytest.mark.parametrize(
+    "media", ["audio/x-pcm", "audio/s16le", "audio/l16", "binary/octet-stream", "text/plain", "audio/mpeg"]
+)
+def test_an_entry_may_say_that_a_body_is_raw(media: str) -> None:
+    body = b"\xff\xfb" + pcm(0.01)
+    got = decode({"content-type": media}, at(body[:5], body[5:]), RATE, "raw")
+    np.testing.assert_array_equal(got.samples(), np.frombuffer(body, "<i2"))
+    swapped = np.frombuffer(body, "<i2").byteswap().tobytes()
+    other = decode(
+        {"content-type": f"{media};rate=24000"}, at(swapped[:5], swapped[5:]), None, "raw_big_endian"
+    )
+    np.testing.assert_array_equal(other.samples(), got.samples())
+    with pytest.raises(TakeFault, match="not_audio"):
+        decode({"content-type": media}, at(body), RATE)
+    assert decode({"content-type": media}, at(wav(pcm())), None, "raw").container == "wav"
+
+
 def test_wav_is_recognised_whatever_was_asked_for() -> None:
     got = decode({"content-type": "audio/pcm"}, at(wav(pcm())[:44], wav(pcm())[44:]), None)
     assert (got.container, got.rate_hz, [when for when, _ in got.events]) == ("wav", RATE, [2000])
@@ -82,6 +99,18 @@ def test_sse_whose_first_or_every_delta_holds_a_wav_header() -> None:
     every = decode(kind, at(delta(wav(pcm(0.01))), delta(wav(pcm(0.01)))), None)
     for got in (first, every):
         np.testing.assert_array_equal(got.samples(), np.tile(tone(0.01), 2))
+
+
+@pytest.mark.parametrize("end", [b"data: [DONE]", b"data: [DONE]\n", b'data: {"type":"speech.audio.done"}\n'])
+def test_an_end_of_sse_without_its_blank_line_is_an_end(end: bytes) -> None:
+    kind = {"content-type": "text/event-stream", "x-sample-rate": "24000"}
+    assert decode(kind, at(delta(pcm(0.01)), end), None).samples().size == 240
+
+
+@pytest.mark.parametrize("end", [b"data: [DO", b"dat", b": keep", delta(pcm(0.01)).rstrip()])
+def test_any_other_unfinished_event_is_truncated(end: bytes) -> None:
+    kind = {"content-type": "text/event-stream", "x-sample-rate": "24000"}
+    assert kind_of(kind, delta(pcm(0.01)), end) == "truncated"
 
 
 def test_sse_faults() -> None:

@@ -1,6 +1,8 @@
+import re
+
 import pytest
 
-from bench.client.chat import PROMPT, ChatLatency, compare, measure_chat, needs_retry
+from bench.client.chat import PROMPT, ChatLatency, compare, measure_chat, needs_retry, shortfall
 from bench.client.summary import summarise
 from tests.client.raw_server import Asked, Reply, serving
 
@@ -102,9 +104,51 @@ def test_null_and_unlike_never_pass() -> None:
     assert not compare(before, latency(*[100.0] * 20, model="other")).passed
 
 
+WHOLE = [100.0] * 20
+BROKEN: list[tuple[list[float], dict[str, object], str]] = [
+    (WHOLE[:1], {}, "1 samples, and 20 are needed"),
+    (WHOLE[:19], {"error": "timeout: no answer"}, "broke off after 19 samples: timeout"),
+    (WHOLE, {"error": "timeout: no answer"}, "timeout"),
+    (WHOLE, {"fixed_length": False, "completion_tokens": [32, 7]}, r"\[7, 32\] tokens"),
+]
+
+
+@pytest.mark.parametrize(("values", "more", "says"), BROKEN)
+@pytest.mark.parametrize("broken_side", ["before", "after"])
+def test_a_broken_measurement_never_passes(
+    values: list[float], more: dict[str, object], says: str, broken_side: str
+) -> None:
+    broken, whole = latency(*values, **more), latency(*WHOLE)
+    got = compare(broken, whole) if broken_side == "before" else compare(whole, broken)
+    assert not got.passed and got.ratio == 1.0
+    assert re.search(f"{broken_side}: .*{says}", got.detail)
+    assert re.search(says, shortfall(broken) or "") and shortfall(whole) is None
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"model": "other"},
+        {"max_tokens": 64},
+        {"ignore_eos": False},
+        {"fixed_length": None},
+        {"reconnects": 3},
+    ],
+)
+def test_measurements_that_were_not_taken_alike_never_pass(more: dict[str, object]) -> None:
+    for pair in ((latency(*WHOLE), latency(*WHOLE, **more)), (latency(*WHOLE, **more), latency(*WHOLE))):
+        got = compare(*pair)
+        assert not got.passed and "not taken alike" in got.detail
+    assert not compare(latency(*WHOLE), latency(*WHOLE, 100.0)).passed
+
+
+def test_a_server_that_never_keeps_a_connection_is_compared_all_the_same() -> None:
+    assert compare(latency(*WHOLE, reconnects=24), latency(*WHOLE, reconnects=23)).passed
+
+
 def test_one_retry_and_no_more() -> None:
-    bad = compare(latency(100.0, 100.0), latency(200.0, 200.0))
-    good = compare(latency(100.0, 100.0), latency(100.0, 100.0))
+    bad = compare(latency(100.0, 100.0), latency(200.0, 200.0), min_samples=2)
+    good = compare(latency(100.0, 100.0), latency(100.0, 100.0), min_samples=2)
     assert needs_retry(bad, attempts=1)
     assert not needs_retry(bad, attempts=2)
     assert not needs_retry(good, attempts=1)

@@ -49,6 +49,13 @@ def test_one_write_cut_by_the_network_is_one_chunk_and_no_stream() -> None:
     assert (got.chunks, got.streamed, got.rtf_after_first) == (1, False, None)
 
 
+def test_pieces_so_dense_that_they_are_one_chunk_are_a_stream_all_the_same() -> None:
+    pieces = [(100.0 + 3 * index, 0.01) for index in range(200)]
+    got = measure(0, [100 * MS], 700 * MS, pcm_of(*pieces))
+    assert (got.chunks, got.streamed) == (1, True)
+    assert got.rtf_after_first == pytest.approx(0.6 / 1.99)
+
+
 def test_a_slow_wire_after_a_long_synthesis_is_not_streaming() -> None:
     got = measure(0, [2000 * MS], 2100 * MS, pcm_of((2000, 1), (2050, 1), (2100, 1)))
     assert got.streamed is False

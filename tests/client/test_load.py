@@ -1,12 +1,18 @@
+import base64
+import io
+from pathlib import Path
+
 import numpy as np
 import pytest
+import soundfile
 
 from bench.client.load import MAX_TAKES, arrivals, closed_loop, open_loop
+from bench.client.takes import WARMUP
 from bench.client.target import Target, Voice
 from bench.errors import BadInput
 from bench.records import Utterance
 from tests.client.raw_server import Asked, Reply, serving
-from tests.client.sound import RATE, pcm
+from tests.client.sound import RATE, pcm, wav
 
 SAID = [Utterance(id="a", text="one"), Utterance(id="b", text="two")]
 
@@ -21,6 +27,8 @@ def test_closed_loop_keeps_that_many_under_way() -> None:
     with serving(slow) as server:
         got = closed_loop(Target(server.url, dialect="openai"), SAID, Voice.named("v"), concurrency=4, n=12)
         assert server.most_under_way == 4
+        said = [asked.json()["input"] for asked in server.asked if asked.method == "POST"]
+    assert said[0] == WARMUP.text and WARMUP.text not in said[1:]
     assert [take.utterance_id for take in got.takes] == ["a", "b"] * 6
     assert (got.mode, got.concurrency, got.most_under_way, got.failed) == ("closed", 4, 4, {})
     assert got.ttfa_ms.n == 12
@@ -43,6 +51,25 @@ def test_open_loop_does_not_wait_for_answers() -> None:
     schedule = arrivals(100, 10, 3)
     assert all(left >= at - 1e-3 for left, at in zip(got.left_s, schedule, strict=True))
     assert got.late_ms is not None and got.late_ms.n == 10
+
+
+def test_a_cold_load_sends_no_reference_twice(tmp_path: Path) -> None:
+    clip = tmp_path / "ref.wav"
+    clip.write_bytes(wav(pcm()))
+    with serving(slow) as server:
+        target = Target(server.url, dialect="openai")
+        voice = Voice.clone(clip, "words", how="request")
+        got = closed_loop(target, SAID, voice, concurrency=2, n=5, cold=True)
+        sent = [asked.json()["ref_audio"] for asked in server.asked if asked.method == "POST"]
+        with pytest.raises(BadInput, match="cold"):
+            closed_loop(target, SAID, Voice.named("v"), concurrency=1, n=1, cold=True)
+    assert len(sent) == 6 and len(set(sent)) == 6
+    decoded = base64.b64decode(sent[-1].partition(",")[2])
+    values, _ = soundfile.read(io.BytesIO(decoded), dtype="int16")
+    np.testing.assert_array_equal(values[: len(pcm()) // 2], np.frombuffer(pcm(), "<i2"))
+    assert not values[len(pcm()) // 2 :].any()
+    assert got.cold and [take.reference_cached for take in got.takes] == [False] * 5
+    assert got.start_buffer_ms.n == 5
 
 
 def test_arrivals_are_poisson_and_repeatable() -> None:

@@ -1,3 +1,4 @@
+import contextlib
 import hashlib
 import itertools
 import json
@@ -10,8 +11,9 @@ import pytest
 import soundfile
 from pydantic import SecretStr
 
+from bench.catalog.entry import HttpRun
 from bench.client.probe import ServerUnusable
-from bench.client.takes import run_takes
+from bench.client.takes import WARMUP, run_takes
 from bench.client.target import Target, Voice
 from bench.errors import BadInput
 from bench.records import Take, Utterance
@@ -55,7 +57,7 @@ def test_takes_are_written_as_they_were_received(tmp_path: Path) -> None:
     takes = lines(tmp_path)
     assert seen == takes
     assert [(take.utterance_id, take.warmup, take.wav) for take in takes] == [
-        ("a", True, None), ("a", False, "a.wav"), ("b", False, "b.wav"),
+        ("warmup", True, None), ("a", False, "a.wav"), ("b", False, "b.wav"),
     ]  # fmt: skip
     samples, rate = soundfile.read(tmp_path / "a.wav", dtype="int16")
     assert rate == RATE
@@ -71,7 +73,7 @@ def test_takes_are_written_as_they_were_received(tmp_path: Path) -> None:
     assert result.detection.chosen_by == "entry"
     assert result.measured_from
     assert takes[1].reference_cached is None
-    assert [asked.json()["input"] for asked in server.asked[1:]] == ["text of a", "text of a", "text of b"]
+    assert [asked.json()["input"] for asked in server.asked[1:]] == [WARMUP.text, "text of a", "text of b"]
 
 
 def test_a_failed_take_has_an_error_and_nulls_and_the_pass_goes_on(tmp_path: Path) -> None:
@@ -249,6 +251,49 @@ def test_takes_are_never_overwritten(tmp_path: Path) -> None:
             run_takes(target, say("a"), Voice.named("v"), tmp_path)
         with pytest.raises(BadInput, match="two utterances"):
             run_takes(target, say("b", "b"), Voice.named("v"), tmp_path / "other")
+
+
+def test_the_timed_takes_alone_are_in_the_window(tmp_path: Path) -> None:
+    events: list[str] = []
+
+    @contextlib.contextmanager
+    def window() -> Iterator[None]:
+        events.append("opened")
+        yield
+        events.append("closed")
+
+    def speech(asked: Asked, n: int) -> Reply:
+        events.append(asked.json()["input"])
+        return GOOD
+
+    with serving(voices(speech)) as server:  # type: ignore[arg-type]
+        run_takes(
+            Target(server.url, dialect="openai"), say("a", "b"), Voice.named("v"), tmp_path, warmups=2,
+            timed=window(),
+        )  # fmt: skip
+    assert events == [WARMUP.text, WARMUP.text, "opened", "text of a", "text of b", "closed"]
+
+
+def test_what_the_entry_says_of_a_body_without_a_header_counts(tmp_path: Path) -> None:
+    run = HttpRun(kind="http", dialect="openai", sample_rate_hz=RATE, container="raw")
+    plain = Reply(pcm(), headers={"Content-Type": "text/plain"})
+    with serving(voices(lambda asked, n: plain)) as server:  # type: ignore[arg-type]
+        result = run_takes(Target.of(run, server.url), say("a"), Voice.named("v"), tmp_path)
+        probed = Target.of(run.model_copy(update={"dialect": "auto"}), server.url)
+        again = run_takes(probed, say("a"), Voice.named("v"), tmp_path / "probed")
+    assert (result.ok, again.ok, again.detection.container) == (1, 1, "raw")
+
+
+def test_a_server_may_say_whether_it_had_the_reference(tmp_path: Path) -> None:
+    (tmp_path / "ref.wav").write_bytes(wav(pcm()))
+    voice = Voice.clone(tmp_path / "ref.wav", "words", how="request")
+
+    def speech(asked: Asked, n: int) -> Reply:
+        return Reply(pcm(), headers=PCM | {"X-Reference-Cached": ("false", "true", "perhaps")[n]})
+
+    with serving(voices(speech)) as server:  # type: ignore[arg-type]
+        run_takes(Target(server.url, dialect="openai"), say("a", "b"), voice, tmp_path / "takes")
+    assert [take.reference_cached for take in lines(tmp_path / "takes")] == [False, True, None]
 
 
 def test_nothing_to_say_is_an_empty_pass(tmp_path: Path) -> None:

@@ -67,6 +67,17 @@ def test_extensible_is_what_its_subformat_says() -> None:
     np.testing.assert_allclose(samples, [0.25, -0.25])
 
 
+def test_a_wav_after_one_of_unknown_size_is_no_sound() -> None:
+    one, two = wav(BODY, size=0xFFFFFFFF), wav(BODY, size=0)
+    for pieces in ([one + two], [one, two], [one, two[:44], two[44:]]):
+        stream = WavStream()
+        out = [piece for data in pieces for piece in stream.feed(data)]
+        stream.finish()
+        np.testing.assert_array_equal(np.concatenate(out), np.tile(np.frombuffer(BODY, "<i2"), 2))
+    with pytest.raises(TakeFault, match="inside a sample"):
+        read(wav(BODY + b"\1", size=0xFFFFFFFF) + two)
+
+
 def test_stereo_is_averaged() -> None:
     samples, _ = read(wav(struct.pack("<4h", 1000, 3000, -2000, 0), channels=2))
     np.testing.assert_allclose(samples, [2000 / 32768, -1000 / 32768])

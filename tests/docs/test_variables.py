@@ -60,6 +60,10 @@ PLACES = {
             "engine_image_base",
             "baseline_token_env",
             "model_token_env",
+            "baseline_voice_accepted",
+            "model_voice_accepted",
+            "similarity_python",
+            "whisper_model",
         )
     },
     **{

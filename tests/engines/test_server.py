@@ -213,6 +213,17 @@ def test_a_voice_of_the_models_own_is_not_replaced(espeak: Engine, clip: bytes) 
     assert _say(espeak, voice="en-us").content == before
 
 
+def test_of_a_reference_sent_along_the_server_says_whether_it_had_it(espeak: Engine, clip: bytes) -> None:
+    sent = {
+        "voice": None,
+        "ref_audio": base64.b64encode(clip).decode(),
+        "ref_text": "other words than elsewhere",
+    }
+    told = [_say(espeak, **sent).headers.get("x-reference-cached") for _ in range(2)]
+    assert told == ["false", "true"]
+    assert "x-reference-cached" not in _say(espeak).headers
+
+
 def test_a_reference_that_cannot_serve_is_400(espeak: Engine) -> None:
     for sent in ("not base64!", base64.b64encode(b"not audio").decode()):
         answer = _say(espeak, voice=None, ref_audio=sent)

@@ -72,4 +72,4 @@ def few_samples(url: str) -> ChatLatency:
 @pytest.fixture
 def proof() -> Proof:
     # What is under test is the borrowing; a noisy machine must not fail it, so only test_drift judges speed.
-    return Proof(measure=few_samples, ready_limit_s=60.0, settle_s=0.5)
+    return Proof(measure=few_samples, min_samples=5, ready_limit_s=60.0, settle_s=0.5)

@@ -1,6 +1,7 @@
 """A job on its host: what it leaves, what ends it, and how it is followed."""
 
 import contextlib
+import itertools
 import json
 import os
 import shutil
@@ -9,7 +10,7 @@ import sys
 import tarfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import pytest
 
 from bench.catalog import load
 from bench.engines import launch
+from bench.engines.launch import Engine
 from bench.errors import AuditionError
 from bench.host import job
 from bench.host.archive import pack, unpack
@@ -29,7 +31,10 @@ from bench.host.neighbour_job import drop_caches
 from bench.host.neighbour_spec import NeighbourSpec
 from bench.host.remote import do_job, remove
 from bench.inputs.demo_reference import make
+from bench.metrics.take import TakeMetrics
 from bench.records import Take, TakeError
+from tests.client.raw_server import Asked, Reply, serving
+from tests.client.sound import espeak
 from tests.engines import entries
 from tests.strangers import obliging
 
@@ -104,7 +109,15 @@ def _followed(folder: Path) -> Iterator[None]:
         thread.join()
 
 
-def test_a_job_leaves_takes_metrics_memory_and_how_it_ended(tmp_path: Path, voice: Path) -> None:
+def test_a_job_leaves_takes_metrics_memory_and_how_it_ended(
+    tmp_path: Path, voice: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = itertools.chain([5, 7], itertools.repeat(None))
+    monkeypatch.setattr(
+        Engine,
+        "health_now",
+        lambda _: {"memory": (peak := next(told)) and {"torch_peak_allocated_bytes": peak}},
+    )
     folder = _job(tmp_path, voice, entries.raw("espeak"))
     with _followed(folder):
         result = job.run_job(folder)
@@ -114,7 +127,15 @@ def test_a_job_leaves_takes_metrics_memory_and_how_it_ended(tmp_path: Path, voic
         assert [take.warmup for take in _takes(folder, side)] == [True, False, False, False]
         assert result.passes[side].ok == 3
     assert len((folder / "out/candidate/metrics.jsonl").read_text().splitlines()) == 3
-    assert json.loads((folder / "out/memory.json").read_bytes())["schema_version"] == 1
+    memory = json.loads((folder / "out/memory.json").read_bytes())
+    assert memory["schema_version"] == 1
+    assert memory["torch_allocated"]["bytes"] == 7, "read after each pass, the highest kept"
+    windows = {window["name"]: window for window in memory["windows"]}
+    for side in ("preset", "candidate"):
+        said = [take for take in _takes(folder, side) if not take.warmup]
+        assert windows[side]["audio_s"] == pytest.approx(sum(take.audio_s or 0.0 for take in said))
+    assert result.network is not None and result.network.path == "/health"
+    assert result.network.round_trip_ms is not None
     assert result.health["profile"] == load("espeak").profiles["upstream"]
     assert result.reference_f0_hz is not None and 70 < result.reference_f0_hz < 200
     shown = [json.loads(line)["text"] for line in (folder / "progress.jsonl").read_text().splitlines()]
@@ -285,6 +306,166 @@ def test_a_job_that_was_sent_broken_says_so(tmp_path: Path) -> None:
     assert done["failed"] and done["fault"] == "host"
     assert "job.tar did not arrive whole" in done["msg"]
     assert follow(tmp_path, 0)["running"] is False
+
+
+# A server that is not ours
+
+
+def _served(**run: Any) -> dict[str, Any]:
+    return entries.raw("served", run={"kind": "http", "dialect": "openai_wav", **run}, preset=None)
+
+
+def _speaks(speech: Callable[[Asked], Reply]) -> Callable[[Asked], Reply]:
+    def handler(asked: Asked) -> Reply:
+        if asked.method == "GET" or asked.path.endswith("/voices"):
+            return Reply.of({}, "404 Not Found")
+        return speech(asked)
+
+    return handler
+
+
+_count = itertools.count()
+
+
+def _en(asked: Asked, pitch: int = 50) -> Reply:
+    return Reply(espeak("en-us", asked.json()["input"], pitch), headers={"Content-Type": "audio/wav"})
+
+
+def _varying(asked: Asked) -> Reply:
+    return _en(asked, 45 + next(_count) % 10)
+
+
+def _known(asked: Asked) -> Reply:
+    return _en(asked) if asked.json()["voice"] == "ada" else Reply.of({"detail": "who?"}, "404 Not Found")
+
+
+def _busy(asked: Asked) -> Reply:
+    return _en(asked) if asked.json().get("voice") == "ada" else Reply(b"", "503 Busy")
+
+
+@pytest.mark.parametrize(
+    ("speech", "run", "fault", "says"),
+    [
+        (_en, {"voice": "ada"}, "candidate", "a voice of its own"),
+        (_en, {}, "candidate", "a voice of its own"),
+        (_varying, {"voice": "ada"}, "host", "baseline_voice_accepted"),
+        (_varying, {}, "host", "baseline_voice_accepted"),
+        (_busy, {"voice": "ada"}, "host", "could not be checked"),
+    ],
+    ids=["named", "cloned", "named, unclear", "cloned, unclear", "not checked"],
+)
+def test_a_baseline_whose_voice_is_not_shown_to_be_honoured_stops_the_pass(
+    tmp_path: Path, voice: Path, speech: Any, run: dict[str, Any], fault: str, says: str
+) -> None:
+    with serving(_speaks(speech)) as server:
+        folder = _job(
+            tmp_path, voice, _served(**run), url=server.url, phase="baseline", passes=["baseline"],
+            install="http",
+        )  # fmt: skip
+        result = job.run_job(folder)
+    assert (result.ok, result.fault, result.passes) == (False, fault, {})
+    assert says in str(result.error)
+    assert result.voice_check is not None and result.voice_check.accepted is None
+    assert result.network is not None and result.network.round_trip_ms is not None
+    if "unclear" in str(result.error):
+        assert sorted(clip.name for clip in (folder / "out/voicecheck").iterdir()) == [
+            "asked.wav",
+            "other.wav",
+        ]
+
+
+def test_an_unclear_voice_passes_on_somebodys_word_and_a_substituted_one_never(
+    tmp_path: Path, voice: Path
+) -> None:
+    word = "A. Person listened to both clips: two voices"
+    for speech, ok in ((_varying, True), (_en, False)):
+        with serving(_speaks(speech)) as server:
+            folder = _job(
+                tmp_path / speech.__name__, voice, _served(voice="ada"), url=server.url, phase="baseline",
+                passes=["baseline"], install="http", voice_accepted=word,
+            )  # fmt: skip
+            result = job.run_job(folder)
+        assert result.ok is ok
+        assert result.voice_check is not None
+        assert result.voice_check.accepted == (word if ok else None)
+
+
+def test_a_named_voice_that_is_honoured_is_measured_with_its_network(tmp_path: Path, voice: Path) -> None:
+    with serving(_speaks(_known)) as server:
+        folder = _job(
+            tmp_path, voice, _served(voice="ada"), url=server.url, phase="baseline", passes=["baseline"],
+            install="http",
+        )  # fmt: skip
+        result = job.run_job(folder)
+    assert result.ok and result.passes["baseline"].ok == 3
+    assert result.voice_check is not None and result.voice_check.verdict == "honoured"
+    assert result.network is not None and result.network.loopback is True
+
+
+# Metrics from another interpreter
+
+
+_RESEMBLYZER = """
+import numpy as np
+def preprocess_wav(wav): return wav
+class VoiceEncoder:
+    def __init__(self, **_): pass
+    def embed_utterance(self, wav): return np.ones(256, np.float32) / 16
+"""
+_WHISPER = """
+class Segment:
+    text = "yes"
+class WhisperModel:
+    def __init__(self, *_, **__): pass
+    def transcribe(self, *_, **__): return [Segment()], None
+"""
+
+
+def _other_python(folder: Path) -> Path:
+    """An interpreter that has what ours has not."""
+    folder.mkdir()
+    (folder / "resemblyzer.py").write_text(_RESEMBLYZER)
+    (folder / "faster_whisper.py").write_text(_WHISPER)
+    python = folder / "python"
+    python.write_text(f'#!/bin/sh\nPYTHONPATH={folder} exec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    return python
+
+
+def test_similarity_and_whisper_come_from_the_interpreter_and_model_that_the_inventory_names(
+    tmp_path: Path, voice: Path
+) -> None:
+    model = tmp_path / "tiny.en"
+    model.mkdir()
+    (model / "model.bin").touch()
+    (model / "tokenizer.json").touch()
+    folder = _job(
+        tmp_path / "job", voice, entries.raw("espeak"), passes=["candidate"],
+        similarity_python=str(_other_python(tmp_path / "other")), whisper_model=model,
+    )  # fmt: skip
+    assert job.run_job(folder).ok
+    lines = (folder / "out/candidate/metrics.jsonl").read_text().splitlines()
+    found = [TakeMetrics.model_validate_json(line) for line in lines]
+    assert found[1].reference_cosine == pytest.approx(1.0), found[1].reasons
+    assert [(each.recogniser, each.heard) for each in found] == [("faster-whisper tiny.en", "yes")] * 3
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"similarity_python": sys.executable}, "Resemblyzer is not installed"),
+        ({"similarity_python": "/no/such/python"}, "/no/such/python"),
+        ({"whisper_model": Path("/no/such/model")}, "/no/such/model"),
+    ],
+    ids=["no Resemblyzer", "no interpreter", "no model"],
+)
+def test_metrics_that_could_not_be_taken_are_said_before_the_engine_is_started(
+    tmp_path: Path, voice: Path, change: dict[str, Any], says: str
+) -> None:
+    folder = _job(tmp_path, voice, entries.faulty("Stillborn"), **change)
+    result = job.run_job(folder)
+    assert (result.ok, result.fault) == (False, "host")
+    assert says in str(result.error)
 
 
 # Following

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from bench.client.chat import measure_chat
 from bench.engines.launch import EngineFailed
 from bench.errors import BadInput
 from bench.host.docker import DockerSilent, Engine, watcher_name
@@ -89,10 +90,12 @@ def test_an_absent_container_and_a_wrong_name(
         assert neighbour.starts() == 1
 
 
-def test_a_container_that_is_stopped_frozen_or_would_be_removed(
+def test_a_container_that_is_half_measured_stopped_frozen_or_would_be_removed(
     docker_env: DockerEnv, engine: Engine, asking: Asking, proof: Proof
 ) -> None:
     with chat_neighbour(docker_env) as neighbour:
+        partial = Proof(measure=lambda url: measure_chat(url, n=2, discard=0), min_samples=5)
+        refused(asking(neighbour), engine, partial, "2 samples, and 5 are needed")
         neighbour.client.api.pause(neighbour.id)
         refused(asking(neighbour), engine, proof, "docker unpause")
         neighbour.client.api.unpause(neighbour.id)
@@ -271,7 +274,7 @@ def test_it_takes_its_time_to_become_ready(
 def test_it_takes_90_s_to_become_ready(
     docker_env: DockerEnv, engine: Engine, asking: Asking, proof: Proof
 ) -> None:
-    patient = Proof(measure=proof.measure, ready_limit_s=180.0, settle_s=0.5)
+    patient = Proof(measure=proof.measure, min_samples=5, ready_limit_s=180.0, settle_s=0.5)
     await_slow_start(docker_env, engine, asking, patient, ready_s=90)
 
 

@@ -1,7 +1,7 @@
 """The memory sampler, with a scripted double of NVML (no GPU here) and with real processes and /proc.
 
 The double has the functions of `pynvml` that are used, returns what a test scripts, and raises the real
-library's exceptions. What a real GPU says is shown by tests/gpu/nvml_check.py.
+library's exceptions. What a real GPU says is shown by `python -m bench.benchmarks.nvml`.
 """
 
 import subprocess
@@ -213,6 +213,15 @@ def test_a_process_listed_without_its_memory_is_null() -> None:
     assert report.gpu_process.reason == "NVML lists the engine's processes without their memory"
 
 
+@pytest.mark.parametrize(
+    ("compute", "graphics"), [(GIB, None), (None, GIB), (GIB, GIB // 2), (GIB // 2, GIB)]
+)
+def test_of_both_lists_the_figure_that_is_there_counts(compute: int | None, graphics: int | None) -> None:
+    nvml = ScriptedNvml()
+    nvml.compute[0], nvml.graphics[0] = {10: compute}, {10: graphics}
+    assert sampled(nvml, {10}).gpu_process.bytes == GIB
+
+
 def test_this_machine_as_it_is() -> None:
     """The real library: an engine that uses no GPU, or no driver at all, gives null and the reason."""
     with MemorySampler(ProcessTree(0), hz=20) as sampler:
@@ -230,7 +239,10 @@ def test_energy_of_a_window_is_the_counters_difference_on_the_engines_gpus() -> 
 
     def speak(sampler: MemorySampler) -> None:
         nvml.energy_mj[0] += 5_000
+        sampler.add_audio(100.0)
         with sampler.window("clone"):
+            sampler.add_audio(8.0)
+            sampler.add_audio(4.0)
             nvml.energy_mj[0] += 30_000
             nvml.energy_mj[1] += 900_000
             nvml.compute[0] = {10: 2 * GIB}
@@ -242,10 +254,11 @@ def test_energy_of_a_window_is_the_counters_difference_on_the_engines_gpus() -> 
     (window,) = report.windows
     assert window.name == "clone" and window.energy_source == "nvml_counter"
     assert window.energy_j == pytest.approx(30.0)
-    assert window.energy_per_audio_s(12.0) == pytest.approx(2.5)
-    assert window.energy_per_audio_s(0.0) is None
+    assert window.audio_s == 12.0
+    assert window.joules_per_audio_s == pytest.approx(2.5)
     assert window.gpu_process_peak_bytes == 2 * GIB
     assert report.whole.energy_j == pytest.approx(42.0)
+    assert report.whole.joules_per_audio_s is None
 
 
 def test_torchs_peaks_are_what_the_engine_told() -> None:

@@ -1,27 +1,34 @@
 """The self-test passes with our client, and fails with a client that makes the usual mistakes."""
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
+import bench.client.probe
 import bench.client.session
 import bench.selftest.run
 from bench.client.bodies import Pcm
+from bench.client.dialects import DIALECTS
 from bench.client.figures import Figures, measure
+from bench.client.target import Target
 from bench.selftest import run_selftest
-from bench.selftest.cases import FAULTS, TIMED, Case
+from bench.selftest.cases import FAULTS, PROBED, TIMED, Case
 from bench.selftest.compare import SelftestReport
 
 
 def cases(*scripts: str) -> list[Case]:
-    return [case for case in (*TIMED, *FAULTS) if case.script in scripts]
+    return [case for case in (*TIMED, *PROBED, *FAULTS) if case.script in scripts]
 
 
 def test_the_client_measures_right_in_every_dialect_and_names_every_fault() -> None:
     report = run_selftest(concurrencies=(8,))
     assert report.ok, report.table()
-    assert {row.case for row in report.rows} >= {case.name for case in (*TIMED, *FAULTS)}
+    assert {row.case for row in report.rows} >= {case.name for case in (*TIMED, *PROBED, *FAULTS)}
+    assert {case.family for case in PROBED} == set(DIALECTS)
+    assert report.wall_s < 60
     assert "the client measures right" in report.table()
 
 
@@ -65,6 +72,66 @@ def test_the_usual_mistakes_are_caught(
     assert not report.ok
     assert figure in {row.figure for row in report.rows if not row.ok}
     assert "FAILED" in report.table()
+
+
+def asks_otherwise(monkeypatch: pytest.MonkeyPatch, **change: Any) -> None:
+    """Have every request differ as a wrong dialect's would."""
+    monkeypatch.setattr(
+        "bench.selftest.run.Target", lambda *given, **more: Target(*given, **{**more, **change})
+    )
+
+
+@pytest.mark.parametrize(
+    ("script", "dialect", "field", "value"),
+    [
+        ("pcm", "openai", "stream_format", None),
+        ("pcm", "openai", "ref_audio", "data:audio/wav;base64,"),
+        ("pcm", "openai", "voice", "somebody"),
+        ("wav_whole", "openai_file", "seed", 1),
+        ("wav_whole", "travisvn", "input", None),
+        ("wav_header_with_audio", "devnen", "voice_mode", "predefined"),
+        ("pcm_no_type", "cosyvoice", "prompt_text", None),
+    ],
+)
+def test_a_request_that_the_server_would_not_understand_is_caught(
+    monkeypatch: pytest.MonkeyPatch, script: str, dialect: str, field: str, value: object
+) -> None:
+    asks_otherwise(monkeypatch, request={field: value})
+    monkeypatch.setattr(bench.selftest.run, "ATTEMPTS", 1)
+    wanted = [case for case in TIMED if (case.script, case.dialect) == (script, dialect)]
+    report = run_selftest((1,), wanted)
+    assert not report.ok and "http_422" in report.table()
+
+
+def test_another_path_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    asks_otherwise(monkeypatch, path="/speak")
+    monkeypatch.setattr(bench.selftest.run, "ATTEMPTS", 1)
+    report = run_selftest((1,), cases("pcm")[:1])
+    assert not report.ok and "http_404" in report.table()
+
+
+def test_a_dialect_that_is_not_found_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def guess(*_: object) -> tuple[str, ...]:
+        return ("openai", "openai_file")
+
+    monkeypatch.setattr(bench.client.probe, "_candidates", guess)
+    monkeypatch.setattr(bench.selftest.run, "ATTEMPTS", 1)
+    report = run_selftest((1,), PROBED)
+    found = {row.case.split(" of ")[1].split()[0]: row.ok for row in report.rows if row.figure == "dialect"}
+    assert {family for family, ok in found.items() if ok} == {"openai", "openai_file"}
+
+
+def test_one_take_that_is_far_off_fails_its_case_whatever_the_median(monkeypatch: pytest.MonkeyPatch) -> None:
+    count = itertools.count()
+
+    def once(right: Figures) -> Figures:
+        return replace(right, ttfa_ms=(right.ttfa_ms or 0.0) + (500.0 if next(count) == 4 else 0.0))
+
+    report = with_mistake(monkeypatch, once, "pcm")
+    bad = [row for row in report.rows if not row.ok]
+    assert [row.figure for row in bad] == ["ttfa_ms"]
+    assert bad[0].error_ms is not None and abs(bad[0].error_ms) < 5
+    assert bad[0].worst_ms == pytest.approx(500, abs=20)
 
 
 def test_a_fault_that_goes_unnoticed_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,27 +1,33 @@
 """On a real NVIDIA GPU: take known amounts of memory and print what each figure of MemoryReport says of them.
 
-    python -m tests.gpu.nvml_check [--json PATH] [--gib 1 4 16]
+    python -m bench.benchmarks.nvml [--json PATH] [--gib 1 4 16]
 
-Needs a GPU and torch, so it is a command and no part of the test suite. An engine-like child allocates
+Needs a GPU and torch; without them its rows are null. An engine-like child allocates
 with torch; the parent samples it as it would an engine, in a cgroup of its own where one may be made. Exits 1
 when a figure that was to be had is off by more than 1%.
 """
 
 import argparse
+import importlib.util
 import json
-import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.benchmarks.rows import Row, null, row, table
 from bench.host.engine_pids import CGROUP_ROOT, Engine, EngineProcesses, ProcessTree, cgroup_pids
 from bench.host.memory import MemoryReport, MemorySampler, settle_baseline
+from bench.host.nvml import NvmlReader
 
 GIB = 2**30
 HOLD_S = 1.5
 TOLERANCE = 0.01
+AREA = "nvml"
+FIGURES = ("nvml_process_less_context", "torch_allocated")
+"""What must be within `TOLERANCE` of the known amount; the others also hold something else."""
 
 
 def child() -> None:
@@ -78,7 +84,7 @@ def measure(amounts: list[int], hz: float) -> tuple[MemoryReport, dict[str, Any]
     with MemorySampler(hz=hz, baseline=baseline) as sampler:
         with sampler.window("no engine"):
             time.sleep(HOLD_S)
-        command = [sys.executable, "-m", "tests.gpu.nvml_check", "--child"]
+        command = [sys.executable, "-m", "bench.benchmarks.nvml", "--child"]
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert process.stdin is not None and process.stdout is not None
         cgroup = own_cgroup(process.pid)
@@ -132,7 +138,7 @@ def compare(report: MemoryReport, peaks: dict[str, Any], amounts: list[int]) -> 
     windows = {window.name: window for window in report.windows}
     context = windows["context"].gpu_process_peak_bytes
     before = windows["no engine"].available_lowest_bytes
-    rows = []
+    compared = []
     for amount in amounts:
         name = f"{amount / GIB:g} GiB"
         window = windows[name]
@@ -148,12 +154,60 @@ def compare(report: MemoryReport, peaks: dict[str, Any], amounts: list[int]) -> 
             "rss": window.rss_peak_bytes,
         }
         errors = {key: error_percent(value, amount) for key, value in figures.items()}
-        rows.append({"known_bytes": amount, "bytes": figures, "error_percent": errors})
-    return rows
+        compared.append({"known_bytes": amount, "bytes": figures, "error_percent": errors})
+    return compared
+
+
+def missing() -> str | None:
+    """Return why nothing can be measured here, or None."""
+    reader = NvmlReader()
+    if not reader.open():
+        return "; ".join(f"{call}: {name}" for call, name in reader.errors.items()) or "NVML lists no GPU"
+    reader.close()
+    return (
+        None if importlib.util.find_spec("torch") else "torch is not installed, which takes the known amounts"
+    )
+
+
+def rows(amounts: Sequence[int] = (GIB, 4 * GIB, 16 * GIB), hz: float = 15.0) -> list[Row]:
+    """Return each figure's error in per cent, and what sampling costs."""
+    if (reason := missing()) is not None:
+        return [
+            *(
+                null(AREA, f"known {amount / GIB:g} GiB, by {FIGURES[0]}", "% off", reason)
+                for amount in amounts
+            ),
+            null(AREA, "a sample, median", "ms", reason),
+        ]
+    report, peaks, facts = measure(list(amounts), hz)
+    found = []
+    for each in compare(report, peaks, list(amounts)):
+        known = f"known {each['known_bytes'] / GIB:g} GiB, by"
+        for figure, error in each["error_percent"].items():
+            bytes_found = each["bytes"][figure]
+            if error is None:
+                found.append(null(AREA, f"{known} {figure}", "% off", "not to be had here"))
+                continue
+            off = row(AREA, f"{known} {figure}", error, "% off", bytes=bytes_found)
+            if figure in FIGURES:
+                off = row(AREA, f"{known} {figure}", abs(error), "% off", 100 * TOLERANCE, bytes=bytes_found)
+            found.append(off)
+    cost = None if report.cpu_fraction is None else 100 * report.cpu_fraction
+    context = next(window for window in report.windows if window.name == "context").gpu_process_peak_bytes
+    machine = {"gpus": [gpu.name for gpu in report.gpus], "driver": report.driver_version, **facts}
+    return [
+        *found,
+        row(
+            AREA, "the CUDA context, by NVML", None if context is None else context / 2**20, "MiB", **machine
+        ),
+        row(AREA, "a sample, median", report.sample_ms_p50, "ms", nvml_errors=report.nvml_errors),
+        row(AREA, "a sample, longest", report.sample_ms_max, "ms"),
+        row(AREA, f"sampling at {hz:g} Hz", cost, "% of a core"),
+    ]
 
 
 def main() -> int:
-    """Measure, print, and judge."""
+    """Measure, print, write as JSON where asked, and judge."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -165,37 +219,11 @@ def main() -> int:
     if arguments.child:
         child()
         return 0
-    amounts = [round(gib * GIB) for gib in arguments.gib]
-    report, peaks, facts = measure(amounts, arguments.hz)
-    rows = compare(report, peaks, amounts)
-    cost = {
-        "hz_achieved": report.hz_achieved,
-        "sample_ms_p50": report.sample_ms_p50,
-        "sample_ms_max": report.sample_ms_max,
-        "cpu_percent_of_a_core": None if report.cpu_fraction is None else 100 * report.cpu_fraction,
-        "cores": os.cpu_count(),
-    }
-    result = {"rows": rows, "cost": cost, "facts": facts, "report": report.model_dump(mode="json")}
+    found = rows([round(gib * GIB) for gib in arguments.gib], arguments.hz)
     if arguments.json:
-        arguments.json.write_text(json.dumps(result, indent=1))
-    context = next(window for window in report.windows if window.name == "context")
-    work = next(window for window in report.windows if window.name == "work")
-    print("GPU", [gpu.name for gpu in report.gpus], "driver", report.driver_version)
-    print("NVML errors", report.nvml_errors or "none", "| facts", facts)
-    print("CUDA context by NVML (MiB)", (context.gpu_process_peak_bytes or 0) / 2**20)
-    for row in rows:
-        print(f"known {row['known_bytes'] / GIB:g} GiB")
-        for key, value in row["bytes"].items():
-            error = row["error_percent"][key]
-            print(f"  {key:28} {'null' if value is None else f'{value / 2**20:.1f} MiB ({error:+.2f}%)'}")
-    for name in ("gpu_process", "torch_allocated", "torch_reserved", "available_dip", "cgroup", "rss"):
-        print(f"report.{name}: {getattr(report, name).model_dump()}")
-    print("work", work.model_dump())
-    print("cost", cost)
-    judged = [
-        row["error_percent"][key] for row in rows for key in ("nvml_process_less_context", "torch_allocated")
-    ]
-    return 0 if all(error is not None and abs(error) <= 100 * TOLERANCE for error in judged) else 1
+        arguments.json.write_text(json.dumps(found, indent=1) + "\n")
+    sys.stdout.write(table(found) + "\n")
+    return 0 if all(each["ok"] for each in found if each["limit"] is not None) else 1
 
 
 if __name__ == "__main__":

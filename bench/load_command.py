@@ -1,0 +1,135 @@
+"""`audition load URL`: a speech server under a rising number of askers, and under arrivals that do not wait."""
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.catalog.entry import HttpRun
+from bench.client.load import LoadResult, closed_loop, open_loop
+from bench.client.target import Target, Voice
+from bench.errors import BadInput
+from bench.inputs import utterances
+from bench.records import Summary, write_atomically
+
+OPEN_SHARES = (0.5, 0.9)
+"""Of the takes a second that the best closed loop came to: arrivals a server should stand, and nearly not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What is asked of which server."""
+
+    url: str
+    run: HttpRun
+    voice: str | None
+    reference: Path | None
+    transcript: str | None
+    cold: bool
+    token_env: str | None
+    utterances: Path | None
+    concurrency: Sequence[int]
+    rates: Sequence[float] | None
+    """Arrivals a second; None: `OPEN_SHARES` of what the closed loops came to."""
+    n: int
+    timeout_s: float
+    json: Path | None
+
+
+def load(wanted: Load, say: Callable[[str], None]) -> int:
+    """Run every level, say a line for each, write all of them where asked; 1 when a take failed.
+
+    Raises:
+        BadInput: neither or both of a voice and a reference, `--cold` without a reference, no such token.
+        ServerUnusable: see `bench.client.probe`.
+    """
+    target, voice = _target(wanted), _voice(wanted)
+    said = list(utterances.read(wanted.utterances or utterances.DEFAULT))
+    results: list[LoadResult] = []
+
+    def keep(result: LoadResult) -> None:
+        if not results:
+            say(_HEAD)
+        results.append(result)
+        say(line(result))
+
+    for concurrency in wanted.concurrency:
+        keep(
+            closed_loop(
+                target,
+                said,
+                voice,
+                concurrency=concurrency,
+                n=wanted.n,
+                timeout_s=wanted.timeout_s,
+                cold=wanted.cold,
+            )
+        )
+    for rate in wanted.rates if wanted.rates is not None else _rates(results):
+        keep(
+            open_loop(
+                target, said, voice, rate_per_s=rate, n=wanted.n, timeout_s=wanted.timeout_s, cold=wanted.cold
+            )
+        )
+    if wanted.json is not None:
+        body = {"schema_version": 1, "levels": [result.model_dump(mode="json") for result in results]}
+        write_atomically(wanted.json, (json.dumps(body, indent=1) + "\n").encode())
+        say(f"written: {wanted.json}")
+    return 1 if any(result.failed for result in results) else 0
+
+
+def _target(wanted: Load) -> Target:
+    token = os.environ.get(wanted.token_env) if wanted.token_env else None
+    if wanted.token_env and not token:
+        raise BadInput(
+            f"--token-env names {wanted.token_env}, which is not set in this environment; export it."
+        )
+    return Target.of(wanted.run, wanted.url, token)
+
+
+def _voice(wanted: Load) -> Voice:
+    if (wanted.voice is None) == (wanted.reference is None):
+        raise BadInput(
+            "give --voice for one that the server has, or --reference with a clip to clone; one of them."
+        )
+    if wanted.voice is not None:
+        if wanted.cold:
+            raise BadInput("--cold needs a --reference: a voice of the server's own has nothing to encode.")
+        return Voice.named(wanted.voice)
+    assert wanted.reference is not None
+    return Voice.clone(wanted.reference, wanted.transcript, how="request" if wanted.cold else "auto")
+
+
+def _rates(closed: Sequence[LoadResult]) -> list[float]:
+    """Return arrivals a second as shares of the most that a closed loop brought."""
+    most = max(
+        ((len(result.takes) - sum(result.failed.values())) / result.wall_s for result in closed), default=0.0
+    )
+    return [round(share * most, 3) for share in OPEN_SHARES if round(share * most, 3) > 0]
+
+
+_HEAD = (
+    f"{'level':<16}{'takes':>6}{'failed':>7}{'TTFA p50':>10}{'p95':>9}{'audible p50':>12}{'total p50':>11}"
+    f"{'RTF p50':>9}{'stalled':>9}{'audio-s/s':>11}  (ms)"
+)
+
+
+def line(result: LoadResult) -> str:
+    """Return one level as a line of the table."""
+    level = f"{result.concurrency} at once" if result.mode == "closed" else f"{result.rate_per_s:g} a second"
+    stalled = sum(1 for take in result.takes if take.stalls)
+    per_s = "null" if result.audio_s_per_s is None else f"{result.audio_s_per_s:.2f}"
+    text = (
+        f"{level:<16}{len(result.takes):>6}{sum(result.failed.values()):>7}{_of(result.ttfa_ms):>10}"
+        f"{_of(result.ttfa_ms, 'p95'):>9}{_of(result.ttfa_audible_ms):>12}{_of(result.total_ms):>11}"
+        f"{_of(result.rtf, digits=3):>9}{stalled:>9}{per_s:>11}"
+    )
+    if result.late_ms is not None and (result.late_ms.p95 or 0.0) > 5.0:
+        text += f"  this host was late, p95 {result.late_ms.p95:.0f} ms"
+    return text + (f"  {result.failed}" if result.failed else "")
+
+
+def _of(summary: Summary, name: str = "p50", digits: int = 1) -> str:
+    value = getattr(summary, name)
+    return "null" if value is None else f"{value:.{digits}f}"

@@ -1,0 +1,79 @@
+"""`audition load`: every level as a line and as JSON."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bench.cli import main
+from tests.client.raw_server import Asked, Reply, serving
+from tests.client.sound import RATE, pcm, wav
+
+Output = pytest.CaptureFixture[str]
+
+
+def quick(asked: Asked) -> Reply:
+    if asked.method == "GET":
+        return Reply.of({}, "404 Not Found")
+    if asked.json().get("voice") == "bad":
+        return Reply.of({"detail": "no such voice"}, "404 Not Found")
+    return Reply(
+        pieces=[(0.02, pcm(0.1)), (0.03, pcm(0.1))], headers={"Content-Type": f"audio/pcm;rate={RATE}"}
+    )
+
+
+def test_closed_and_open_loops_are_a_table_and_json(tmp_path: Path, capsys: Output) -> None:
+    out = tmp_path / "load.json"
+    with serving(quick) as server:
+        code = main(["load", server.url, "--voice", "ada", "-n", "8", "--json", str(out)])
+        assert server.most_under_way >= 8
+    lines = capsys.readouterr().out.splitlines()
+    assert code == 0
+    assert [line.split()[0] for line in lines[1:5]] == ["1", "2", "4", "8"]
+    assert all("a second" in line for line in lines[5:7])
+    levels = json.loads(out.read_text())["levels"]
+    assert [level["concurrency"] for level in levels] == [1, 2, 4, 8, None, None]
+    best = max(8 / level["wall_s"] for level in levels[:4])
+    assert [level["rate_per_s"] for level in levels[4:]] == [
+        pytest.approx(share * best, abs=0.01) for share in (0.5, 0.9)
+    ]
+    assert all(level["ttfa_ms"]["n"] == 8 and level["rtf_after_first"]["n"] == 8 for level in levels)
+
+
+def test_a_cold_reference_and_stated_arrivals(tmp_path: Path, capsys: Output) -> None:
+    clip, out = tmp_path / "ref.wav", tmp_path / "load.json"
+    clip.write_bytes(wav(pcm()))
+    with serving(quick) as server:
+        code = main(
+            ["load", server.url, "--reference", str(clip), "--cold", "--concurrency", "--rate", "40", "-n", "4",
+             "--dialect", "openai", "--json", str(out)]
+        )  # fmt: skip
+    (level,) = json.loads(out.read_text())["levels"]
+    assert (code, level["mode"], level["rate_per_s"], level["cold"]) == (0, "open", 40.0, True)
+    assert {take["reference_cached"] for take in level["takes"]} == {False}
+    assert "40 a second" in capsys.readouterr().out
+
+
+def test_failed_takes_are_named_and_the_exit_code_says_so(capsys: Output) -> None:
+    with serving(quick) as server:
+        code = main(
+            ["load", server.url, "--voice", "bad", "--dialect", "openai", "--concurrency", "1", "-n", "2"]
+        )
+    assert code == 1
+    assert "{'http_404': 2}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ([], "one of them"),
+        (["--voice", "v", "--reference", "r.wav"], "one of them"),
+        (["--voice", "v", "--cold"], "needs a --reference"),
+        (["--voice", "v", "--token-env", "NOT_SET_ANYWHERE"], "NOT_SET_ANYWHERE"),
+        (["--voice", "v", "--dialect", "klingon"], "cosyvoice"),
+    ],
+)
+def test_what_cannot_be_asked_is_said(given: list[str], says: str, capsys: Output) -> None:
+    with serving(quick) as server:
+        assert main(["load", server.url, *given]) == 2
+    assert says in capsys.readouterr().err
