@@ -25,6 +25,7 @@ from bench.records import Install, InstallStep, Record, canonical_json, sha256_b
 from bench.verdict.collect import read_takes
 
 JobPhase = Literal["install", "benchmark", "baseline"]
+Way = Literal["system", "venv", "container"]
 PASSES: dict[JobPhase, list[PassName]] = {
     "install": ["smoke"],
     "benchmark": ["preset", "candidate"],
@@ -36,9 +37,13 @@ class HostSettings(Record):
     """What the inventory says of a host, as far as a job needs it (docs/variables.md)."""
 
     state_dir: str
-    engine_install: Literal["auto", "system", "venv", "container"] = "auto"
+    engine_install: Literal["auto", Way] = "auto"
     engine_port: int = 0
     engine_image_base: str = "python:3.12-slim"
+    weights_store: str = ""
+    """Empty: `weights` under `state_dir`."""
+    weights_endpoint: str = ""
+    weights_token_file: str = ""
     take_timeout_s: float = 120.0
     pass_timeout_s: float = 3600.0
     install_timeout_s: float = 3600.0
@@ -77,13 +82,17 @@ class HostSettings(Record):
             )
         return os.environ.get(named or entry.run.auth_env or "") or None
 
+    def store(self) -> Path:
+        """Return the folder of weights on the host."""
+        return Path(self.weights_store or f"{self.state_dir}/weights")
+
     def job_dir(self, run_id: str, phase: str) -> str:
         """Return where a new attempt at a job lives on the host; each attempt has its own directory."""
         return f"{self.state_dir}/jobs/{run_id}/{phase}-{time.time_ns()}"
 
 
-def way(entry: Entry, host: HostSettings) -> Literal["system", "venv", "container", "http"]:
-    """Return how an entry's engine runs on this host.
+def way(entry: Entry, host: HostSettings) -> Literal[Way, "http"]:
+    """Return how a candidate's engine runs on this host.
 
     Raises:
         BadInput: the inventory asks for a way that the entry does not have, or that a neighbour forbids.
@@ -97,9 +106,9 @@ def way(entry: Entry, host: HostSettings) -> Literal["system", "venv", "containe
             "set engine_install to auto or container."
         )
     if host.engine_install == "auto":
-        if neighbour and "container" in entry.run.install:
-            return "container"
-        return entry.run.install[0]
+        # A container is what the watcher can end; without a neighbour a venv needs no Docker.
+        first: tuple[Way, ...] = ("container",) if neighbour else ("system", "venv")
+        return next((name for name in first if name in entry.run.install), entry.run.install[0])
     if host.engine_install not in entry.run.install:
         raise BadInput(
             f"engine_install is {host.engine_install}, and {entry.name} can be installed as: "
@@ -113,7 +122,8 @@ def job_spec(run: Run, phase: JobPhase, host: HostSettings) -> JobSpec:
     manifest = run.manifest()
     candidate = phase != "baseline"
     entry = run.entry() if candidate else run.baseline_entry()
-    how = way(entry, host)
+    # `engine_install` is about the candidate; a baseline of ours comes from system packages (request.py).
+    how = way(entry, host) if candidate or entry.run.kind == "http" else "system"
     return JobSpec(
         run_id=run.run_id,
         phase=phase,
@@ -125,7 +135,7 @@ def job_spec(run: Run, phase: JobPhase, host: HostSettings) -> JobSpec:
         engine_python=engine_python(entry, host) if how == "venv" else None,
         lock=engine_lock(entry).name if how in ("venv", "container") else None,
         image_base=host.engine_image_base,
-        weights=Path(host.state_dir) / "weights" if entry.weights else None,
+        weights=host.store() if entry.weights else None,
         port=host.engine_port or None,
         take_timeout_s=host.take_timeout_s,
         pass_timeout_s=host.pass_timeout_s,

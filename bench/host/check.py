@@ -13,6 +13,7 @@ from bench.client.network import measure_network
 from bench.client.probe import ServerUnusable
 from bench.client.target import Target
 from bench.errors import AuditionError
+from bench.host.card import card_checks
 from bench.host.check_records import HostReport, HostSpec
 from bench.host.memory import available_bytes, meminfo_bytes
 from bench.host.neighbour_job import look
@@ -27,10 +28,14 @@ _TAKES_S = 120.0
 """Twenty takes and their warm-ups, generously."""
 
 
-def check_host(spec: HostSpec, token: str | None = None) -> HostReport:
-    """Make every check; one that cannot be made has `ok` null and says why."""
+def check_host(spec: HostSpec, token: str | None = None, *, looking: bool = False) -> HostReport:
+    """Make every check; one that cannot be made has `ok` null and says why. `looking`: nothing is written."""
     checks = [_disk(spec), _memory(spec), _gpu(spec), _docker(spec), _port(spec), _served(spec)]
     checks.append(_baseline(spec, token))
+    checks += card_checks(
+        spec.entry, spec.weights_store, endpoint=spec.weights_endpoint, token_file=spec.weights_token_file,
+        looking=looking,
+    )  # fmt: skip
     neighbour_checks, neighbour_facts = look(spec.neighbour)
     return HostReport(
         host=facts() | {"neighbour": neighbour_facts},

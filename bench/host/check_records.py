@@ -17,6 +17,9 @@ class HostSpec(Record):
     baseline_url: str | None
     model_url: str | None = None
     state_dir: Path
+    weights_store: Path
+    weights_endpoint: str | None = None
+    weights_token_file: Path | None = None
     engine_port: int
     neighbour: NeighbourSpec
 

@@ -9,9 +9,10 @@ from bench.catalog import load
 from bench.host.check import check_host
 from bench.host.check_records import HostReport, HostSpec
 from bench.host.neighbour_spec import NeighbourSpec
-from bench.records import Check
+from bench.records import Check, sha256_bytes
 from tests.engines import entries
 from tests.strangers import obliging
+from tests.weights.hub import Hub
 
 SERVED: dict[str, Any] = {"run": {"kind": "http", "dialect": "openai", "voice": "slt"}, "preset": None}
 
@@ -23,6 +24,7 @@ def _report(state_dir: Path, **changes: Any) -> HostReport:
         baseline=load("flite"),
         baseline_url=None,
         state_dir=state_dir,
+        weights_store=state_dir / "weights",
         engine_port=0,
         neighbour=NeighbourSpec(),
     )
@@ -79,3 +81,56 @@ def test_a_baseline_out_of_reach_is_a_warning_and_one_that_answers_is_none(tmp_p
     gone = _check("baseline_reachable", tmp_path, baseline=served, baseline_url=url)
     assert (gone.ok, gone.severity) == (False, "warning")
     assert f"{url} does not answer" in gone.detail and "the run goes on without" in gone.detail
+
+
+# The model card
+
+REVISION = "ab" * 20
+OPEN_CARD = b"# Voice\n\nA model that speaks. The speaker encoder is part of the checkpoint.\n"
+WITHHELD_CARD = b"# Voice\n\nA model that speaks. The weights of the speaker encoder are not released.\n"
+
+
+def _open_entry() -> Any:
+    weights = [{"repo": "maker/voice", "revision": REVISION, "path": "model.bin", "bytes": 9, "sha256": None}]
+    clone = {"status": "open", "source": "the paper"}
+    return entries.entry(entries.raw("mine", weights=weights, clone_encoder=clone))
+
+
+def _with_card(state_dir: Path, hub: Hub) -> dict[str, Check]:
+    report = _report(state_dir, entry=_open_entry(), weights_endpoint=hub.url)
+    return {check.name: check for check in report.checks}
+
+
+@pytest.mark.parametrize(("card", "stands"), [(OPEN_CARD, True), (WITHHELD_CARD, False)])
+def test_the_model_card_at_the_pinned_revision_overrules_an_entry_that_says_open(
+    tmp_path: Path, card: bytes, stands: bool
+) -> None:
+    with Hub({"maker/voice": {REVISION: {"README.md": card, "model.bin": b"the bytes"}}}) as hub:
+        found = _with_card(tmp_path, hub)
+        assert found["model_card"].value == {
+            "repo": "maker/voice", "revision": REVISION, "sha256": sha256_bytes(card),
+        }  # fmt: skip
+        assert (found["clone_encoder"].ok, found["clone_encoder"].severity) == (stands, "gate")
+        assert stands or "are not released" in found["clone_encoder"].detail
+        assert {asked.path for asked in hub.requests} == {"README.md"}
+        before = hub.connections
+        assert _with_card(tmp_path, hub)["clone_encoder"].ok is stands
+        assert hub.connections == before, "the card is in the store by now"
+
+
+def test_a_card_that_cannot_be_had_is_a_warning_and_the_entrys_word_stands(tmp_path: Path) -> None:
+    with Hub({"maker/voice": {REVISION: {}}}) as hub:
+        found = _with_card(tmp_path, hub)
+    assert (found["model_card"].ok, found["model_card"].severity) == (None, "warning")
+    assert "HTTP 404" in found["model_card"].detail
+    assert "clone_encoder" not in found
+
+
+def test_looking_asks_no_hub_for_a_card(tmp_path: Path) -> None:
+    with Hub({}) as hub:
+        spec = HostSpec(
+            entry=_open_entry(), install="system", baseline=load("flite"), baseline_url=None, state_dir=tmp_path,
+            weights_store=tmp_path / "weights", weights_endpoint=hub.url, engine_port=0, neighbour=NeighbourSpec(),
+        )  # fmt: skip
+        found = {check.name: check.ok for check in check_host(spec, looking=True).checks}
+        assert (found["model_card"], hub.connections, list(tmp_path.iterdir())) == (None, 0, [])
