@@ -7,6 +7,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,7 +19,7 @@ from bench.controller.run import Run, explain_full_disk, note_phase
 from bench.controller.wheel import REPO, Wheel, build
 from bench.errors import AuditionError, BadInput
 from bench.host.archive import pack, unpack
-from bench.host.install_spec import InstallSpec
+from bench.host.install_spec import InstallSpec, ran
 from bench.host.job_records import JobResult, JobSpec, PassName
 from bench.host.neighbour_spec import NeighbourSpec
 from bench.records import Install, InstallStep, Record, canonical_json, sha256_bytes, sha256_file, utc_now
@@ -207,16 +208,41 @@ def packed(run: Run, spec: JobSpec, extra: Mapping[str, bytes] | None = None) ->
         yield tar
 
 
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What Ansible did before the engine's own installation."""
+
+    steps: list[InstallStep]
+    weights: list[dict[str, Any]]
+
+
+def before(seconds: float, report: dict[str, Any]) -> Before:
+    """Return the steps of the `seconds` before the installation; `report` is what `bench_weights` returned."""
+    files = list(report.get("files", []))
+    steps = [
+        InstallStep(
+            name=f"weights {file['repo']}/{file['path']}",
+            seconds=file["seconds"],
+            changed=file["status"] != "present",
+            detail=f"{file['status']}, {file['bytes_fetched']} bytes fetched",
+        )
+        for file in files
+    ]
+    rest = max(seconds - sum(step.seconds for step in steps), 0.0)
+    return Before([InstallStep(name="system packages", seconds=round(rest, 3)), *steps], files)
+
+
 @contextlib.contextmanager
 def packed_install(
-    run: Run, spec: JobSpec, receipt: str, host: HostSettings, wheel: Wheel, before_s: float
+    run: Run, spec: JobSpec, receipt: str, host: HostSettings, wheel: Wheel, before: Before
 ) -> Iterator[Path]:
     """Yield a tar with the job of the install phase: the sentence, and what to install before it is said."""
     wanted = InstallSpec(
         receipt=receipt,
         limit_s=host.install_timeout_s,
         wheel=wheel.path.name if spec.install == "venv" else None,
-        before=[InstallStep(name="system packages and weights", seconds=round(before_s, 3))],
+        before=before.steps,
+        weights=before.weights,
     )
     extra = {"install.json": wanted.model_dump_json(indent=1).encode()}
     if wanted.wheel is not None:
@@ -280,6 +306,8 @@ def _seal(run: Run, phase: JobPhase, scratch: Path, result: JobResult) -> None:
     if (smoke := read_takes(scratch / "smoke")) and phase == "benchmark":
         proved = Install.load(run.path)
         proved.smoke = smoke[-1]
+        proved.settings = result.health.get("profile") or {}
+        proved.ran = ran(result.health, str(proved.asked.get("install")), utc_now())
         proved.save(run.path)
     for record in ("memory.json", "neighbour.json"):
         if phase == "benchmark" and (scratch / record).is_file():

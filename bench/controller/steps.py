@@ -8,6 +8,7 @@ from bench.controller.request import RunRequest
 from bench.controller.run import DiskFull, Run, locate, note_phase, open_or_create, point_latest
 from bench.controller.wheel import REPO
 from bench.errors import AuditionError, BadInput, PhaseMissing
+from bench.host.install_spec import asked
 from bench.records import Install, InstallStep, Phase, utc_now
 
 _MESSAGE_CHARACTERS = 4000
@@ -28,7 +29,7 @@ def run_step(
     if state == "opened":
         return _opened(request, host, check)
     if state == "failed":
-        return _failed(request, phase, failure, task, check)
+        return _failed(request, phase, failure, task, check, host)
     try:
         found = locate(request)
     except PhaseMissing:
@@ -58,7 +59,7 @@ def _opened(request: RunRequest, host: dict[str, Any], check: bool) -> dict[str,
 
 
 def _failed(
-    request: RunRequest, phase: Phase, failure: dict[str, Any], task: str, check: bool
+    request: RunRequest, phase: Phase, failure: dict[str, Any], task: str, check: bool, host: dict[str, Any]
 ) -> dict[str, Any]:
     """Note why a phase failed; a candidate's failure is part of the verdict, a host's is raised again."""
     message = _message(failure, task)
@@ -72,7 +73,7 @@ def _failed(
     if phase == "install" and failure.get("fault") != "host":
         # Whatever stopped the installation, the record keeps it and the chain goes on (design, "install").
         fault = "candidate"
-        _install_failed(found, message)
+        _install_failed(found, message, failure, host)
     elif failure.get("fault") == "candidate":
         fault = "candidate"
     before = found.phases().get(phase)
@@ -90,16 +91,23 @@ def _message(failure: dict[str, Any], task: str) -> str:
     return whole[-_MESSAGE_CHARACTERS:]
 
 
-def _install_failed(run: Run, message: str) -> None:
-    steps: list[InstallStep] = []
-    total_s = 0.0
-    try:
-        before = Install.load(run.path)
-        if not before.ok:
-            steps, total_s = before.steps, before.total_s
-    except FileNotFoundError:
-        pass
-    Install(ok=False, steps=steps, total_s=total_s, limit_s=3600.0, error=message).save(run.path)
+def _install_failed(run: Run, message: str, failure: dict[str, Any], host: dict[str, Any]) -> None:
+    """Record an installation that failed before the engine's own part; `failure` may hold `steps` and `since`."""
+    settings = HostSettings.of(host) if host else HostSettings(state_dir="/var/lib/audition")
+    entry = run.entry()
+    steps = [InstallStep.model_validate(step) for step in failure.get("steps") or []]
+    total_s = sum(step.seconds for step in steps)
+    if failure.get("since"):
+        total_s = max(time.time() - float(failure["since"]), total_s)
+        steps.insert(0, InstallStep(name="before it failed", seconds=total_s - sum(s.seconds for s in steps)))
+    Install(
+        ok=False,
+        steps=steps,
+        total_s=round(total_s, 3),
+        limit_s=settings.install_timeout_s,
+        asked=asked(entry, way(entry, settings)),
+        error=message,
+    ).save(run.path)
 
 
 def _answer(run: Run, host: dict[str, Any], why: str | None) -> dict[str, Any]:

@@ -60,6 +60,11 @@ def facts() -> dict[str, Any]:
     }
 
 
+def gpu_names() -> list[str]:
+    """Return the GPUs that NVML sees here."""
+    return list(_gpu_facts().get("names", []))
+
+
 def _gpu_facts() -> dict[str, Any]:
     reader = NvmlReader()
     try:

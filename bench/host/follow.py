@@ -1,6 +1,7 @@
 """Follow a job: new lines out, heartbeat in. Light to import, for it is called every second."""
 
 import json
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,11 @@ def _running(job_dir: Path) -> bool:
         # Not begun yet: how long the job has lain there says whether it ever will.
         return time.time() - (job_dir / "job.tar").stat().st_mtime < _START_LIMIT_S
     return process_of(job_dir) is not None
+
+
+def write_pid(job_dir: Path) -> None:
+    """Say that this process does the job."""
+    (job_dir / "pid").write_text(f"{os.getpid()} {psutil.Process().create_time()}")
 
 
 def process_of(job_dir: Path) -> psutil.Process | None:

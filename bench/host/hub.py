@@ -108,6 +108,8 @@ class Hub:
                     expected_size=found.size,
                 )
                 os.fsync(stream.fileno())
+        except AuditionError:  # of `progress`, which was told to stop
+            raise
         except Exception as error:  # noqa: BLE001 - as above
             if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
                 partial.unlink(missing_ok=True)

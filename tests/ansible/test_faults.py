@@ -57,7 +57,9 @@ def faults(
     root, port = tmp_path_factory.mktemp("faults"), _free_port()
     served = entries.raw("served", run={"kind": "http", "dialect": "openai", "voice": "slt"}, preset=None)
     kinds = [entries.faulty(kind) for kind in ("Dying", "OneInTen", "Silent", "Disobedient")]
-    weights = [{"repo": "maker/voice", "revision": REVISION, "path": "model.bin", "bytes": None, "sha256": None}]
+    weights = [
+        {"repo": "maker/voice", "revision": REVISION, "path": "model.bin", "bytes": None, "sha256": None}
+    ]
     card = entries.raw("card", weights=weights, clone_encoder={"status": "open", "source": "an old page"})
     catalog = entries.write(root / "catalog", served, card, *kinds)
     files = {"README.md": b"The clone encoder is withheld.\n", "model.bin": b"weights"}

@@ -19,7 +19,8 @@ import pytest
 from bench.catalog.entry import WeightFile
 from bench.errors import AuditionError, BadInput
 from bench.host import weights as store_of
-from bench.host.weights import DiskFull, HubError, WrongHash, ensure, missing, path_of, weights_step
+from bench.host.weights import DiskFull, HubError, WrongHash, ensure, missing, path_of
+from bench.host.weights_job import weights_step
 from tests.weights.hub import SIGNATURE, Hub
 
 REPO, REVISION = "maker/voice", "ab" * 20
