@@ -31,9 +31,12 @@ class ActionModule(HostedAction):
             if self.checking:
                 return result | {"changed": True, "msg": "the host is checked once bench is installed there"}
             self.require_bench()
+        how = jobs.way(entry, self.host)
         spec = HostSpec(
             entry=entry,
-            install=jobs.way(entry, self.host),
+            install=how,
+            engine_python=jobs.engine_python(entry, self.host) if how == "venv" else None,
+            image=jobs.engine_image(entry, self.host) if how == "container" else None,
             baseline=run.baseline_entry() if run else self.request.baseline_entry(),
             baseline_url=self.request.baseline_url,
             model_url=self.request.model_url,

@@ -17,6 +17,7 @@ from bench.catalog import Entry
 from bench.catalog.entry import EngineRun, HttpRun
 from bench.controller.run import Run, explain_full_disk, note_phase
 from bench.controller.wheel import REPO, Wheel, build
+from bench.engines.image.context import tag
 from bench.errors import AuditionError, BadInput
 from bench.host.archive import pack, unpack
 from bench.host.install_spec import InstallSpec, ran
@@ -175,6 +176,11 @@ def engine_python(entry: Entry, host: HostSettings) -> str:
     """Return the interpreter of the model's own venv on the host, named by what is in it."""
     key = sha256_bytes((sha256_file(engine_lock(entry)) + build(REPO).sha256).encode())[:16]
     return f"{host.state_dir}/engines/{entry.name}-{key}/bin/python"
+
+
+def engine_image(entry: Entry, host: HostSettings) -> str:
+    """Return the name of the model's own image, which is the hash of what it is built from."""
+    return tag(entry.name, engine_lock(entry), base=host.engine_image_base)
 
 
 def receipt(spec: JobSpec, venv_key: str) -> str:

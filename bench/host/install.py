@@ -57,7 +57,11 @@ def install(job_dir: Path, state_dir: Path, say: Any) -> Install:
     )
     try:
         with sigterm_stops(control), control.watching():
-            _provide(job_dir, job, spec, provisioner, record)
+            if _provide(job_dir, job, spec, provisioner):
+                # Making a model's environment removes its older ones, and with them what its receipts prove.
+                for receipt in (state_dir / "receipts").glob(f"{job.entry.name}-*.json"):
+                    receipt.unlink()
+            record.gpu_check = _gpu_check(job_dir, job, provisioner)
         if job.install == "http":
             record.receipt = spec.receipt
         elif (why := room_beside(job.neighbour)) is not None:
@@ -79,31 +83,34 @@ def install(job_dir: Path, state_dir: Path, say: Any) -> Install:
     return record
 
 
-def _provide(
-    job_dir: Path, job: JobSpec, spec: InstallSpec, provisioner: Provisioner, record: Install
-) -> None:
-    """Make the model's environment, and see that it works on the GPU of this host."""
-    run = job.entry.run
-    if not isinstance(run, EngineRun) or job.install not in ("venv", "container"):
-        return
-    assert job.lock
+def _provide(job_dir: Path, job: JobSpec, spec: InstallSpec, provisioner: Provisioner) -> bool:
+    """Make the model's environment; returns whether it was not there before."""
     if job.install == "venv":
-        assert spec.wheel and job.engine_python
+        assert job.lock and spec.wheel and job.engine_python
         target = Path(job.engine_python).parent.parent
-        provisioner.venv(target, job_dir / job.lock, job_dir / spec.wheel)
-        command = [job.engine_python, "-P", "-m", "bench.engines.gpu_check", run.adapter]
-    else:
-        provisioner.image(job.entry.name, job_dir / job.lock, job.image_base)
-        image = tag(job.entry.name, job_dir / job.lock, base=job.image_base)
-        command = [sys.executable, "-m", "bench.engines.image.check", image, job.run_id, run.adapter]
-    if not run.gpu:
-        return
+        return provisioner.venv(target, job_dir / job.lock, job_dir / spec.wheel)
+    if job.install == "container":
+        assert job.lock
+        return provisioner.image(job.entry.name, job_dir / job.lock, job.image_base)
+    return False
+
+
+def _gpu_check(job_dir: Path, job: JobSpec, provisioner: Provisioner) -> dict[str, Any]:
+    """See that the environment works on this host's GPU; returns nothing where there is no such thing to see."""
+    run = job.entry.run
+    if not isinstance(run, EngineRun) or not run.gpu or job.lock is None:
+        return {}
     small = job.neighbour.model_copy(update={"engine_bytes": _CONTEXT_BYTES})
     if (why := room_beside(small)) is not None:
         provisioner.steps.append(InstallStep(name="gpu check", seconds=0.0, detail=f"not made: {why}"))
-        return
+        return {}
+    if job.install == "container":
+        image = tag(job.entry.name, job_dir / job.lock, base=job.image_base)
+        command = [sys.executable, "-m", "bench.engines.image.check", image, job.run_id, run.adapter]
+    else:
+        command = [str(job.engine_python), "-P", "-m", "bench.engines.gpu_check", run.adapter]
     names = gpu_names()
-    record.gpu_check = provisioner.gpu_check([*command, *(["--gpu", names[0]] if names else [])])
+    return provisioner.gpu_check([*command, *(["--gpu", names[0]] if names else [])])
 
 
 def _smoke(job_dir: Path, job: JobSpec, provisioner: Provisioner, record: Install) -> None:

@@ -187,17 +187,12 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
 
 
 def _prune(target: Path) -> None:
-    """Remove the model's older venvs, gigabytes each, but for one that something runs from.
-
-    The model's receipts go with them: what they prove may not be there any more.
-    """
+    """Remove the model's older venvs, gigabytes each, but for one that something runs from."""
     model = target.name.rpartition("-")[0]
     running = {command[0] for process in psutil.process_iter() if (command := _command(process))}
     for other in target.parent.glob(f"{model}-*"):
         if other != target and not any(program.startswith(f"{other}/") for program in running):
             shutil.rmtree(other, ignore_errors=True)
-    for receipt in (target.parent.parent / "receipts").glob(f"{model}-*.json"):
-        receipt.unlink()
 
 
 def _command(process: psutil.Process) -> list[str]:

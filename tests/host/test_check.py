@@ -6,18 +6,21 @@ from typing import Any
 import pytest
 
 from bench.catalog import load
+from bench.host import check
 from bench.host.check import check_host
 from bench.host.check_records import HostReport, HostSpec
+from bench.host.docker import Engine, watcher_tag
 from bench.host.neighbour_spec import NeighbourSpec
 from bench.records import Check, sha256_bytes
 from tests.engines import entries
+from tests.hosts.engine import DockerEnv
 from tests.strangers import obliging
 from tests.weights.hub import Hub
 
 SERVED: dict[str, Any] = {"run": {"kind": "http", "dialect": "openai", "voice": "slt"}, "preset": None}
 
 
-def _report(state_dir: Path, **changes: Any) -> HostReport:
+def _report(state_dir: Path, *, looking: bool = False, **changes: Any) -> HostReport:
     spec = HostSpec(
         entry=load("espeak"),
         install="system",
@@ -28,7 +31,7 @@ def _report(state_dir: Path, **changes: Any) -> HostReport:
         engine_port=0,
         neighbour=NeighbourSpec(),
     )
-    return check_host(spec.model_copy(update=changes))
+    return check_host(spec.model_copy(update=changes), looking=looking)
 
 
 def _check(name: str, state_dir: Path, **changes: Any) -> Check:
@@ -57,6 +60,50 @@ def test_too_little_room_is_a_gate_with_both_figures(
     assert (check.ok, check.severity) == (False, "gate")
     assert check.value is not None and check.limit > check.value
     assert "GiB are free" in check.detail and "GiB are wanted" in check.detail
+
+
+def test_only_this_very_environment_needs_no_room(tmp_path: Path) -> None:
+    mine, other = tmp_path / "engines/f5-1", tmp_path / "engines/f5-0"
+    for venv in (mine, other):
+        venv.mkdir(parents=True)
+    wanted = {"entry": load("f5"), "install": "venv", "engine_python": str(mine / "bin/python")}
+    (other / ".audition-complete").touch()
+    beside_another = _check("disk_gib", tmp_path, **wanted)
+    (mine / ".audition-complete").touch()
+    assert beside_another.limit - _check("disk_gib", tmp_path, **wanted).limit == pytest.approx(12, abs=0.02)
+
+
+def test_each_disk_is_asked_for_what_goes_there(tmp_path: Path) -> None:
+    weights = [{"repo": "a/b", "revision": "0" * 40, "path": "w", "bytes": 10**16, "sha256": "0" * 64}]
+    elsewhere = Path("/dev/shm/audition-weights")
+    assert tmp_path.stat().st_dev != elsewhere.parent.stat().st_dev, "the machine has two file systems"
+    entry = entries.entry(entries.raw("big", weights=weights))
+    report = _report(tmp_path, looking=True, entry=entry, weights_store=elsewhere)
+    first, second = (check for check in report.checks if check.name.startswith("disk_gib"))
+    assert (first.ok, second.ok) == (True, False)
+    assert str(elsewhere) in second.detail and not elsewhere.exists()
+
+
+def test_a_gpu_that_no_container_can_see_is_a_gate(
+    tmp_path: Path, docker_env: DockerEnv, watcher_base: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", docker_env.host)
+    monkeypatch.setattr("bench.host.check.gpu_names", lambda: ["a GPU"])
+    wanted = {
+        "entry": load("f5"),
+        "install": "container",
+        "neighbour": NeighbourSpec(watcher_base=watcher_base),
+    }
+    with Engine(docker_env.host) as engine:
+        engine.build_watcher(watcher_base)
+    found = _check("gpu_container", tmp_path, **wanted)
+    assert (found.ok, found.severity) == (False, "gate")
+    assert "a container does not see it" in found.detail and "NVIDIA Container Toolkit" in found.detail
+    # With nothing asked of Docker the same look starts, and finds none.
+    with Engine(docker_env.host) as engine:
+        look = ["python3", "-c", check._LOOK_FOR_GPU]
+        assert engine.run_once(watcher_tag(watcher_base), look, run_id="test", gpu=False) == (1, "")
+        assert not engine.labelled("test")
 
 
 def test_a_need_that_is_unknown_is_null_and_not_a_pass(tmp_path: Path) -> None:
@@ -128,9 +175,6 @@ def test_a_card_that_cannot_be_had_is_a_warning_and_the_entrys_word_stands(tmp_p
 
 def test_looking_asks_no_hub_for_a_card(tmp_path: Path) -> None:
     with Hub({}) as hub:
-        spec = HostSpec(
-            entry=_open_entry(), install="system", baseline=load("flite"), baseline_url=None, state_dir=tmp_path,
-            weights_store=tmp_path / "weights", weights_endpoint=hub.url, engine_port=0, neighbour=NeighbourSpec(),
-        )  # fmt: skip
-        found = {check.name: check.ok for check in check_host(spec, looking=True).checks}
+        report = _report(tmp_path, looking=True, entry=_open_entry(), weights_endpoint=hub.url)
+        found = {check.name: check.ok for check in report.checks}
         assert (found["model_card"], hub.connections, list(tmp_path.iterdir())) == (None, 0, [])
