@@ -7,7 +7,7 @@ from typing import Any
 
 from bench.controller import jobs
 from bench.controller.hosted_action import HostedAction
-from bench.controller.preflight import gates, write_preflight
+from bench.controller.preflight import gates, with_card, write_preflight
 from bench.errors import AuditionError
 from bench.host.check_records import HostReport, HostSpec
 from bench.records import Phase
@@ -39,13 +39,19 @@ class ActionModule(HostedAction):
             if self.checking:
                 return result | {"changed": True, "msg": "the host is checked once bench is installed there"}
             self.require_bench()
+        how = jobs.way(entry, self.host)
         spec = HostSpec(
             entry=entry,
-            install=jobs.way(entry, self.host),
+            install=how,
+            engine_python=jobs.engine_python(entry, self.host) if how == "venv" else None,
+            image=jobs.engine_image(entry, self.host) if how == "container" else None,
             baseline=run.baseline_entry() if run else self.request.baseline_entry(),
             baseline_url=given.baseline_url,
             model_url=given.model_url,
             state_dir=Path(self.host.state_dir),
+            weights_store=self.host.store(),
+            weights_endpoint=self.host.weights_endpoint or None,
+            weights_token_file=Path(self.host.weights_token_file) if self.host.weights_token_file else None,
             engine_port=self.host.engine_port,
             neighbour=self.host.neighbour,
         )
@@ -55,10 +61,11 @@ class ActionModule(HostedAction):
         )
         if done.get("failed"):
             return done
-        report = HostReport.model_validate(done["report"])
+        found, report = with_card(found, HostReport.model_validate(done["report"]))
+        result["refused"] = found.refused
         result["checks"] = [check.model_dump(mode="json") for check in report.checks]
         stopped = [c for c in report.checks if c.severity == "gate" and c.ok is False]
-        if stopped:
+        if stopped and not found.refused:
             raise AuditionError("; ".join(f"{c.name}: {c.detail or c.value}" for c in stopped) + ".")
         result["warnings"] = [f"{c.name}: {c.detail}" for c in report.checks if c.ok is not True and c.detail]
         if run is not None and not self.checking:

@@ -49,7 +49,8 @@ class ActionModule(HostedAction):
         if self.checking:
             return {"changed": True, "msg": "the engine would be installed and would say one sentence"}
         job_dir = self.host.job_dir(run.run_id, "install")
-        before = max(time.time() - float(self._task.args.get("since") or time.time()), 0.0)
+        before_s = max(time.time() - float(self._task.args.get("since") or time.time()), 0.0)
+        before = jobs.before(before_s, self._task.args.get("weights") or {})
         with jobs.packed_install(run, spec, receipt, self.host, self.wheel, before) as tar:
             self.send(tar, job_dir)
         arguments = {"action": "install", "job_dir": job_dir, "receipt": receipt, **names}

@@ -82,7 +82,8 @@ def main() -> None:
     from bench.host.check import check_host
     from bench.host.check_records import HostSpec
 
-    report = check_host(HostSpec.model_validate_json(module.params["spec"]), module.params["token"])
+    spec, token = HostSpec.model_validate_json(module.params["spec"]), module.params["token"]
+    report = check_host(spec, token, looking=module.check_mode)
     module.exit_json(changed=False, report=report.model_dump(mode="json"))
 
 

@@ -27,6 +27,9 @@ options:
   since:
     description: When the phase began (seconds since the epoch), for the seconds of what ran before this task.
     type: float
+  weights:
+    description: The report of C(bench_weights), for the record. Read by the action plugin.
+    type: dict
   action:
     description: What the module is to do; filled in by the action plugin.
     type: str
@@ -89,6 +92,7 @@ def main() -> None:
             "host": {"type": "dict"},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "since": {"type": "float"},
+            "weights": {"type": "dict"},
             "action": {"type": "str", "choices": ["look", "install", "remove"]},
             "receipt": text,
             "model": text,

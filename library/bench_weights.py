@@ -40,6 +40,13 @@ options:
     description: Read and hash the files that are in place, too.
     type: bool
     default: false
+  timeout_s:
+    description: Seconds after which the download is given up; what arrived is kept for the next run.
+    type: int
+    default: 3600
+  job_dir:
+    description: Where the download says how far it is; filled in by the action plugin, which shows it.
+    type: path
 attributes:
   check_mode:
     support: full
@@ -106,10 +113,12 @@ def main() -> None:
             "token_file": {"type": "path", "no_log": True},
             "margin_gib": {"type": "float", "default": 1.0},
             "rehash": {"type": "bool", "default": False},
+            "timeout_s": {"type": "int", "default": 3600},
+            "job_dir": {"type": "path"},
         },
         supports_check_mode=True,
     )
-    from bench.host.weights import weights_step
+    from bench.host.weights_job import weights_step
 
     result = weights_step(module.params, check=module.check_mode)
     if result.pop("failed", False):

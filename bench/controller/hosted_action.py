@@ -47,10 +47,7 @@ class HostedAction(ActionBase):  # type: ignore[misc]  # Ansible ships no types
         result: dict[str, Any] = super().run(tmp, task_vars)
         variables = dict(task_vars or {})
         try:
-            self.request = RunRequest.of(self._task.args["run"])
-            self.host = HostSettings.of(self._task.args["host"])
-            self.wheel = build(REPO)
-            variables["ansible_python_interpreter"] = self.wheel.python(self.host.state_dir)
+            self.prepare(variables)
             self.variables = variables
             result.update(self.work())
         except AuditionError as error:
@@ -61,6 +58,13 @@ class HostedAction(ActionBase):  # type: ignore[misc]  # Ansible ships no types
             self._note_out_of_reach(error)
             raise
         return result
+
+    def prepare(self, variables: dict[str, Any]) -> None:
+        """Read the task's `run` and `host`, and have modules run in the host's bench venv."""
+        self.request = RunRequest.of(self._task.args["run"])
+        self.host = HostSettings.of(self._task.args["host"])
+        self.wheel = build(REPO)
+        variables["ansible_python_interpreter"] = self.wheel.python(self.host.state_dir)
 
     def work(self) -> dict[str, Any]:
         """Do the phase's part; returns the task's result."""
@@ -128,6 +132,11 @@ class HostedAction(ActionBase):  # type: ignore[misc]  # Ansible ships no types
             )
         finally:
             self._remove_tmp_path(scratch)
+
+    def begin(self, job_dir: str) -> None:
+        """Make the directory of a job that needs nothing sent; `follow` waits for its process from now on."""
+        folder = shlex.quote(job_dir)
+        self._on_host(f"mkdir -p {folder} && chmod 700 {folder} && : > {folder}/job.tar")
 
     def fetch(self, remote: str, take: Callable[[Path], Any]) -> Any:
         """Bring a file from the host and hand its local copy to `take`."""

@@ -7,6 +7,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,9 +17,10 @@ from bench.catalog import Entry
 from bench.catalog.entry import EngineRun, HttpRun
 from bench.controller.run import Run, explain_full_disk, note_phase
 from bench.controller.wheel import REPO, Wheel, build
+from bench.engines.image.context import tag
 from bench.errors import AuditionError, BadInput
 from bench.host.archive import pack, unpack
-from bench.host.install_spec import InstallSpec
+from bench.host.install_spec import InstallSpec, ran
 from bench.host.job_records import JobResult, JobSpec, PassName
 from bench.host.neighbour_spec import NeighbourSpec
 from bench.records import Install, InstallStep, Record, canonical_json, sha256_bytes, sha256_file, utc_now
@@ -26,6 +28,7 @@ from bench.verdict.collect import read_takes
 from bench.verdict.takes import failures_of, named
 
 JobPhase = Literal["install", "benchmark", "baseline"]
+Way = Literal["system", "venv", "container"]
 PASSES: dict[JobPhase, list[PassName]] = {
     "install": ["smoke"],
     "benchmark": ["preset", "candidate"],
@@ -37,9 +40,13 @@ class HostSettings(Record):
     """What the inventory says of a host, as far as a job needs it (docs/variables.md)."""
 
     state_dir: str
-    engine_install: Literal["auto", "system", "venv", "container"] = "auto"
+    engine_install: Literal["auto", Way] = "auto"
     engine_port: int = 0
     engine_image_base: str = "python:3.12-slim"
+    weights_store: str = ""
+    """Empty: `weights` under `state_dir`."""
+    weights_endpoint: str = ""
+    weights_token_file: str = ""
     take_timeout_s: float = 120.0
     pass_timeout_s: float = 3600.0
     install_timeout_s: float = 3600.0
@@ -85,13 +92,17 @@ class HostSettings(Record):
             )
         return os.environ.get(named or entry.run.auth_env or "") or None
 
+    def store(self) -> Path:
+        """Return the folder of weights on the host."""
+        return Path(self.weights_store or f"{self.state_dir}/weights")
+
     def job_dir(self, run_id: str, phase: str) -> str:
         """Return where a new attempt at a job lives on the host; each attempt has its own directory."""
         return f"{self.state_dir}/jobs/{run_id}/{phase}-{time.time_ns()}"
 
 
-def way(entry: Entry, host: HostSettings) -> Literal["system", "venv", "container", "http"]:
-    """Return how an entry's engine runs on this host.
+def way(entry: Entry, host: HostSettings) -> Literal[Way, "http"]:
+    """Return how a candidate's engine runs on this host.
 
     Raises:
         BadInput: the inventory asks for a way that the entry does not have, or that a neighbour forbids.
@@ -105,9 +116,9 @@ def way(entry: Entry, host: HostSettings) -> Literal["system", "venv", "containe
             "set engine_install to auto or container."
         )
     if host.engine_install == "auto":
-        if neighbour and "container" in entry.run.install:
-            return "container"
-        return entry.run.install[0]
+        # A container is what the watcher can end; without a neighbour a venv needs no Docker.
+        first: tuple[Way, ...] = ("container",) if neighbour else ("system", "venv")
+        return next((name for name in first if name in entry.run.install), entry.run.install[0])
     if host.engine_install not in entry.run.install:
         raise BadInput(
             f"engine_install is {host.engine_install}, and {entry.name} can be installed as: "
@@ -121,7 +132,8 @@ def job_spec(run: Run, phase: JobPhase, host: HostSettings) -> JobSpec:
     manifest = run.manifest()
     candidate = phase != "baseline"
     entry = run.entry() if candidate else run.baseline_entry()
-    how = way(entry, host)
+    # `engine_install` is about the candidate; a baseline of ours comes from system packages (request.py).
+    how = way(entry, host) if candidate or entry.run.kind == "http" else "system"
     return JobSpec(
         run_id=run.run_id,
         phase=phase,
@@ -133,7 +145,7 @@ def job_spec(run: Run, phase: JobPhase, host: HostSettings) -> JobSpec:
         engine_python=engine_python(entry, host) if how == "venv" else None,
         lock=engine_lock(entry).name if how in ("venv", "container") else None,
         image_base=host.engine_image_base,
-        weights=Path(host.state_dir) / "weights" if entry.weights else None,
+        weights=host.store() if entry.weights else None,
         port=host.engine_port or None,
         take_timeout_s=host.take_timeout_s,
         pass_timeout_s=host.pass_timeout_s,
@@ -178,6 +190,11 @@ def engine_python(entry: Entry, host: HostSettings) -> str:
     return f"{host.state_dir}/engines/{entry.name}-{key}/bin/python"
 
 
+def engine_image(entry: Entry, host: HostSettings) -> str:
+    """Return the name of the model's own image, which is the hash of what it is built from."""
+    return tag(entry.name, engine_lock(entry), base=host.engine_image_base)
+
+
 def receipt(spec: JobSpec, venv_key: str) -> str:
     """Return the hash of all that a smoke sentence proves: code, model, profile, and how it runs."""
     what = {
@@ -209,16 +226,41 @@ def packed(run: Run, spec: JobSpec, extra: Mapping[str, bytes] | None = None) ->
         yield tar
 
 
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What Ansible did before the engine's own installation."""
+
+    steps: list[InstallStep]
+    weights: list[dict[str, Any]]
+
+
+def before(seconds: float, report: dict[str, Any]) -> Before:
+    """Return the steps of the `seconds` before the installation; `report` is what `bench_weights` returned."""
+    files = list(report.get("files", []))
+    steps = [
+        InstallStep(
+            name=f"weights {file['repo']}/{file['path']}",
+            seconds=file["seconds"],
+            changed=file["status"] != "present",
+            detail=f"{file['status']}, {file['bytes_fetched']} bytes fetched",
+        )
+        for file in files
+    ]
+    rest = max(seconds - sum(step.seconds for step in steps), 0.0)
+    return Before([InstallStep(name="system packages", seconds=round(rest, 3)), *steps], files)
+
+
 @contextlib.contextmanager
 def packed_install(
-    run: Run, spec: JobSpec, receipt: str, host: HostSettings, wheel: Wheel, before_s: float
+    run: Run, spec: JobSpec, receipt: str, host: HostSettings, wheel: Wheel, before: Before
 ) -> Iterator[Path]:
     """Yield a tar with the job of the install phase: the sentence, and what to install before it is said."""
     wanted = InstallSpec(
         receipt=receipt,
         limit_s=host.install_timeout_s,
         wheel=wheel.path.name if spec.install == "venv" else None,
-        before=[InstallStep(name="system packages and weights", seconds=round(before_s, 3))],
+        before=before.steps,
+        weights=before.weights,
     )
     extra = {"install.json": wanted.model_dump_json(indent=1).encode()}
     if wanted.wheel is not None:
@@ -282,6 +324,8 @@ def _seal(run: Run, phase: JobPhase, scratch: Path, result: JobResult) -> None:
     if (smoke := read_takes(scratch / "smoke")) and phase == "benchmark":
         proved = Install.load(run.path)
         proved.smoke = smoke[-1]
+        proved.settings = result.health.get("profile") or {}
+        proved.ran = ran(result.health, str(proved.asked.get("install")), utc_now())
         proved.save(run.path)
     for record in ("memory.json", "neighbour.json"):
         if phase == "benchmark" and (scratch / record).is_file():

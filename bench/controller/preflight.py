@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from bench.catalog import Entry
 from bench.controller.run import Run, explain_full_disk, note_phase
 from bench.host.check_records import HostReport
-from bench.inputs.gates import clone_gate, licence_gate, notices
+from bench.inputs.gates import CLONE_ENCODER, clone_gate, licence_gate, notices
 from bench.records import Check, IntendedUse, Preflight, utc_now
 
 
@@ -29,9 +29,21 @@ def gates(entry: Entry, intended_use: IntendedUse) -> Gates:
     return Gates([licence_gate(entry, intended_use), clone_gate(entry, None)], notices(entry))
 
 
+def with_card(found: Gates, report: HostReport) -> tuple[Gates, HostReport]:
+    """Return the gates as the model card leaves them, and the report without them.
+
+    The host reads the card, for the hub is reached from there; its word on the clone encoder takes the place of
+    what the entry alone said.
+    """
+    read = {check.name: check for check in report.checks if check.name == CLONE_ENCODER}
+    gates = Gates([read.get(check.name, check) for check in found.checks], found.notices)
+    others = [check for check in report.checks if check.name not in read]
+    return gates, report.model_copy(update={"checks": others})
+
+
 def write_preflight(run: Run, found: Gates, report: HostReport | None) -> bool:
     """Write `preflight.json` once; returns whether it was written."""
-    if "preflight" in run.phases() and run.preflight_passed() == (report is not None):
+    if "preflight" in run.phases() and run.preflight_passed() == (not found.refused):
         return False
     record = Preflight(
         host=report.host if report else {},

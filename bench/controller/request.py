@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field, ValidationError
 from bench.catalog import Entry
 from bench.catalog import load as load_entry
 from bench.errors import BadInput
+from bench.inputs.gates import clone_gate, licence_gate
 from bench.records import IntendedUse, NeighbourMode, Record
 
 DEFAULT_QUESTION = "How much does this sound like the reference speaker?"
@@ -65,7 +66,9 @@ class RunRequest(Record):
             raise BadInput(
                 f"{self.model} has no profile '{self.profile}'; it has: {', '.join(entry.profiles)}."
             )
-        if entry.run.kind == "http" and self.model_url is None:
+        # Nobody has to serve what a gate refuses anyway: such a run ends with a decision.
+        passes = all(gate.ok for gate in (licence_gate(entry, self.intended_use), clone_gate(entry, None)))
+        if entry.run.kind == "http" and self.model_url is None and passes:
             raise BadInput(f"{self.model} is served by somebody else: say where in model_url.")
         return entry
 

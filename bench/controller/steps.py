@@ -19,6 +19,7 @@ from bench.controller.run import (
 )
 from bench.controller.wheel import REPO
 from bench.errors import AuditionError, BadInput, PhaseMissing
+from bench.host.install_spec import asked
 from bench.records import Install, InstallStep, Phase, utc_now
 
 _MESSAGE_CHARACTERS = 4000
@@ -115,7 +116,7 @@ def _failed(
     except (PhaseMissing, BadInput, DiskFull):
         raise AuditionError(message) from None
     if phase == "install" and fault == "candidate":  # the record keeps it and the chain goes on
-        _install_failed(found, message, _settings(host).install_timeout_s)
+        _install_failed(found, message, failure.result, host)
     before = found.phases().get(phase)
     if before is None or before.status != "done":  # what was done stays done, whatever failed afterwards
         note_phase(found, phase, utc_now(), message, fault=fault)
@@ -124,16 +125,23 @@ def _failed(
     return {"changed": True, "run_id": found.run_id, "msg": message}
 
 
-def _install_failed(run: Run, message: str, limit_s: float) -> None:
-    steps: list[InstallStep] = []
-    total_s = 0.0
-    try:
-        before = Install.load(run.path)
-        if not before.ok:
-            steps, total_s = before.steps, before.total_s
-    except FileNotFoundError:
-        pass
-    record = Install(ok=False, steps=steps, total_s=total_s, limit_s=limit_s, error=message)
+def _install_failed(run: Run, message: str, failure: dict[str, Any], host: dict[str, Any]) -> None:
+    """Record an installation that failed before the engine's own part; `failure` may hold `steps` and `since`."""
+    settings = _settings(host)
+    entry = run.entry()
+    steps = [InstallStep.model_validate(step) for step in failure.get("steps") or []]
+    total_s = sum(step.seconds for step in steps)
+    if failure.get("since"):
+        total_s = max(time.time() - float(failure["since"]), total_s)
+        steps.insert(0, InstallStep(name="before it failed", seconds=total_s - sum(s.seconds for s in steps)))
+    record = Install(
+        ok=False,
+        steps=steps,
+        total_s=round(total_s, 3),
+        limit_s=settings.install_timeout_s,
+        asked=asked(entry, way(entry, settings)),
+        error=message,
+    )
     with explain_full_disk(run.path):
         record.save(run.path)
 

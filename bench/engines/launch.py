@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -30,6 +30,7 @@ _CONTAINER_PORT = 8000
 _POLL_S = 0.05
 _END_S = 10.0
 _LOG_TAIL_BYTES = 4000
+_TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_TOKEN_PATH")
 
 
 class EngineFailed(AuditionError):
@@ -183,12 +184,18 @@ def _start_process(spec: LaunchSpec, config: EngineConfig) -> tuple[_Running, st
                 stdout=log,
                 stderr=log,
                 pass_fds=[listener.fileno()],
-                env={**os.environ, CONFIG_VARIABLE: config.model_dump_json(), "HF_HUB_OFFLINE": "1"},
+                env=_without_tokens(os.environ)
+                | {CONFIG_VARIABLE: config.model_dump_json(), "HF_HUB_OFFLINE": "1"},
             )
         host, port = listener.getsockname()
     finally:
         listener.close()  # the engine holds its own copy
     return _Process(popen, ProcessTree(popen.pid)), f"http://{host}:{port}"
+
+
+def _without_tokens(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment without the hub's tokens: the model's packages have no business with them."""
+    return {k: v for k, v in environment.items() if k not in _TOKENS}
 
 
 def _listen(port: int | None) -> socket.socket:

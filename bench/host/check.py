@@ -13,24 +13,38 @@ from bench.client.network import measure_network
 from bench.client.probe import ServerUnusable
 from bench.client.target import Target
 from bench.errors import AuditionError
+from bench.host.card import card_checks
 from bench.host.check_records import HostReport, HostSpec
 from bench.host.memory import available_bytes, meminfo_bytes
 from bench.host.neighbour_job import look
 from bench.host.nvml import NvmlReader
+from bench.host.provision import is_complete
+from bench.host.weights import missing
 from bench.records import Check
 
 GIB = 2**30
 _INSTALL_BYTES = {"system": GIB // 2, "venv": 12 * GIB, "container": 20 * GIB, "http": 0}
 """Room an installation wants: torch with its CUDA libraries is about 6 GB unpacked, twice that while installing."""
 _JOB_BYTES = GIB // 5
+_LOOK_FOR_GPU = """
+import glob, sys
+found = glob.glob("/dev/nvidia[0-9]*")
+print(*found)
+sys.exit(not found)
+"""
 _TAKES_S = 120.0
 """Twenty takes and their warm-ups, generously."""
 
 
-def check_host(spec: HostSpec, token: str | None = None) -> HostReport:
-    """Make every check; one that cannot be made has `ok` null and says why."""
-    checks = [_disk(spec), _memory(spec), _gpu(spec), _docker(spec), _port(spec), _served(spec)]
+def check_host(spec: HostSpec, token: str | None = None, *, looking: bool = False) -> HostReport:
+    """Make every check; one that cannot be made has `ok` null and says why. `looking`: nothing is written."""
+    checks = [*_disk(spec), _memory(spec), _gpu(spec), _docker(spec), _gpu_container(spec)]
+    checks += [_port(spec), _served(spec)]
     checks.append(_baseline(spec, token))
+    checks += card_checks(
+        spec.entry, spec.weights_store, endpoint=spec.weights_endpoint, token_file=spec.weights_token_file,
+        looking=looking,
+    )  # fmt: skip
     neighbour_checks, neighbour_facts = look(spec.neighbour)
     return HostReport(
         host=facts() | {"neighbour": neighbour_facts},
@@ -55,6 +69,11 @@ def facts() -> dict[str, Any]:
     }
 
 
+def gpu_names() -> list[str]:
+    """Return the GPUs that NVML sees here."""
+    return list(_gpu_facts().get("names", []))
+
+
 def _gpu_facts() -> dict[str, Any]:
     reader = NvmlReader()
     try:
@@ -70,23 +89,58 @@ def _gpu_facts() -> dict[str, Any]:
         reader.close()
 
 
-def _disk(spec: HostSpec) -> Check:
-    at = spec.state_dir
-    while not at.exists():
-        at = at.parent
-    free = shutil.disk_usage(at).free
-    weights = sum(w.bytes or 0 for w in spec.entry.weights)
-    needed = weights + _INSTALL_BYTES[spec.install] + _JOB_BYTES
-    if any((spec.state_dir / "engines").glob(f"{spec.entry.name}-*")):
-        needed = _JOB_BYTES  # installed already
-    return Check(
-        name="disk_gib",
-        ok=free >= needed,
-        value=round(free / GIB, 2),
-        limit=round(needed / GIB, 2),
-        detail=f"{free / GIB:.1f} GiB are free at {spec.state_dir}, {needed / GIB:.1f} GiB are wanted",
-        severity="gate",
-    )
+def _disk(spec: HostSpec) -> list[Check]:
+    """Return a check for each disk that the installation fills: what is in place already needs no room."""
+    needs = [(spec.state_dir, _JOB_BYTES), (spec.weights_store, _weights_bytes(spec)), _environment(spec)]
+    disks: dict[int, tuple[Path, int]] = {}
+    for place, size in needs:
+        device = _existing(place).stat().st_dev
+        first, before = disks.get(device, (place, 0))
+        disks[device] = first, before + size
+    checks = []
+    for number, (place, needed) in enumerate(disks.values(), start=1):
+        free = shutil.disk_usage(_existing(place)).free
+        checks.append(
+            Check(
+                name="disk_gib" if number == 1 else f"disk_gib_{number}",
+                ok=free >= needed,
+                value=round(free / GIB, 2),
+                limit=round(needed / GIB, 2),
+                detail=f"{free / GIB:.1f} GiB are free at {place}, {needed / GIB:.1f} GiB are wanted",
+                severity="gate",
+            )
+        )
+    return checks
+
+
+def _existing(path: Path) -> Path:
+    return next(one for one in (path, *path.parents) if one.exists())
+
+
+def _weights_bytes(spec: HostSpec) -> int:
+    try:
+        wanted = missing(spec.entry.weights, spec.weights_store)
+    except AuditionError:  # the install phase says what is wrong with the store
+        wanted = spec.entry.weights
+    return sum(file.bytes or 0 for file in wanted)
+
+
+def _environment(spec: HostSpec) -> tuple[Path, int]:
+    """Return where the engine's environment goes and how much it still takes there."""
+    size = _INSTALL_BYTES[spec.install]
+    if spec.engine_python and is_complete(Path(spec.engine_python).parent.parent):
+        size = 0
+    if spec.install != "container" or spec.image is None:
+        return spec.state_dir, size
+    from bench.host.docker import Engine
+
+    try:
+        with Engine() as engine:
+            root = engine.root()
+            # Docker's root is a path of another machine where it runs in a virtual one.
+            return root if root.is_dir() else spec.state_dir, 0 if engine.has_image(spec.image) else size
+    except AuditionError:  # `docker` is a check of its own
+        return spec.state_dir, size
 
 
 def _memory(spec: HostSpec) -> Check:
@@ -139,6 +193,32 @@ def _docker(spec: HostSpec) -> Check | None:
             return Check(name="docker", ok=True, value=engine.version(), severity="gate")
     except AuditionError as error:
         return Check(name="docker", ok=False, detail=str(error), severity="gate")
+
+
+def _gpu_container(spec: HostSpec) -> Check | None:
+    """See that Docker can give a container the GPU that this host has, before anything is installed for it."""
+    if spec.install != "container" or not (isinstance(spec.entry.run, EngineRun) and spec.entry.run.gpu):
+        return None
+    name, names = "gpu_container", gpu_names()
+    if not names:
+        return None  # `gpu` has said so
+    from bench.host.docker import Engine, watcher_tag
+
+    image = watcher_tag(spec.neighbour.watcher_base)
+    try:
+        with Engine() as engine:
+            if not engine.has_image(image):
+                detail = "no image is here yet to look from; the install phase's GPU check does"
+                return Check(name=name, ok=None, value=names, detail=detail)
+            code, said = engine.run_once(
+                image, ["python3", "-c", _LOOK_FOR_GPU], run_id="preflight", gpu=True
+            )
+    except AuditionError as error:
+        code, said = 1, str(error)
+    if code == 0:
+        return Check(name=name, ok=True, value=said.split(), severity="gate")
+    detail = f"the host has {names[0]} and a container does not see it ({said}); install the NVIDIA Container Toolkit"
+    return Check(name=name, ok=False, value=names, detail=detail, severity="gate")
 
 
 def _port(spec: HostSpec) -> Check | None:

@@ -17,6 +17,13 @@ class HostSpec(Record):
     baseline_url: str | None
     model_url: str | None = None
     state_dir: Path
+    weights_store: Path
+    weights_endpoint: str | None = None
+    weights_token_file: Path | None = None
+    engine_python: str | None = None
+    """Interpreter of the venv that the engine will run in, for `venv`."""
+    image: str | None = None
+    """Name of the image that the engine will run in, for `container`."""
     engine_port: int
     neighbour: NeighbourSpec
 

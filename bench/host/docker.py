@@ -272,6 +272,45 @@ class Engine:
                 return False
         return True
 
+    def prune_images(self, repository: str, *, keep: str) -> None:
+        """Remove the images of `repository` but `keep`; one that a container uses stays."""
+        with _answering(self.host):
+            for image in self._client.images.list(name=repository):
+                for tag in image.tags:
+                    if tag != keep and tag.startswith(f"{repository}:"):
+                        with contextlib.suppress(docker_errors.APIError):
+                            self._client.images.remove(tag)
+
+    def root(self) -> Path:
+        """Return where Docker keeps images."""
+        with _answering(self.host):
+            return Path(self._client.info()["DockerRootDir"])
+
+    def run_once(self, image: str, command: list[str], *, run_id: str, gpu: bool) -> tuple[int, str]:
+        """Run `command` in a container of ours, as an engine's is; return its exit code and what it wrote.
+
+        Raises:
+            BadInput: Docker cannot start it, because it has no GPU to give for instance.
+        """
+        with _answering(self.host):
+            try:
+                container = self._client.containers.create(
+                    image, command[1:], entrypoint=command[:1],
+                    device_requests=[DeviceRequest(count=-1, capabilities=[["gpu"]])] if gpu else None,
+                    labels={RUN_LABEL: run_id, ROLE_LABEL: "check"}, network_mode="none", read_only=True,
+                    tmpfs={"/tmp": "rw,size=1g"}, cap_drop=["ALL"], security_opt=["no-new-privileges"],  # noqa: S108
+                )  # fmt: skip
+            except docker_errors.APIError as error:
+                raise BadInput(f"A container of {image} cannot be made. Docker says: {error}") from error
+            try:
+                container.start()
+                code = int(container.wait()["StatusCode"])
+                return code, container.logs().decode(errors="replace").strip()
+            except docker_errors.APIError as error:
+                raise BadInput(f"A container of {image} cannot be started. Docker says: {error}") from error
+            finally:
+                container.remove(force=True)
+
     def run_watcher(self, image: str, terms: dict[str, Any], lease_dir: Path, boot_id: Path) -> str:
         """Start a watcher on its terms; return its container's id.
 

@@ -108,6 +108,8 @@ class Hub:
                     expected_size=found.size,
                 )
                 os.fsync(stream.fileno())
+        except AuditionError:  # of `progress`, which was told to stop
+            raise
         except Exception as error:  # noqa: BLE001 - as above
             if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
                 partial.unlink(missing_ok=True)
@@ -195,9 +197,14 @@ class _Counted:
 
 
 def _be_quiet() -> None:
-    """Keep the client's bars off our output and its warnings, which hold signed addresses, out of the log."""
+    """Keep the client's bars off our output and its warnings, which hold signed addresses, out of the log.
+
+    And keep it from telling on us: for its telemetry it asks the public hub, whatever endpoint it is given.
+    """
+    from huggingface_hub import constants
     from huggingface_hub.utils import disable_progress_bars
 
+    constants.HF_HUB_DISABLE_TELEMETRY = True
     disable_progress_bars()
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
 

@@ -5,6 +5,7 @@ said again.
 """
 
 import shutil
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,20 @@ from typing import Any
 import numpy as np
 
 from bench.audio.wav import read_mono
+from bench.catalog.entry import EngineRun
 from bench.client.takes import TAKES_FILE
+from bench.engines.image.context import tag
 from bench.errors import AuditionError
-from bench.host.install_spec import InstallSpec
-from bench.host.job import run_job
-from bench.host.job_records import JobResult, JobSpec
+from bench.host.check import gpu_names
+from bench.host.install_spec import InstallSpec, asked, ran
+from bench.host.job import Control, run_job, sigterm_stops
+from bench.host.job_records import JobSpec
 from bench.host.neighbour_job import room_beside
 from bench.host.provision import InstallFailed, Provisioner
 from bench.records import Install, InstallStep, Take, utc_now, write_atomically
+
+_CONTEXT_BYTES = 2**30
+"""What the GPU check needs beside a neighbour: the CUDA context and torch."""
 
 
 def kept(state_dir: Path, model: str, profile: str, receipt: str) -> Install | None:
@@ -41,22 +48,25 @@ def install(job_dir: Path, state_dir: Path, say: Any) -> Install:
     spec = InstallSpec.model_validate_json((job_dir / "install.json").read_bytes())
     job = JobSpec.model_validate_json((job_dir / "job.json").read_bytes())
     started = time.monotonic()
-    provisioner = Provisioner(spec.limit_s - sum(step.seconds for step in spec.before), say)
+    spent_s = sum(step.seconds for step in spec.before)
+    # The provisioner keeps the limit; this one notices a controller that is gone, or a signal.
+    control = Control(job_dir, float("inf"))
+    provisioner = Provisioner(spec.limit_s, say, spent_s=spent_s, stopped=control.reason)
     record = Install(
         ok=False,
         steps=spec.before,
         total_s=0.0,
         limit_s=spec.limit_s,
-        asked={"version": job.entry.version.asked or job.entry.version.pin, "install": job.install},
+        asked=asked(job.entry, job.install),
+        weights=spec.weights,
     )
     try:
-        if job.install == "venv":
-            assert job.lock and spec.wheel and job.engine_python
-            target = Path(job.engine_python).parent.parent
-            provisioner.venv(target, job_dir / job.lock, job_dir / spec.wheel)
-        elif job.install == "container":
-            assert job.lock
-            provisioner.image(job.entry.name, job_dir / job.lock, job.image_base)
+        with sigterm_stops(control), control.watching():
+            if _provide(job_dir, job, spec, provisioner):
+                # Making a model's environment removes its older ones, and with them what its receipts prove.
+                for receipt in (state_dir / "receipts").glob(f"{job.entry.name}-*.json"):
+                    receipt.unlink()
+            record.gpu_check = _gpu_check(job_dir, job, provisioner)
         if job.install == "http":
             record.receipt = spec.receipt
         elif (why := room_beside(job.neighbour)) is not None:
@@ -71,17 +81,47 @@ def install(job_dir: Path, state_dir: Path, say: Any) -> Install:
     except InstallFailed as error:
         record.error = str(error)
     record.steps = [*spec.before, *provisioner.steps]
-    record.total_s = round(sum(s.seconds for s in spec.before) + time.monotonic() - started, 3)
+    record.total_s = round(spent_s + time.monotonic() - started, 3)
     if record.receipt is not None:
         path = _path(state_dir, job.entry.name, job.profile)
         write_atomically(path, record.model_dump_json(indent=1).encode())
     return record
 
 
+def _provide(job_dir: Path, job: JobSpec, spec: InstallSpec, provisioner: Provisioner) -> bool:
+    """Make the model's environment; returns whether it was not there before."""
+    if job.install == "venv":
+        assert job.lock and spec.wheel and job.engine_python
+        target = Path(job.engine_python).parent.parent
+        return provisioner.venv(target, job_dir / job.lock, job_dir / spec.wheel)
+    if job.install == "container":
+        assert job.lock
+        return provisioner.image(job.entry.name, job_dir / job.lock, job.image_base)
+    return False
+
+
+def _gpu_check(job_dir: Path, job: JobSpec, provisioner: Provisioner) -> dict[str, Any]:
+    """See that the environment works on this host's GPU; returns nothing where there is no such thing to see."""
+    run = job.entry.run
+    if not isinstance(run, EngineRun) or not run.gpu or job.lock is None:
+        return {}
+    small = job.neighbour.model_copy(update={"engine_bytes": _CONTEXT_BYTES})
+    if (why := room_beside(small)) is not None:
+        provisioner.steps.append(InstallStep(name="gpu check", seconds=0.0, detail=f"not made: {why}"))
+        return {}
+    if job.install == "container":
+        image = tag(job.entry.name, job_dir / job.lock, base=job.image_base)
+        command = [sys.executable, "-m", "bench.engines.image.check", image, job.run_id, run.adapter]
+    else:
+        command = [str(job.engine_python), "-P", "-m", "bench.engines.gpu_check", run.adapter]
+    names = gpu_names()
+    return provisioner.gpu_check([*command, *(["--gpu", names[0]] if names else [])])
+
+
 def _smoke(job_dir: Path, job: JobSpec, provisioner: Provisioner, record: Install) -> None:
     """Say one sentence in the model's own preset voice and look at what came out."""
     started = time.monotonic()
-    said = run_job(job_dir)
+    said = run_job(job_dir, left_s=provisioner.left_s("smoke sentence"))
     error = said.error
     if said.fault == "host":  # it says nothing of the candidate, and can be done again
         raise AuditionError(f"smoke sentence: {error}")
@@ -92,7 +132,7 @@ def _smoke(job_dir: Path, job: JobSpec, provisioner: Provisioner, record: Instal
         InstallStep(name="smoke sentence", seconds=round(time.monotonic() - started, 3), detail=error or "")
     )
     record.settings = said.health.get("profile") or {}
-    record.ran = _ran(job, said)
+    record.ran = ran(said.health, job.install, utc_now())
     if error is not None:
         raise InstallFailed(f"smoke sentence: {error}", provisioner.steps)
     shutil.rmtree(job_dir / "out", ignore_errors=True)
@@ -111,15 +151,6 @@ def _fault(take: Take | None, job_dir: Path) -> str | None:
     samples, _ = read_mono(job_dir / "out" / "smoke" / str(take.wav))
     loud = float(np.sqrt(np.mean(np.square(samples)))) if samples.size else 0.0
     return None if loud > 1e-4 else "the sentence is silent"
-
-
-def _ran(job: JobSpec, said: JobResult) -> dict[str, Any]:
-    return {
-        "version": said.health.get("revision"),
-        "device": said.health.get("device"),
-        "install": job.install,
-        "utc": utc_now(),
-    }
 
 
 def _path(state_dir: Path, model: str, profile: str) -> Path:

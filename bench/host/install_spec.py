@@ -1,5 +1,8 @@
 """What the install phase is told."""
 
+from typing import Any
+
+from bench.catalog.entry import Entry
 from bench.records import InstallStep, Record
 
 
@@ -12,3 +15,15 @@ class InstallSpec(Record):
     """File of bench's wheel beside the job, for `venv`."""
     before: list[InstallStep] = []
     """What Ansible did before (system packages, weights), with its seconds."""
+    weights: list[dict[str, Any]] = []
+    """The report of each file of weights."""
+
+
+def asked(entry: Entry, install: str) -> dict[str, Any]:
+    """Return what was asked for, as the record of an installation has it."""
+    return {"version": entry.version.asked or entry.version.pin, "install": install}
+
+
+def ran(health: dict[str, Any], install: str, utc: str) -> dict[str, Any]:
+    """Return what spoke, as the record of an installation has it."""
+    return {"version": health.get("revision"), "device": health.get("device"), "install": install, "utc": utc}

@@ -51,10 +51,10 @@ class Cancelled(AuditionError):
 class Control:
     """Why a job must stop, watched by one thread; asked by everything that could go on for long."""
 
-    def __init__(self, job_dir: Path, limit_s: float) -> None:
+    def __init__(self, job_dir: Path, limit_s: float, limit_name: str = "pass_timeout_s") -> None:
         self._heartbeat = job_dir / "heartbeat"
         self._deadline = time.clock_gettime(time.CLOCK_BOOTTIME) + limit_s
-        self._limit_s = limit_s
+        self._limit_s, self._limit_name = limit_s, limit_name
         self._reason: str | None = None
         self.fault: Literal["candidate", "host"] = "host"
         """Whose fault the reason is: an engine too slow for the limit is the candidate's."""
@@ -104,7 +104,7 @@ class Control:
         while not self._done.wait(1.0):
             now = time.clock_gettime(time.CLOCK_BOOTTIME)
             if now > self._deadline:
-                self.stop(f"it was not done within {self._limit_s:.0f} s (pass_timeout_s)", "candidate")
+                self.stop(f"it was not done within {self._limit_s:.0f} s ({self._limit_name})", "candidate")
             elif (age := now - heartbeat_time(self._heartbeat.parent)) > HEARTBEAT_LIMIT_S:
                 self.stop(f"the controller has not been heard of for {age:.0f} s")
             for ask in self._asked:
@@ -112,10 +112,11 @@ class Control:
                     self.stop(reason)
 
 
-def run_job(job_dir: Path, *, token: str | None = None) -> JobResult:
+def run_job(job_dir: Path, *, token: str | None = None, left_s: float | None = None) -> JobResult:
     """Do the job in `job_dir`; what it made is in `job_dir/out` when this returns.
 
-    `token` is the bearer token of a server that wants one; it is written nowhere.
+    `token` is the bearer token of a server that wants one; it is written nowhere. `left_s` is what is left of an
+    installation's limit, where the job is part of one.
     """
     spec = JobSpec.model_validate_json((job_dir / "job.json").read_bytes())
     out = job_dir / "out"
@@ -123,8 +124,11 @@ def run_job(job_dir: Path, *, token: str | None = None) -> JobResult:
     out.mkdir()
     started = time.monotonic()
     result = JobResult(phase=spec.phase, ok=False, seconds=0.0)
-    control = Control(job_dir, spec.pass_timeout_s)
-    with _sigterm_stops(control), control.watching():
+    if left_s is not None and left_s < spec.pass_timeout_s:
+        control = Control(job_dir, left_s, "what was left of install_timeout_s")
+    else:
+        control = Control(job_dir, spec.pass_timeout_s)
+    with sigterm_stops(control), control.watching():
         try:
             _do(spec, job_dir, out, control, result, token)
             result.ok = True
@@ -395,7 +399,7 @@ def _figures(take: Take) -> str:
 
 
 @contextlib.contextmanager
-def _sigterm_stops(control: Control) -> Iterator[None]:
+def sigterm_stops(control: Control) -> Iterator[None]:
     """Let SIGTERM, SIGINT and SIGHUP stop the job in order: the neighbour is given back on the way out."""
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -4,22 +4,30 @@ Each step's seconds, retries and source builds are kept, and so is the exact err
 failed installation is a finding about the model.
 """
 
+import contextlib
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
+
+import psutil
 
 from bench.errors import AuditionError
+from bench.host.job import Cancelled
 from bench.records import InstallStep
 
 _ERROR_CHARACTERS = 3000
 _SOURCE_BUILD = re.compile(r"Building wheel for (\S+)")
 _RETRY = re.compile(r"Retrying \(Retry\(")
 _COMPLETE = ".audition-complete"
+_POLL_S = 0.5
 
 
 class InstallFailed(AuditionError):
@@ -30,21 +38,46 @@ class InstallFailed(AuditionError):
         self.steps = steps
 
 
-class Provisioner:
-    """Runs the steps of an installation within one limit."""
+def is_complete(venv: Path) -> bool:
+    """Return whether a venv was made whole."""
+    return (venv / _COMPLETE).is_file()
 
-    def __init__(self, limit_s: float, say: Callable[[str], None]) -> None:
+
+class Provisioner:
+    """Runs the steps of an installation within one limit, and ends a step when the job must stop."""
+
+    def __init__(
+        self,
+        limit_s: float,
+        say: Callable[[str], None],
+        *,
+        spent_s: float = 0.0,
+        stopped: Callable[[], str | None] = lambda: None,
+    ) -> None:
+        """Begin the clock: `spent_s` of `limit_s` went by before; `stopped` says why the job must stop."""
         self._limit_s = limit_s
-        self._deadline = time.monotonic() + limit_s
+        self._deadline = time.monotonic() + limit_s - spent_s
         self._say = say
+        self._stopped = stopped
         self.steps: list[InstallStep] = []
+
+    def left_s(self, name: str) -> float:
+        """Return what is left of the limit for the step `name`.
+
+        Raises:
+            InstallFailed: nothing is.
+        """
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise self._late(name)
+        return left
 
     def venv(self, target: Path, lock: Path, wheel: Path) -> bool:
         """Make the venv `target` from `lock` and `wheel`; returns False when it is there already.
 
         An interrupted attempt has no mark of completion and is made anew.
         """
-        if (target / _COMPLETE).is_file():
+        if is_complete(target):
             return False
         shutil.rmtree(target, ignore_errors=True)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -55,6 +88,7 @@ class Provisioner:
         self.run("pip check", [*pip, "check"])
         self.run("bench", [*pip, "install", "--no-deps", str(wheel)])
         (target / _COMPLETE).touch()
+        _prune(target)
         return True
 
     def image(self, model: str, lock: Path, base: str) -> bool:
@@ -62,11 +96,14 @@ class Provisioner:
         from bench.engines.image import context
         from bench.host.docker import Engine
 
+        name = context.tag(model, lock, base=base)
         with Engine() as engine:
-            if engine.has_image(context.tag(model, lock, base=base)):
+            if engine.has_image(name):
                 return False
         # In a process of its own, so that the limit holds whatever Docker does.
         self.run("image", [sys.executable, "-m", "bench.engines.image.build", model, str(lock), base])
+        with Engine() as engine:
+            engine.prune_images(f"audition-engine-{model}", keep=name)
         return True
 
     def run(self, name: str, command: Sequence[str]) -> str:
@@ -74,17 +111,18 @@ class Provisioner:
 
         Raises:
             InstallFailed: it failed or the limit is past; the message ends with the step's own last words.
+            Cancelled: the job must stop.
         """
         self._say(f"install | {name}")
-        left = self._deadline - time.monotonic()
+        self.left_s(name)
         started = time.monotonic()
-        try:
-            done = subprocess.run(
+        # A file and no pipe: whoever waits for the step need not read along.
+        with tempfile.TemporaryFile() as written:
+            process = subprocess.Popen(
                 list(command),
-                stdout=subprocess.PIPE,
+                stdin=subprocess.DEVNULL,
+                stdout=written,
                 stderr=subprocess.STDOUT,
-                timeout=max(left, 0.001),
-                check=False,
                 # The interpreter that runs this is a venv of its own; nothing of it may leak into the model's.
                 env={
                     k: v
@@ -92,13 +130,15 @@ class Provisioner:
                     if k not in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
                 },
             )
-            output, code = done.stdout.decode(errors="replace"), done.returncode
-        except subprocess.TimeoutExpired as error:
-            output, code = (error.stdout or b"").decode(errors="replace"), None
-        seconds = round(time.monotonic() - started, 3)
+            try:
+                code = self._wait(process)
+            finally:
+                _end(process)
+            written.seek(0)
+            output = written.read().decode(errors="replace")
         step = InstallStep(
             name=name,
-            seconds=seconds,
+            seconds=round(time.monotonic() - started, 3),
             changed=True,
             retries=len(_RETRY.findall(output)),
             source_builds=sorted(set(_SOURCE_BUILD.findall(output))),
@@ -106,9 +146,57 @@ class Provisioner:
         )
         self.steps.append(step)
         if code is None:
-            raise InstallFailed(
-                f"{name}: not done within {self._limit_s:.0f} s (install_timeout_s)", self.steps
-            )
+            if (why := self._stopped()) is not None:
+                raise Cancelled(f"install was stopped: {why}.")
+            raise self._late(name)
         if code != 0:
             raise InstallFailed(f"{name} ended with {code}: {step.detail}", self.steps)
         return output
+
+    def gpu_check(self, command: Sequence[str]) -> dict[str, Any]:
+        """Run `bench.engines.gpu_check` in the engine's environment and return what it found.
+
+        Raises:
+            InstallFailed: the check failed; its own words are in the message.
+        """
+        found: dict[str, Any] = json.loads(self.run("gpu check", command).splitlines()[-1])
+        self.steps[-1].detail = str(found["summary"])
+        return found
+
+    def _wait(self, process: "subprocess.Popen[bytes]") -> int | None:
+        """Return the exit code, or None where the time is up or the job must stop."""
+        while time.monotonic() < self._deadline and self._stopped() is None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                return process.wait(_POLL_S)
+        return None
+
+    def _late(self, name: str) -> InstallFailed:
+        return InstallFailed(f"{name}: not done within {self._limit_s:.0f} s (install_timeout_s)", self.steps)
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    """Kill a step and all that it started; it shares our process group, so that whoever kills us takes it along."""
+    if process.poll() is not None:
+        return
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for child in psutil.Process(process.pid).children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                child.kill()
+    process.kill()
+    process.wait()
+
+
+def _prune(target: Path) -> None:
+    """Remove the model's older venvs, gigabytes each, but for one that something runs from."""
+    model = target.name.rpartition("-")[0]
+    running = {command[0] for process in psutil.process_iter() if (command := _command(process))}
+    for other in target.parent.glob(f"{model}-*"):
+        if other != target and not any(program.startswith(f"{other}/") for program in running):
+            shutil.rmtree(other, ignore_errors=True)
+
+
+def _command(process: psutil.Process) -> list[str]:
+    try:
+        return list(process.cmdline())
+    except psutil.Error:
+        return []

@@ -23,8 +23,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-from pydantic import ValidationError
-
 from bench.catalog.entry import WeightFile
 from bench.errors import AuditionError, BadInput
 from bench.host.hub import DiskFull, Found, Hub, HubError, Progress, endpoint_of, token_from
@@ -188,7 +186,7 @@ def _fetch(
                 f"{_name(file)}: SHA-256 is {actual} ({size} bytes), and {expected} was expected ({source}). "
                 f"The file was put into {kept} and is not used; a later run fetches it again."
             )
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _open_folders(path.parent, store)
     partial.chmod(0o444)
     partial.replace(path)
     _remember(file, path, actual, store, known)
@@ -198,6 +196,15 @@ def _fetch(
     return FileReport(
         file.repo, file.revision, file.path, size, actual, status, first_sight, fetched, seconds
     )
+
+
+def _open_folders(folder: Path, store: Path) -> None:
+    """Make a folder below the store that everybody may read, whatever the umask: an engine runs as another user."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for one in (folder, *folder.parents):
+        one.chmod(one.stat().st_mode | 0o555)
+        if one == store:
+            break
 
 
 def _check_room(wanted: Sequence[WeightFile], hub: Hub, store: Path, margin_bytes: int) -> None:
@@ -213,8 +220,8 @@ def _check_room(wanted: Sequence[WeightFile], hub: Hub, store: Path, margin_byte
         free = shutil.disk_usage(store).free
         if needed + margin_bytes > free:
             raise DiskFull(
-                f"{store}: the weights need {_size(needed)} and {_size(margin_bytes)} must stay free, but "
-                f"there are {_size(free)}; free some space or set weights_store to a larger disk. Nothing "
+                f"{store}: the weights need {size_words(needed)} and {size_words(margin_bytes)} must stay free, but "
+                f"there are {size_words(free)}; free some space or set weights_store to a larger disk. Nothing "
                 "was fetched."
             )
         if None not in sizes:
@@ -314,41 +321,6 @@ def _name(file: WeightFile) -> str:
     return f"{file.repo}/{file.path} at {file.revision[:12]}"
 
 
-def _size(count: int) -> str:
+def size_words(count: int) -> str:
+    """Return a number of bytes in words."""
     return f"{count / 1024**3:.2f} GiB" if count >= 1024**3 // 10 else f"{count / 1024**2:.2f} MiB"
-
-
-def weights_step(params: dict[str, Any], *, check: bool) -> dict[str, Any]:
-    """Do what `library/bench_weights.py` documents; returns the module's result."""
-    try:
-        weights = [WeightFile.model_validate(one) for one in params["weights"]]
-        store = Path(params["store"])
-        if check:
-            wanted = missing(weights, store)
-            names = [f"{file.repo}/{file.path}" for file in wanted]
-            return {
-                "changed": bool(wanted),
-                "would_fetch": names,
-                "would_fetch_bytes": _total(wanted),
-                "msg": f"would fetch {', '.join(names)}" if names else "every file is in place",
-            }
-        report = ensure(
-            weights,
-            store,
-            endpoint=params["endpoint"] or None,
-            token_file=Path(params["token_file"]) if params["token_file"] else None,
-            margin_bytes=round(params["margin_gib"] * 1024**3),
-            rehash=params["rehash"],
-        )
-    except ValidationError as error:
-        return {"failed": True, "msg": f"weights: {error}"}
-    except AuditionError as error:
-        return {"failed": True, "msg": str(error), "exit_code": error.exit_code}
-    fetched = f"fetched {_size(report.bytes_downloaded)}" if report.changed else "every file is in place"
-    return {"changed": report.changed, "report": report.as_dict(), "msg": fetched}
-
-
-def _total(files: Sequence[WeightFile]) -> int | None:
-    """Return the bytes of the files, or None where the catalog does not know one."""
-    sizes = [file.bytes for file in files]
-    return None if None in sizes else sum(size for size in sizes if size is not None)

@@ -21,6 +21,7 @@ from tests.host.neighbours import free_port
 from tests.weights.hub import Hub
 
 pytestmark = pytest.mark.timeout(1800)
+REVISION = "cd" * 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,8 @@ class Faults:
     played: Played
     root: Path
     hub: Hub
+    cards: Hub
+    """The hub of host `card` alone."""
     hosts_file: Path
     port: int
     """Where the baseline of host `deaf` is meant to be."""
@@ -56,7 +59,13 @@ def faults(
         "bytes": 1,
         "sha256": "0" * 64,
     }
-    catalog = entries.write(root / "catalog", served, entries.raw("weightless", weights=[file]), *kinds)
+    of_card = [
+        {"repo": "maker/voice", "revision": REVISION, "path": "model.bin", "bytes": None, "sha256": None}
+    ]
+    card = entries.raw("card", weights=of_card, clone_encoder={"status": "open", "source": "an old page"})
+    weightless = entries.raw("weightless", weights=[file])
+    catalog = entries.write(root / "catalog", served, card, weightless, *kinds)
+    files = {"README.md": b"The clone encoder is withheld.\n", "model.bin": b"weights"}
     hosts: dict[str, dict[str, Any]] = {
         "dying": {"model": "dying", "chain": ["dying", "silent"]},
         "oneinten": {"model": "oneinten"},
@@ -65,6 +74,7 @@ def faults(
         "commercial": {"model": "f5", "intended_use": "commercial", "chain": ["f5", "cosyvoice2"]},
         "withheld": {"model": "voxtral4b"},
         "weightless": {"model": "weightless", "weights_endpoint": f"http://127.0.0.1:{port}"},
+        "card": {"model": "card"},
         "deaf": {"model": "espeak", "baseline": "served", "baseline_url": f"http://127.0.0.1:{port}"},
     }
     common = {
@@ -73,11 +83,12 @@ def faults(
         "catalog_dir": str(catalog),
         "utterances_file": str(lines(root / "ten.txt", TEN_WORDS)),
     }
-    hosts_file = inventory(root / "hosts.yml", hosts, **common)
-    with Hub({}) as hub:
+    with Hub({}) as hub, Hub({"maker/voice": {REVISION: files}}) as cards:
+        hosts["card"]["weights_endpoint"] = cards.url
+        hosts_file = inventory(root / "hosts.yml", hosts, **common)
         environ = {"PYTHONPATH": str(entries.FAULTY), "HF_ENDPOINT": hub.url}
         played = play(private(), None, "--forks", "8", inventory=hosts_file, environ=environ)
-        yield Faults(played, root, hub, hosts_file, port)
+        yield Faults(played, root, hub, cards, hosts_file, port)
 
 
 def test_every_decision_exits_with_0(faults: Faults) -> None:
@@ -150,8 +161,17 @@ def test_a_withheld_clone_encoder_ends_the_run_at_once(faults: Faults) -> None:
     assert set(Phases.load(faults.run_dir("withheld")).phases) == {"preflight", "teardown", "verdict"}
 
 
+def test_a_model_card_that_withholds_the_encoder_ends_the_run_before_any_weights(faults: Faults) -> None:
+    verdict = faults.verdict("card")
+    assert (verdict.decision, verdict.reason) == ("keep_baseline_survey_complete", "clone_encoder_withheld")
+    assert "the model card says" in verdict.model_dump_json()
+    assert set(Phases.load(faults.run_dir("card")).phases) == {"preflight", "teardown", "verdict"}
+    assert {asked.path for asked in faults.cards.requests} == {"README.md"}
+    assert not (faults.run_dir("card") / "install.json").exists()
+
+
 def test_what_failed_is_said_on_the_console(faults: Faults) -> None:
-    for host in ("dying", "oneinten", "silent", "disobedient", "commercial", "withheld", "deaf"):
+    for host in ("dying", "oneinten", "silent", "disobedient", "commercial", "withheld", "card", "deaf"):
         printed = [task.said for task in faults.played.of(host) if task.name.startswith("Print the verdict")]
         assert printed and faults.verdict(host).sentence in printed[-1]
 

@@ -63,7 +63,7 @@ def _accept(run: Run, phase: jobs.JobPhase, tar: Path) -> JobResult:
     ("model", "wanted", "neighbour", "found"),
     [
         ("espeak", "auto", "none", "system"),
-        ("f5", "auto", "none", load("f5").run.install[0]),  # type: ignore[union-attr]
+        ("f5", "auto", "none", "venv"),
         ("f5", "auto", "pause", "container"),
         ("f5", "container", "none", "container"),
         ("chatterbox", "auto", "pause", "http"),
@@ -78,6 +78,13 @@ def test_how_an_engine_runs_on_a_host(model: str, wanted: Any, neighbour: Any, f
 def test_a_way_that_the_entry_does_not_have_is_refused() -> None:
     with pytest.raises(BadInput, match="espeak can be installed as: system"):
         jobs.way(load("espeak"), HOST.model_copy(update={"engine_install": "container"}))
+
+
+def test_how_the_candidate_is_installed_says_nothing_of_the_baseline(asked: Asked) -> None:
+    found, _ = open_or_create(asked(model="f5"), Path("/"))
+    host = HOST.model_copy(update={"engine_install": "venv"})
+    assert jobs.job_spec(found, "install", host).install == "venv"
+    assert jobs.job_spec(found, "baseline", host).install == "system"
 
 
 def test_the_job_is_of_the_committed_entry_and_not_of_todays_file(asked: Asked, tmp_path: Path) -> None:

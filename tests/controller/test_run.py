@@ -82,6 +82,14 @@ def test_other_inputs_are_another_run(asked: Asked, tmp_path: Path, other: dict[
     assert locate(asked(**other)) == second
 
 
+@pytest.mark.parametrize("intended_use", ["personal", "commercial"])
+def test_a_model_that_a_gate_refuses_need_not_be_served_by_anybody(asked: Asked, intended_use: str) -> None:
+    run, new = open_or_create(asked(model="voxtral4b", intended_use=intended_use), Path("/"))
+    assert new and run.entry().name == "voxtral4b"
+    with pytest.raises(BadInput, match="say where in model_url"):
+        open_or_create(asked(model="cosyvoice2", intended_use=intended_use), Path("/"))
+
+
 def test_the_newest_that_is_not_decided_goes_on(asked: Asked) -> None:
     oldest = _older(_new(asked), "20250101T000000Z")
     _decided(oldest, "swap_candidate")

@@ -2,12 +2,13 @@
 
 import io
 import os
+import re
 import tarfile
 from pathlib import Path
 
 import pytest
 
-from bench.engines.image import context
+from bench.engines.image import build, context
 
 
 @pytest.fixture
@@ -40,18 +41,22 @@ def test_holds_what_is_served_and_nothing_else(lock: Path) -> None:
     assert {
         "Dockerfile",
         "requirements.txt",
-        "wheels",
         "bench/engines/server.py",
         "bench/engines/f5.py",
     } <= set(names)
     assert not [name for name in names if "__pycache__" in name or name.startswith("bench/host")]
 
 
-def test_the_tag_follows_the_lock_the_base_and_the_wheels(lock: Path, tmp_path: Path) -> None:
+def test_the_tag_follows_the_lock_and_the_base(lock: Path) -> None:
     plain = context.tag("f5", lock)
     assert plain == context.tag("f5", lock)
-    wheel = tmp_path / "a-1-py3-none-any.whl"
-    wheel.write_bytes(b"x")
-    others = {context.tag("f5", lock, base="debian:13"), context.tag("f5", lock, wheels=[wheel])}
+    other = context.tag("f5", lock, base="debian:13")
     lock.write_text("a==2 --hash=sha256:00\n")
-    assert len({plain, context.tag("f5", lock), *others}) == 4
+    assert len({plain, context.tag("f5", lock), other}) == 3
+
+
+def test_every_setting_that_a_build_passes_on_is_one_that_the_dockerfile_or_docker_takes() -> None:
+    text = Path(context.__file__).with_name("Dockerfile").read_text()
+    taken = set(re.findall(r"^ARG (PIP_\w+)", text, re.MULTILINE))
+    assert {name for name in build.PASSED_ON if name.startswith("PIP_")} == taken
+    assert {name.upper() for name in build.PASSED_ON} - taken == {"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"}

@@ -19,7 +19,8 @@ import pytest
 from bench.catalog.entry import WeightFile
 from bench.errors import AuditionError, BadInput
 from bench.host import weights as store_of
-from bench.host.weights import DiskFull, HubError, WrongHash, ensure, missing, path_of, weights_step
+from bench.host.weights import DiskFull, HubError, WrongHash, ensure, missing, path_of
+from bench.host.weights_job import weights_step
 from tests.weights.hub import SIGNATURE, Hub
 
 REPO, REVISION = "maker/voice", "ab" * 20
@@ -69,6 +70,23 @@ def store(tmp_path: Path) -> Path:
 
 def _ensure(weights: list[WeightFile], store: Path, hub: Hub, **options: Any) -> store_of.WeightsReport:
     return ensure(weights, store, endpoint=hub.url, **({"margin_bytes": 0} | options))
+
+
+def test_no_other_hub_is_told_of_it(hub: Hub, store: Path, tmp_path: Path) -> None:
+    """The client asks HF_ENDPOINT for its telemetry, whatever endpoint it was given."""
+    script = (
+        "import sys; from pathlib import Path; from bench.catalog.entry import WeightFile;"
+        "from bench.host.weights import ensure;"
+        "ensure([WeightFile.model_validate_json(sys.argv[1])], Path(sys.argv[2]), endpoint=sys.argv[3])"
+    )
+    with Hub({}) as other:
+        done = subprocess.run(
+            [sys.executable, "-c", script, _file(SMALL).model_dump_json(), str(store), hub.url],
+            env=os.environ | {"HF_ENDPOINT": other.url, "HF_HOME": str(tmp_path / "home"), "AGENT": "x"},
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert (other.connections, {asked.path for asked in hub.requests}) == (0, {SMALL})
 
 
 def test_files_are_fetched_verified_and_put_in_place(hub: Hub, store: Path) -> None:

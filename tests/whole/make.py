@@ -61,6 +61,7 @@ def preflight(asked: RunRequest, host: jobs.HostSettings) -> Run:
         baseline=run.baseline_entry(),
         baseline_url=asked.baseline_url,
         state_dir=Path(host.state_dir),
+        weights_store=host.store(),
         engine_port=host.engine_port,
         neighbour=host.neighbour,
     )

@@ -1,18 +1,25 @@
 """`python -m bench.engines.image.build MODEL LOCK BASE`: build an engine's image, and say what failed."""
 
 import argparse
+import contextlib
 import os
 import sys
 from pathlib import Path
 
 import docker
-from docker.errors import BuildError
+from docker.errors import DockerException
 
-from bench.engines.image.context import build
+from bench.engines.image.context import ImageFailed, build
 
-_LOG_LINES = 40
-_PASSED_ON = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_OPTIONS", "PIP_CHECK")
-"""Settings of the host's environment that the build is given, where they are set."""
+PASSED_ON = (
+    "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_TRUSTED_HOST", "PIP_CERT", "PIP_COMPILE",
+    "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
+)  # fmt: skip
+"""Settings of the host's environment that the build is given, where they are set; the Dockerfile names pip's, and
+Docker knows the others."""
+_NETWORK = "AUDITION_BUILD_NETWORK"
+"""The network of the build's commands, where Docker's default one reaches no package index."""
+_LIMIT_S = 3600
 
 
 def main() -> None:
@@ -22,12 +29,15 @@ def main() -> None:
     parser.add_argument("lock", type=Path)
     parser.add_argument("base")
     given = parser.parse_args()
-    arguments = {name: os.environ[name] for name in _PASSED_ON if os.environ.get(name)}
+    arguments = {name: os.environ[name] for name in PASSED_ON if os.environ.get(name)}
     try:
-        name, built = build(docker.from_env(), given.model, given.lock, base=given.base, build_args=arguments)
-    except BuildError as error:
-        said = [str(line["stream"]).rstrip() for line in error.build_log if "stream" in line]
-        sys.exit("\n".join([*said[-_LOG_LINES:], str(error)]))
+        with contextlib.closing(docker.from_env(timeout=_LIMIT_S)) as client:
+            name, built = build(
+                client, given.model, given.lock, base=given.base, build_args=arguments,
+                network=os.environ.get(_NETWORK) or None,
+            )  # fmt: skip
+    except (ImageFailed, DockerException) as error:
+        sys.exit(str(error))
     print(f"{name} {'built' if built else 'is there'}")  # noqa: T201 - what this command is for
 
 

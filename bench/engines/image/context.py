@@ -3,7 +3,7 @@
 import hashlib
 import tarfile
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -23,32 +23,22 @@ class ImageFailed(AuditionError):
     """The image could not be built; the message ends with the failed step's last words."""
 
 
-def tag(model: str, requirements: Path, *, base: str = DEFAULT_BASE, wheels: Sequence[Path] = ()) -> str:
+def tag(model: str, requirements: Path, *, base: str = DEFAULT_BASE) -> str:
     """Return `audition-engine-<model>:<hash>`: of the context's bytes and the base's name."""
     digest = hashlib.sha256(base.encode() + b"\0")
-    write(cast("IO[bytes]", _Hashed(digest)), requirements, wheels)
+    write(cast("IO[bytes]", _Hashed(digest)), requirements)
     return f"audition-engine-{model}:{digest.hexdigest()[:16]}"
 
 
-def write(out: IO[bytes], requirements: Path, wheels: Sequence[Path] = ()) -> None:
-    """Write the context as a tar: Dockerfile, requirements.txt, wheels/, bench/.
-
-    Args:
-        out: where the tar goes.
-        requirements: the engine's lock, with hashes.
-        wheels: distributions that the lock pins and no index serves; none outside tests.
-    """
+def write(out: IO[bytes], requirements: Path) -> None:
+    """Write the context as a tar: Dockerfile, requirements.txt (the engine's lock, with hashes), bench/."""
     with tarfile.open(fileobj=out, mode="w|", format=tarfile.PAX_FORMAT) as archive:
-        for name, source in _members(requirements, wheels):
+        for name, source in _members(requirements):
             info = tarfile.TarInfo(name)
-            info.mode = 0o755 if source is None else 0o644
-            if source is None:
-                info.type = tarfile.DIRTYPE
-                archive.addfile(info)
-            else:
-                info.size = source.stat().st_size
-                with source.open("rb") as stream:
-                    archive.addfile(info, stream)
+            info.mode = 0o644
+            info.size = source.stat().st_size
+            with source.open("rb") as stream:
+                archive.addfile(info, stream)
 
 
 def build(
@@ -57,7 +47,6 @@ def build(
     requirements: Path,
     *,
     base: str = DEFAULT_BASE,
-    wheels: Sequence[Path] = (),
     build_args: Mapping[str, str] | None = None,
     network: str | None = None,
 ) -> tuple[str, bool]:
@@ -68,11 +57,11 @@ def build(
     Raises:
         ImageFailed: a step failed; the message ends with what it wrote last.
     """
-    name = tag(model, requirements, base=base, wheels=wheels)
+    name = tag(model, requirements, base=base)
     if client.images.list(name=name):
         return name, False
     with tempfile.TemporaryFile() as context:
-        write(context, requirements, wheels)
+        write(context, requirements)
         context.seek(0)
         try:
             client.images.build(
@@ -85,13 +74,10 @@ def build(
     return name, True
 
 
-def _members(requirements: Path, wheels: Sequence[Path]) -> Iterator[tuple[str, Path | None]]:
-    """Yield names in the context in a fixed order, with the file of each; None for a directory."""
+def _members(requirements: Path) -> Iterator[tuple[str, Path]]:
+    """Yield names in the context in a fixed order, with the file of each."""
     yield "Dockerfile", Path(__file__).with_name("Dockerfile")
     yield "requirements.txt", requirements
-    yield "wheels", None
-    for wheel in sorted(wheels, key=lambda path: path.name):
-        yield f"wheels/{wheel.name}", wheel
     for part in SERVED:
         top = BENCH / part
         files = sorted(top.rglob("*")) if top.is_dir() else [top]

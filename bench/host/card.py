@@ -1,0 +1,42 @@
+"""The model's card at the pinned revision, read before anything large is fetched.
+
+A catalog entry may be out of date: a card that says that the clone encoder is withheld overrules it. The card is
+kept in the store of weights, so that it is asked for once and a host without network can bring it along.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from bench.catalog.entry import Entry, WeightFile
+from bench.errors import AuditionError
+from bench.host.weights import ensure, missing, path_of
+from bench.inputs.gates import clone_gate
+from bench.records import Check
+
+MODEL_CARD = "model_card"
+_CARD = "README.md"
+
+
+def card_checks(
+    entry: Entry, store: Path, *, endpoint: str | None, token_file: Path | None, looking: bool = False
+) -> list[Check]:
+    """Return the check that the card was read and, where it was, the clone gate as the card leaves it.
+
+    Nothing is asked for an entry without weights. A card that cannot be had is a warning: the entry's own word
+    stands. `looking`: check mode, in which a card that is not in the store is not fetched.
+    """
+    if not entry.weights:
+        return []
+    first = entry.weights[0]
+    card = WeightFile(repo=first.repo, revision=first.revision, path=_CARD)
+    value: dict[str, Any] = {"repo": card.repo, "revision": card.revision, "sha256": None}
+    if looking and missing([card], store):
+        return [Check(name=MODEL_CARD, ok=None, value=value, detail="not fetched in check mode")]
+    try:
+        report = ensure([card], store, endpoint=endpoint, token_file=token_file)
+        text = path_of(store, card).read_text(encoding="utf-8", errors="replace")
+    except (AuditionError, OSError) as error:
+        detail = f"the model card was not read, so the catalog's word on the clone encoder stands: {error}"
+        return [Check(name=MODEL_CARD, ok=None, value=value, detail=detail, severity="warning")]
+    read = Check(name=MODEL_CARD, ok=True, value=value | {"sha256": report.files[0].sha256})
+    return [read, clone_gate(entry, text)]

@@ -1,0 +1,107 @@
+"""What `library/bench_weights.py` does on a host, followed by its controller while it lasts."""
+
+import contextlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from bench.catalog.entry import WeightFile
+from bench.errors import AuditionError
+from bench.host.follow import sign
+from bench.host.hub import Progress
+from bench.host.job import Cancelled, Control
+from bench.host.weights import ensure, missing, size_words
+
+_SAY_EVERY_S = 2.0
+
+
+def weights_step(params: dict[str, Any], *, check: bool) -> dict[str, Any]:
+    """Do what `library/bench_weights.py` documents; returns the module's result."""
+    began = time.monotonic()
+    try:
+        weights = [WeightFile.model_validate(one) for one in params["weights"]]
+        store = Path(params["store"])
+        if check:
+            return _looked(weights, store)
+        with _followed(params.get("job_dir"), params.get("timeout_s") or 3600) as progress:
+            report = ensure(
+                weights,
+                store,
+                endpoint=params["endpoint"] or None,
+                token_file=Path(params["token_file"]) if params["token_file"] else None,
+                margin_bytes=round(params["margin_gib"] * 1024**3),
+                rehash=params["rehash"],
+                progress=progress,
+            )
+    except ValidationError as error:
+        return {"failed": True, "msg": f"weights: {error}"}
+    except AuditionError as error:
+        seconds = round(time.monotonic() - began, 3)
+        step = {"name": "weights", "seconds": seconds, "detail": str(error)}
+        return {"failed": True, "msg": str(error), "exit_code": error.exit_code, "steps": [step]}
+    fetched = f"fetched {size_words(report.bytes_downloaded)}" if report.changed else "every file is in place"
+    return {"changed": report.changed, "report": report.as_dict(), "msg": fetched}
+
+
+def _looked(weights: Sequence[WeightFile], store: Path) -> dict[str, Any]:
+    wanted = missing(weights, store)
+    names = [f"{file.repo}/{file.path}" for file in wanted]
+    sizes = [file.bytes for file in wanted]
+    return {
+        "changed": bool(wanted),
+        "would_fetch": names,
+        "would_fetch_bytes": None if None in sizes else sum(size for size in sizes if size is not None),
+        "msg": f"would fetch {', '.join(names)}" if names else "every file is in place",
+    }
+
+
+@contextlib.contextmanager
+def _followed(job_dir: str | None, limit_s: float) -> Iterator[Progress | None]:
+    """Yield what says how far the download is; it ends when the controller is gone or the time is up.
+
+    Without a job's directory nobody follows, and nothing is said.
+    """
+    if job_dir is None:
+        yield None
+        return
+    folder = Path(job_dir)
+    sign(folder)
+    control = Control(folder, limit_s, "weights_timeout_s")
+
+    def gone() -> None:
+        # A download that waits for a silent hub asks nobody; what arrived is kept for the next run all the same.
+        if control.fault == "host":
+            shutil.rmtree(folder, ignore_errors=True)
+            os._exit(1)
+
+    control.on_stop(gone)
+    try:
+        with control.watching():
+            yield _Lines(folder / "progress.jsonl", control)
+    finally:
+        (folder / "done").touch()
+
+
+class _Lines:
+    """Says in lines how much of a file has come, now and then, and stops the download where it must."""
+
+    def __init__(self, path: Path, control: Control) -> None:
+        self._path, self._control, self._said = path, control, 0.0
+
+    def __call__(self, name: str, have: int, total: int | None) -> None:
+        if (why := self._control.reason()) is not None:
+            raise Cancelled(f"{name}: {why}. What arrived is kept; run install again to go on.")
+        if have != total and time.monotonic() - self._said < _SAY_EVERY_S:
+            return
+        self._said = time.monotonic()
+        text = f"weights | {name} | {size_words(have)}" + (
+            "" if total is None else f" of {size_words(total)}"
+        )
+        with self._path.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps({"text": text}) + "\n")
