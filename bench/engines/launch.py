@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -138,7 +138,7 @@ def launch(spec: LaunchSpec) -> Iterator[Engine]:
     )
     try:
         health = _wait_ready(spec, running, url, nonce, started + spec.run.start_timeout_s)
-        _check_settings(spec, settings, health)
+        check_settings(spec.entry, spec.profile, health)
         yield Engine(url, health, time.monotonic() - started, running, spec.log)
     finally:
         running.end()
@@ -254,12 +254,19 @@ def _wait_ready(spec: LaunchSpec, running: _Running, url: str, nonce: str, deadl
     )
 
 
-def _check_settings(spec: LaunchSpec, settings: dict[str, Any], health: dict[str, Any]) -> None:
+def check_settings(entry: Entry, profile: str, health: Mapping[str, Any]) -> None:
+    """See that the settings read back are the profile's.
+
+    Raises:
+        EngineFailed: they are not; the message names each difference.
+    """
     read_back = health.get("profile") or {}
-    different = {k: (v, read_back.get(k)) for k, v in settings.items() if read_back.get(k) != v}
+    different = {
+        k: (v, read_back.get(k)) for k, v in entry.profiles[profile].items() if read_back.get(k) != v
+    }
     if different:
         listed = "; ".join(f"{k}: asked {a!r}, runs {b!r}" for k, (a, b) in different.items())
-        raise EngineFailed(f"{spec.entry.name} does not run as profile '{spec.profile}' says: {listed}")
+        raise EngineFailed(f"{entry.name} does not run as profile '{profile}' says: {listed}")
 
 
 def _get_health(url: str) -> dict[str, Any] | None:

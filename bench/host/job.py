@@ -30,6 +30,7 @@ from bench.host.heartbeat import heartbeat_time, touch_heartbeat
 from bench.host.job_records import JobResult, JobSpec, PassName
 from bench.host.memory import MemoryReport, MemorySampler, settle_baseline
 from bench.host.neighbour_job import borrowed
+from bench.host.readback import ReadBack
 from bench.inputs import utterances
 from bench.metrics.f0 import median_f0_hz
 from bench.metrics.measure import measure_pass
@@ -243,7 +244,13 @@ def _speak(
     voice = _voice(spec, name, job_dir)
     if engine is None and voice.reference is not None:
         _check_stranger(target, voice, result)
+    said = ReadBack(engine, spec.entry, spec.profile) if engine is not None else None
     progress.begin(spec.entry.name, name, total)
+
+    def on_take(take: Take) -> None:
+        progress.take(take)
+        if said is not None:
+            said.take(take)
 
     def stop() -> str | None:
         return control.reason() or (engine.died() if engine is not None else None)
@@ -256,12 +263,16 @@ def _speak(
         warmups=0 if name == "smoke" else spec.warmups,
         timeout_s=spec.take_timeout_s,
         seed=SEED,
-        on_take=progress.take,
+        on_take=on_take,
         stop=stop,
     )
     made = result.passes[name]
     if engine is not None and made.stopped is None and made.ok < made.takes:
         made.stopped = _last_words(engine)
+    if said is not None:
+        result.fp32_retries[name] = said.retries
+        if made.stopped is None:
+            result.health_after[name] = said.after()
 
 
 def _last_words(engine: Engine) -> str | None:
