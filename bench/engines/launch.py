@@ -23,10 +23,13 @@ from bench.catalog.entry import EngineRun, Entry
 from bench.engines.server import CONFIG_VARIABLE, EngineConfig
 from bench.errors import AuditionError, BadInput
 from bench.host.engine_pids import EngineProcesses, ProcessTree, container_engine
+from bench.host.weights import revision_of
 
 Install = Literal["system", "venv", "container"]
 RUN_LABEL = "audition.run"
 _CONTAINER_PORT = 8000
+_IN_CONTAINER = Path("/weights")
+"""Where the store is mounted."""
 _POLL_S = 0.05
 _END_S = 10.0
 _LOG_TAIL_BYTES = 4000
@@ -49,6 +52,7 @@ class LaunchSpec:
     """Interpreter that has the engine's packages (`system`, `venv`)."""
     image: str | None = None
     weights: Path | None = None
+    """The store of weights on this host."""
     port: int | None = None
     """Null: any free port of the loopback."""
 
@@ -128,7 +132,7 @@ def launch(spec: LaunchSpec) -> Iterator[Engine]:
         model=spec.entry.name,
         adapter=spec.run.adapter,
         profile=settings,
-        weights=Path("/weights") if spec.install == "container" and spec.weights else spec.weights,
+        weights=_pinned(spec.entry, _IN_CONTAINER if spec.install == "container" else spec.weights),
         nonce=nonce,
     )
     started = time.monotonic()
@@ -142,6 +146,11 @@ def launch(spec: LaunchSpec) -> Iterator[Engine]:
         yield Engine(url, health, time.monotonic() - started, running, spec.log)
     finally:
         running.end()
+
+
+def _pinned(entry: Entry, store: Path | None) -> dict[str, Path]:
+    """Return where each repository lies in the store, whatever other revisions lie beside the pinned one."""
+    return {} if store is None else {file.repo: revision_of(store, file) for file in entry.weights}
 
 
 @dataclass(slots=True)

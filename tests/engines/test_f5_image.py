@@ -124,7 +124,7 @@ def test_answers_as_on_a_host(client: Any, image: str, tmp_path: Path) -> None:
     )  # fmt: skip
     config = EngineConfig(
         model="f5", adapter="bench.engines.f5:F5", profile={"arch": tiny_f5.ARCH, "nfe_step": 4},
-        weights=Path("/weights"), nonce="n",
+        weights=tiny_f5.pinned(Path("/weights")), nonce="n",
     )  # fmt: skip
     running = our_docker.run_engine(
         image=image, run_id="test-image",

@@ -138,14 +138,14 @@ class Retrying(_Faulty):
 class Unloadable(_Faulty):
     """Cannot load its model."""
 
-    def load(self, profile: Mapping[str, Any], weights: Path | None) -> LoadedInfo:
+    def load(self, profile: Mapping[str, Any], weights: Mapping[str, Path]) -> LoadedInfo:
         raise FileNotFoundError("model.safetensors is not there")
 
 
 class Stillborn(_Faulty):
     """Its process ends while it loads."""
 
-    def load(self, profile: Mapping[str, Any], weights: Path | None) -> LoadedInfo:
+    def load(self, profile: Mapping[str, Any], weights: Mapping[str, Path]) -> LoadedInfo:
         print("CUDA error, says the faulty engine", file=sys.stderr, flush=True)
         os._exit(3)
 
@@ -153,6 +153,6 @@ class Stillborn(_Faulty):
 class NeverReady(_Faulty):
     """Loads for ever."""
 
-    def load(self, profile: Mapping[str, Any], weights: Path | None) -> LoadedInfo:
+    def load(self, profile: Mapping[str, Any], weights: Mapping[str, Path]) -> LoadedInfo:
         time.sleep(600)
         raise AssertionError
