@@ -70,7 +70,11 @@ class PassFile(Record):
     schema_version: int = SCHEMA_VERSION
     result: PassResult | None = Field(alias="pass")
     health: dict[str, Any]
-    """What the engine's `/health` said when it was ready; empty for a server that we did not start."""
+    """What the engine's `/health` said after the pass; where that was cut off, when it was ready. Empty for a
+    server that we did not start."""
+    fp32_retries: dict[str, int] | None
+    """Chunks that the engine solved again in float32, by the utterance of a timed take; null for an engine that
+    does not count them."""
     engine_start_s: float | None
     """From the start of the engine until it was ready; null for a server that we did not start."""
     reference_f0_hz: float | None

@@ -313,7 +313,8 @@ def _seal(run: Run, phase: JobPhase, scratch: Path, result: JobResult) -> None:
         facts = {
             "schema_version": 1,
             "pass": result.passes[name].model_dump(mode="json") if name in result.passes else None,
-            "health": result.health,
+            "health": result.health_after.get(name, result.health),
+            "fp32_retries": result.fp32_retries.get(name),
             "engine_start_s": result.engine_start_s,
             "reference_f0_hz": result.reference_f0_hz,
             "network": result.network.model_dump(mode="json") if result.network else None,

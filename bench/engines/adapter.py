@@ -50,8 +50,11 @@ class Adapter(Protocol):
 
     sample_rate_hz: int
 
-    def load(self, profile: Mapping[str, Any], weights: Path | None) -> LoadedInfo:
-        """Load the model with `profile`'s settings from the store `weights`; called once, before ready."""
+    def load(self, profile: Mapping[str, Any], weights: Mapping[str, Path]) -> LoadedInfo:
+        """Load the model with `profile`'s settings; called once, before ready.
+
+        `weights` says where each repository of the catalog entry lies, at the revision that is pinned there.
+        """
         ...
 
     def voices(self) -> list[str]:

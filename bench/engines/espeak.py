@@ -44,7 +44,7 @@ class Espeak:
         self._words_per_minute = 0
         self._registered: dict[str, int] = {}
 
-    def load(self, profile: Mapping[str, Any], weights: Path | None) -> LoadedInfo:
+    def load(self, profile: Mapping[str, Any], weights: Mapping[str, Path]) -> LoadedInfo:
         """Check that the program runs; `profile` has `voice` and `words_per_minute`."""
         del weights
         program = shutil.which("espeak-ng")

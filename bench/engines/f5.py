@@ -36,7 +36,7 @@ from bench.engines.f5_settings import F5Settings
 
 CHECKPOINT = ("SWivid/F5-TTS", "F5TTS_v1_Base/model_1250000.safetensors")
 VOCODER = ("charactr/vocos-mel-24khz", "pytorch_model.bin")
-"""Repository and path, found in the store as bench/host/weights.py lays it out."""
+"""Repository and path in it."""
 PRESET = "basic_ref_en"
 """The package's own example voice."""
 SILENT_PEAK = 1e-3
@@ -71,21 +71,22 @@ class F5:
 
     # -- loading -------------------------------------------------------------------------------------------
 
-    def load(self, profile: Mapping[str, Any], weights: Path | None) -> LoadedInfo:
+    def load(self, profile: Mapping[str, Any], weights: Mapping[str, Path]) -> LoadedInfo:
         """Load model and vocoder from local files, then speak one sentence so that nothing is lazy any more.
 
         Raises:
             BadInput: the profile is wrong.
-            FileNotFoundError: a file of the weights is not under `weights`, or is there more than once.
+            FileNotFoundError: a file of the weights is not in the folder of the pinned revision.
         """
         settings = F5Settings.parse(profile)
-        if weights is None:
-            raise FileNotFoundError("F5-TTS needs its weights; run the install phase.")
         device = utils_infer.device
-        checkpoint, vocoder = _only(weights, *CHECKPOINT), _only(weights, *VOCODER)
+        checkpoint, vocoder = _file(weights, *CHECKPOINT), _file(weights, *VOCODER)
         self._vocoder = utils_infer.load_vocoder("vocos", True, str(vocoder.parent), device)
         self._arch = settings.arch or _packaged_arch()
-        self._model = utils_infer.load_model(DiT, self._arch, str(checkpoint), device=device)
+        # On a GPU the package makes all of the model float16 while it loads it; widening that again would keep
+        # the rounding. On the CPU it loads in float32.
+        loaded_on = "cpu" if settings.dtype == "float32" else device
+        self._model = utils_infer.load_model(DiT, self._arch, str(checkpoint), device=loaded_on).to(device)
         if settings.dtype is not None:
             self._model.to(getattr(torch, settings.dtype))
         self._model.transformer.register_forward_pre_hook(self._count)
@@ -113,7 +114,7 @@ class F5:
             pass
         return LoadedInfo(
             model="f5",
-            revision=f"f5-tts {importlib.metadata.version('f5-tts')}, weights {checkpoint.parts[-3]}",
+            revision=f"f5-tts {importlib.metadata.version('f5-tts')}, weights {weights[CHECKPOINT[0]].name}",
             device=_device_name(),
             profile=self.read_back(),
         )
@@ -314,16 +315,14 @@ def _packaged_arch() -> dict[str, Any]:
     return arch
 
 
-def _only(weights: Path, repo: str, path: str) -> Path:
-    """Return the file of the one revision of `repo` that the store holds."""
-    kept = weights / repo.replace("/", "--")
-    found = sorted(kept.glob(f"*/{path}"))
-    if len(found) != 1:
-        raise FileNotFoundError(
-            f"{kept} must hold {path} in exactly one revision, and holds it in {len(found)}; run the install "
-            "phase, or remove the revisions that no catalog entry pins."
-        )
-    return found[0]
+def _file(weights: Mapping[str, Path], repo: str, path: str) -> Path:
+    """Return the file of `repo` at the revision that the catalog entry pins."""
+    if repo not in weights:
+        raise FileNotFoundError(f"F5-TTS needs {repo}; the catalog entry's weights do not list it.")
+    found = weights[repo] / path
+    if not found.is_file():
+        raise FileNotFoundError(f"{found} is not there; run the install phase, which fetches it.")
+    return found
 
 
 def _device_name() -> str:

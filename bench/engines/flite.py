@@ -27,7 +27,7 @@ class Flite:
         self._duration_stretch = 1.0
         self._registered: set[str] = set()
 
-    def load(self, profile: Mapping[str, Any], weights: Path | None) -> LoadedInfo:
+    def load(self, profile: Mapping[str, Any], weights: Mapping[str, Path]) -> LoadedInfo:
         """Check that the program runs; `profile` has `voice` and `duration_stretch`."""
         del weights
         program = shutil.which("flite")

@@ -23,10 +23,13 @@ from bench.catalog.entry import EngineRun, Entry
 from bench.engines.server import CONFIG_VARIABLE, EngineConfig
 from bench.errors import AuditionError, BadInput
 from bench.host.engine_pids import EngineProcesses, ProcessTree, container_engine
+from bench.host.weights import revision_of
 
 Install = Literal["system", "venv", "container"]
 RUN_LABEL = "audition.run"
 _CONTAINER_PORT = 8000
+_IN_CONTAINER = Path("/weights")
+"""Where the store is mounted."""
 _POLL_S = 0.05
 _END_S = 10.0
 _LOG_TAIL_BYTES = 4000
@@ -50,6 +53,7 @@ class LaunchSpec:
     """Interpreter that has the engine's packages (`system`, `venv`)."""
     image: str | None = None
     weights: Path | None = None
+    """The store of weights on this host."""
     port: int | None = None
     """Null: any free port of the loopback."""
 
@@ -138,7 +142,7 @@ def launch(
         model=spec.entry.name,
         adapter=spec.run.adapter,
         profile=settings,
-        weights=Path("/weights") if spec.install == "container" and spec.weights else spec.weights,
+        weights=_pinned(spec.entry, _IN_CONTAINER if spec.install == "container" else spec.weights),
         nonce=nonce,
     )
     began = time.monotonic()
@@ -149,10 +153,15 @@ def launch(
     try:
         started(running.end)
         health = _wait_ready(spec, running, url, nonce, began + spec.run.start_timeout_s)
-        _check_settings(spec, settings, health)
+        check_settings(spec.entry, spec.profile, health)
         yield Engine(url, health, time.monotonic() - began, running, spec.log)
     finally:
         running.end()
+
+
+def _pinned(entry: Entry, store: Path | None) -> dict[str, Path]:
+    """Return where each repository lies in the store, whatever other revisions lie beside the pinned one."""
+    return {} if store is None else {file.repo: revision_of(store, file) for file in entry.weights}
 
 
 @dataclass(slots=True)
@@ -271,12 +280,19 @@ def _wait_ready(spec: LaunchSpec, running: _Running, url: str, nonce: str, deadl
     )
 
 
-def _check_settings(spec: LaunchSpec, settings: dict[str, Any], health: dict[str, Any]) -> None:
+def check_settings(entry: Entry, profile: str, health: Mapping[str, Any]) -> None:
+    """See that the settings read back are the profile's.
+
+    Raises:
+        EngineFailed: they are not; the message names each difference.
+    """
     read_back = health.get("profile") or {}
-    different = {k: (v, read_back.get(k)) for k, v in settings.items() if read_back.get(k) != v}
+    different = {
+        k: (v, read_back.get(k)) for k, v in entry.profiles[profile].items() if read_back.get(k) != v
+    }
     if different:
         listed = "; ".join(f"{k}: asked {a!r}, runs {b!r}" for k, (a, b) in different.items())
-        raise EngineFailed(f"{spec.entry.name} does not run as profile '{spec.profile}' says: {listed}")
+        raise EngineFailed(f"{entry.name} does not run as profile '{profile}' says: {listed}")
 
 
 def _get_health(url: str) -> dict[str, Any] | None:

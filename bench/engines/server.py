@@ -62,7 +62,8 @@ class EngineConfig(BaseModel):
     adapter: str
     """`module:Class`."""
     profile: dict[str, Any]
-    weights: Path | None = None
+    weights: dict[str, Path] = {}
+    """Where each repository of the weights lies, at the pinned revision, as the engine sees the file system."""
     nonce: str
     """Answered by `/health`, so that a stranger on the port is never taken for this engine."""
 

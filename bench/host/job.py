@@ -31,6 +31,7 @@ from bench.host.heartbeat import heartbeat_time, touch_heartbeat
 from bench.host.job_records import JobResult, JobSpec, PassName
 from bench.host.memory import MemoryReport, MemorySampler, settle_baseline
 from bench.host.neighbour_job import borrowed, room_beside
+from bench.host.readback import ReadBack
 from bench.inputs import utterances
 from bench.metrics.f0 import median_f0_hz
 from bench.metrics.measure import Job as MetricsJob
@@ -280,6 +281,7 @@ def _speak(
         result.network = measure_network(target, n=10)
     if engine is None and name in ("candidate", "baseline"):
         _check_stranger(target, voice, spec, result, out / "voicecheck")
+    read_back = ReadBack(engine, spec.entry, spec.profile) if engine is not None else None
     progress.begin(spec.entry.name, name, total)
 
     hung: list[str] = []
@@ -290,6 +292,8 @@ def _speak(
     def on_take(take: Take) -> None:
         progress.take(take)
         sampler.add_audio(take.audio_s or 0.0)
+        if read_back is not None:
+            read_back.take(take)
         late = take.error is not None and take.error.kind == "timeout"
         if late and engine is not None and engine.hung():
             hung.append(
@@ -311,8 +315,12 @@ def _speak(
     made = result.passes[name]
     if engine is not None and made.stopped is None and made.ok < made.takes:
         made.stopped = _last_words(engine)
+    if read_back is not None:
+        result.fp32_retries[name] = read_back.retries
     if hung:  # each further take would keep the neighbour down for another time limit
         raise EngineFailed(f"{spec.entry.title}: {hung[0]}.")
+    if read_back is not None and made.stopped is None:
+        result.health_after[name] = read_back.after()
 
 
 def _last_words(engine: Engine) -> str | None:

@@ -28,7 +28,17 @@ from bench.errors import AuditionError, BadInput
 from bench.host.hub import DiskFull, Found, Hub, HubError, Progress, endpoint_of, token_from
 from bench.records import sha256_file, write_atomically
 
-__all__ = ["DiskFull", "FileReport", "HubError", "WeightsReport", "WrongHash", "ensure", "missing", "path_of"]
+__all__ = [
+    "DiskFull",
+    "FileReport",
+    "HubError",
+    "WeightsReport",
+    "WrongHash",
+    "ensure",
+    "missing",
+    "path_of",
+    "revision_of",
+]
 
 MARGIN_BYTES = 1024**3
 """Room left free beyond the weights, for the host's other work."""
@@ -79,7 +89,12 @@ def path_of(store: Path, file: WeightFile) -> Path:
     inner = PurePosixPath(file.path)
     if not _REPO.fullmatch(file.repo) or inner.is_absolute() or ".." in inner.parts or "\\" in file.path:
         raise BadInput(f"weights {file.repo}/{file.path}: repo or path is not one of a hub.")
-    return store / file.repo.replace("/", "--") / file.revision / inner
+    return revision_of(store, file) / inner
+
+
+def revision_of(store: Path, file: WeightFile) -> Path:
+    """Return the folder of the file's repository at its revision."""
+    return store / file.repo.replace("/", "--") / file.revision
 
 
 def missing(weights: Sequence[WeightFile], store: Path) -> list[WeightFile]:

@@ -111,11 +111,22 @@ def test_a_sealed_pass(tmp_path: Path) -> None:
         takes=1,
         ok=1,
     )
-    result = JobResult(phase="baseline", ok=True, seconds=1.0, passes={"baseline": done})
+    result = JobResult(
+        phase="baseline",
+        ok=True,
+        seconds=1.0,
+        passes={"baseline": done},
+        health={"profile": {"fp32_retries": 0}},
+        health_after={"baseline": {"profile": {"fp32_retries": 2}}},
+        fp32_retries={"baseline": {"u01": 1}},
+    )
     (tmp_path / "out" / "result.json").write_text(result.model_dump_json())
     pack(tmp_path / "out", tmp_path / "out.tar")
     assert jobs.accept(run, "baseline", tmp_path / "out.tar", utc_now()).ok
-    check("pass", json.loads((run.path / "baseline" / "pass.json").read_text()))
+    made_as = json.loads((run.path / "baseline" / "pass.json").read_text())
+    check("pass", made_as)
+    assert made_as["health"]["profile"]["fp32_retries"] == 2, "as it was after the pass"
+    assert made_as["fp32_retries"] == {"u01": 1}
     check("phases", json.loads((run.path / "phases.json").read_text()))
 
 

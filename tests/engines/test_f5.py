@@ -95,8 +95,12 @@ def test_over_http(python: Path, chosen: Path, tmp_path: Path, monkeypatch: pyte
     monkeypatch.chdir(ROOT)
     weights = tmp_path / "weights"
     subprocess.run([python, "-m", "tests.engines.tiny_f5", weights], check=True, stdout=subprocess.DEVNULL)
+    other = weights / "SWivid--F5-TTS" / ("f" * 40) / "F5TTS_v1_Base"
+    other.mkdir(parents=True)
+    (other / "model_1250000.safetensors").write_bytes(b"a revision that no entry pins any more")
     entry = load("f5")
     entry.profiles["upstream"] |= {"arch": tiny_f5.ARCH, "nfe_step": 4}
+    entry.weights[:] = [file.model_copy(update={"revision": tiny_f5.REVISION}) for file in entry.weights]
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # the engine inherits it
     monkeypatch.setenv("PYTHONPATH", str(ROOT))  # this venv has no bench, and the engine runs with -P
     spec = LaunchSpec(
@@ -105,6 +109,7 @@ def test_over_http(python: Path, chosen: Path, tmp_path: Path, monkeypatch: pyte
     )  # fmt: skip
     with launch(spec) as engine, httpx.Client(base_url=engine.url, timeout=300) as client:
         assert engine.health["profile"]["nfe_step"] == 4
+        assert engine.health["revision"].endswith(tiny_f5.REVISION)
         text = next(chosen.glob("*.txt")).read_text()
         clip = next(chosen.glob("*.wav")).read_bytes()
         refused = client.post("/v1/audio/voices", files={"audio_sample": clip}, data={"name": "x"})

@@ -127,6 +127,7 @@ def test_answers_as_on_a_host(client: Any, image: str, tmp_path: Path) -> None:
     )  # fmt: skip
     entry = load("f5")
     entry.profiles["upstream"] |= {"arch": tiny_f5.ARCH, "nfe_step": 4}
+    entry.weights[:] = [file.model_copy(update={"revision": tiny_f5.REVISION}) for file in entry.weights]
     entry.run = entry.run.model_copy(update={"gpu": False})  # this Docker has none to give
     spec = LaunchSpec(
         entry=entry, profile="upstream", run_id="test-image", install="container", log=tmp_path / "engine.log",

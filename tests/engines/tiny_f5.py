@@ -46,6 +46,14 @@ _VOCOS = {
 }
 
 
+def pinned(root: Path) -> dict[str, Path]:
+    """Return what an adapter is given of the store `root`: each repository's folder at `REVISION`."""
+    return {
+        "SWivid/F5-TTS": root / "SWivid--F5-TTS" / REVISION,
+        "charactr/vocos-mel-24khz": root / VOCODER,
+    }
+
+
 def build(root: Path, *, overflow: bool = False, seed: int = 7) -> None:
     """Write `CHECKPOINT`, `VOCODER`'s two files below `root`, as in a store of weights.
 

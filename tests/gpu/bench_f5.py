@@ -90,7 +90,7 @@ class Bench:
     def __init__(self, weights: Path, arch: dict[str, Any] | None) -> None:
         """Load the adapter as profile `upstream` and register the two references."""
         self.engine = F5()
-        self.info = self.engine.load({"arch": arch} if arch else {}, weights)
+        self.info = self.engine.load({"arch": arch} if arch else {}, tiny_f5.pinned(weights))
         for seconds in REFERENCES:
             with tempfile.TemporaryDirectory() as scratch:
                 clip = Path(scratch) / "reference.wav"

@@ -21,7 +21,7 @@ from bench.catalog import load
 from bench.engines import launch
 from bench.engines.launch import Engine
 from bench.errors import AuditionError
-from bench.host import job
+from bench.host import job, readback
 from bench.host.archive import pack, unpack
 from bench.host.follow import follow, process_of, sign
 from bench.host.heartbeat import heartbeat_time
@@ -137,6 +137,8 @@ def test_a_job_leaves_takes_metrics_memory_and_how_it_ended(
     assert result.network is not None and result.network.path == "/health"
     assert result.network.round_trip_ms is not None
     assert result.health["profile"] == load("espeak").profiles["upstream"]
+    assert [h["profile"] for h in result.health_after.values()] == [result.health["profile"]] * 2
+    assert result.fp32_retries == {"preset": None, "candidate": None}
     assert result.reference_f0_hz is not None and 70 < result.reference_f0_hz < 200
     shown = [json.loads(line)["text"] for line in (folder / "progress.jsonl").read_text().splitlines()]
     assert sum("espeak | candidate | " in line for line in shown) == 4
@@ -248,6 +250,28 @@ def test_an_engine_that_does_not_start_is_the_candidates_fault(
 ) -> None:
     result = job.run_job(_job(tmp_path, voice, entries.faulty(kind)))
     assert (result.ok, result.fault, result.passes) == (False, "candidate", {})
+
+
+def test_an_engine_that_changes_a_setting_in_mid_pass_has_failed(
+    tmp_path: Path, voice: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readback, "SETTLE_S", 0.0)
+    folder = _job(tmp_path, voice, entries.faulty("Drifting"))
+    with _followed(folder):
+        result = job.run_job(folder)
+    assert (result.ok, result.fault) == (False, "candidate")
+    assert "words_per_minute: asked 175, runs 99" in str(result.error)
+    assert set(result.health_after) == {"preset"}, "it still ran as it should"
+
+
+def test_takes_that_were_solved_again_are_named(tmp_path: Path, voice: Path) -> None:
+    folder = _job(tmp_path, voice, entries.faulty("Retrying"))
+    with _followed(folder):
+        result = job.run_job(folder)
+    assert result.ok
+    assert result.fp32_retries == {"preset": {}, "candidate": {"u02": 2}}, "a warm-up is not a take"
+    counted = [result.health_after[name]["profile"]["fp32_retries"] for name in ("preset", "candidate")]
+    assert (result.health["profile"]["fp32_retries"], counted) == (0, [0, 3])
 
 
 def test_a_taken_port_is_the_hosts_fault(tmp_path: Path, voice: Path) -> None:

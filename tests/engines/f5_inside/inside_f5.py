@@ -5,7 +5,6 @@ collecting it, which has no torch.
 """
 
 import os
-import shutil
 import socket
 import tempfile
 import threading
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+from safetensors.torch import load_file
 
 from bench.catalog import load
 from bench.engines import f5_graphed, f5_reference
@@ -72,14 +72,18 @@ def nothing_is_asked_of_the_network() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("weights")
-    tiny_f5.build(root)
-    return root
+def weights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return _weights(tmp_path_factory.mktemp("weights"))
+
+
+def _weights(root: Path, **how: bool) -> dict[str, Path]:
+    """Build the tiny checkpoint below `root`; return where its repositories lie."""
+    tiny_f5.build(root, **how)
+    return tiny_f5.pinned(root)
 
 
 @pytest.fixture(scope="session")
-def upstream(weights: Path) -> F5:
+def upstream(weights: dict[str, Path]) -> F5:
     """As the package ships but for the number of steps, which costs time and nothing else."""
     engine = F5()
     engine.load(profile(nfe_step=QUICK), weights)
@@ -97,14 +101,14 @@ def clip(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", load("f5").profiles)
-def test_settings_read_back_are_the_profiles(name: str, weights: Path) -> None:
+def test_settings_read_back_are_the_profiles(name: str, weights: dict[str, Path]) -> None:
     engine = F5()
     info = engine.load(profile(name), weights)
     assert {key: info.profile[key] for key in profile(name)} == profile(name)
     assert info.revision == f"f5-tts 1.1.22, weights {tiny_f5.REVISION}"
 
 
-def test_steps_are_counted_not_echoed(weights: Path) -> None:
+def test_steps_are_counted_not_echoed(weights: dict[str, Path]) -> None:
     engine = F5()
     engine.load(profile(), weights)
     engine._infer.keywords["nfe_step"] = 5
@@ -112,7 +116,7 @@ def test_steps_are_counted_not_echoed(weights: Path) -> None:
     assert engine.read_back()["nfe_step"] == 5
 
 
-def test_precision_is_the_tensors(weights: Path) -> None:
+def test_precision_is_the_tensors(weights: dict[str, Path]) -> None:
     engine = F5()
     engine.load(profile(), weights)
     assert engine.read_back()["dtype"] == "float32", "the package's choice on a CPU"
@@ -120,23 +124,47 @@ def test_precision_is_the_tensors(weights: Path) -> None:
     assert engine.read_back()["dtype"] == "float16"
 
 
-def test_a_wrong_profile_is_refused(weights: Path) -> None:
+def test_a_wrong_profile_is_refused(weights: dict[str, Path]) -> None:
     with pytest.raises(BadInput, match="nfe_steps"):
         F5().load(profile(nfe_steps=16), weights)
 
 
 def test_missing_weights_are_named(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"model_1250000\.safetensors"):
-        F5().load(profile(), tmp_path)
+    with pytest.raises(FileNotFoundError, match=rf"{tiny_f5.REVISION}/.*model_1250000\.safetensors"):
+        F5().load(profile(), tiny_f5.pinned(tmp_path))
+    with pytest.raises(FileNotFoundError, match="SWivid/F5-TTS; the catalog entry"):
+        F5().load(profile(), {})
 
 
-def test_two_revisions_are_not_chosen_between(weights: Path, tmp_path: Path) -> None:
-    both = tmp_path / "store"
-    shutil.copytree(weights, both)
-    (both / "SWivid--F5-TTS" / tiny_f5.REVISION).rename(both / "SWivid--F5-TTS" / ("1" * 40))
-    shutil.copytree(weights, both, dirs_exist_ok=True)
-    with pytest.raises(FileNotFoundError, match="holds it in 2"):
-        F5().load(profile(), both)
+def test_float32_is_the_checkpoint_and_never_was_float16(
+    weights: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # "cpu:0" stands in for a GPU: the package loads what is on a GPU in float16 where nobody says otherwise.
+    load_checkpoint = utils_infer.load_checkpoint
+
+    def as_on_a_gpu(model: Any, path: str, device: str, dtype: Any = None, use_ema: bool = True) -> Any:
+        dtype = dtype or (torch.float16 if device == "cpu:0" else None)
+        return load_checkpoint(model, path, "cpu", dtype=dtype, use_ema=use_ema)
+
+    monkeypatch.setattr(utils_infer, "load_checkpoint", as_on_a_gpu)
+    monkeypatch.setattr(utils_infer, "device", "cpu:0")
+    shipped, full = F5(), F5()
+    shipped.load(profile(nfe_step=QUICK), weights)
+    assert shipped.read_back()["dtype"] == "float16"
+    full.load(profile("fp32", nfe_step=QUICK), weights)
+    assert full.read_back()["dtype"] == "float32"
+    stored = load_file(weights["SWivid/F5-TTS"] / "F5TTS_v1_Base/model_1250000.safetensors")
+    loaded = full._model.state_dict(prefix="ema_model.")
+    assert len(stored) > 30
+    for name, tensor in stored.items():
+        assert torch.equal(loaded[name], tensor), name
+    monkeypatch.undo()
+    untouched = F5()
+    untouched.load(profile(nfe_step=QUICK), weights)
+    for (name, ours), (_, theirs) in zip(
+        full._model.named_buffers(), untouched._model.named_buffers(), strict=True
+    ):
+        assert torch.equal(ours, theirs), f"{name}: not in the checkpoint, and must not be rounded either"
 
 
 # -- speech ----------------------------------------------------------------------------------------------
@@ -236,7 +264,9 @@ def test_audio_is_the_packages_sample_for_sample(upstream: F5, clip: Path, text:
 
 
 @pytest.mark.parametrize("text", [SHORT, THREE_CHUNKS], ids=["one chunk", "three chunks"])
-def test_the_graphed_solver_says_what_the_packages_does(upstream: F5, weights: Path, text: str) -> None:
+def test_the_graphed_solver_says_what_the_packages_does(
+    upstream: F5, weights: dict[str, Path], text: str
+) -> None:
     engine = F5()
     engine.load(profile("graphed", nfe_step=QUICK), weights)
     theirs, ours = speak(upstream, text, seed=5), speak(engine, text, seed=5)
@@ -286,15 +316,14 @@ def test_the_graphed_solver_refuses_a_network_it_does_not_know() -> None:
 
 
 def test_what_the_graphed_solver_makes_unusable_is_solved_by_the_package(tmp_path: Path) -> None:
-    tiny_f5.build(tmp_path, overflow=True)
     engine = F5()
-    engine.load(profile("graphed", dtype="float16", nfe_step=QUICK), tmp_path)
+    engine.load(profile("graphed", dtype="float16", nfe_step=QUICK), _weights(tmp_path, overflow=True))
     before = engine.read_back()["fp32_retries"]
     assert np.isfinite(speak(engine, SHORT)).all()
     assert engine.read_back()["fp32_retries"] == before + 1
 
 
-def test_first_clause_comes_first(weights: Path, upstream: F5) -> None:
+def test_first_clause_comes_first(weights: dict[str, Path], upstream: F5) -> None:
     engine = F5()
     engine.load(profile("low_latency", nfe_step=QUICK), weights)
     assert engine.chunks(SHORT, PRESET) == ["Good morning,", "I am calling about the car."]
@@ -318,11 +347,11 @@ def test_text_without_words(upstream: F5) -> None:
 
 
 def test_half_precision_overflow_is_solved_again_in_float32(tmp_path: Path) -> None:
-    tiny_f5.build(tmp_path, overflow=True)
+    weights = _weights(tmp_path, overflow=True)
     plain = F5()
-    plain.load(profile(dtype="float32", nfe_step=QUICK), tmp_path)
+    plain.load(profile(dtype="float32", nfe_step=QUICK), weights)
     engine = F5()
-    engine.load(profile(dtype="float16", nfe_step=QUICK), tmp_path)  # its warm-up overflows too
+    engine.load(profile(dtype="float16", nfe_step=QUICK), weights)  # its warm-up overflows too
     before = engine.read_back()["fp32_retries"]
     audio = speak(engine, SHORT)
     after = engine.read_back()

@@ -140,17 +140,32 @@ class Disobedient(_Faulty):
         return super().read_back() | {"words_per_minute": 99}
 
 
+class Drifting(_Faulty):
+    """Changes a setting at its fourth cloned sentence, and keeps it so."""
+
+    def read_back(self) -> dict[str, Any]:
+        return super().read_back() | ({"words_per_minute": 99} if self.cloned > 3 else {})
+
+
+class Retrying(_Faulty):
+    """Needs float32 twice for its third cloned sentence and once for its first, and counts that."""
+
+    def read_back(self) -> dict[str, Any]:
+        retries = (0, 1, 1, 3)[min(self.cloned, 3)]
+        return super().read_back() | {"fp32_retries": retries}
+
+
 class Unloadable(_Faulty):
     """Cannot load its model."""
 
-    def load(self, profile: Mapping[str, Any], weights: Path | None) -> LoadedInfo:
+    def load(self, profile: Mapping[str, Any], weights: Mapping[str, Path]) -> LoadedInfo:
         raise FileNotFoundError("model.safetensors is not there")
 
 
 class Stillborn(_Faulty):
     """Its process ends while it loads."""
 
-    def load(self, profile: Mapping[str, Any], weights: Path | None) -> LoadedInfo:
+    def load(self, profile: Mapping[str, Any], weights: Mapping[str, Path]) -> LoadedInfo:
         print("CUDA error, says the faulty engine", file=sys.stderr, flush=True)
         os._exit(3)
 
@@ -158,6 +173,6 @@ class Stillborn(_Faulty):
 class NeverReady(_Faulty):
     """Loads for ever."""
 
-    def load(self, profile: Mapping[str, Any], weights: Path | None) -> LoadedInfo:
+    def load(self, profile: Mapping[str, Any], weights: Mapping[str, Path]) -> LoadedInfo:
         time.sleep(600)
         raise AssertionError
