@@ -58,7 +58,7 @@ class Hung(_Faulty):
 class Loading(_Faulty):
     """Never has done with loading."""
 
-    def load(self, profile: Mapping[str, Any], weights: Path | None) -> LoadedInfo:
+    def load(self, profile: Mapping[str, Any], weights: Mapping[str, Path]) -> LoadedInfo:
         time.sleep(3600)
         return super().load(profile, weights)
 
