@@ -101,7 +101,7 @@ def _vocabulary() -> int:
 
 
 def _save(model: Any, path: Path) -> None:
-    from safetensors.torch import save_file  # type: ignore[import-not-found]
+    from safetensors.torch import save_file
 
     path.parent.mkdir(parents=True, exist_ok=True)
     state = {f"ema_model.transformer.{k}": v.contiguous().cpu() for k, v in model.state_dict().items()}
