@@ -1,1 +1,1 @@
-"""Measurements of Audition itself, each a command that prints JSON."""
+"""Measurements of Audition itself, each a command; `make bench` runs those of the measuring instrument as one."""

@@ -19,7 +19,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Any
 
-import bench
 from bench.audio.wav import read_mono
 from bench.errors import BadInput
 from bench.metrics.take import TakeMetrics, measure_take, reference_f0_hz
@@ -147,7 +146,7 @@ def _start(python: str, complaints: IO[bytes]) -> "subprocess.Popen[str]":
     # One take a process at a time: threads within a numerical library would fight over the same cores.
     single = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     # Last on the path: another environment's own packages come first, ours fill what it lacks.
-    ours = [str(Path(bench.__file__).parents[1]), *(path for path in sys.path if "site-packages" in path)]
+    ours = [str(Path(__file__).parents[2]), *(path for path in sys.path if "site-packages" in path)]
     code = f"import runpy, sys; sys.path += {ours!r}; runpy.run_module('bench.metrics.measure', run_name='__main__')"
     try:
         return subprocess.Popen(
