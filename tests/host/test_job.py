@@ -25,11 +25,12 @@ from bench.host import job, readback
 from bench.host.archive import pack, unpack
 from bench.host.follow import follow, process_of, sign
 from bench.host.heartbeat import heartbeat_time
+from bench.host.install_spec import InstallSpec
 from bench.host.job_records import JobResult, JobSpec
 from bench.host.memory import settle_baseline
 from bench.host.neighbour_job import drop_caches
 from bench.host.neighbour_spec import NeighbourSpec
-from bench.host.remote import do_job, remove
+from bench.host.remote import do_job, engine_step, remove
 from bench.inputs.demo_reference import make
 from bench.metrics.take import TakeMetrics
 from bench.records import Take, TakeError
@@ -279,6 +280,26 @@ def test_a_taken_port_is_the_hosts_fault(tmp_path: Path, voice: Path) -> None:
         result = job.run_job(_job(tmp_path, voice, entries.raw("espeak"), port=port))
     assert (result.ok, result.fault) == (False, "host")
     assert f"port {port} is already taken" in str(result.error)
+
+
+def test_a_host_that_fails_under_the_smoke_sentence_says_nothing_of_the_model(
+    tmp_path: Path, voice: Path
+) -> None:
+    wanted = InstallSpec(receipt="r", limit_s=60.0)
+    with obliging() as port:
+        folder = _job(
+            tmp_path / "job", voice, entries.raw("espeak"), phase="install", passes=["smoke"], port=port
+        )
+        (folder / "install.json").write_text(wanted.model_dump_json())
+        (folder / "job.tar").unlink()
+        pack(folder, tmp_path / "job.tar")
+        (tmp_path / "job.tar").replace(folder / "job.tar")
+        done = engine_step(
+            {"action": "install", "job_dir": str(folder), "state_dir": str(tmp_path / "state")}, check=False
+        )
+    assert (done["failed"], done["fault"]) == (True, "host")
+    assert f"port {port} is already taken" in done["msg"]
+    assert "install" not in done, "no record, so no verdict"
 
 
 _DO = "import sys; from pathlib import Path; from bench.host.remote import do_job; print(do_job(Path(sys.argv[1])))"
