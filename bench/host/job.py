@@ -259,7 +259,7 @@ def _speak(
         progress.take(take)
         late = take.error is not None and take.error.kind == "timeout"
         # Somebody else's server may be too busy for /health; it matters only while a neighbour waits for it.
-        if late and (engine is not None or spec.neighbour.mode == "pause") and _silent(target.base_url):
+        if late and (engine is not None or spec.neighbour.mode == "pause") and _silent(target):
             hung.append(
                 f"the engine hangs: no take within {spec.take_timeout_s:.0f} s, and /health is silent"
             )
@@ -282,11 +282,11 @@ def _speak(
         raise EngineFailed(f"{spec.entry.title}: {hung[0]}.")
 
 
-def _silent(url: str) -> bool:
+def _silent(target: Target) -> bool:
     """Return whether a server gives no answer of any kind to `/health`, asked twice."""
     for _ in range(2):
         with contextlib.suppress(httpx.HTTPError):
-            httpx.get(f"{url}/health", timeout=5.0, verify=False)
+            httpx.get(target.url("/health"), timeout=5.0, verify=target.tls() or True)
             return False
     return True
 
