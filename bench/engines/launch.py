@@ -109,10 +109,6 @@ class Engine:
         """Ask `/health` again (torch's peak is read at the end of a pass)."""
         return _get_health(self.url) or {}
 
-    def hung(self) -> bool:
-        """Return whether it no longer answers at all: not even `/health`, asked twice."""
-        return all(_get_health(self.url) is None for _ in range(2))
-
     def died(self) -> str | None:
         """Return why the engine is no longer there, or None while it runs."""
         code = self.running.exit_code()

@@ -321,11 +321,14 @@ def settle_leftover(engine: Engine, directory: LeaseDirectory, image: str, limit
             if terms is None:
                 return
             found = engine.watcher(terms.watcher_name)
-            if found is not None and not retired(found):
+            last = directory.status(terms.lease_id)
+            if found is None or retired(found):
+                engine.remove_watcher(terms.watcher_name)
+                run_restorer(engine, directory, terms, image)
+            elif last is None or last.ended_utc is None:
                 revive(engine, terms.watcher_name, found)
                 raise held_by(terms, directory)
-            engine.remove_watcher(terms.watcher_name)
-            run_restorer(engine, directory, terms, image)
+            # else its work is done, and it is just clearing away
         await_gone(engine, terms.watcher_name, max(0.0, end - time.monotonic()))
 
 

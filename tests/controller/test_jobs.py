@@ -31,8 +31,9 @@ def run(asked: Asked) -> Run:
 
 
 def _came_back(
-    folder: Path, phase: str, *, ok: bool = True, failed: int = 0, size: int = 10, **more: Any
-) -> Path:
+    folder: Path, phase: str, *, ok: bool = True, failed: int = 0, size: int = 10,
+    neighbour: NeighbourRecord | None = None, **more: Any,
+) -> Path:  # fmt: skip
     """The tar of a pass with three takes, `failed` of them failed."""
     name = "baseline" if phase == "baseline" else "candidate"
     out = folder / f"out-{len(list(folder.iterdir()))}"
@@ -48,6 +49,8 @@ def _came_back(
     }  # fmt: skip
     result = {"phase": phase, "ok": ok, "passes": {name: made}, "seconds": 1.0} | more
     (out / "result.json").write_text(json.dumps(result))
+    if neighbour is not None:
+        neighbour.save(out)
     pack(out, out.with_suffix(".tar"))
     return out.with_suffix(".tar")
 
@@ -178,10 +181,14 @@ def test_takes_are_sealed_once(run: Run, tmp_path: Path) -> None:
 
 
 def test_what_the_host_spoilt_is_kept_aside_and_may_be_made_again(run: Run, tmp_path: Path) -> None:
-    spoilt = _came_back(tmp_path, "benchmark", ok=False, fault="host", error="the disk is full")
+    slower = NeighbourRecord(mode="pause", name="vllm", url=None, run_id=run.run_id, state="slower")
+    spoilt = _came_back(
+        tmp_path, "benchmark", ok=False, fault="host", error="the disk is full", neighbour=slower
+    )
     assert not _accept(run, "benchmark", spoilt).ok
     assert not (run.path / "candidate").exists()
     assert len(list(run.path.glob("attempts/benchmark-*/candidate/takes.jsonl"))) == 1
+    assert NeighbourRecord.load(run.path) == slower  # the run itself says what became of the neighbour
     assert (run.phases()["benchmark"].fault, run.ended_early()) == ("host", None)
     assert _accept(run, "benchmark", _came_back(tmp_path, "benchmark")).ok
     assert run.phases()["benchmark"].status == "done"

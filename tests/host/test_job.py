@@ -27,13 +27,15 @@ from bench.host.follow import follow, process_of, sign
 from bench.host.heartbeat import heartbeat_time
 from bench.host.install_spec import InstallSpec
 from bench.host.job_records import JobResult, JobSpec
+from bench.host.lease import Grant, LeaseRequest
 from bench.host.memory import settle_baseline
-from bench.host.neighbour_job import drop_caches
+from bench.host.neighbour_job import borrowed, drop_caches, reserve_bytes
+from bench.host.neighbour_record import NeighbourRecord
 from bench.host.neighbour_spec import NeighbourSpec
 from bench.host.remote import do_job, engine_step, remove
 from bench.inputs.demo_reference import make
 from bench.metrics.take import TakeMetrics
-from bench.records import Take, TakeError
+from bench.records import NeighbourMode, Take, TakeError
 from tests.client.raw_server import Asked, Reply, serving
 from tests.client.sound import espeak
 from tests.engines import entries
@@ -194,6 +196,27 @@ def test_what_stops_a_job_ends_an_engine_that_is_still_loading(
     assert (result.ok, result.fault) == (False, "host")
     assert "benchmark was stopped: the controller has not been heard of" in str(result.error)
     assert _engines() == []
+
+
+@pytest.mark.parametrize("mode", ["pause", "parallel"])
+def test_memory_is_watched_in_every_mode(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: NeighbourMode
+) -> None:
+    asked: list[LeaseRequest] = []
+
+    @contextlib.contextmanager
+    def borrow(request: LeaseRequest, alive: Any, **_: Any) -> Iterator[Grant]:
+        asked.append(request)
+        record = NeighbourRecord(mode=mode, name="vllm", url=None, run_id="r")
+        yield Grant(record, None)
+
+    monkeypatch.setattr("bench.host.lease.borrow", borrow)
+    spec = NeighbourSpec(mode=mode, container="vllm", url="http://127.0.0.1:1", floor_bytes=8 * 2**30)
+    with borrowed(spec, "r", lambda: True, lambda _: None, tmp_path) as held:
+        pass
+    wanted = spec.floor_bytes if mode == "parallel" else reserve_bytes()
+    assert asked[0].watch_bytes == held.floor_bytes == wanted
+    assert 0 < reserve_bytes() <= 2 * 2**30
 
 
 def test_the_page_cache_is_dropped_where_the_kernel_lets_it(tmp_path: Path) -> None:
