@@ -30,7 +30,17 @@ from bench.errors import AuditionError, BadInput
 from bench.host.hub import DiskFull, Found, Hub, HubError, Progress, endpoint_of, token_from
 from bench.records import sha256_file, write_atomically
 
-__all__ = ["DiskFull", "FileReport", "HubError", "WeightsReport", "WrongHash", "ensure", "missing", "path_of", "revision_of"]
+__all__ = [
+    "DiskFull",
+    "FileReport",
+    "HubError",
+    "WeightsReport",
+    "WrongHash",
+    "ensure",
+    "missing",
+    "path_of",
+    "revision_of",
+]
 
 MARGIN_BYTES = 1024**3
 """Room left free beyond the weights, for the host's other work."""

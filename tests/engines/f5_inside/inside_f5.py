@@ -264,7 +264,9 @@ def test_audio_is_the_packages_sample_for_sample(upstream: F5, clip: Path, text:
 
 
 @pytest.mark.parametrize("text", [SHORT, THREE_CHUNKS], ids=["one chunk", "three chunks"])
-def test_the_graphed_solver_says_what_the_packages_does(upstream: F5, weights: dict[str, Path], text: str) -> None:
+def test_the_graphed_solver_says_what_the_packages_does(
+    upstream: F5, weights: dict[str, Path], text: str
+) -> None:
     engine = F5()
     engine.load(profile("graphed", nfe_step=QUICK), weights)
     theirs, ours = speak(upstream, text, seed=5), speak(engine, text, seed=5)
@@ -502,6 +504,17 @@ def test_no_transcript_is_refused_and_no_recogniser_is_asked(upstream: F5, clip:
 def test_a_reference_the_model_cannot_use(tmp_path: Path, samples: Any, words: str, why: str) -> None:
     with pytest.raises(BadReference, match=why):
         f5_reference.prepare(_written(tmp_path / "clip.wav", samples), words)
+
+
+def test_the_shortest_stretch_preflight_takes_outlives_the_packages_trim(tmp_path: Path) -> None:
+    """Pauses as bench/inputs/spans.py leaves them, and a soft first and last sound of 150 ms."""
+    wave = voiced(load("f5").reference.min_s)
+    rate = 24000
+    wave[: int(0.15 * rate)] = wave[-int(0.25 * rate) :] = 0.0
+    wave[int(0.15 * rate) : int(0.3 * rate)] *= 0.01
+    wave[-int(0.4 * rate) : -int(0.25 * rate)] *= 0.01
+    voice = f5_reference.prepare(_written(tmp_path / "clip.wav", wave), SPOKEN)
+    assert f5_reference.MIN_S <= voice.seconds < load("f5").reference.min_s
 
 
 def test_what_is_no_audio(tmp_path: Path, upstream: F5) -> None:
