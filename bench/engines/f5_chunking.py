@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.engines.adapter import Samples
+from bench.text.abbreviations import ends_in_abbreviation
 
 SHORT_TEXT_BYTES = 10
 """Under this the package slows speech to 0.3 (utils_infer.py:490), so no cut of ours leaves less."""
@@ -38,9 +39,9 @@ def budget_bytes(reference_text: str, reference_s: float, speed: float) -> int:
 def first_clause(chunks: list[str]) -> list[str]:
     """Return `chunks` with a short first clause cut off the first one, where it has one.
 
-    The cut falls after punctuation; failing that, or where that clause is longer than `FIRST_CLAUSE_BYTES`,
-    before a word that begins a phrase. Neither part is shorter than `SHORT_TEXT_BYTES`. Text without such a
-    place stays whole: a cut inside a phrase would be heard.
+    The cut falls after punctuation, an abbreviation's full stop aside; failing that, or where that clause is
+    longer than `FIRST_CLAUSE_BYTES`, before a word that begins a phrase. Neither part is shorter than
+    `SHORT_TEXT_BYTES`. Text without such a place stays whole: a cut inside a phrase would be heard.
     """
     if not chunks:
         return []
@@ -50,7 +51,8 @@ def first_clause(chunks: list[str]) -> list[str]:
 
 
 def _cut(text: str) -> int | None:
-    clause = next((m.end() for m in _CLAUSE_END.finditer(text) if _both_speakable(text, m.end())), None)
+    clauses = (m for m in _CLAUSE_END.finditer(text) if not ends_in_abbreviation(text[: m.start()]))
+    clause = next((m.end() for m in clauses if _both_speakable(text, m.end())), None)
     if clause is not None and len(text[:clause].encode()) <= FIRST_CLAUSE_BYTES:
         return clause
     phrases = [

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from bench.catalog.entry import ReferenceLimits
 from bench.inputs.track import LevelTrack
 from bench.inputs.transcript import Cue, join
+from bench.text.abbreviations import ends_in_abbreviation
 
 CLEAN_SNR_DB = 20.0
 LOWEST_SNR_DB = 10.0
@@ -41,7 +42,6 @@ _PADDING_COST = 1 / 3
 
 _SENTENCE_END = re.compile(r"[.!?…。！？]['\")\]”’»]*$")
 _CLAUSE_END = re.compile(r"[,;:،、，；：–—-]['\")\]”’»]*$")
-_ABBREVIATION = re.compile(r"\b(?:Mr|Mrs|Ms|Dr|Prof|St|Sr|Jr|No|vs|etc|e\.g|i\.e|[A-Z])\.$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +195,7 @@ def _edge(cues: Sequence[Cue], index: int, track: LevelTrack) -> _Edge:
 def _kind(before: Cue | None) -> Boundary:
     if before is None or not before.text:
         return "sentence"
-    if _SENTENCE_END.search(before.text) and not _ABBREVIATION.search(before.text):
+    if _SENTENCE_END.search(before.text) and not ends_in_abbreviation(before.text):
         return "sentence"
     return "clause" if _CLAUSE_END.search(before.text) else "cue"
 

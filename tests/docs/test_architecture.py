@@ -7,7 +7,7 @@ import pytest
 
 from tests.docs.tables import REPO, imported, imports
 
-PURE = {"audio": set[str](), "metrics": {"audio"}, "verdict": set[str]()}
+PURE = {"audio": set[str](), "metrics": {"audio"}, "text": set[str](), "verdict": set[str]()}
 SHARED = {"records", "errors"}
 ROOMS = {path.parent.name for path in (REPO / "bench").glob("*/__init__.py")}
 TOP = {path.stem for path in (REPO / "bench").glob("[a-z]*.py")}
@@ -21,6 +21,7 @@ ON_HOSTS = {
     "listening",
     "metrics",
     "report",
+    "text",
     "verdict",
 }
 """Rooms that a host needs, or that people may use by themselves."""

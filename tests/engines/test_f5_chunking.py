@@ -25,6 +25,12 @@ def test_budget_is_the_packages_arithmetic() -> None:
         ("Good morning, I am calling about the car.", ["Good morning,", "I am calling about the car."]),
         ("No, I never said that to anyone.", ["No, I never said that", "to anyone."]),
         ("Yes, it is.", ["Yes, it is."]),
+        (
+            "Please ask Dr. Smith about the appointment.",
+            ["Please ask Dr. Smith", "about the appointment."],
+        ),
+        ("My name is J. R. Hartley.", ["My name is J. R. Hartley."]),
+        ("This one is the best. Next to it is No. 7.", ["This one is the best.", "Next to it is No. 7."]),
         ("Stop.", ["Stop."]),
         (
             "The quick brown fox jumps over the lazy dog and then sleeps, as it does.",
@@ -100,7 +106,7 @@ def test_settings_default_to_the_packages() -> None:
 
 
 @pytest.mark.parametrize(
-    "profile", [{"nfe": 16}, {"nfe_step": 0}, {"dtype": "bfloat16"}, {"solver": "graphed"}]
+    "profile", [{"nfe": 16}, {"nfe_step": 0}, {"dtype": "bfloat16"}, {"solver": "euler"}]
 )
 def test_a_wrong_profile_is_named(profile: dict[str, object]) -> None:
     with pytest.raises(BadInput, match=next(iter(profile))):

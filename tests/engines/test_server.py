@@ -8,6 +8,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -294,6 +295,27 @@ def test_a_client_that_goes_away_stops_its_own_solve(faulty: Callable[[str], Eng
         assert time.monotonic() < end, "it still speaks to nobody"
         time.sleep(0.1)
     assert httpx.get(f"{engine.url}/health").json()["memory"]["pieces"] < 1200
+
+
+def test_the_model_is_loaded_and_used_in_one_thread(faulty: Callable[[str], Engine], clip: bytes) -> None:
+    # A thread that has not used a GPU pays some 200 ms first (docs/RESEARCH-F5-TTS.md).
+    engine = faulty("Threaded")
+    sent = {"voice": None, "ref_audio": base64.b64encode(clip).decode()}
+    assert [_say(engine, **body).status_code for body in ({}, sent, {"input": "fail"}, {})] == [
+        200,
+        200,
+        500,
+        200,
+    ]
+    left = _raw(engine, input=TEXT * 20)
+    assert left.chunk()
+    left.response.close()
+    left.connection.close()
+    with ThreadPoolExecutor(3) as clients:
+        assert [a.status_code for a in clients.map(lambda _: _say(engine), range(3))] == [200] * 3
+    said = httpx.get(f"{engine.url}/health").json()["memory"]
+    assert said["calls"] > 20
+    assert said["threads"] == 1
 
 
 def test_requests_at_the_same_time_queue_and_each_gets_its_own_words(espeak: Engine) -> None:

@@ -13,7 +13,7 @@ import bench
 from bench.errors import AuditionError
 
 BENCH = Path(bench.__file__).parent
-SERVED = ("__init__.py", "py.typed", "errors.py", "records.py", "audio", "catalog", "engines")
+SERVED = ("__init__.py", "py.typed", "errors.py", "records.py", "audio", "catalog", "engines", "text")
 """What of bench the engine server imports; a change elsewhere makes no new image."""
 DEFAULT_BASE = "python:3.12-slim"
 _LOG_TAIL = 3000

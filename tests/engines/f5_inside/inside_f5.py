@@ -506,6 +506,17 @@ def test_a_reference_the_model_cannot_use(tmp_path: Path, samples: Any, words: s
         f5_reference.prepare(_written(tmp_path / "clip.wav", samples), words)
 
 
+def test_the_shortest_stretch_preflight_takes_outlives_the_packages_trim(tmp_path: Path) -> None:
+    """Pauses as bench/inputs/spans.py leaves them, and a soft first and last sound of 150 ms."""
+    wave = voiced(load("f5").reference.min_s)
+    rate = 24000
+    wave[: int(0.15 * rate)] = wave[-int(0.25 * rate) :] = 0.0
+    wave[int(0.15 * rate) : int(0.3 * rate)] *= 0.01
+    wave[-int(0.4 * rate) : -int(0.25 * rate)] *= 0.01
+    voice = f5_reference.prepare(_written(tmp_path / "clip.wav", wave), SPOKEN)
+    assert f5_reference.MIN_S <= voice.seconds < load("f5").reference.min_s
+
+
 def test_what_is_no_audio(tmp_path: Path, upstream: F5) -> None:
     (tmp_path / "clip.wav").write_text("not audio")
     with pytest.raises(BadReference, match="cannot be read"):

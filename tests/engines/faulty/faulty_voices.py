@@ -8,6 +8,7 @@ engine still imports `bench` from where its own interpreter has it.
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -131,6 +132,41 @@ class Slow(_Faulty):
 
     def memory(self) -> dict[str, int]:
         return {"pieces": self.pieces, "left_early": self.left_early}
+
+
+class Threaded(_Faulty):
+    """`/health` says in how many threads it was loaded, registered voices and spoke, every piece counted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.threads: set[int] = set()
+        self.calls = 0
+
+    def _here(self) -> None:
+        self.threads.add(threading.get_ident())
+        self.calls += 1
+
+    def load(self, profile: Mapping[str, Any], weights: Mapping[str, Path]) -> LoadedInfo:
+        self._here()
+        return super().load(profile, weights)
+
+    def register(self, name: str, audio: Path, text: str) -> None:
+        self._here()
+        super().register(name, audio, text)
+
+    def speak(self, request: SpeechRequest) -> Iterator[Samples]:
+        self._here()
+        if request.text == "fail":
+            raise SynthesisError("as asked")
+        try:
+            for piece in super().speak(request):
+                self._here()
+                yield piece
+        finally:
+            self._here()
+
+    def memory(self) -> dict[str, int]:
+        return {"threads": len(self.threads), "calls": self.calls}
 
 
 class Disobedient(_Faulty):
