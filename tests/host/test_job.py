@@ -452,7 +452,8 @@ def test_an_unclear_voice_passes_on_somebodys_word_and_a_substituted_one_never(
                 tmp_path / speech.__name__, voice, _served(voice="ada"), url=server.url, phase="baseline",
                 passes=["baseline"], install="http", voice_accepted=word,
             )  # fmt: skip
-            result = job.run_job(folder)
+            with _followed(folder):
+                result = job.run_job(folder)
         assert result.ok is ok
         assert result.voice_check is not None
         assert result.voice_check.accepted == (word if ok else None)
@@ -464,7 +465,8 @@ def test_a_named_voice_that_is_honoured_is_measured_with_its_network(tmp_path: P
             tmp_path, voice, _served(voice="ada"), url=server.url, phase="baseline", passes=["baseline"],
             install="http",
         )  # fmt: skip
-        result = job.run_job(folder)
+        with _followed(folder):
+            result = job.run_job(folder)
     assert result.ok and result.passes["baseline"].ok == 3
     assert result.voice_check is not None and result.voice_check.verdict == "honoured"
     assert result.network is not None and result.network.loopback is True
@@ -511,7 +513,8 @@ def test_similarity_and_whisper_come_from_the_interpreter_and_model_that_the_inv
         tmp_path / "job", voice, entries.raw("espeak"), passes=["candidate"],
         similarity_python=str(_other_python(tmp_path / "other")), whisper_model=model,
     )  # fmt: skip
-    assert job.run_job(folder).ok
+    with _followed(folder):
+        assert job.run_job(folder).ok
     lines = (folder / "out/candidate/metrics.jsonl").read_text().splitlines()
     found = [TakeMetrics.model_validate_json(line) for line in lines]
     assert found[1].reference_cosine == pytest.approx(1.0), found[1].reasons
