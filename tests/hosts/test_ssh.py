@@ -202,7 +202,7 @@ def test_a_second_time_changes_nothing(whole: Whole) -> None:
     }
 
 
-def test_a_host_whose_key_is_not_known_is_refused(whole: Whole, host: SshHost, tmp_path: Path) -> None:
+def test_a_host_whose_key_is_not_known_is_refused(host: SshHost, tmp_path: Path) -> None:
     # ansible-runner, which `audition` uses, would let any host in.
     (tmp_path / "known_hosts").touch()
     arguments = f"-o UserKnownHostsFile={tmp_path / 'known_hosts'}"
