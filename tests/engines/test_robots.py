@@ -19,7 +19,7 @@ TEXT = "Good morning. Where would you like to go on Thursday, the twenty-sixth o
 
 
 def _loaded(adapter: Adapter) -> Adapter:
-    adapter.load(load(type(adapter).__name__.lower()).profiles["upstream"], None)
+    adapter.load(load(type(adapter).__name__.lower()).profiles["upstream"], {})
     return adapter
 
 
@@ -102,7 +102,7 @@ def test_flite_takes_any_reference_and_keeps_its_own_voice(tmp_path: Path) -> No
 
 def test_flite_refuses_a_voice_of_another_rate() -> None:
     with pytest.raises(ValueError, match="slt"):
-        Flite().load({"voice": "kal", "duration_stretch": 1.0}, None)
+        Flite().load({"voice": "kal", "duration_stretch": 1.0}, {})
 
 
 def test_a_program_that_fails_is_a_failed_take_with_its_own_words() -> None:
