@@ -96,7 +96,7 @@ class EngineRun(Record):
     """Ways it can be installed. On a host with a neighbour it must be `container`."""
     system_packages: list[str] = []
     requirements: str | None = None
-    """File of pins with hashes under requirements/, for `venv` and `container`."""
+    """File of pins with hashes, under requirements/ or by its absolute path, for `venv` and `container`."""
     gpu: bool = False
     start_timeout_s: float = Field(default=60.0, gt=0)
     memory_gib: float | None = Field(default=None, ge=0)

@@ -20,7 +20,7 @@ from typing import Literal
 import httpx
 
 from bench.audio.wav import read_mono
-from bench.catalog.entry import HttpRun
+from bench.catalog.entry import EngineRun, HttpRun
 from bench.client.network import measure_network
 from bench.client.probe import ServerUnusable
 from bench.client.takes import run_takes
@@ -127,10 +127,12 @@ def run_job(job_dir: Path, *, token: str | None = None, left_s: float | None = N
     out.mkdir()
     started = time.monotonic()
     result = JobResult(phase=spec.phase, ok=False, seconds=0.0)
+    control = Control(job_dir, spec.pass_timeout_s)
     if left_s is not None and left_s < spec.pass_timeout_s:
         control = Control(job_dir, left_s, "what was left of install_timeout_s")
-    else:
-        control = Control(job_dir, spec.pass_timeout_s)
+        if isinstance(spec.entry.run, EngineRun) and spec.entry.run.start_timeout_s > left_s:
+            # A moment more, so that it is this limit that ends it.
+            spec.entry.run = spec.entry.run.model_copy(update={"start_timeout_s": left_s + 2.0})
     with sigterm_stops(control), control.watching():
         try:
             _do(spec, job_dir, out, control, result, token)
@@ -387,7 +389,6 @@ class _Progress:
     """Lines for the person who waits: one a take, in `progress.jsonl`."""
 
     def __init__(self, path: Path) -> None:
-        path.unlink(missing_ok=True)
         self._stream = path.open("a", encoding="utf-8", buffering=1)
         self._model = self._name = ""
         self._total = self._count = 0

@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from bench.catalog import load
 from bench.controller import jobs
 from bench.controller.jobs import HostSettings
 from bench.controller.run import DiskFull, Run, open_or_create
+from bench.controller.steps import run_step
 from bench.errors import AuditionError, BadInput
 from bench.host.archive import pack, unpack
 from bench.host.job_records import JobResult, JobSpec
@@ -31,7 +33,7 @@ def run(asked: Asked) -> Run:
 
 
 def _came_back(
-    folder: Path, phase: str, *, ok: bool = True, failed: int = 0, size: int = 10,
+    folder: Path, phase: str, *, ok: bool = True, failed: int = 0, size: int = 10, smoke: bool = False,
     neighbour: NeighbourRecord | None = None, **more: Any,
 ) -> Path:  # fmt: skip
     """The tar of a pass with three takes, `failed` of them failed."""
@@ -42,6 +44,9 @@ def _came_back(
     takes = [take(n, **({"error": error, "wav": None} if n <= failed else {})) for n in (1, 2, 3)]
     (out / name / "takes.jsonl").write_text("".join(one.model_dump_json() + "\n" for one in takes))
     (out / name / "u03.wav").write_bytes(os.urandom(size))
+    if smoke:
+        (out / "smoke").mkdir()
+        (out / "smoke" / "takes.jsonl").write_text(take(1).model_dump_json() + "\n")
     made = {
         "voice": "v", "detection": {"dialect": "openai", "chosen_by": "entry"}, "measured_from": "here",
         "reference_cached": True, "registration_ms": 1.0, "sample_rate_hz": 16000, "takes": 3, "ok": 3 - failed,
@@ -178,6 +183,57 @@ def test_takes_are_sealed_once(run: Run, tmp_path: Path) -> None:
         _accept(run, "benchmark", _came_back(tmp_path, "benchmark"))
     assert (run.path / "candidate/takes.jsonl").read_bytes() == before
     assert not list(run.path.glob(".incoming-*"))
+
+
+def test_a_sentence_said_in_the_pause_says_what_ran(run: Run, tmp_path: Path) -> None:
+    asked = {"version": "1.0", "install": "container"}
+    Install(ok=True, steps=[], total_s=1.0, limit_s=2.0, asked=asked).save(run.path)
+    health = {"revision": "1.1", "device": "cuda:0", "profile": {"voice": "en-us"}}
+    tar = _came_back(tmp_path, "benchmark", smoke=True, health=health)
+    assert _accept(run, "benchmark", tar).ok
+    proved = Install.load(run.path)
+    assert proved.smoke is not None and proved.settings == {"voice": "en-us"}
+    assert {key: proved.ran[key] for key in ("version", "device", "install")} == {
+        "version": "1.1", "device": "cuda:0", "install": "container",
+    }  # fmt: skip
+    assert proved.asked == asked
+
+
+def test_an_installation_that_fails_before_the_engine_is_recorded_like_any_other(
+    asked: Asked, tmp_path: Path
+) -> None:
+    request = asked(model="f5")
+    found, _ = open_or_create(request, Path("/"))
+    step = {"name": "weights", "seconds": 7.5, "detail": "the hub has no such file"}
+    run_step(
+        run=request.model_dump(mode="json"), phase="install", state="failed", task="Put the weights in place",
+        action="bench_weights", host={"state_dir": str(tmp_path), "install_timeout_s": 1800}, check=False,
+        failure={"msg": "the hub has no such file", "steps": [step], "since": time.time() - 60},
+    )  # fmt: skip
+    record = Install.load(found.path)
+    assert (record.ok, record.limit_s) == (False, 1800)
+    assert [one.name for one in record.steps] == ["before it failed", "weights"]
+    assert sum(one.seconds for one in record.steps) == pytest.approx(record.total_s, abs=0.01)
+    assert record.total_s == pytest.approx(60, abs=5)
+    assert record.asked == {"version": "1.1.18", "install": "venv"}
+    assert record.error == "Put the weights in place: the hub has no such file"
+
+
+def test_weights_are_steps_of_the_installation(run: Run, tmp_path: Path) -> None:
+    file = {"repo": "a/b", "path": "w", "status": "resumed", "bytes_fetched": 5, "seconds": 30.0}
+    before = jobs.before(40.0, {"files": [file]})
+    assert [(step.name, step.seconds) for step in before.steps] == [
+        ("system packages", 10.0),
+        ("weights a/b/w", 30.0),
+    ]
+    assert before.weights == [file]
+
+
+def test_the_engine_reads_the_store_that_the_role_fills(asked: Asked) -> None:
+    found, _ = open_or_create(asked(model="f5"), Path("/"))
+    host = HOST.model_copy(update={"weights_store": "/mnt/large"})
+    assert jobs.job_spec(found, "install", host).weights == Path("/mnt/large")
+    assert jobs.job_spec(found, "install", HOST).weights == Path("/var/lib/audition/weights")
 
 
 def test_what_the_host_spoilt_is_kept_aside_and_may_be_made_again(run: Run, tmp_path: Path) -> None:

@@ -46,6 +46,15 @@ def test_an_engine_that_ignores_its_profile_is_refused(tmp_path: Path) -> None:
     assert "words_per_minute: asked 175, runs 99" in message
 
 
+def test_an_engine_is_given_no_token_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    monkeypatch.setenv("HUGGING_FACE_HUB_TOKEN", "hf_secret")
+    with launch(_spec(entries.raw("espeak"), tmp_path)) as engine:
+        given = psutil.Process(min(engine.processes.pids())).environ()
+    assert "hf_secret" not in given.values()
+    assert given["HF_HUB_OFFLINE"] == "1"
+
+
 def test_an_engine_that_cannot_load_says_why(tmp_path: Path) -> None:
     assert "model.safetensors is not there" in _refused(_spec(entries.faulty("Unloadable"), tmp_path))
 

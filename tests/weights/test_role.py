@@ -78,6 +78,8 @@ def test_the_role_from_check_mode_to_nothing_left_to_do(tmp_path: Path, hub: Hub
 
     status, output, recap = _play(tmp_path, hub, _weights())
     assert (status, recap["changed"]) == (0, 1), output
+    assert re.search(r"localhost \| weights \| maker/voice/model.bin \| 0.20 MiB of 0.20 MiB", output)
+    assert not list((tmp_path / "weights" / "jobs").iterdir()), "what following it took is gone"
     placed = tmp_path / "weights" / "maker--voice" / REVISION
     assert {path.name for path in placed.iterdir()} == {"model.bin", "config.yaml"}
     assert TOKEN not in output and "token-of-the-hub" not in output.replace(str(tmp_path / "weights.yml"), "")

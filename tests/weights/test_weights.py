@@ -19,6 +19,8 @@ import pytest
 from bench.catalog.entry import WeightFile
 from bench.errors import AuditionError, BadInput
 from bench.host import weights as store_of
+from bench.host.follow import follow
+from bench.host.job import Control
 from bench.host.weights import DiskFull, HubError, WrongHash, ensure, missing, path_of
 from bench.host.weights_job import weights_step
 from tests.weights.hub import SIGNATURE, Hub
@@ -70,6 +72,61 @@ def store(tmp_path: Path) -> Path:
 
 def _ensure(weights: list[WeightFile], store: Path, hub: Hub, **options: Any) -> store_of.WeightsReport:
     return ensure(weights, store, endpoint=hub.url, **({"margin_bytes": 0} | options))
+
+
+def test_everybody_may_read_the_store_whatever_the_umask(hub: Hub, store: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        _ensure(BOTH, store, hub)
+    finally:
+        os.umask(before)
+    place = path_of(store, BOTH[1])
+    for path in (store, *(one for one in place.parents if store in one.parents)):
+        assert path.stat().st_mode & 0o555 == 0o555, path
+    assert place.stat().st_mode & 0o777 == 0o444
+
+
+def _weights_job(folder: Path, store: Path, hub: Hub) -> dict[str, Any]:
+    folder.mkdir()
+    weights = [file.model_dump(mode="json") for file in BOTH]
+    return {
+        "weights": weights, "store": str(store), "endpoint": hub.url, "token_file": None, "margin_gib": 0.0,
+        "rehash": False, "job_dir": str(folder),
+    }  # fmt: skip
+
+
+def test_a_followed_download_says_how_far_it_is(hub: Hub, store: Path, tmp_path: Path) -> None:
+    assert weights_step(_weights_job(tmp_path / "job", store, hub), check=False)["changed"]
+    said = follow(tmp_path / "job", 0)
+    assert said["lines"][-1] == f"weights | {REPO}/{BIG} | 20.00 MiB of 20.00 MiB"
+    assert not said["running"]
+
+
+def test_a_download_past_its_limit_says_so_and_keeps_what_arrived(
+    hub: Hub, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Control, "reason", lambda _: "it was not done within 1 s (weights_timeout_s)")
+    result = weights_step(_weights_job(tmp_path / "job", store, hub), check=False)
+    assert result["failed"] and "weights_timeout_s" in result["msg"] and "is kept" in result["msg"]
+    assert result["steps"][0]["name"] == "weights"
+    assert list((store / "partial").rglob("*.*"))
+
+
+def test_a_download_that_waits_for_a_silent_hub_ends_when_nobody_follows_it(
+    hub: Hub, store: Path, tmp_path: Path
+) -> None:
+    hub.faults.stall_after[BIG] = 1000
+    params = _weights_job(tmp_path / "job", store, hub)
+    script = (
+        "import json, sys; from bench.host import job; job.HEARTBEAT_LIMIT_S = 1.0;"
+        "from bench.host.weights_job import weights_step;"
+        "weights_step(json.loads(sys.argv[1]), check=False)"
+    )
+    begun = time.monotonic()
+    environment = os.environ | {"HF_HUB_DOWNLOAD_TIMEOUT": "600"}
+    done = subprocess.run([sys.executable, "-c", script, json.dumps(params)], env=environment, check=False)
+    assert (done.returncode, time.monotonic() - begun < 120) == (1, True)
+    assert not (tmp_path / "job").exists()
 
 
 def test_no_other_hub_is_told_of_it(hub: Hub, store: Path, tmp_path: Path) -> None:
