@@ -44,7 +44,7 @@ class Proof:
             if record.url is not None:
                 record.after.readiness = wait_ready(record.url, limit_s=self.ready_limit_s)
             after = self._snapshot(neighbour)
-            while after.health == "unhealthy" and time.monotonic() < end:
+            while before.health == "healthy" and after.health != "healthy" and time.monotonic() < end:
                 time.sleep(1.0)
                 after = self._snapshot(neighbour)
             record.after.snapshot = after

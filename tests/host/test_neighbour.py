@@ -172,7 +172,7 @@ def test_what_its_clients_felt(docker_env: DockerEnv) -> None:
         record = NeighbourRecord(mode="parallel", name=chat.name, url=chat.url, run_id="r")
         record.before.readiness = check_serving(chat.url)
         with felt_latency(record, every_s=0.01):
-            until(lambda: chat.serves(), 5.0, "some time passes")
+            time.sleep(2.0)
     assert record.felt is not None
     assert record.felt.errors == 0 and len(record.felt.values_ms) >= 1
     assert record.felt.p50_ms is not None and record.felt.p50_ms >= 20.0
