@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from safetensors.torch import load_file  # type: ignore[import-not-found]
+from safetensors.torch import load_file
 
 from bench.catalog import load
 from bench.engines import f5_graphed, f5_reference
