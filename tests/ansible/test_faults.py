@@ -49,14 +49,7 @@ def faults(
     root, port = tmp_path_factory.mktemp("faults"), free_port()
     served = entries.raw("served", run={"kind": "http", "dialect": "openai", "voice": "slt"}, preset=None)
     kinds = [entries.faulty(kind) for kind in ("Dying", "OneInTen", "Silent", "Disobedient")]
-    file = {
-        "repo": "nobody/nothing",
-        "revision": "0" * 40,
-        "path": "model.bin",
-        "bytes": 1,
-        "sha256": "0" * 64,
-    }
-    catalog = entries.write(root / "catalog", served, entries.raw("weightless", weights=[file]), *kinds)
+    catalog = entries.write(root / "catalog", served, *kinds)
     hosts: dict[str, dict[str, Any]] = {
         "dying": {"model": "dying", "chain": ["dying", "silent"]},
         "oneinten": {"model": "oneinten"},
@@ -64,7 +57,6 @@ def faults(
         "disobedient": {"model": "disobedient"},
         "commercial": {"model": "f5", "intended_use": "commercial", "chain": ["f5", "cosyvoice2"]},
         "withheld": {"model": "voxtral4b"},
-        "weightless": {"model": "weightless", "weights_endpoint": f"http://127.0.0.1:{port}"},
         "deaf": {"model": "espeak", "baseline": "served", "baseline_url": f"http://127.0.0.1:{port}"},
     }
     common = {
@@ -76,7 +68,7 @@ def faults(
     hosts_file = inventory(root / "hosts.yml", hosts, **common)
     with Hub({}) as hub:
         environ = {"PYTHONPATH": str(entries.FAULTY), "HF_ENDPOINT": hub.url}
-        played = play(private(), None, "--forks", "8", inventory=hosts_file, environ=environ)
+        played = play(private(), None, "--forks", "7", inventory=hosts_file, environ=environ)
         yield Faults(played, root, hub, hosts_file, port)
 
 
@@ -123,12 +115,6 @@ def test_an_engine_that_ignores_its_profile_is_a_failed_installation(faults: Fau
     verdict = faults.verdict("disobedient")
     assert verdict.reason == "install_failed"
     assert "words_per_minute: asked 175, runs 99" in verdict.model_dump_json()
-
-
-def test_weights_out_of_reach_are_a_failed_installation(faults: Faults) -> None:
-    verdict = faults.verdict("weightless")
-    assert verdict.reason == "install_failed"
-    assert "Put the weights in place" in verdict.model_dump_json()
 
 
 def test_a_licence_that_forbids_the_use_decides_without_one_request(faults: Faults) -> None:
