@@ -1,6 +1,7 @@
 """Follow a job: new lines out, heartbeat in. Light to import, for it is called every second."""
 
 import json
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -36,8 +37,18 @@ def _running(job_dir: Path) -> bool:
         return False
     if not (job_dir / "pid").exists():
         # Not begun yet: how long the job has lain there says whether it ever will.
-        return time.time() - (job_dir / "job.tar").stat().st_mtime < _START_LIMIT_S
+        try:
+            return time.time() - (job_dir / "job.tar").stat().st_mtime < _START_LIMIT_S
+        except FileNotFoundError:  # it began, and took its tar away, between the two looks
+            pass
     return process_of(job_dir) is not None
+
+
+def write_pid(job_dir: Path) -> None:
+    """Say that this process does the job; whole at once, for half a number is nobody's."""
+    scratch = job_dir / ".pid"
+    scratch.write_text(f"{os.getpid()} {psutil.Process().create_time()}")
+    scratch.replace(job_dir / "pid")
 
 
 def process_of(job_dir: Path) -> psutil.Process | None:

@@ -1,7 +1,6 @@
 """What the modules on a host call: do a sent job, look at what is proved, remove what a run left."""
 
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ import psutil
 
 from bench.errors import AuditionError, BadInput
 from bench.host.archive import pack, unpack
-from bench.host.follow import process_of
+from bench.host.follow import process_of, write_pid
 from bench.host.heartbeat import touch_heartbeat
 from bench.host.install import install, kept
 from bench.host.job import run_job
@@ -86,7 +85,7 @@ def _install(job_dir: Path, state_dir: Path) -> dict[str, Any]:
 
 def _begin(job_dir: Path) -> None:
     """Say who does this job, and end an earlier attempt at it that an interruption left behind."""
-    (job_dir / "pid").write_text(f"{os.getpid()} {psutil.Process().create_time()}")
+    write_pid(job_dir)
     touch_heartbeat(job_dir)
     phase = job_dir.name.rpartition("-")[0]
     for other in job_dir.parent.glob(f"{phase}-*"):

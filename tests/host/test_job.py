@@ -20,7 +20,7 @@ from bench.catalog import load
 from bench.errors import AuditionError
 from bench.host import job
 from bench.host.archive import pack, unpack
-from bench.host.follow import follow
+from bench.host.follow import follow, write_pid
 from bench.host.heartbeat import heartbeat_time
 from bench.host.install_spec import InstallSpec
 from bench.host.job_records import JobResult, JobSpec
@@ -282,6 +282,15 @@ def test_a_job_runs_until_it_is_done_or_its_process_is_gone(tmp_path: Path) -> N
     assert follow(tmp_path, 0)["running"]
     (tmp_path / "done").touch()
     assert not follow(tmp_path, 0)["running"]
+
+
+def test_a_job_that_begins_between_two_looks_is_seen_to_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_pid(tmp_path)  # its tar is unpacked and gone by then
+    exists = Path.exists
+    monkeypatch.setattr(Path, "exists", lambda path: path.name != "pid" and exists(path))
+    assert follow(tmp_path, 0)["running"]
 
 
 def test_a_job_that_never_begins_is_not_waited_for(tmp_path: Path) -> None:
