@@ -203,7 +203,7 @@ class HostedAction(ActionBase):  # type: ignore[misc]  # Ansible ships no types
         if polled.get("failed"):
             if polled.get("unreachable"):
                 raise AnsibleConnectionFailure(polled.get("msg", "the host is out of reach"))
-            raise AuditionError(f"the job cannot be followed: {polled.get('msg')}")
+            raise AuditionError(f"the job cannot be followed: {said(polled)}")
         return polled
 
     def _reap(self, started: dict[str, Any]) -> dict[str, Any]:

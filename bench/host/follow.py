@@ -51,9 +51,11 @@ def _waited_s(job_dir: Path) -> float:
 
 
 def sign(job_dir: Path, pid: int | None = None) -> None:
-    """Enter a process, by default this one, as the one that does a job."""
+    """Enter a process, by default this one, as the one that does a job; whole at once, for half a line is nobody's."""
     pid = pid or os.getpid()
-    (job_dir / "pid").write_text(f"{pid} {_identity(pid)}")
+    scratch = job_dir / ".pid"
+    scratch.write_text(f"{pid} {_identity(pid)}")
+    scratch.replace(job_dir / "pid")
 
 
 def process_of(job_dir: Path) -> int | None:

@@ -52,19 +52,11 @@ def faults(
     root, port = tmp_path_factory.mktemp("faults"), free_port()
     served = entries.raw("served", run={"kind": "http", "dialect": "openai", "voice": "slt"}, preset=None)
     kinds = [entries.faulty(kind) for kind in ("Dying", "OneInTen", "Silent", "Disobedient")]
-    file = {
-        "repo": "nobody/nothing",
-        "revision": "0" * 40,
-        "path": "model.bin",
-        "bytes": 1,
-        "sha256": "0" * 64,
-    }
     of_card = [
         {"repo": "maker/voice", "revision": REVISION, "path": "model.bin", "bytes": None, "sha256": None}
     ]
     card = entries.raw("card", weights=of_card, clone_encoder={"status": "open", "source": "an old page"})
-    weightless = entries.raw("weightless", weights=[file])
-    catalog = entries.write(root / "catalog", served, card, weightless, *kinds)
+    catalog = entries.write(root / "catalog", served, card, *kinds)
     files = {"README.md": b"The clone encoder is withheld.\n", "model.bin": b"weights"}
     hosts: dict[str, dict[str, Any]] = {
         "dying": {"model": "dying", "chain": ["dying", "silent"]},
@@ -73,7 +65,6 @@ def faults(
         "disobedient": {"model": "disobedient"},
         "commercial": {"model": "f5", "intended_use": "commercial", "chain": ["f5", "cosyvoice2"]},
         "withheld": {"model": "voxtral4b"},
-        "weightless": {"model": "weightless", "weights_endpoint": f"http://127.0.0.1:{port}"},
         "card": {"model": "card"},
         "deaf": {"model": "espeak", "baseline": "served", "baseline_url": f"http://127.0.0.1:{port}"},
     }
@@ -134,12 +125,6 @@ def test_an_engine_that_ignores_its_profile_is_a_failed_installation(faults: Fau
     verdict = faults.verdict("disobedient")
     assert verdict.reason == "install_failed"
     assert "words_per_minute: asked 175, runs 99" in verdict.model_dump_json()
-
-
-def test_weights_out_of_reach_are_a_failed_installation(faults: Faults) -> None:
-    verdict = faults.verdict("weightless")
-    assert verdict.reason == "install_failed"
-    assert "Put the weights in place" in verdict.model_dump_json()
 
 
 def test_a_licence_that_forbids_the_use_decides_without_one_request(faults: Faults) -> None:

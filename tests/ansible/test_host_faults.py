@@ -163,5 +163,6 @@ def test_a_disk_that_fills_up_in_mid_run_can_be_put_right(
     again = play(private(), given, "--tags", "benchmark")
     assert again.rc == 0, again.text[-4000:]
     assert _phase(run_dir, "benchmark").status == "done"
+    assert not (state_dir / "jobs" / run_dir.name).exists()
     assert len((run_dir / "candidate" / "takes.jsonl").read_text().splitlines()) == 12
     assert [path for path in (disk / "runs").glob("*Z") if not path.is_symlink()] == [run_dir]

@@ -53,7 +53,7 @@ def test_an_interrupted_survey_goes_on_and_ends_with_what_to_do(
     assert again.returncode == 0, text
     assert f"local | slow | goes on with {run_dir.name}" in text
     for model, name in (("slow", "preset"), ("slow", "candidate"), ("flite", "baseline")):
-        shown = re.findall(rf"\| {model} \| {name} \| (\d+)/10 \| u\d+ \| TTFA", text)
+        shown = re.findall(rf"\| {model} \| {name} \| (\d+)/10 \| \w+ \| TTFA", text)
         assert shown == [str(n) for n in range(1, 11)], name
     assert Verdict.load(run_dir).decision == "awaiting_ratings"
     assert text.splitlines()[-2:] == [f"  audition rate {run_dir.name}", f"  audition verdict {run_dir.name}"]

@@ -570,6 +570,15 @@ def test_a_job_runs_until_it_is_done_or_its_process_is_gone(tmp_path: Path) -> N
     assert not follow(tmp_path, 0)["running"]
 
 
+def test_a_job_that_begins_between_two_looks_is_seen_to_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sign(tmp_path)  # its tar is unpacked and gone by then
+    exists = Path.exists
+    monkeypatch.setattr(Path, "exists", lambda path: path.name != "pid" and exists(path))
+    assert follow(tmp_path, 0)["running"]
+
+
 def test_a_job_that_never_begins_is_not_waited_for(tmp_path: Path) -> None:
     (tmp_path / "job.tar").touch()
     assert follow(tmp_path, 0)["running"]
