@@ -75,7 +75,7 @@ def faults(
         "utterances_file": str(lines(root / "ten.txt", TEN_WORDS)),
     }
     with Hub({}) as hub, Hub({"maker/voice": {REVISION: files}}) as cards:
-        hosts["card"]["weights_endpoint"] = cards.url
+        hosts["card"] |= {"weights_endpoint": cards.url, "weights_store": str(root / "store")}
         hosts_file = inventory(root / "hosts.yml", hosts, **common)
         environ = {"PYTHONPATH": str(entries.FAULTY), "HF_ENDPOINT": hub.url}
         played = play(private(), None, "--forks", "8", inventory=hosts_file, environ=environ)
