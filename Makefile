@@ -55,6 +55,9 @@ bench-listening: setup-test ## 1,000 raters, 200 kills, and what cues are left: 
 bench-gpu: ## F5-TTS on this machine's GPU, full-size random weights (docs/RESEARCH-F5-TTS.md)
 	python3 -m tests.gpu.bench_f5 --out .cache/bench-gpu
 
+bare: setup-test ## `make demo`, twice, in a fresh clone inside a bare debootstrap container
+	$(PY) -m tests.hosts.bare
+
 chaos: setup-test ## every fault of the neighbour suite
 	$(PY) -m tests.chaos
 

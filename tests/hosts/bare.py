@@ -22,7 +22,7 @@ from tests.hosts.engine import (
     SEARCH,
     Dockerd,
     DockerEnv,
-    _copy_certificates,
+    copy_certificates,
     install_missing,
     locked,
 )
@@ -46,7 +46,7 @@ def bare_tarball() -> Path:
                 ["debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", "bookworm", str(root)],
                 check=True, stdout=subprocess.DEVNULL, env={**os.environ, "PATH": SEARCH},
             )  # fmt: skip
-            _copy_certificates(root)
+            copy_certificates(root)
             scratch = tarball.with_suffix(".part")
             with tarfile.open(scratch, "w") as archive:
                 archive.add(root, arcname=".")
@@ -86,13 +86,13 @@ def _play(env: DockerEnv, times: int) -> int:
         _docker(env, "run", "-d", "--network=host", f"--name={name}", f"-v={folder}:/bundle:ro", *given, IMAGE,
                 "sleep", "infinity")  # fmt: skip
         try:
-            _docker(env, "exec", name, "git", "clone", "-q", "/bundle/audition.bundle", "/root/audition")
+            _docker(env, "exec", name, "git", "clone", "-q", "/bundle/audition.bundle", "/audition")
             for number in range(times):
                 began = time.monotonic()
-                _docker(env, "exec", "-w=/root/audition", name, "make", "demo")
+                _docker(env, "exec", "-w=/audition", name, "make", "demo")
                 print(f"make demo, time {number + 1}: {time.monotonic() - began:.0f} s", flush=True)
             show = "cat runs/latest/verdict.json; cd runs/latest/ && find . | sort"
-            _docker(env, "exec", "-w=/root/audition", name, "sh", "-c", show)
+            _docker(env, "exec", "-w=/audition", name, "sh", "-c", show)
             return 0
         except subprocess.CalledProcessError as error:
             return error.returncode

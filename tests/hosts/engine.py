@@ -345,7 +345,7 @@ def base_tarball() -> Path:
             made = subprocess.run([*command, str(root)], env=path, capture_output=True, text=True)
             if made.returncode:
                 raise EngineMissing(f"debootstrap failed:\n{made.stdout[-2000:]}{made.stderr[-2000:]}")
-            _copy_certificates(root)
+            copy_certificates(root)
             for unneeded in ("var/cache/apt/archives", "var/lib/apt/lists", "usr/share/doc"):
                 shutil.rmtree(root / unneeded, ignore_errors=True)
                 (root / unneeded).mkdir(parents=True, exist_ok=True)
@@ -356,7 +356,7 @@ def base_tarball() -> Path:
     return tarball
 
 
-def _copy_certificates(root: Path) -> None:
+def copy_certificates(root: Path) -> None:
     """Let programs in the image trust what this machine trusts (a proxy's authority, for instance)."""
     for certificate in sorted(HOST_CA_DIRECTORY.glob("**/*.crt")):
         shutil.copy(certificate, root / "usr/local/share/ca-certificates" / certificate.name)
