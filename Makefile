@@ -5,7 +5,7 @@ PIP := $(PY) -m pip --disable-pip-version-check -q
 DEMO := .cache/demo-reference
 SHELL := /bin/bash
 
-.PHONY: help setup setup-test demo test check bench bench-listening bench-gpu chaos lock clean
+.PHONY: help setup setup-test demo test check bench bench-idle bench-listening bench-gpu bare chaos lock clean
 
 help: ## say what there is
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 17
