@@ -22,7 +22,7 @@ CONDITIONS = [(32, 6.0), (16, 10.0)]
 @pytest.mark.timeout(900)  # the environment may have to be built first
 def test_bench_gpu_runs_as_make_runs_it_and_finds_equal_audio(tmp_path: Path) -> None:
     """The recipe of the Makefile, with the test environment's Python and a tiny model."""
-    make = ["make", "-n", "bench-gpu"]
+    make = ["make", "--no-print-directory", "-n", "bench-gpu"]
     recipe = subprocess.run(make, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split()
     assert recipe[0] == "python3"
     options = ["--out", str(tmp_path), "--tiny", "--rounds", "1", "--extra", "0"]  # a later --out wins
