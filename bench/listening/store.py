@@ -135,14 +135,23 @@ class Log:
         )
 
     def _open_whole(self) -> sqlite3.Connection:
-        """Open the file, after its damage was found and repaired if there is any."""
-        found = self._whole_or_problem()
-        if isinstance(found, str):
-            self._lock_alone()
-            found = self._whole_or_problem()  # another process may have been the first to repair it
-            if isinstance(found, str):
-                found = self._salvaged(found)
-            fcntl.flock(self._directory, fcntl.LOCK_SH)
+        """Open the file, after its damage was found and repaired if there is any.
+
+        Raises:
+            _InUse: it is damaged, and others have it open and did not close it within `SALVAGE_WAIT_S`.
+        """
+        until = time.monotonic() + SALVAGE_WAIT_S
+        while isinstance(found := self._whole_or_problem(), str):
+            if self._alone():
+                found = self._whole_or_problem()  # another process may have been the first to repair it
+                if isinstance(found, str):
+                    found = self._salvaged(found)
+                fcntl.flock(self._directory, fcntl.LOCK_SH)
+                break
+            if time.monotonic() > until:
+                raise _InUse
+            time.sleep(0.05)
+            fcntl.flock(self._directory, fcntl.LOCK_SH)  # waits while another repairs it
         self._adopt_cut_rows(found)
         return found
 
@@ -165,22 +174,16 @@ class Log:
         db.close()
         return problem
 
-    def _lock_alone(self) -> None:
-        """Turn the shared lock into an exclusive one.
+    def _alone(self) -> bool:
+        """Try to turn the shared lock into an exclusive one; where others hold theirs, ours is lost as well.
 
-        Raises:
-            _InUse: others have the log open, and did not close it within `SALVAGE_WAIT_S`.
+        So of several that want it, one gets through.
         """
-        until = time.monotonic() + SALVAGE_WAIT_S
-        while True:
-            try:
-                fcntl.flock(self._directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return
-            except BlockingIOError:
-                # flock lets go of the shared lock even so: of two who both wait, one gets through.
-                if time.monotonic() > until:
-                    raise _InUse from None
-                time.sleep(0.05)
+        try:
+            fcntl.flock(self._directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
 
     def _connect(self, path: Path) -> sqlite3.Connection:
         if not path.exists():

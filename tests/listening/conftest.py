@@ -17,6 +17,7 @@ from bench.listening import server as server_module
 from bench.listening.raters import invite
 from bench.listening.score import seal
 from bench.listening.server import create_app
+from bench.records import Manifest, sha256_file
 
 MakeRun = Callable[[], Path]
 
@@ -137,3 +138,13 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bench.listening.heard.SLACK_S", 1e9)
     monkeypatch.setattr(server_module, "RATER_LIMIT", (1e6, 1_000_000))
     monkeypatch.setattr(server_module, "ADDRESS_LIMIT", (1e6, 1_000_000))
+
+
+def ask_for(run_dir: Path, **changed: Any) -> None:
+    """Put another rule in force: its file, its hash and the manifest's copy."""
+    manifest = Manifest.load(run_dir)
+    rule = manifest.rule.model_copy(update=changed)
+    (run_dir / "rule.yml").write_text(rule.model_dump_json())
+    digest = sha256_file(run_dir / "rule.yml")
+    inputs = manifest.inputs.model_copy(update={"rule_sha256": digest})
+    manifest.model_copy(update={"rule": rule, "rule_sha256": digest, "inputs": inputs}).save(run_dir)

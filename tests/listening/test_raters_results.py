@@ -11,8 +11,8 @@ from bench.listening.mapping import DIRECTORY, RATINGS
 from bench.listening.raters import ensure_one, invite, link, notices, status, withdraw
 from bench.listening.score import seal
 from bench.listening.store import Log
-from bench.records import Manifest, utc_now
-from tests.listening.conftest import Live, MakeRun, start
+from bench.records import utc_now
+from tests.listening.conftest import Live, MakeRun, ask_for, start
 
 _ = MakeRun
 
@@ -98,8 +98,7 @@ def test_more_raters_than_one_may_come_one_after_another(
 
 @pytest.fixture
 def sealed_for_two(spoken: Path) -> Path:
-    found = Manifest.load(spoken)
-    found.model_copy(update={"rule": found.rule.model_copy(update={"minimum_raters": 2})}).save(spoken)
+    ask_for(spoken, minimum_raters=2)
     seal(spoken, channels=())
     return spoken
 

@@ -17,6 +17,7 @@ from bench.listening.score import CuesRemain, TakesMissing, seal
 from bench.records import Manifest, Take, sha256_file
 from bench.verdict.collect import read_unusable
 from bench.verdict.takes import TakeSide
+from tests.listening.conftest import ask_for
 
 Edit = Callable[[Path], None]
 
@@ -205,18 +206,8 @@ def test_spikes_that_would_make_all_clips_whisper_are_their_own_takes_fault(spok
         seal(spoken, channels=())
 
 
-def ask_for(run_dir: Path, pairs: int) -> None:
-    """Put another rule in force: its file, its hash and the manifest's copy."""
-    manifest = Manifest.load(run_dir)
-    rule = manifest.rule.model_copy(update={"pairs": pairs})
-    (run_dir / "rule.yml").write_text(rule.model_dump_json())
-    digest = sha256_file(run_dir / "rule.yml")
-    inputs = manifest.inputs.model_copy(update={"rule_sha256": digest})
-    manifest.model_copy(update={"rule": rule, "rule_sha256": digest, "inputs": inputs}).save(run_dir)
-
-
 def test_spare_sentences_take_the_place_of_those_that_cannot_be_rated(spoken: Path) -> None:
-    ask_for(spoken, 4)
+    ask_for(spoken, pairs=4)
     error = {"kind": "http", "message": "500"}
     edit_take(spoken, "candidate", 0, lambda take: take.model_dump() | {"error": error})
     replace_take(spoken, np.zeros(22050), side="baseline")

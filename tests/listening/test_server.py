@@ -217,7 +217,7 @@ def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 def test_opening_every_pair_and_waiting_once_does_not_pay(now: list[float], ann: Client) -> None:
     trials = ann.session()["trials"][:4]
     lengths = [ann.fetch(trial) for trial in trials]
-    now[0] += 2 * max(lengths)
+    now[0] += 2 * lengths[0]
     codes = [ann.hear(trial).status_code for trial in trials]
     assert codes == [200, 409, 409, 409]
 
