@@ -132,7 +132,9 @@ def copy_without_ratings(live: Live, tmp_path: Path) -> Path:
     return there
 
 
-def test_ratings_come_into_another_copy_of_the_run_once(live: Live, exported: Path, tmp_path: Path) -> None:
+def test_ratings_come_into_another_copy_of_the_run_once(
+    patient: None, live: Live, exported: Path, tmp_path: Path
+) -> None:
     there = copy_without_ratings(live, tmp_path)
     assert results.import_json(there, exported) == ["ann"]
     assert results.ratings(there).answers == results.ratings(live.run_dir).answers
@@ -166,7 +168,7 @@ def test_a_late_import_is_refused_or_said_and_brings_its_notices(
     assert second == "Of the ratings that were imported: The database was damaged."
 
 
-def test_importing_ones_own_export_changes_nothing(live: Live, exported: Path) -> None:
+def test_importing_ones_own_export_changes_nothing(patient: None, live: Live, exported: Path) -> None:
     assert results.import_json(live.run_dir, exported) == []
     assert len(results.ratings(live.run_dir).answers) == 15
 
@@ -201,7 +203,7 @@ def alter(exported: Path, change: str) -> None:
     ],
 )  # fmt: skip
 def test_an_import_that_does_not_fit_is_refused_whole(
-    live: Live, exported: Path, tmp_path: Path, change: str
+    patient: None, live: Live, exported: Path, tmp_path: Path, change: str
 ) -> None:
     there = copy_without_ratings(live, tmp_path)
     alter(exported, change)
