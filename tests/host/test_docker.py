@@ -66,7 +66,9 @@ def test_teardown_finds_the_runs_containers_where_docker_host_says(
 ) -> None:
     mine = run_labelled(client, "docker-test-3")
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
-    assert remove(tmp_path, "docker-test-3") == {"changed": False, "removed": []}, "no Docker is no error"
+    assert remove(tmp_path, "docker-test-3") == {"changed": False, "removed": [], "leases": []}, (
+        "no Docker is no error"
+    )
     monkeypatch.setenv("DOCKER_HOST", docker_env.host)
     assert remove(tmp_path, "docker-test-3")["changed"]
     assert not exists(client, mine)

@@ -115,12 +115,15 @@ def _followed(folder: Path) -> Iterator[None]:
 def test_a_job_leaves_takes_metrics_memory_and_how_it_ended(
     tmp_path: Path, voice: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told = itertools.chain([5, 7], itertools.repeat(None))
-    monkeypatch.setattr(
-        Engine,
-        "health_now",
-        lambda _: {"memory": (peak := next(told)) and {"torch_peak_allocated_bytes": peak}},
-    )
+    # After each pass /health is asked for the settings, then for torch's peak.
+    told = itertools.chain([None, 7, None, 5], itertools.repeat(None))
+    plain = Engine.health_now
+
+    def health_now(engine: Engine) -> dict[str, Any]:
+        peak = next(told)
+        return plain(engine) | {"memory": peak and {"torch_peak_allocated_bytes": peak}}
+
+    monkeypatch.setattr(Engine, "health_now", health_now)
     folder = _job(tmp_path, voice, entries.raw("espeak"))
     with _followed(folder):
         result = job.run_job(folder)
