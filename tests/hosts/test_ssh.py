@@ -82,7 +82,7 @@ class Whole:
     made: Played
     """All phases but teardown."""
     jobs: list[str]
-    """What lay in the host's jobs directory before teardown."""
+    """What was left of the run's jobs on the host before teardown."""
     torn: Played
     again: Played
     sightings: Sightings
@@ -125,7 +125,7 @@ def whole(host: SshHost, tmp_path_factory: pytest.TempPathFactory) -> Whole:
         made = run(1, PHASES[:-1], "-vvv")
         assert made.rc == 0, made.text[-6000:]
         run_id = (folder / "runs/latest").readlink().name
-        jobs = host.run(f"ls {host.state_dir}/jobs/{run_id}").split()
+        jobs = host.run(f"find {host.state_dir}/jobs -name '{run_id}' 2>/dev/null || true").split()
         torn = run(2, ["teardown"])
     again = run(3, PHASES)
     return Whole(token, folder / "runs", run_id, made, jobs, torn, again, sightings)
@@ -159,7 +159,7 @@ def test_the_controller_has_the_whole_run(whole: Whole) -> None:
 
 def test_all_of_it_happened_on_the_host_and_nothing_on_the_controller(whole: Whole, host: SshHost) -> None:
     assert Preflight.load(whole.run_dir).host["hostname"] == host.name
-    assert {job.rpartition("-")[0] for job in whole.jobs} == {"install", "benchmark", "baseline"}
+    assert whole.jobs == [], "a job that has ended takes its files with it"
     commands = [command for _, command in whole.sightings.seen]
     for program in ("-m bench.engines.server", "-m bench.metrics", "bench_takes.py"):
         assert any(program in command for command in commands), program
@@ -176,7 +176,7 @@ def test_each_take_was_told_while_it_was_made(whole: Whole) -> None:
 
 def test_the_host_keeps_nothing_of_the_run(whole: Whole, host: SshHost) -> None:
     folders = f"{host.state_dir}/jobs /root/.ansible* /home/{USER}/.ansible*"
-    assert host.run(f"find {folders} -type f -o -name '{whole.run_id}'") == ""
+    assert host.run(f"find {folders} -type f -o -name '{whole.run_id}' 2>/dev/null || true") == ""
 
 
 def test_the_token_reached_the_service_and_is_nowhere(whole: Whole, host: SshHost) -> None:
@@ -291,7 +291,8 @@ def test_a_cut_link_gives_the_neighbour_back_and_the_same_command_goes_on(
         assert Phases.load(run_dir).phases["benchmark"].status == "done"
         record = NeighbourRecord.load(run_dir)
         assert record.state == "restored" and record.differences == []
-        assert len(record.leases) == 2, "the attempt that was cut off is told as well"
+        # The smoke sentence's, that of the attempt that was cut off, and that of the attempt that was not.
+        assert [lease.stopped for lease in record.leases] == [False, True, True]
         assert neighbour.running() and neighbour.policy() == "unless-stopped"
 
 
