@@ -33,6 +33,9 @@ class Speaker(BaseHTTPRequestHandler):
         if not self.known():
             self.answer(401, "application/json", b"{}")
             return
+        if asked.get("voice") != "en-gb":
+            self.answer(404, "application/json", b'{"error": {"message": "no such voice"}}')
+            return
         command = ["espeak-ng", "-v", "en-gb", "-w", "/dev/shm/said.wav", "--", asked["input"]]
         subprocess.run(command, check=True)
         with open("/dev/shm/said.wav", "rb") as said:  # noqa: PTH123
