@@ -46,7 +46,7 @@ def _waited_s(job_dir: Path) -> float:
     try:
         return now - float(first.read_text())
     except (OSError, ValueError):
-        first.write_text(f"{now:.3f}")
+        first.write_text(repr(now))  # whole: rounded up, it would lie ahead of the next look
         return 0.0
 
 
