@@ -13,6 +13,7 @@ import secrets
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -164,6 +165,8 @@ def _pinned(entry: Entry, store: Path | None) -> dict[str, Path]:
 class _Process:
     popen: subprocess.Popen[bytes]
     processes: EngineProcesses
+    scratch: tempfile.TemporaryDirectory[str]
+    """Its temporary files, the voice it was given among them: killed, it cannot remove them itself."""
 
     def exit_code(self) -> int | None:
         return self.popen.poll()
@@ -175,10 +178,13 @@ class _Process:
         except subprocess.TimeoutExpired:
             self.popen.kill()
             self.popen.wait()
+        self.scratch.cleanup()
 
 
 def _start_process(spec: LaunchSpec, config: EngineConfig) -> tuple[_Running, str]:
     listener = _listen(spec.port)
+    # Beside its log: where even this process is killed, the job's folder is removed with what is in it.
+    scratch = tempfile.TemporaryDirectory(dir=spec.log.parent, prefix=".engine-")
     try:
         # -P: the working directory may be a checkout, and its `bench` is not the one this interpreter has.
         command = [spec.python, "-P", "-m", "bench.engines.server"]
@@ -190,12 +196,16 @@ def _start_process(spec: LaunchSpec, config: EngineConfig) -> tuple[_Running, st
                 stderr=log,
                 pass_fds=[listener.fileno()],
                 env=_without_tokens(os.environ)
-                | {CONFIG_VARIABLE: config.model_dump_json(), "HF_HUB_OFFLINE": "1"},
+                | {
+                    CONFIG_VARIABLE: config.model_dump_json(),
+                    "HF_HUB_OFFLINE": "1",
+                    "TMPDIR": str(Path(scratch.name).absolute()),
+                },
             )
         host, port = listener.getsockname()
     finally:
         listener.close()  # the engine holds its own copy
-    return _Process(popen, ProcessTree(popen.pid)), f"http://{host}:{port}"
+    return _Process(popen, ProcessTree(popen.pid), scratch), f"http://{host}:{port}"
 
 
 def _without_tokens(environment: Mapping[str, str]) -> dict[str, str]:

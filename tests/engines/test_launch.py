@@ -152,24 +152,26 @@ def test_an_engine_dies_with_its_owner(tmp_path: Path) -> None:
         time.sleep(0.05)
 
 
-def test_an_ended_engine_leaves_no_voice_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    scratch = tmp_path / "scratch"
-    scratch.mkdir()
-    monkeypatch.setenv("TMPDIR", str(scratch))
+@pytest.mark.parametrize("killed", [False, True])
+def test_an_ended_engine_leaves_no_voice_behind(tmp_path: Path, killed: bool) -> None:
     clip = tmp_path / "clip.wav"
     subprocess.run(["flite", "-voice", "rms", "-t", "A voice of somebody.", "-o", str(clip)], check=True)
-    with launch(_spec(entries.faulty("Slow"), tmp_path)) as engine:
+    job = tmp_path / "job"
+    with launch(_spec(entries.faulty("Slow"), job)) as engine:
         files = {"audio_sample": ("clip.wav", clip.read_bytes())}
         added = httpx.post(f"{engine.url}/v1/audio/voices", data={"name": "x"}, files=files, timeout=60)
         assert added.status_code == 201
-        assert list(scratch.rglob("*.wav")), "it is kept while the engine runs"
+        assert list(job.rglob("*.wav")), "it is kept while the engine runs"
         talking = httpx.stream(
             "POST", f"{engine.url}/v1/audio/speech", json={"input": "Hello.", "voice": "x"}
         )
         answer = talking.__enter__()
         next(answer.iter_bytes())
-        engine.end()  # in mid-sentence, as when memory runs short
-    assert list(scratch.iterdir()) == []
+        if killed:
+            psutil.Process(engine.health["pid"]).kill()
+        else:
+            engine.end()  # in mid-sentence, as when memory runs short
+    assert list(job.iterdir()) == [job / "engine.log"]
 
 
 def test_an_engine_runs_the_bench_of_its_own_interpreter(
