@@ -242,8 +242,7 @@ def test_what_was_heard_goes_to_the_pair_that_was_played(live: Live, open_page: 
     page.click("#side-b")
     page.wait_for_timeout(300)
     before = len(reports)
-    page.click("#previous")  # still looping
-    page.wait_for_selector(READY)
+    next_pair(page, lambda: page.click("#previous"))  # still looping
     assert title(page).startswith("Pair 1 ")
     page.wait_for_timeout(1000)
     assert reports[before:] and all(second in url for url in reports[before:])

@@ -104,10 +104,12 @@ class RawServer:
                         self.most_under_way = max(self.most_under_way, self.under_way)
                     try:
                         reply = self.handler(asked)
-                        self._answer(stream, reply)
+                        last = self._answer(stream, reply)
                     finally:
                         with self._lock:
                             self.under_way -= 1
+                    # Counted as answered before its end is out: whoever has that may ask again at once.
+                    stream.sendall(last)
                     if reply.close:
                         return
 
@@ -126,17 +128,20 @@ class RawServer:
         method, path, _ = first.split(" ")
         return Asked(method, path, headers, body, number)
 
-    def _answer(self, stream: socket.socket, reply: Reply) -> None:
+    def _answer(self, stream: socket.socket, reply: Reply) -> bytes:
+        """Send a reply but for its last bytes, and return those."""
         framing = (
             "Transfer-Encoding: chunked" if reply.pieces is not None else f"Content-Length: {len(reply.body)}"
         )
         lines = [f"HTTP/1.1 {reply.status}", framing, *(f"{k}: {v}" for k, v in reply.headers.items())]
-        stream.sendall("\r\n".join(lines).encode() + b"\r\n\r\n" + reply.body)
-        for wait_s, data in reply.pieces or []:
+        head = "\r\n".join(lines).encode() + b"\r\n\r\n"
+        if reply.pieces is None:
+            return head + reply.body
+        stream.sendall(head)
+        for wait_s, data in reply.pieces:
             time.sleep(wait_s)
             stream.sendall(f"{len(data):x}\r\n".encode() + data + b"\r\n")
-        if reply.pieces is not None:
-            stream.sendall(b"0\r\n\r\n")
+        return b"0\r\n\r\n"
 
 
 @contextlib.contextmanager

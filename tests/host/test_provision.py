@@ -79,6 +79,9 @@ def test_a_new_venv_takes_the_models_older_ones_away(
     monkeypatch.setattr(Provisioner, "run", lambda *_: (engines / "f5-new").mkdir(exist_ok=True))
     running = psutil.Popen([str(engines / "f5-running/bin/sleep"), mark])
     try:
+        # Popen returns in the midst of exec, when the kernel has no arguments to show yet.
+        while running.cmdline() != [str(engines / "f5-running/bin/sleep"), mark]:
+            time.sleep(0.01)
         assert _provisioner().venv(engines / "f5-new", tmp_path / "lock", tmp_path / "wheel")
     finally:
         running.kill()
