@@ -11,47 +11,16 @@ import os
 import shutil
 import subprocess
 import sys
-import tarfile
 import tempfile
 import time
 from pathlib import Path
 
-from tests.hosts.engine import (
-    CACHE,
-    REPOSITORY,
-    SEARCH,
-    Dockerd,
-    DockerEnv,
-    copy_certificates,
-    install_missing,
-    locked,
-)
+from tests.hosts.engine import REPOSITORY, Dockerd, DockerEnv, debootstrapped, install_missing
 
 IMAGE = "audition-bare:bookworm"
 PACKAGES = ("python3", "git", "make", "ca-certificates")
 """`ca-certificates` is there to be trusted by, not to be used: minbase has no CA at all."""
 PASSED_ON = ("http_proxy", "https_proxy", "no_proxy", "PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
-
-
-def bare_tarball() -> Path:
-    """Return the root file system as a tar, made by debootstrap on first use."""
-    tarball = CACHE / "bare-bookworm.tar"
-    with locked(CACHE / "bare-build.lock"):
-        if tarball.exists():
-            return tarball
-        install_missing(("debootstrap", "debootstrap"))
-        with tempfile.TemporaryDirectory(prefix="audition-bare-") as directory:
-            root = Path(directory) / "root"
-            subprocess.run(
-                ["debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", "bookworm", str(root)],
-                check=True, stdout=subprocess.DEVNULL, env={**os.environ, "PATH": SEARCH},
-            )  # fmt: skip
-            copy_certificates(root)
-            scratch = tarball.with_suffix(".part")
-            with tarfile.open(scratch, "w") as archive:
-                archive.add(root, arcname=".")
-            scratch.replace(tarball)
-    return tarball
 
 
 def main() -> int:
@@ -75,7 +44,9 @@ def main() -> int:
 def _play(env: DockerEnv, times: int) -> int:
     repository, tag = IMAGE.split(":")
     with contextlib.closing(env.client(timeout_s=300)) as client:
-        client.api.import_image_from_file(str(bare_tarball()), repository=repository, tag=tag)
+        client.api.import_image_from_file(
+            str(debootstrapped("bare-bookworm", PACKAGES)), repository=repository, tag=tag
+        )
     with tempfile.TemporaryDirectory(prefix="audition-bundle-") as folder:
         bundle = Path(folder) / "audition.bundle"
         subprocess.run(

@@ -17,7 +17,7 @@ import subprocess
 import tarfile
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -323,7 +323,7 @@ def base_image(env: DockerEnv | None = None) -> str:
     with contextlib.closing((env or ensure_docker()).client(timeout_s=300)) as client:
         if client.images.list(name=BASE_IMAGE):
             return BASE_IMAGE
-        tarball = base_tarball()
+        tarball = debootstrapped("base-bookworm", ("python3", "ca-certificates"))
         with locked(CACHE / "base-import.lock"):
             if not client.images.list(name=BASE_IMAGE):
                 repository, tag = BASE_IMAGE.split(":")
@@ -331,16 +331,16 @@ def base_image(env: DockerEnv | None = None) -> str:
     return BASE_IMAGE
 
 
-def base_tarball() -> Path:
-    """Return the root file system of the base image as a tar, made on first use."""
-    tarball = CACHE / "base-bookworm.tar"
-    with locked(CACHE / "base-build.lock"):
+def debootstrapped(name: str, packages: Sequence[str]) -> Path:
+    """Return `<name>.tar`, the root file system of a Debian with these packages alone; made on first use."""
+    tarball = CACHE / f"{name}.tar"
+    with locked(CACHE / f"{name}.lock"):
         if tarball.exists():
             return tarball
         install_missing(("debootstrap", "debootstrap"))
-        with tempfile.TemporaryDirectory(prefix="audition-base-") as directory:
+        with tempfile.TemporaryDirectory(prefix="audition-root-") as directory:
             root = Path(directory) / "root"
-            command = ["debootstrap", "--variant=minbase", "--include=python3,ca-certificates", "bookworm"]
+            command = ["debootstrap", "--variant=minbase", f"--include={','.join(packages)}", "bookworm"]
             path = {**os.environ, "PATH": SEARCH}
             made = subprocess.run([*command, str(root)], env=path, capture_output=True, text=True)
             if made.returncode:
