@@ -332,7 +332,7 @@ def _silent(target: Target) -> bool:
     """Return whether a server gives no answer of any kind to `/health`, asked twice."""
     for _ in range(2):
         with contextlib.suppress(httpx.HTTPError):
-            httpx.get(target.url("/health"), timeout=5.0, verify=target.tls() or True)
+            httpx.get(target.url("/health"), timeout=5.0, verify=target.tls() or True, trust_env=False)
             return False
     return True
 
