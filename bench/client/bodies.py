@@ -28,6 +28,7 @@ RAW_TYPES = frozenset(
 )
 RawContainer = Literal["raw", "raw_big_endian"]
 """Headerless 16-bit PCM. `audio/l16` is big-endian by RFC 2586 and little-endian from some servers: the entry says."""
+_ERROR_EVENT = re.compile(rb"^event:[^\n]*error\s*$", re.MULTILINE)
 _RATE_HEADER = re.compile(r"sample-?_?rate$")
 
 
@@ -70,6 +71,12 @@ def decode(
     """
     if not any(data for _, data in arrivals):
         raise TakeFault("zero_bytes", "the server said success and sent no bytes")
+    coding = headers.get("content-encoding", "identity").strip().lower()
+    if coding not in {"identity", ""}:
+        raise TakeFault(
+            "not_audio",
+            f"the body is compressed ({coding}) though `Accept-Encoding: identity` was asked for: a proxy's doing?",
+        )
     head = b"".join(data for _, data in arrivals[:16])[:16]
     kind = content_type(headers)
     if kind == "text/event-stream":
@@ -274,11 +281,14 @@ def _sse_event(event: bytes) -> tuple[bytes, int | None]:
     try:
         value = json.loads(text)
     except ValueError as error:
+        if _ERROR_EVENT.search(event):
+            raise TakeFault("stream_error", excerpt(text)) from error
         raise TakeFault("not_audio", f"a server-sent event is not JSON: {excerpt(text)}") from error
     if not isinstance(value, dict):
         return b"", None
     kind = str(value.get("type", ""))
-    if "error" in value or kind.endswith("error"):
+    # Of an event whose name or type says so, or that carries one; many servers write `"error": null` into each.
+    if value.get("error") or kind.endswith("error") or _ERROR_EVENT.search(event):
         raise TakeFault("stream_error", error_text(text))
     rate = value.get("sample_rate")
     audio = value.get("audio", value.get("delta", ""))

@@ -1,4 +1,5 @@
 import base64
+import gzip
 import io
 import json
 import subprocess
@@ -9,6 +10,7 @@ import soundfile
 
 from bench.client.bodies import Pcm, decode, error_text
 from bench.client.faults import TakeFault
+from bench.client.timing import build_request
 from tests.client.sound import RATE, pcm, tone, wav
 
 PCM_TYPE = {"content-type": f"audio/pcm;rate={RATE};channels=1"}
@@ -113,9 +115,27 @@ def test_any_other_unfinished_event_is_truncated(end: bytes) -> None:
     assert kind_of(kind, delta(pcm(0.01)), end) == "truncated"
 
 
+def test_an_error_field_that_is_null_is_no_error() -> None:
+    event = {"type": "speech.audio.delta", "audio": base64.b64encode(pcm(0.01)).decode(), "error": None}
+    kind = {"content-type": "text/event-stream", "x-sample-rate": "24000"}
+    got = decode(
+        kind, at(b"event: terror.not\n: no error\n" + f"data: {json.dumps(event)}\n\n".encode()), None
+    )
+    assert got.samples().size == 240
+
+
+def test_a_compressed_body_is_not_taken_for_samples() -> None:
+    body = gzip.compress(pcm())
+    assert kind_of(PCM_TYPE | {"content-encoding": "gzip"}, body + b"\0" * (len(body) % 2)) == "not_audio"
+    assert decode(PCM_TYPE | {"content-encoding": "Identity"}, at(pcm()), None).samples().size
+    assert ("accept-encoding", "identity") in build_request("POST", "http://h/", json={}).headers
+
+
 def test_sse_faults() -> None:
     kind = {"content-type": "text/event-stream", "x-sample-rate": "24000"}
     assert kind_of(kind, b'data: {"type":"error","error":{"message":"boom"}}\n\n') == "stream_error"
+    assert kind_of(kind, delta(pcm(0.01)), b'event: error\ndata: {"detail":"boom"}\n\n') == "stream_error"
+    assert kind_of(kind, delta(pcm(0.01)), b"event: speech.audio.error\ndata: boom\n\n") == "stream_error"
     assert kind_of(kind, delta(pcm(0.01)), delta(pcm(0.01))[:30]) == "truncated"
     assert kind_of(kind, delta(pcm(0.01) + b"\1")) == "truncated"
     assert kind_of(kind, b"data: hello\n\n") == "not_audio"
