@@ -125,12 +125,12 @@ def test_retry_after_is_honoured_once_and_noted(tmp_path: Path) -> None:
         result = run_takes(
             Target(server.url, dialect="openai"), say("a"), Voice.named("v"), tmp_path, warmups=0
         )
-        assert time.monotonic() - began >= 1
+        took_ms = (time.monotonic() - began) * 1e3
     (take,) = lines(tmp_path)
     assert take.error is None
     assert take.note is not None and "http_503" in take.note
     assert result.noted == 1
-    assert take.ttfa_ms is not None and take.ttfa_ms < 1000
+    assert take.total_ms is not None and took_ms - take.total_ms >= 1000, "the wait is in no figure"
 
 
 def test_a_server_that_stays_busy_fails_after_the_one_retry(tmp_path: Path) -> None:
