@@ -1,5 +1,7 @@
 """The self-test passes with our client, and fails with a client that makes the usual mistakes."""
 
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -14,14 +16,22 @@ from bench.client.dialects import DIALECTS
 from bench.client.figures import Figures, measure
 from bench.client.target import Target
 from bench.records import Take
-from bench.selftest import run_selftest
 from bench.selftest.cases import FAULTS, PROBED, TIMED, Case
 from bench.selftest.compare import SelftestReport, timed_rows
+from bench.selftest.run import run_selftest
 from bench.selftest.scripts import PIECE_MS, STEADY
 
 
 def cases(*scripts: str) -> list[Case]:
     return [case for case in (*TIMED, *PROBED, *FAULTS) if case.script in scripts]
+
+
+def test_the_instrument_has_no_code_of_the_client_in_its_process() -> None:
+    code = "import sys, bench.selftest.instrument; print(*(name for name in sys.modules if name.startswith('bench.')))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert set(done.stdout.split()) == {
+        f"bench.selftest{part}" for part in ("", ".instrument", ".routes", ".scripts", ".sounds")
+    }
 
 
 def test_the_client_measures_right_in_every_dialect_and_names_every_fault() -> None:
