@@ -43,7 +43,8 @@ def to_mono(data: bytes, code: int, bits: int, channels: int) -> Samples:
     elif code == _PCM and bits == 32:
         scaled = np.frombuffer(data, "<i4").astype(np.float32) / 2147483648.0
     else:
-        scaled = np.frombuffer(data, "<f4" if bits == 32 else "<f8").astype(np.float32)
+        with np.errstate(over="ignore"):  # too large for 32 bits: infinite, and named as that
+            scaled = np.frombuffer(data, "<f4" if bits == 32 else "<f8").astype(np.float32)
     return scaled.reshape(-1, channels).mean(axis=1, dtype=np.float32) if channels > 1 else scaled
 
 

@@ -142,6 +142,18 @@ def test_a_server_that_stays_busy_fails_after_the_one_retry(tmp_path: Path) -> N
     assert take.error is not None and take.error.kind == "http_429"
 
 
+def test_a_redirect_says_where_to_and_an_odd_retry_after_is_none(tmp_path: Path) -> None:
+    answers = [
+        Reply(status="301 Moved", headers={"Location": "https://elsewhere/v1"}),
+        Reply(b"later", "503 Busy", {"Retry-After": "\u00b2"}),
+    ]
+    with serving(voices(lambda asked, n: answers[n])) as server:  # type: ignore[arg-type]
+        run_takes(Target(server.url, dialect="openai"), say("a", "b"), Voice.named("v"), tmp_path, warmups=0)
+    moved, busy = (take.error for take in lines(tmp_path))
+    assert moved is not None and (moved.kind, "https://elsewhere/v1" in moved.message) == ("http_301", True)
+    assert busy is not None and (busy.kind, busy.message) == ("http_503", "later")
+
+
 def test_a_reference_is_registered_once_and_takes_say_so(tmp_path: Path) -> None:
     reference = tmp_path / "ref.wav"
     reference.write_bytes(wav(pcm()))
