@@ -168,7 +168,7 @@ def _publish(args: argparse.Namespace) -> int:
 
 
 def _selftest(_args: argparse.Namespace) -> int:
-    from bench.selftest import run_selftest
+    from bench.selftest.run import run_selftest
 
     report = run_selftest()
     _say(report.table())

@@ -1,7 +1,9 @@
 """`audition load URL`: a speech server under a rising number of askers, and under arrivals that do not wait."""
 
+import errno
 import json
 import os
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,13 +40,20 @@ class Load:
 
 
 def load(wanted: Load, say: Callable[[str], None]) -> int:
-    """Run every level, say a line for each, write all of them where asked; 1 when a take failed.
+    """Run every level, say a line for each and write those done so far where asked; 1 when a take failed.
 
     Raises:
-        BadInput: neither or both of a voice and a reference, `--cold` without a reference, no such token.
+        BadInput: neither or both of a voice and a reference, `--cold` without a reference, no such token, no level,
+            or a `--json` that cannot be written.
         ServerUnusable: see `bench.client.probe`.
     """
     target, voice = _target(wanted), _voice(wanted)
+    if not wanted.concurrency and not wanted.rates:
+        raise BadInput(
+            "give --concurrency or --rate at least one level; without a closed loop no rate is known."
+        )
+    if wanted.json is not None:
+        _check_writable(wanted.json)
     said = list(utterances.read(wanted.utterances or utterances.DEFAULT))
     results: list[LoadResult] = []
 
@@ -53,6 +62,11 @@ def load(wanted: Load, say: Callable[[str], None]) -> int:
             say(_HEAD)
         results.append(result)
         say(line(result))
+        if (
+            wanted.json is not None
+        ):  # after each level: a server that goes away takes none of those before with it
+            body = {"schema_version": 1, "levels": [each.model_dump(mode="json") for each in results]}
+            write_atomically(wanted.json, (json.dumps(body, indent=1) + "\n").encode())
 
     for concurrency in wanted.concurrency:
         keep(
@@ -73,10 +87,22 @@ def load(wanted: Load, say: Callable[[str], None]) -> int:
             )
         )
     if wanted.json is not None:
-        body = {"schema_version": 1, "levels": [result.model_dump(mode="json") for result in results]}
-        write_atomically(wanted.json, (json.dumps(body, indent=1) + "\n").encode())
         say(f"written: {wanted.json}")
     return 1 if any(result.failed for result in results) else 0
+
+
+def _check_writable(path: Path) -> None:
+    """Find out before anything is measured whether its figures can be kept."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    except OSError as error:
+        raise BadInput(
+            f"--json {path} cannot be written ({error.strerror}); give a file elsewhere."
+        ) from error
 
 
 def _target(wanted: Load) -> Target:

@@ -78,7 +78,7 @@ class PassFile(Record):
     engine_start_s: float | None
     """From the start of the engine until it was ready; null for a server that we did not start."""
     reference_f0_hz: float | None
-    """Median pitch of the reference; null where none of it is voiced."""
+    """Median pitch of the reference that raters hear, the same for both sides; null where none of it is voiced."""
     network: NetworkCost | None
     """What connecting and one round trip to the server cost, from where it was measured."""
     voice_check: VoiceCheck | None

@@ -41,9 +41,10 @@ def integrated_lufs(samples: Samples, rate_hz: int) -> float | None:
     is one block as long as itself: the same K-weighting and gate, so a steady sound reads the same as when it
     is longer. None: no block is above the absolute gate of -70 LUFS, or the clip is empty.
     """
-    block_s = min(GATING_BLOCK_S, samples.size / rate_hz)
     if samples.size == 0:
         return None
+    # A hair under the clip: of a block whose length in samples rounds to more than the clip's, pyloudnorm wants more.
+    block_s = min(GATING_BLOCK_S, math.nextafter(samples.size / rate_hz, 0.0))
     import pyloudnorm  # brings scipy.signal: too dear for those who only ask for a level
 
     meter = pyloudnorm.Meter(rate_hz, block_size=block_s)

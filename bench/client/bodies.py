@@ -26,8 +26,14 @@ from bench.client.wav import Samples, WavStream, to_mono
 RAW_TYPES = frozenset(
     {"audio/pcm", "audio/raw", "audio/x-raw", "audio/basic-pcm", "application/octet-stream"}
 )
+LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 4000, 384000
+"""Beyond these a length in seconds, and with it every RTF, would be nonsense."""
+FFMPEG_LIMIT_S = 60.0
+_BLOCK_FRAMES = 65536
 RawContainer = Literal["raw", "raw_big_endian"]
 """Headerless 16-bit PCM. `audio/l16` is big-endian by RFC 2586 and little-endian from some servers: the entry says."""
+_ERROR_EVENT = re.compile(rb"^event:[^\n]*error\s*$", re.MULTILINE)
+_NUMBER = re.compile(r"\s*[0-9]{1,12}\s*")
 _RATE_HEADER = re.compile(r"sample-?_?rate$")
 
 
@@ -70,6 +76,12 @@ def decode(
     """
     if not any(data for _, data in arrivals):
         raise TakeFault("zero_bytes", "the server said success and sent no bytes")
+    coding = headers.get("content-encoding", "identity").strip().lower()
+    if coding not in {"identity", ""}:
+        raise TakeFault(
+            "not_audio",
+            f"the body is compressed ({coding}) though `Accept-Encoding: identity` was asked for: a proxy's doing?",
+        )
     head = b"".join(data for _, data in arrivals[:16])[:16]
     kind = content_type(headers)
     if kind == "text/event-stream":
@@ -109,10 +121,22 @@ def excerpt(body: bytes, limit: int = 200) -> str:
     return re.sub(r"\s+", " ", text).strip()[:limit]
 
 
+def parse_json(text: bytes) -> Any:
+    """Return what a server sent as JSON.
+
+    Raises:
+        ValueError: it is none, or nested deeper than anything a speech server says.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("nested too deep") from error
+
+
 def error_text(body: bytes) -> str:
     """Return the message of an error body: `{"error": {"message"}}`, `{"detail"}`, or its beginning."""
     try:
-        value: Any = json.loads(body)
+        value = parse_json(body)
     except ValueError:
         return excerpt(body)
     for key in ("error", "detail", "message"):
@@ -131,7 +155,7 @@ def stated_rates(headers: Mapping[str, str]) -> dict[str, int]:
     found = {name: value for name, value in headers.items() if _RATE_HEADER.search(name)}
     if "rate" in (parameters := _parameters(headers)):
         found["content-type"] = parameters["rate"]
-    return {name: int(value) for name, value in found.items() if value.strip().isdigit() and int(value) > 0}
+    return {name: int(value) for name, value in found.items() if _NUMBER.fullmatch(value) and int(value) > 0}
 
 
 def _agree(body_hz: int | None, headers: Mapping[str, str], entry_hz: int | None) -> int:
@@ -148,12 +172,15 @@ def _agree(body_hz: int | None, headers: Mapping[str, str], entry_hz: int | None
     if len(set(stated.values())) > 1:
         said = ", ".join(f"{where} says {rate} Hz" for where, rate in stated.items())
         raise TakeFault("wrong_rate", said)
-    return next(iter(stated.values()))
+    rate_hz = next(iter(stated.values()))
+    if not LOWEST_RATE_HZ <= rate_hz <= HIGHEST_RATE_HZ:
+        raise TakeFault("wrong_rate", f"{next(iter(stated))} says {rate_hz} Hz, which is no rate of speech")
+    return rate_hz
 
 
 def _raw(arrivals: Sequence[Arrival], headers: Mapping[str, str], big_endian: bool = False) -> Pcm:
     channels = _parameters(headers).get("channels", "1")
-    count = int(channels) if channels.isdigit() and 1 <= int(channels) <= 8 else 1
+    count = int(channels) if channels in set("12345678") else 1
     frame, held, pcm = 2 * count, b"", Pcm("raw")
     for at, data in arrivals:
         held += data
@@ -201,21 +228,30 @@ def decode_file(body: bytes) -> tuple[Samples, int]:
         TakeFault: `not_audio`.
     """
     try:
-        values, rate = soundfile.read(io.BytesIO(body), dtype="float32", always_2d=True)
-        mono: Samples = values.mean(axis=1, dtype=np.float32)
-        return mono, int(rate)
+        return _by_libsndfile(body)
     except soundfile.LibsndfileError as error:
         if shutil.which("ffmpeg") is None:
             raise TakeFault(
                 "not_audio", f"libsndfile cannot read the file ({error}); install ffmpeg"
             ) from error
-    done = subprocess.run(
-        ["ffmpeg", "-v", "error", "-i", "pipe:0", "-ac", "1", "-f", "wav", "-c:a", "pcm_f32le", "pipe:1"],
-        input=body,
-        capture_output=True,
-        check=False,
-        timeout=60,
-    )
+    command = [
+        "ffmpeg",
+        "-v",
+        "error",
+        "-i",
+        "pipe:0",
+        "-ac",
+        "1",
+        "-f",
+        "wav",
+        "-c:a",
+        "pcm_f32le",
+        "pipe:1",
+    ]
+    try:
+        done = subprocess.run(command, input=body, capture_output=True, check=False, timeout=FFMPEG_LIMIT_S)
+    except subprocess.TimeoutExpired as error:
+        raise TakeFault("not_audio", f"ffmpeg did not decode the file in {FFMPEG_LIMIT_S:g} s") from error
     if done.returncode != 0:
         raise TakeFault("not_audio", f"ffmpeg cannot read the file: {excerpt(done.stderr)}")
     stream = WavStream()
@@ -224,6 +260,15 @@ def decode_file(body: bytes) -> tuple[Samples, int]:
         raise TakeFault("no_samples", "a compressed file without one sample")
     joined: Samples = np.concatenate(pieces)
     return joined, stream.rate_hz
+
+
+def _by_libsndfile(body: bytes) -> tuple[Samples, int]:
+    # Block by block until there is no more: a damaged MP3 may claim to hold terabytes.
+    with soundfile.SoundFile(io.BytesIO(body)) as file:
+        pieces = [np.zeros(0, np.float32)]
+        while (block := file.read(_BLOCK_FRAMES, dtype="float32", always_2d=True)).size:
+            pieces.append(block.mean(axis=1, dtype=np.float32))
+        return np.concatenate(pieces), int(file.samplerate)
 
 
 def _sse(arrivals: Sequence[Arrival], headers: Mapping[str, str]) -> Pcm:
@@ -272,13 +317,16 @@ def _sse_event(event: bytes) -> tuple[bytes, int | None]:
     if not text or text.strip() == b"[DONE]":
         return b"", None
     try:
-        value = json.loads(text)
+        value = parse_json(text)
     except ValueError as error:
+        if _ERROR_EVENT.search(event):
+            raise TakeFault("stream_error", excerpt(text)) from error
         raise TakeFault("not_audio", f"a server-sent event is not JSON: {excerpt(text)}") from error
     if not isinstance(value, dict):
         return b"", None
     kind = str(value.get("type", ""))
-    if "error" in value or kind.endswith("error"):
+    # Of an event whose name or type says so, or that carries one; many servers write `"error": null` into each.
+    if value.get("error") or kind.endswith("error") or _ERROR_EVENT.search(event):
         raise TakeFault("stream_error", error_text(text))
     rate = value.get("sample_rate")
     audio = value.get("audio", value.get("delta", ""))

@@ -8,13 +8,12 @@ samples, which the owner's contract names, stands beside the p50 of all: alone i
 """
 
 import asyncio
-import json
 import secrets
 from typing import Any
 
 from pydantic import SecretStr
 
-from bench.client.bodies import error_text
+from bench.client.bodies import error_text, parse_json
 from bench.client.faults import TakeFault
 from bench.client.summary import summarise
 from bench.client.target import Target
@@ -243,7 +242,7 @@ async def _measure(
 async def _model(keeper: _Keeper) -> str:
     answer = await keeper.send(build_request("GET", keeper.target.url("/v1/models"), keeper.target.auth()))
     try:
-        return str(json.loads(answer.content())["data"][0]["id"])
+        return str(parse_json(answer.content())["data"][0]["id"])
     except (ValueError, LookupError, TypeError) as error:
         raise TakeFault(f"http_{answer.status}", "/v1/models names no model; give one") from error
 
@@ -264,7 +263,7 @@ def _request(target: Target, model: str, max_tokens: int, ignore_eos: bool) -> H
 
 def _tokens(body: bytes) -> int | None:
     try:
-        count = json.loads(body)["usage"]["completion_tokens"]
+        count = parse_json(body)["usage"]["completion_tokens"]
     except (ValueError, LookupError, TypeError):
         return None
     return count if isinstance(count, int) else None

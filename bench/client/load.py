@@ -8,6 +8,7 @@ examination (Schroeder, Wierman and Harchol-Balter 2006, "Open versus closed").
 
 import asyncio
 import itertools
+import math
 import secrets
 import tempfile
 import time
@@ -84,10 +85,13 @@ def closed_loop(
     have encoded before. The texts come round again; a server that keeps what it said will be flattered.
 
     Raises:
-        BadInput: nothing to say, more takes than `MAX_TAKES`, or cold and no reference that goes with the request.
+        BadInput: nothing to say, more takes than `MAX_TAKES`, no request at a time, or cold and no readable reference
+            that goes with the request.
         ServerUnusable: see `bench.client.probe`.
     """
     _check(utterances, n)
+    if concurrency < 1:
+        raise BadInput(f"a closed loop keeps at least 1 request under way; {concurrency} asked for.")
 
     async def drive(run: _Load) -> None:
         numbers = iter(range(n))
@@ -119,12 +123,12 @@ def open_loop(
     schedule. `cold` as in `closed_loop`.
 
     Raises:
-        BadInput: as `closed_loop`, or a rate that is not positive.
+        BadInput: as `closed_loop`, or a rate that is not a positive number.
         ServerUnusable: see `bench.client.probe`.
     """
     _check(utterances, n)
-    if rate_per_s <= 0:
-        raise BadInput("arrivals need a rate above 0 a second.")
+    if not 0 < rate_per_s < math.inf:
+        raise BadInput(f"arrivals need a rate above 0 a second; {rate_per_s:g} asked for.")
     schedule = arrivals(rate_per_s, n, arrivals_seed)
 
     async def drive(run: _Load) -> None:
@@ -147,7 +151,10 @@ def arrivals(rate_per_s: float, n: int, seed: int) -> list[float]:
 
 def _unseen(reference: Path, n: int, folder: Path) -> list[Path]:
     """Return `n` copies of a clip, each longer than the one before by a sample of silence: no two alike."""
-    values, rate = soundfile.read(reference, dtype="int16", always_2d=True)
+    try:
+        values, rate = soundfile.read(reference, dtype="int16", always_2d=True)
+    except (OSError, soundfile.LibsndfileError) as error:
+        raise BadInput(f"the reference {reference} cannot be read: {error}.") from error
     start = secrets.randbelow(rate // 10) + 1  # another run's copies are others again
     made = []
     for index in range(n):

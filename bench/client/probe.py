@@ -5,12 +5,11 @@
 one brings audio. The catalog entry may name the dialect instead.
 """
 
-import json
 import ssl
 from collections.abc import Sequence
 from typing import Any
 
-from bench.client.bodies import decode
+from bench.client.bodies import decode, parse_json
 from bench.client.dialects import DIALECTS, by_name
 from bench.client.faults import TakeFault
 from bench.client.session import Session, fetch, open_session, replace_message, request_for
@@ -115,7 +114,7 @@ async def _get_json(target: Target, path: str, tls: ssl.SSLContext | None, evide
         evidence.append(f"GET {path}: {exchange.fault.kind if exchange.fault else exchange.status}")
         return None
     try:
-        value = json.loads(exchange.content())
+        value = parse_json(exchange.content())
     except ValueError:
         evidence.append(f"GET {path}: not JSON")
         return None

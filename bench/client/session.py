@@ -122,12 +122,16 @@ def _status_fault(target: Target, exchange: Exchange) -> TakeFault | None:
         return None
     after = exchange.headers.get("retry-after") if status == 429 or status >= 500 else None
     message = target.scrub(error_text(exchange.content())) or "no message"
+    if 300 <= status < 400 and "location" in exchange.headers:
+        message = (
+            f"the server sends us on to {exchange.headers['location']}; give the URL of the server there"
+        )
     return TakeFault(f"http_{status}", message, retry_after_s=_seconds(after) if after else None)
 
 
 def _seconds(value: str) -> float | None:
     """Return Retry-After in seconds: a number, or an HTTP date (RFC 9110, 10.2.3)."""
-    if value.strip().isdigit():
+    if value.strip().isascii() and value.strip().isdigit():
         return float(value)
     try:
         return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())

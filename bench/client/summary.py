@@ -17,8 +17,8 @@ def bootstrap_median(
 ) -> tuple[float, float]:
     """Return the 95% percentile-bootstrap interval of the median (Efron 1979).
 
-    For a handful of values it is too narrow: with n = 5 it covers about 90%. Figures that overlap are not
-    "equal"; they are not shown to differ.
+    For a handful of values it is too narrow: with n = 3 it covers 75%, with n from 5 to 20 between 92 and 95%
+    (simulated). Figures that overlap are not "equal"; they are not shown to differ.
 
     Raises:
         ValueError: fewer than two values.

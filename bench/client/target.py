@@ -35,8 +35,14 @@ class Target:
 
     def __post_init__(self) -> None:
         """Refuse an address that cannot be used."""
-        parts = urlsplit(self.base_url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
+        try:
+            parts = urlsplit(self.base_url)
+            port, name = parts.port, (parts.hostname or "").encode("idna")
+        except ValueError as error:  # its words may hold a password, so they are not repeated
+            raise BadInput(
+                "the server's URL cannot be read: it must look like http://host:port, its port a number up to 65535."
+            ) from error
+        if parts.scheme not in {"http", "https"} or not name or port == 0:
             raise BadInput("the server's URL must look like http://host:port; give it with its scheme.")
         if parts.username or parts.password:
             raise BadInput(

@@ -46,8 +46,13 @@ class HttpRequest:
 def build_request(
     method: str, url: str, headers: Mapping[str, str] | None = None, **content: Any
 ) -> HttpRequest:
-    """Return a request whose body httpx encoded from `json=`, or from `data=` and `files=`."""
-    built = httpx.Request(method, url, headers=dict(headers or {}), **content)
+    """Return a request whose body httpx encoded from `json=`, or from `data=` and `files=`.
+
+    It takes no compressed answer: what a decompressor holds back, nobody has stamped.
+    """
+    built = httpx.Request(
+        method, url, headers={"Accept-Encoding": "identity", **dict(headers or {})}, **content
+    )
     body = built.read()
     return HttpRequest(method, url, tuple(built.headers.items()), body)
 

@@ -23,6 +23,7 @@ UNKNOWN_SIZE_FROM = 0x7FFF0000
 """Sizes from here on are place-holders: 0xFFFFFFFF, and what sox and travisvn write near 0x7FFFFFFF. Real
 takes are far below."""
 _NEXT_HEADER = re.compile(rb"RIFF.{4}WAVEfmt ", re.DOTALL)
+_CHUNK_NAME = re.compile(rb"[ -~]{4}")
 _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
 
 
@@ -42,7 +43,8 @@ def to_mono(data: bytes, code: int, bits: int, channels: int) -> Samples:
     elif code == _PCM and bits == 32:
         scaled = np.frombuffer(data, "<i4").astype(np.float32) / 2147483648.0
     else:
-        scaled = np.frombuffer(data, "<f4" if bits == 32 else "<f8").astype(np.float32)
+        with np.errstate(over="ignore"):  # too large for 32 bits: infinite, and named as that
+            scaled = np.frombuffer(data, "<f4" if bits == 32 else "<f8").astype(np.float32)
     return scaled.reshape(-1, channels).mean(axis=1, dtype=np.float32) if channels > 1 else scaled
 
 
@@ -64,8 +66,8 @@ class WavStream:
         """Return the samples that `data` completed, in order.
 
         Raises:
-            TakeFault: `not_audio`, for a header that is no WAV we can read; `wrong_rate`, when a second
-                header gives another rate.
+            TakeFault: `not_audio`, for a header that is no WAV we can read, or one that states the first piece of a
+                stream alone, so that what follows is no chunk; `wrong_rate`, when a second header gives another rate.
         """
         self._held += data
         out: list[Samples] = []
@@ -77,8 +79,7 @@ class WavStream:
         """Say that the body has ended.
 
         Raises:
-            TakeFault: `truncated`, when the data chunk or a sample of it is incomplete; `not_audio` for a
-                header cut short.
+            TakeFault: `truncated`, when the header, the data chunk or a sample of it is incomplete.
         """
         if self._state == "riff":
             if self._held.startswith(b"RIFF"):
@@ -123,6 +124,10 @@ class WavStream:
             self._left, self._pad = (None, 0) if unknown else (size, size % 2)
             self._held, self._state, self._had_data = self._held[8:], "data", True
             return True
+        if self._had_data and name != b"\0\0\0\0" and not _CHUNK_NAME.fullmatch(name):
+            raise TakeFault(
+                "not_audio", "what follows the end that the WAV header states is no chunk of a WAV"
+            )
         whole = 8 + size + size % 2
         if len(self._held) < whole:
             return False

@@ -21,8 +21,9 @@ from bench.engines.image.context import tag
 from bench.errors import AuditionError, BadInput
 from bench.host.archive import pack, unpack
 from bench.host.install_spec import InstallSpec, ran
-from bench.host.job_records import JobResult, JobSpec, PassName
+from bench.host.job_records import HEARD, JobResult, JobSpec, PassName
 from bench.host.neighbour_spec import NeighbourSpec
+from bench.listening.mapping import REFERENCE
 from bench.records import Install, InstallStep, Record, canonical_json, sha256_bytes, sha256_file, utc_now
 from bench.verdict.collect import read_takes
 from bench.verdict.takes import failures_of, named
@@ -367,7 +368,10 @@ def tell_of_pauses(run: Run, host: HostSettings, leases: list[dict[str, Any]]) -
 
 
 def _reference_for(run: Run, spec: JobSpec, folder: Path) -> None:
-    """Put the reference into the job: the candidate's stretch, or the one that suits the baseline's limits."""
+    """Put the reference into the job: the candidate's stretch, or the one that suits the baseline's limits and beside
+    it the candidate's, which raters hear: what both sides' metrics are held against is one clip."""
     cut = "reference-baseline" if spec.phase == "baseline" else "reference"
     for name in ("reference.wav", "reference.txt"):
         shutil.copyfile(run.path / cut / name, folder / name)
+    if spec.phase == "baseline":
+        shutil.copyfile(run.path / REFERENCE, folder / HEARD)

@@ -11,7 +11,7 @@ import numpy as np
 
 from bench.client.chat import PROMPT
 from bench.host.neighbour_record import Felt, NeighbourRecord
-from bench.host.readiness import root_of
+from bench.host.readiness import direct_client, root_of
 
 
 @contextmanager
@@ -32,7 +32,7 @@ def felt_latency(record: NeighbourRecord, *, every_s: float = 1.0, max_tokens: i
     url = f"{root_of(record.url)}/v1/chat/completions"
 
     def ask() -> None:
-        with httpx.Client(timeout=120.0) as client:
+        with direct_client(120.0) as client:
             while not done.is_set():
                 question = {"role": "user", "content": f"[{secrets.token_hex(8)}] {PROMPT}"}
                 body = {"model": model, "messages": [question], "max_tokens": max_tokens, "temperature": 0}

@@ -1,9 +1,9 @@
 """One pass on a host: what a job says, and the one call that does it (design: "How a run flows", 2-4).
 
 A job is a directory that the controller sends: `job.json`, `utterances.txt`, `reference.wav`,
-`reference.txt`. The call leaves `out/` beside it, which goes back as one tar: a directory of takes a pass,
-`memory.json`, `neighbour.json` and `result.json`. `progress.jsonl` and `heartbeat` are how the controller
-follows it: a job whose heartbeat is stale ends itself, so a benchmark never outlives its controller.
+`reference.txt`, and for a baseline `heard.wav`. The call leaves `out/` beside it, which goes back as one tar: a
+directory of takes a pass, `memory.json`, `neighbour.json` and `result.json`. `progress.jsonl` and `heartbeat` are how
+the controller follows it: a job whose heartbeat is stale ends itself, so a benchmark never outlives its controller.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ from bench.engines.image.context import tag
 from bench.engines.launch import Engine, EngineFailed, LaunchSpec, launch
 from bench.errors import AuditionError, BadInput
 from bench.host.heartbeat import heartbeat_time, touch_heartbeat
-from bench.host.job_records import JobResult, JobSpec, PassName
+from bench.host.job_records import HEARD, JobResult, JobSpec, PassName
 from bench.host.memory import MemoryReport, MemorySampler, settle_baseline
 from bench.host.neighbour_job import borrowed, room_beside
 from bench.host.readback import ReadBack
@@ -155,14 +155,12 @@ def _do(
     spec: JobSpec, job_dir: Path, out: Path, control: Control, result: JobResult, token: str | None
 ) -> None:
     progress = _Progress(job_dir / "progress.jsonl")
-    reference = job_dir / "reference.wav"
-    if reference.is_file():
-        samples, rate_hz = read_mono(reference)
-        result.reference_f0_hz = median_f0_hz(samples, rate_hz)
+    heard = next((clip for name in (HEARD, "reference.wav") if (clip := job_dir / name).is_file()), None)
+    if heard is not None:
+        result.reference_f0_hz = median_f0_hz(*read_mono(heard))
     ours = spec.phase == "baseline" and not isinstance(spec.entry.run, HttpRun)
     if ours and (why := room_beside(spec.neighbour)) is not None:
         raise BadInput(f"There is no room for the baseline beside the neighbour: {why}.")
-    heard = reference if reference.is_file() else None
     _try_metrics(spec, heard)
     with borrowed(spec.neighbour, spec.run_id, control.alive, progress.say, out) as held:
         baseline = settle_baseline(timeout_s=10.0)
@@ -332,7 +330,7 @@ def _silent(target: Target) -> bool:
     """Return whether a server gives no answer of any kind to `/health`, asked twice."""
     for _ in range(2):
         with contextlib.suppress(httpx.HTTPError):
-            httpx.get(target.url("/health"), timeout=5.0, verify=target.tls() or True)
+            httpx.get(target.url("/health"), timeout=5.0, verify=target.tls() or True, trust_env=False)
             return False
     return True
 

@@ -11,6 +11,9 @@ from bench.host.neighbour_spec import NeighbourSpec
 from bench.records import Record
 
 PassName = Literal["smoke", "preset", "candidate", "baseline"]
+HEARD = "heard.wav"
+"""In a baseline's job, the reference that raters hear: the engine may be given another cut of it, the metrics of both
+sides are held against this one."""
 
 
 class JobSpec(Record):

@@ -43,7 +43,7 @@ from bench.host.lease_files import (
 from bench.host.memory import available_bytes
 from bench.host.neighbour_record import LeaseAccount, NeighbourRecord
 from bench.host.proof import NeighbourSlower, Proof, fail
-from bench.host.readiness import check_serving, root_of
+from bench.host.readiness import check_serving, direct_client, root_of
 from bench.host.restarters import restarters
 from bench.host.snapshot import Snapshot, check_can_pause, check_well
 from bench.records import Record, utc_now
@@ -555,7 +555,8 @@ def _check_silent(request: LeaseRequest) -> None:
         BadInput: something does, so what was measured there was not the neighbour.
     """
     with suppress(httpx.HTTPError):
-        answer = httpx.get(f"{root_of(request.url)}/health", timeout=5.0)
+        with direct_client(5.0) as client:
+            answer = client.get(f"{root_of(request.url)}/health")
         raise BadInput(
             f"With {request.container} stopped, {request.url} still answers ({answer.status_code}): another "
             "program serves there. Give neighbour_url the neighbour's own address."

@@ -4,6 +4,7 @@
 minutes (NVIDIA's playbooks poll for up to 900 s). So each step has to succeed, the last being an answer.
 """
 
+import ssl
 import time
 from typing import Any
 
@@ -33,6 +34,12 @@ def root_of(url: str) -> str:
     return url.rstrip("/").removesuffix("/v1").rstrip("/")
 
 
+def direct_client(timeout: httpx.Timeout | float) -> httpx.Client:
+    """Return a client that goes to the neighbour itself, as the latency protocol does (bench.client.timing): never
+    through a proxy that the environment names for the outside world."""
+    return httpx.Client(timeout=timeout, trust_env=False, verify=ssl.create_default_context())
+
+
 def check_serving(url: str, *, timeout_s: float = 60.0) -> Readiness:
     """Check once that a chat server answers at `url`, before anything is stopped.
 
@@ -40,7 +47,7 @@ def check_serving(url: str, *, timeout_s: float = 60.0) -> Readiness:
         BadInput: nothing answers there, or something that is not an OpenAI-compatible chat server.
     """
     try:
-        with httpx.Client(timeout=timeout_s) as client:
+        with direct_client(timeout_s) as client:
             return _Attempt(client, root_of(url), None).run(polls=1)
     except NotReady as error:
         raise BadInput(
@@ -61,7 +68,7 @@ def wait_ready(
     """
     began = time.monotonic()
     polls = 0
-    with httpx.Client(timeout=httpx.Timeout(30.0, read=min(120.0, max(5.0, limit_s)))) as client:
+    with direct_client(httpx.Timeout(30.0, read=min(120.0, max(5.0, limit_s)))) as client:
         attempt = _Attempt(client, root_of(url), model, began)
         while True:
             polls += 1
@@ -105,7 +112,7 @@ class _Attempt:
     def _call(self, step: str, method: str, path: str, body: Any = None) -> httpx.Response:
         try:
             answer = self.client.request(method, self.root + path, json=body)
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:  # the last: no name to look up
             raise NotReady(f"{path}: {type(error).__name__} {error}") from error
         if answer.status_code != 200:
             raise NotReady(f"{path} answers {answer.status_code}: {answer.text[:120]!r}")

@@ -44,6 +44,17 @@ def test_a_short_steady_tone_reads_as_loud_as_a_long_one(seconds: float) -> None
     assert whole is not None and short == pytest.approx(whole, abs=0.5)
 
 
+@pytest.mark.parametrize("rate_hz", [8000, 22050, 24000])
+def test_a_short_clip_has_a_loudness_whatever_its_length(rate_hz: int) -> None:
+    whole = integrated_lufs(sine(1000, 3.0, rate_hz), rate_hz)
+    assert whole is not None
+    # 1002 samples at 24 kHz, for one: 1002 / 24000 * 24000 is more than 1002.
+    rounded_up = [n for n in range(1000, round(0.4 * rate_hz)) if n / rate_hz * rate_hz > n]
+    assert rounded_up
+    for n in rounded_up[:: max(1, len(rounded_up) // 20)]:
+        assert integrated_lufs(sine(1000, n / rate_hz, rate_hz), rate_hz) == pytest.approx(whole, abs=0.5)
+
+
 def test_loudness_ignores_silence_around_speech() -> None:
     tone = sine(500, 2.0, amplitude=0.1)
     padded = np.pad(tone, 96000)

@@ -1,5 +1,6 @@
 """`audition load`: every level as a line and as JSON."""
 
+import contextlib
 import json
 from pathlib import Path
 
@@ -26,13 +27,13 @@ def test_closed_and_open_loops_are_a_table_and_json(tmp_path: Path, capsys: Outp
     out = tmp_path / "load.json"
     with serving(quick) as server:
         code = main(["load", server.url, "--voice", "ada", "-n", "8", "--json", str(out)])
-        assert server.most_under_way >= 8
     lines = capsys.readouterr().out.splitlines()
     assert code == 0
     assert [line.split()[0] for line in lines[1:5]] == ["1", "2", "4", "8"]
     assert all("a second" in line for line in lines[5:7])
     levels = json.loads(out.read_text())["levels"]
     assert [level["concurrency"] for level in levels] == [1, 2, 4, 8, None, None]
+    assert [level["most_under_way"] for level in levels[:4]] == [1, 2, 4, 8]
     best = max(8 / level["wall_s"] for level in levels[:4])
     assert [level["rate_per_s"] for level in levels[4:]] == [
         pytest.approx(share * best, abs=0.01) for share in (0.5, 0.9)
@@ -54,6 +55,24 @@ def test_a_cold_reference_and_stated_arrivals(tmp_path: Path, capsys: Output) ->
     assert "40 a second" in capsys.readouterr().out
 
 
+def test_what_was_measured_before_the_server_went_away_is_kept(tmp_path: Path, capsys: Output) -> None:
+    out = tmp_path / "new" / "load.json"
+    asked: list[Asked] = []
+
+    def gone_after_a_level(request: Asked) -> Reply:
+        asked.append(request)
+        if request.path == "/v1/models" and len(asked) > 1:
+            server.close()
+        return quick(request)
+
+    with contextlib.suppress(OSError), serving(gone_after_a_level) as server:
+        code = main(
+            ["load", server.url, "--voice", "ada", "-n", "2", "--concurrency", "1", "2", "--json", str(out)]
+        )
+    assert code != 0 and "nothing listens" in capsys.readouterr().err
+    assert [level["concurrency"] for level in json.loads(out.read_text())["levels"]] == [1]
+
+
 def test_failed_takes_are_named_and_the_exit_code_says_so(capsys: Output) -> None:
     with serving(quick) as server:
         code = main(
@@ -71,6 +90,12 @@ def test_failed_takes_are_named_and_the_exit_code_says_so(capsys: Output) -> Non
         (["--voice", "v", "--cold"], "needs a --reference"),
         (["--voice", "v", "--token-env", "NOT_SET_ANYWHERE"], "NOT_SET_ANYWHERE"),
         (["--voice", "v", "--dialect", "klingon"], "cosyvoice"),
+        (["--voice", "v", "--dialect", "openai", "--concurrency", "0"], "0 asked for"),
+        (["--voice", "v", "--dialect", "openai", "--concurrency", "--rate", "nan"], "nan asked for"),
+        (["--voice", "v", "--dialect", "openai", "--concurrency", "--rate", "inf"], "inf asked for"),
+        (["--voice", "v", "--concurrency"], "at least one level"),
+        (["--voice", "v", "--json", "/"], "cannot be written"),
+        (["--reference", __file__, "--cold", "--dialect", "openai"], "cannot be read"),
     ],
 )
 def test_what_cannot_be_asked_is_said(given: list[str], says: str, capsys: Output) -> None:

@@ -134,7 +134,7 @@ class RawServer:
             "Transfer-Encoding: chunked" if reply.pieces is not None else f"Content-Length: {len(reply.body)}"
         )
         lines = [f"HTTP/1.1 {reply.status}", framing, *(f"{k}: {v}" for k, v in reply.headers.items())]
-        head = "\r\n".join(lines).encode() + b"\r\n\r\n"
+        head = "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n"
         if reply.pieces is None:
             return head + reply.body
         stream.sendall(head)

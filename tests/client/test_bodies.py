@@ -1,14 +1,21 @@
 import base64
+import contextlib
+import gzip
 import io
 import json
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from bench.client import bodies
 from bench.client.bodies import Pcm, decode, error_text
 from bench.client.faults import TakeFault
+from bench.client.timing import build_request
 from tests.client.sound import RATE, pcm, tone, wav
 
 PCM_TYPE = {"content-type": f"audio/pcm;rate={RATE};channels=1"}
@@ -113,9 +120,27 @@ def test_any_other_unfinished_event_is_truncated(end: bytes) -> None:
     assert kind_of(kind, delta(pcm(0.01)), end) == "truncated"
 
 
+def test_an_error_field_that_is_null_is_no_error() -> None:
+    event = {"type": "speech.audio.delta", "audio": base64.b64encode(pcm(0.01)).decode(), "error": None}
+    kind = {"content-type": "text/event-stream", "x-sample-rate": "24000"}
+    got = decode(
+        kind, at(b"event: terror.not\n: no error\n" + f"data: {json.dumps(event)}\n\n".encode()), None
+    )
+    assert got.samples().size == 240
+
+
+def test_a_compressed_body_is_not_taken_for_samples() -> None:
+    body = gzip.compress(pcm())
+    assert kind_of(PCM_TYPE | {"content-encoding": "gzip"}, body + b"\0" * (len(body) % 2)) == "not_audio"
+    assert decode(PCM_TYPE | {"content-encoding": "Identity"}, at(pcm()), None).samples().size
+    assert ("accept-encoding", "identity") in build_request("POST", "http://h/", json={}).headers
+
+
 def test_sse_faults() -> None:
     kind = {"content-type": "text/event-stream", "x-sample-rate": "24000"}
     assert kind_of(kind, b'data: {"type":"error","error":{"message":"boom"}}\n\n') == "stream_error"
+    assert kind_of(kind, delta(pcm(0.01)), b'event: error\ndata: {"detail":"boom"}\n\n') == "stream_error"
+    assert kind_of(kind, delta(pcm(0.01)), b"event: speech.audio.error\ndata: boom\n\n") == "stream_error"
     assert kind_of(kind, delta(pcm(0.01)), delta(pcm(0.01))[:30]) == "truncated"
     assert kind_of(kind, delta(pcm(0.01) + b"\1")) == "truncated"
     assert kind_of(kind, b"data: hello\n\n") == "not_audio"
@@ -159,6 +184,69 @@ def test_what_is_no_audio() -> None:
 
 def test_raw_pcm_that_begins_like_mpeg_stays_pcm() -> None:
     assert decode(PCM_TYPE, at(b"\xff\xfb" + pcm()), None).container == "raw"
+
+
+@pytest.mark.parametrize("rate", [1, 3999, 384001, 2_000_000_000])
+def test_a_rate_at_which_nobody_speaks_is_wrong_whoever_states_it(rate: int) -> None:
+    assert kind_of({"content-type": "audio/wav"}, wav(pcm(), rate=rate)) == "wrong_rate"
+    assert kind_of({"content-type": f"audio/pcm;rate={rate}"}, pcm()) == "wrong_rate"
+    assert kind_of({}, pcm(), rate=rate) == "wrong_rate"
+
+
+@pytest.mark.parametrize("stated", ["9" * 5000, "\u00b24000", "24 000", "-1", "0", "24000.5"])
+def test_what_is_no_number_states_no_rate(stated: str) -> None:
+    assert kind_of({"x-sample-rate": stated}, pcm()) == "unknown_rate"
+
+
+def test_json_that_is_nested_beyond_reason_is_no_crash() -> None:
+    deep = b"[" * 200_000
+    assert kind_of({"content-type": "text/event-stream"}, b"data: " + deep + b"\n\n") == "not_audio"
+    assert error_text(deep).startswith("[[[")
+
+
+def test_an_mp3_that_claims_terabytes_holds_what_it_holds() -> None:
+    file = io.BytesIO()
+    soundfile.write(file, tone(0.5), RATE, format="MP3", subtype="MPEG_LAYER_III")
+    body = bytearray(file.getvalue())
+    count = next(body.find(mark) for mark in (b"Xing", b"Info") if mark in body) + 8
+    body[count : count + 4] = b"\x7f\xff\xff\xff"
+    got = decode({"content-type": "audio/mpeg"}, at(bytes(body)), None)
+    assert got.samples().size / RATE == pytest.approx(0.5, abs=0.1)
+
+
+def test_an_ffmpeg_that_does_not_end_is_a_named_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ffmpeg").write_text("#!/bin/sh\nexec sleep 60\n")
+    (tmp_path / "ffmpeg").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setattr(bodies, "FFMPEG_LIMIT_S", 0.2)
+    assert kind_of({"content-type": "audio/aac"}, b"\xff\xf1" + bytes(50)) == "not_audio"
+
+
+BODIES = (
+    pcm(0.01),
+    wav(pcm(0.01)),
+    wav(pcm(0.01), size=0xFFFFFFFF),
+    delta(pcm(0.01)) + delta(wav(pcm(0.01))),
+)
+
+
+@settings(deadline=None)  # a busy machine is no error
+@given(
+    body=st.sampled_from(BODIES),
+    kind=st.sampled_from(["audio/pcm;rate=24000", "audio/wav", "text/event-stream", ""]),
+    damage=st.lists(st.tuples(st.integers(0, 700), st.binary(max_size=4), st.integers(0, 9)), max_size=4),
+    cut=st.integers(0, 700),
+)
+def test_whatever_is_sent_is_samples_or_a_named_failure(
+    body: bytes, kind: str, damage: list[tuple[int, bytes, int]], cut: int
+) -> None:
+    for place, put, dropped in damage:
+        body = body[:place] + put + body[place + dropped :]
+    with contextlib.suppress(TakeFault):
+        got = decode({"content-type": kind}, at(body[:cut], body[cut:]), None)
+        assert got.samples().size and got.rate_hz is not None
 
 
 def test_error_bodies() -> None:

@@ -1,5 +1,6 @@
 import base64
 import io
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,14 @@ def slow(asked: Asked) -> Reply:
 
 
 def test_closed_loop_keeps_that_many_under_way() -> None:
-    with serving(slow) as server:
+    together = threading.Barrier(4, timeout=30)
+
+    def in_fours(asked: Asked) -> Reply:
+        if asked.method == "POST" and asked.json()["input"] != WARMUP.text:
+            together.wait()  # broken, and the take aborted, where fewer than four are ever under way
+        return slow(asked)
+
+    with serving(in_fours) as server:
         got = closed_loop(Target(server.url, dialect="openai"), SAID, Voice.named("v"), concurrency=4, n=12)
         assert server.most_under_way == 4
         said = [asked.json()["input"] for asked in server.asked if asked.method == "POST"]
@@ -93,5 +101,8 @@ def test_bad_loads_are_refused() -> None:
         closed_loop(target, [], voice, concurrency=1, n=1)
     with pytest.raises(BadInput):
         closed_loop(target, SAID, voice, concurrency=1, n=MAX_TAKES + 1)
-    with pytest.raises(BadInput):
-        open_loop(target, SAID, voice, rate_per_s=0, n=1)
+    for rate_per_s in (0, -1, float("nan"), float("inf")):
+        with pytest.raises(BadInput):
+            open_loop(target, SAID, voice, rate_per_s=rate_per_s, n=1)
+    with pytest.raises(BadInput, match="0 asked for"):
+        closed_loop(target, SAID, voice, concurrency=0, n=1)

@@ -116,7 +116,13 @@ def _run() -> HttpRun:
     return HttpRun(kind="http", auth_env="SOME_TOKEN")
 
 
-@pytest.mark.parametrize("url", ["127.0.0.1:8772", "ftp://host", "http://", "http://me:pw@host"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "127.0.0.1:8772", "ftp://host", "http://", "http://me:pw@host", "http://me:pw", "http://host:99999",
+        "http://host:0", "http://[::1", "http://a..b:80", f"http://{'x' * 64}.example",
+    ],
+)  # fmt: skip
 def test_an_address_that_cannot_be_used_is_refused(url: str) -> None:
     with pytest.raises(BadInput) as caught:
         Target(url)

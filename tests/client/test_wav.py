@@ -78,6 +78,15 @@ def test_a_wav_after_one_of_unknown_size_is_no_sound() -> None:
         read(wav(BODY + b"\1", size=0xFFFFFFFF) + two)
 
 
+def test_samples_after_the_end_that_the_header_states_are_not_dropped_quietly() -> None:
+    for more in (BODY, bytes(32) + BODY):
+        with pytest.raises(TakeFault, match=r"not_audio: what follows the end"):
+            read(wav(BODY, size=len(BODY)) + more)
+    for padding in (b"", b"\0" * 9, ODD, ODD[:-4]):
+        samples, _ = read(wav(BODY, size=len(BODY)) + padding)
+        assert samples.size == len(BODY) // 2
+
+
 def test_stereo_is_averaged() -> None:
     samples, _ = read(wav(struct.pack("<4h", 1000, 3000, -2000, 0), channels=2))
     np.testing.assert_allclose(samples, [2000 / 32768, -1000 / 32768])

@@ -15,7 +15,7 @@ from bench.controller.run import DiskFull, Run, open_or_create
 from bench.controller.steps import run_step
 from bench.errors import AuditionError, BadInput
 from bench.host.archive import pack, unpack
-from bench.host.job_records import JobResult, JobSpec
+from bench.host.job_records import HEARD, JobResult, JobSpec
 from bench.host.neighbour_record import NeighbourRecord
 from bench.records import Install, utc_now
 from tests.controller.conftest import Asked
@@ -155,10 +155,12 @@ def test_the_tar_holds_the_job_its_words_and_the_reference_cut_for_that_model(
         with jobs.packed(run, jobs.job_spec(run, phase, HOST)) as tar:
             unpack(tar, tmp_path / phase)
         assert {path.name for path in (tmp_path / phase).iterdir()} == {
-            "job.json", "utterances.txt", "reference.wav", "reference.txt",
+            "job.json", "utterances.txt", "reference.wav", "reference.txt", *([HEARD] if phase == "baseline" else []),
         }  # fmt: skip
         sent = (tmp_path / phase / "reference.wav").read_bytes()
         assert sent == (run.path / cut / "reference.wav").read_bytes()
+        judged = tmp_path / phase / (HEARD if phase == "baseline" else "reference.wav")
+        assert judged.read_bytes() == (run.path / "reference" / "reference.wav").read_bytes()
         assert JobSpec.model_validate_json((tmp_path / phase / "job.json").read_bytes()).phase == phase
 
 

@@ -17,7 +17,9 @@ from typing import Any
 import psutil
 import pytest
 
+from bench.audio.wav import read_mono
 from bench.catalog import load
+from bench.client.voicecheck import other_reference
 from bench.engines import launch
 from bench.engines.launch import Engine
 from bench.errors import AuditionError
@@ -26,7 +28,7 @@ from bench.host.archive import pack, unpack
 from bench.host.follow import follow, process_of, sign
 from bench.host.heartbeat import heartbeat_time
 from bench.host.install_spec import InstallSpec
-from bench.host.job_records import JobResult, JobSpec
+from bench.host.job_records import HEARD, JobResult, JobSpec
 from bench.host.lease import Grant, LeaseRequest
 from bench.host.memory import settle_baseline
 from bench.host.neighbour_job import borrowed, drop_caches, reserve_bytes
@@ -34,6 +36,7 @@ from bench.host.neighbour_record import NeighbourRecord
 from bench.host.neighbour_spec import NeighbourSpec
 from bench.host.remote import do_job, engine_step, remove
 from bench.inputs.demo_reference import make
+from bench.metrics.f0 import drift_semitones, median_f0_hz
 from bench.metrics.take import TakeMetrics
 from bench.records import NeighbourMode, Take, TakeError
 from tests.client.raw_server import Asked, Reply, serving
@@ -462,17 +465,26 @@ def test_an_unclear_voice_passes_on_somebodys_word_and_a_substituted_one_never(
         assert result.voice_check.accepted == (word if ok else None)
 
 
-def test_a_named_voice_that_is_honoured_is_measured_with_its_network(tmp_path: Path, voice: Path) -> None:
+def test_a_named_voice_that_is_honoured_is_measured_with_its_network_against_what_raters_hear(
+    tmp_path: Path, voice: Path
+) -> None:
     with serving(_speaks(_known)) as server:
         folder = _job(
             tmp_path, voice, _served(voice="ada"), url=server.url, phase="baseline", passes=["baseline"],
             install="http",
         )  # fmt: skip
+        (folder / HEARD).write_bytes(other_reference(voice)[0])
         with _followed(folder):
             result = job.run_job(folder)
     assert result.ok and result.passes["baseline"].ok == 3
     assert result.voice_check is not None and result.voice_check.verdict == "honoured"
     assert result.network is not None and result.network.loopback is True
+    heard_hz, given_hz = median_f0_hz(*read_mono(folder / HEARD)), median_f0_hz(*read_mono(voice))
+    assert result.reference_f0_hz == heard_hz != given_hz
+    lines = (folder / "out/baseline/metrics.jsonl").read_text().splitlines()
+    takes = [TakeMetrics.model_validate_json(line) for line in lines]
+    drifts = [drift_semitones(take.f0_median_hz, heard_hz) for take in takes]
+    assert [take.f0_drift_semitones for take in takes] == drifts and any(drifts)
 
 
 # Metrics from another interpreter

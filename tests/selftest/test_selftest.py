@@ -1,6 +1,7 @@
 """The self-test passes with our client, and fails with a client that makes the usual mistakes."""
 
-import itertools
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -14,13 +15,23 @@ from bench.client.bodies import Pcm
 from bench.client.dialects import DIALECTS
 from bench.client.figures import Figures, measure
 from bench.client.target import Target
-from bench.selftest import run_selftest
+from bench.records import Take
 from bench.selftest.cases import FAULTS, PROBED, TIMED, Case
-from bench.selftest.compare import SelftestReport
+from bench.selftest.compare import SelftestReport, timed_rows
+from bench.selftest.run import run_selftest
+from bench.selftest.scripts import PIECE_MS, STEADY
 
 
 def cases(*scripts: str) -> list[Case]:
     return [case for case in (*TIMED, *PROBED, *FAULTS) if case.script in scripts]
+
+
+def test_the_instrument_has_no_code_of_the_client_in_its_process() -> None:
+    code = "import sys, bench.selftest.instrument; print(*(name for name in sys.modules if name.startswith('bench.')))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert set(done.stdout.split()) == {
+        f"bench.selftest{part}" for part in ("", ".instrument", ".routes", ".scripts", ".sounds")
+    }
 
 
 def test_the_client_measures_right_in_every_dialect_and_names_every_fault() -> None:
@@ -121,17 +132,27 @@ def test_a_dialect_that_is_not_found_is_caught(monkeypatch: pytest.MonkeyPatch) 
     assert {family for family, ok in found.items() if ok} == {"openai", "openai_file"}
 
 
-def test_one_take_that_is_far_off_fails_its_case_whatever_the_median(monkeypatch: pytest.MonkeyPatch) -> None:
-    count = itertools.count()
+def noted(index: int, late_ms: float) -> tuple[Take, dict[str, Any]]:
+    """A take of the script `pcm`, right but for a first sample `late_ms` late, and the instrument's note."""
+    sent = [(at_ms, PIECE_MS) for at_ms in STEADY] + [(STEADY[-1], 0.0)]
+    take = Take(
+        utterance_id="u", text=f"take-{index}", voice="v", audio_s=0.25, ttfb_ms=100.0, ttfa_ms=100.0 + late_ms,
+        ttfa_audible_ms=100.0, total_ms=220.0, chunks=5, streamed=True, stalls=0, stall_ms=0.0, start_buffer_ms=0.0,
+    )  # fmt: skip
+    return take, {"arrived_ns": 0, "sent": [[at_ms * 1e6, audio_ms] for at_ms, audio_ms in sent]}
 
-    def once(right: Figures) -> Figures:
-        return replace(right, ttfa_ms=(right.ttfa_ms or 0.0) + (500.0 if next(count) == 4 else 0.0))
 
-    report = with_mistake(monkeypatch, once, "pcm")
-    bad = [row for row in report.rows if not row.ok]
-    assert [row.figure for row in bad] == ["ttfa_ms"]
-    assert bad[0].error_ms is not None and abs(bad[0].error_ms) < 5
-    assert bad[0].worst_ms == pytest.approx(500, abs=20)
+@pytest.mark.parametrize(("late_ms", "failed"), [(0.0, []), (99.0, []), (101.0, ["ttfa_ms"])])
+def test_one_take_that_is_far_off_fails_its_case_whatever_the_median(
+    late_ms: float, failed: list[str]
+) -> None:
+    both = [noted(index, late_ms if index == 1 else 0.0) for index in range(3)]
+    rows = timed_rows(
+        cases("pcm")[0], 1, [take for take, _ in both], {take.text: note for take, note in both}
+    )
+    assert [row.figure for row in rows if not row.ok] == failed
+    (ttfa,) = (row for row in rows if row.figure == "ttfa_ms")
+    assert (ttfa.error_ms, ttfa.worst_ms) == (0.0, late_ms)
 
 
 def test_a_fault_that_goes_unnoticed_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
