@@ -90,8 +90,8 @@ class Hub:
         from huggingface_hub.utils import build_hf_headers
 
         _be_quiet()
-        same_host = urlsplit(found.url).netloc == urlsplit(self.endpoint).netloc
-        headers = build_hf_headers(token=(self.token or False) if same_host else False)
+        of_the_hub = urlsplit(found.url)[:2] == urlsplit(self.endpoint)[:2]  # by the same scheme, too
+        headers = build_hf_headers(token=(self.token or False) if of_the_hub else False)
         partial.parent.mkdir(parents=True, exist_ok=True)
         partial.touch()
         try:
