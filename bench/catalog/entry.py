@@ -104,11 +104,17 @@ class EngineRun(Record):
     memory_source: str = ""
 
 
+DialectName = Literal[
+    "auto", "openai", "openai_wav", "openai_sse", "openai_file", "travisvn", "travisvn_stream", "devnen", "cosyvoice"
+]  # fmt: skip
+"""The names in `bench.client.dialects`, and `auto`: here, so that a wrong one is found with its line, before a run."""
+
+
 class HttpRun(Record):
     """A model that somebody already serves over HTTP."""
 
     kind: Literal["http"]
-    dialect: str = "auto"
+    dialect: DialectName = "auto"
     """A name from `bench.client.dialects`, or `auto` to probe."""
     path: str | None = None
     sample_rate_hz: int | None = None
