@@ -25,7 +25,7 @@ from typing import Any, Literal
 
 from bench.catalog.entry import WeightFile
 from bench.errors import AuditionError, BadInput
-from bench.host.hub import DiskFull, Found, Hub, HubError, Progress, endpoint_of, token_from
+from bench.host.hub import DiskFull, Found, Hub, HubError, Progress, endpoint_of, shown, token_from
 from bench.records import sha256_file, write_atomically
 
 __all__ = [
@@ -136,7 +136,9 @@ def ensure(
     known = _read_known(store)
     if not rehash and all(_is_verified(file, store, known) for file in weights):
         # Nothing is written, so a store that was filled by somebody else, or cannot be written, will do.
-        return WeightsReport(str(store), chosen, False, 0, [_as_it_is(one, store, known) for one in weights])
+        return WeightsReport(
+            str(store), shown(chosen), False, 0, [_as_it_is(one, store, known) for one in weights]
+        )
     store.mkdir(parents=True, exist_ok=True)
     with _locked(store):
         known = _read_known(store)
@@ -150,7 +152,7 @@ def ensure(
             for file, report in zip(weights, held, strict=True)
         ]
     fetched = sum(one.bytes_fetched for one in reports)
-    return WeightsReport(str(store), chosen, bool(wanted), fetched, reports)
+    return WeightsReport(str(store), shown(chosen), bool(wanted), fetched, reports)
 
 
 def _present(file: WeightFile, store: Path, known: dict[str, Any], *, rehash: bool) -> FileReport | None:

@@ -541,6 +541,14 @@ def test_hf_endpoint_and_proxies_are_honoured(store: Path, hub: Hub, monkeypatch
         assert {one.method for one in proxy.requests} == {"HEAD", "GET"}
 
 
+def test_a_password_in_the_endpoint_is_neither_said_nor_recorded(hub: Hub, store: Path) -> None:
+    endpoint = hub.url.replace("://", "://jo:SECRET@")
+    assert ensure([_file(SMALL)], store, endpoint=endpoint, margin_bytes=0).endpoint == hub.url
+    with pytest.raises(HubError, match=f"{hub.url} has no") as refused:
+        ensure([_file(SMALL, path="none")], store, endpoint=endpoint, margin_bytes=0)
+    assert "SECRET" not in str(refused.value)
+
+
 @pytest.mark.parametrize("address", ["hub.example", "ftp://hub.example", "file:///tmp"])
 def test_an_endpoint_is_an_address(store: Path, address: str) -> None:
     with pytest.raises(BadInput, match="http"):
