@@ -56,8 +56,7 @@ class ReferenceLimits(Record):
 class PresetVoice(Record):
     """The model's own licensed example voice: what the smoke sentence and the preset pass use.
 
-    Either a `name` the engine knows by itself, or `audio` (relative to the installed package or the weights
-    store) with its transcript.
+    It is asked for by `name`. `audio` and `text` say for the record which clip of the package the engine makes it of.
     """
 
     name: str
