@@ -159,7 +159,12 @@ class Provisioner:
         Raises:
             InstallFailed: the check failed; its own words are in the message.
         """
-        found: dict[str, Any] = json.loads(self.run("gpu check", command).splitlines()[-1])
+        output = self.run("gpu check", command)
+        # A library may have its say after the check has had its own: on exit, or on the other stream.
+        said = [line for line in output.splitlines() if line.startswith("{")]
+        if not said:
+            raise InstallFailed(f"gpu check said nothing: {output[-_ERROR_CHARACTERS:].strip()}", self.steps)
+        found: dict[str, Any] = json.loads(said[-1])
         self.steps[-1].detail = str(found["summary"])
         return found
 

@@ -51,6 +51,15 @@ def test_a_step_that_fails_keeps_its_last_words_its_retries_and_its_source_build
     assert (step.retries, step.source_builds) == (1, ["encodec"])
 
 
+def test_what_a_library_says_after_the_gpu_check_hides_nothing() -> None:
+    provisioner = _provisioner()
+    said = """echo '{"summary": "torch 2"}'; echo 'warning: a semaphore leaked' >&2"""
+    assert provisioner.gpu_check(_shell(said)) == {"summary": "torch 2"}
+    assert provisioner.steps[0].detail == "torch 2"
+    with pytest.raises(InstallFailed, match="gpu check said nothing: only this"):
+        provisioner.gpu_check(_shell("echo only this"))
+
+
 def test_a_step_past_the_limit_is_killed_with_all_that_it_started(mark: str) -> None:
     provisioner = _provisioner(1.5)
     with pytest.raises(InstallFailed, match=r"packages: not done within 2 s \(install_timeout_s\)"):
