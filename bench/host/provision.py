@@ -111,6 +111,7 @@ class Provisioner:
 
         Raises:
             InstallFailed: it failed or the limit is past; the message ends with the step's own last words.
+            AuditionError: it failed because the disk is full.
             Cancelled: the job must stop.
         """
         self._say(f"install | {name}")
@@ -149,6 +150,10 @@ class Provisioner:
             if (why := self._stopped()) is not None:
                 raise Cancelled(f"install was stopped: {why}.")
             raise self._late(name)
+        if code != 0 and "no space left on device" in output.lower():  # which says nothing of the model
+            raise AuditionError(
+                f"{name}: the host's disk filled up; free some space and run the same command again. {step.detail}"
+            )
         if code != 0:
             raise InstallFailed(f"{name} ended with {code}: {step.detail}", self.steps)
         return output

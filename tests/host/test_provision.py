@@ -8,6 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from bench.errors import AuditionError
 from bench.host import job
 from bench.host.install import install
 from bench.host.install_spec import InstallSpec
@@ -49,6 +50,12 @@ def test_a_step_that_fails_keeps_its_last_words_its_retries_and_its_source_build
         provisioner.run("packages", _shell(script))
     (step,) = provisioner.steps
     assert (step.retries, step.source_builds) == (1, ["encodec"])
+
+
+def test_a_full_disk_is_the_hosts_and_no_finding_about_the_model() -> None:
+    with pytest.raises(AuditionError, match="free some space") as full:
+        _provisioner().run("packages", _shell("head -c 9 /dev/zero > /dev/full"))
+    assert not isinstance(full.value, InstallFailed)
 
 
 def test_what_a_library_says_after_the_gpu_check_hides_nothing() -> None:
