@@ -188,11 +188,14 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
     """Kill a step and all that it started; it shares our process group, so that whoever kills us takes it along."""
     if process.poll() is not None:
         return
+    children: list[psutil.Process] = []
     with contextlib.suppress(psutil.NoSuchProcess):
-        for child in psutil.Process(process.pid).children(recursive=True):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                child.kill()
+        children = psutil.Process(process.pid).children(recursive=True)
+    # The step first: it starts nothing more then, and does not complain of what becomes of its own.
     process.kill()
+    for child in children:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            child.kill()
     process.wait()
 
 
