@@ -10,5 +10,5 @@ class ActionModule(ControllerAction):
     """See library/bench_run.py."""
 
     required = ("run", "phase")
-    defaults = {"state": "asked", "host": {}, "failure": {}, "task": "", "action": ""}
+    defaults = {"state": "asked", "host": {}, "failure": {}, "task": ""}
     step = staticmethod(run_step)

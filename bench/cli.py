@@ -177,10 +177,17 @@ def _selftest(_args: argparse.Namespace) -> int:
 
 def _load(args: argparse.Namespace) -> int:
     from bench.catalog.entry import HttpRun
+    from bench.client.dialects import by_name
     from bench.load_command import Load, load
 
-    run = HttpRun(
-        kind="http", dialect=args.dialect, sample_rate_hz=args.sample_rate_hz, container=args.container
+    dialect = args.dialect if args.dialect == "auto" else by_name(args.dialect).name
+    run = HttpRun.model_validate(
+        {
+            "kind": "http",
+            "dialect": dialect,
+            "sample_rate_hz": args.sample_rate_hz,
+            "container": args.container,
+        }
     )
     wanted = Load(
         url=args.url,

@@ -43,10 +43,6 @@ options:
     description: The failed task's name, for V(failed).
     type: str
     default: ""
-  action:
-    description: The failed task's module, for V(failed); weights that are not to be had are the candidate's fault.
-    type: str
-    default: ""
 attributes:
   check_mode:
     support: full

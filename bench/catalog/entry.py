@@ -56,8 +56,7 @@ class ReferenceLimits(Record):
 class PresetVoice(Record):
     """The model's own licensed example voice: what the smoke sentence and the preset pass use.
 
-    Either a `name` the engine knows by itself, or `audio` (relative to the installed package or the weights
-    store) with its transcript.
+    It is asked for by `name`. `audio` and `text` say for the record which clip of the package the engine makes it of.
     """
 
     name: str
@@ -104,11 +103,17 @@ class EngineRun(Record):
     memory_source: str = ""
 
 
+DialectName = Literal[
+    "auto", "openai", "openai_wav", "openai_sse", "openai_file", "travisvn", "travisvn_stream", "devnen", "cosyvoice"
+]  # fmt: skip
+"""The names in `bench.client.dialects`, and `auto`: here, so that a wrong one is found with its line, before a run."""
+
+
 class HttpRun(Record):
     """A model that somebody already serves over HTTP."""
 
     kind: Literal["http"]
-    dialect: str = "auto"
+    dialect: DialectName = "auto"
     """A name from `bench.client.dialects`, or `auto` to probe."""
     path: str | None = None
     sample_rate_hz: int | None = None

@@ -1,6 +1,6 @@
 """Read catalog entries, with errors that name the file, the key and the line."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import yaml
@@ -13,13 +13,13 @@ HERE = Path(__file__).parent
 
 
 def _paths(extra: Path | None) -> dict[str, Path]:
-    found = {path.stem: path for path in sorted(HERE.glob("*.yml"))}
+    found = {path.stem: path for path in HERE.glob("*.yml")}
     if extra is not None:
         if not extra.is_dir():
             raise BadInput(
                 f"catalog_dir {extra} is not a directory; give the folder that holds your entries."
             )
-        found |= {path.stem: path for path in sorted(extra.glob("*.yml"))}
+        found |= {path.stem: path for path in extra.glob("*.yml") if path.is_file()}
     return found
 
 
@@ -43,14 +43,16 @@ def load(name: str, extra: Path | None = None) -> Entry:
 
 def read(path: Path) -> Entry:
     """Read the entry in `path`; see `load` for the errors."""
-    text = path.read_text(encoding="utf-8")
     try:
+        text = path.read_text(encoding="utf-8")
         tree = yaml.compose(text, Loader=yaml.SafeLoader)
         raw = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise BadInput(f"{path}: not YAML: {error}") from error
     if not isinstance(raw, dict) or tree is None:
         raise BadInput(f"{path}: a catalog entry is a mapping of keys; see docs/adding-a-model.md.")
+    for key in _given_twice(tree):
+        raise BadInput(f"{path}:{key.start_mark.line + 1}: {key.value}: is given a second time; keep one.")
     try:
         entry = Entry.model_validate(raw)
     except ValidationError as error:
@@ -62,6 +64,16 @@ def read(path: Path) -> Entry:
     if entry.name != path.stem:
         raise BadInput(f"{path}:{_line(tree, ('name',))}: name: must be '{path.stem}', as the file is named.")
     return entry
+
+
+def _given_twice(node: yaml.Node) -> Iterator[yaml.Node]:
+    """Yield each key that its mapping has above already: YAML would have the last one win in silence."""
+    if isinstance(node, yaml.MappingNode):
+        names = [key.value for key, _ in node.value]
+        yield from (key for n, (key, _) in enumerate(node.value) if key.value in names[:n])
+    if isinstance(node, yaml.CollectionNode):
+        for inner in node.value:
+            yield from _given_twice(inner[1] if isinstance(node, yaml.MappingNode) else inner)
 
 
 def _line(tree: yaml.Node, location: Sequence[int | str]) -> int:

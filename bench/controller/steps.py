@@ -23,7 +23,6 @@ from bench.host.install_spec import asked
 from bench.records import Install, InstallStep, Phase, utc_now
 
 _MESSAGE_CHARACTERS = 4000
-_WEIGHTS = "bench_weights"
 
 
 def run_step(
@@ -34,7 +33,6 @@ def run_step(
     host: dict[str, Any],
     failure: dict[str, Any],
     task: str,
-    action: str,
     check: bool,
 ) -> dict[str, Any]:
     """Do what `library/bench_run.py` documents; returns the module's result."""
@@ -42,7 +40,7 @@ def run_step(
     if state == "opened":
         return _opened(request, host, check)
     if state == "failed":
-        return _failed(request, phase, _Failure(failure, task, action), host, check)
+        return _failed(request, phase, _Failure(failure, task), host, check)
     try:
         found = locate(request)
     except PhaseMissing:
@@ -81,16 +79,13 @@ def _done(run: Run, phase: Phase, check: bool) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class _Failure:
-    """What a phase's rescue knows of the task that failed: its result, its name, its action."""
+    """What a phase's rescue knows of the task that failed: its result and its name."""
 
     result: dict[str, Any]
     task: str
-    action: str
 
     def fault(self) -> Literal["candidate", "host"]:
         """Return whose failure it is: what no module of ours said of the candidate is the host's."""
-        if self.action.rpartition(".")[2] == _WEIGHTS and "fault" not in self.result:
-            return "candidate"  # a model whose files are not to be had cannot be installed
         return "candidate" if self.result.get("fault") == "candidate" else "host"
 
     def message(self) -> str:

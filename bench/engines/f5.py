@@ -197,8 +197,8 @@ class F5:
         if in_use != torch.float32:
             self._fp32_retries.append(f"{fault}: {chunk[:40]}")
             _set_rng_states(before)
-            self._model.float()
             try:
+                self._model.float()  # may run out of memory half-way
                 wave, fault = self._solve(voice, chunk, speed, self._model)
             finally:
                 self._model.to(in_use)  # exact: the float32 weights are the rounded ones, widened

@@ -7,7 +7,7 @@ Three promises that clients measure by:
 - a failure in mid-stream aborts the connection, so a cut take can never pass for a whole one.
 
 One worker thread owns the model: requests queue in order and one solve runs at a time. A client that goes
-away stops its own solve at the next piece.
+away stops its own solve at the next piece, and is not spoken to at all where it was still waiting for its turn.
 """
 
 import argparse
@@ -23,7 +23,7 @@ import socket
 import sys
 import tempfile
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -78,7 +78,7 @@ class SpeechBody(BaseModel):
     stream: bool = True
     stream_format: Literal["audio", "sse"] = "audio"
     speed: float = Field(default=1.0, ge=0.25, le=4.0)
-    seed: int | None = None
+    seed: int | None = Field(default=None, ge=-(2**63), lt=2**63)
     ref_audio: str | None = None
     """A data URL or bare base64 of the reference clip."""
     ref_text: str = ""
@@ -94,8 +94,8 @@ class _Failure:
         return JSONResponse({"error": {"kind": self.kind, "message": self.message}}, self.status)
 
 
-class _Abort(Exception):
-    """Raised into the response body: the connection is cut and the client sees an incomplete body."""
+class _ClientGone(Exception):
+    """Whoever asked does not wait for the answer any more."""
 
 
 def _failure(error: BaseException) -> _Failure:
@@ -173,8 +173,12 @@ class Engine:
                 f"'{name}' is a voice of the model's own; register the clip under another name"
             )
         path = Path(self._scratch.name) / f"{hashlib.sha256(audio).hexdigest()}.wav"
-        path.write_bytes(audio)
-        await self.call(self.adapter.register, name, path, text)
+
+        def keep() -> None:  # in the model's thread, so that nobody reads the file while it is written
+            path.write_bytes(audio)
+            self.adapter.register(name, path, text)
+
+        await self.call(keep)
 
     async def speak(self, request: SpeechRequest) -> AsyncIterator[bytes]:
         """Yield s16le pieces as the adapter makes them."""
@@ -278,20 +282,18 @@ def create_app(config: EngineConfig, adapter: Adapter) -> FastAPI:
         return JSONResponse({"name": name}, 201)
 
     @app.post("/v1/audio/speech")
-    async def speech(body: SpeechBody) -> Response:
+    async def speech(body: SpeechBody, request: Request) -> Response:
         if engine.info is None:
             return _Failure(503, "not_ready", engine.load_error or "the model is loading").response()
         try:
             voice, cached = await _voice(engine, body)
             pieces = engine.speak(SpeechRequest(body.input, voice, body.speed, body.seed))
-            first = await anext(pieces, None)
-            while first == b"":
-                first = await anext(pieces, None)
-            if first is None:
-                raise SynthesisError("the model produced no audio")
+            pcm = await _while_there(request, _first(pieces) if body.stream else _whole(pieces))
+        except _ClientGone:
+            return Response(status_code=499)  # which nobody reads
         except Exception as error:  # noqa: BLE001 - answered as an HTTP error
             return _failure(error).response()
-        answer = await _answer(body, engine.adapter.sample_rate_hz, first, pieces)
+        answer = _answer(body, engine.adapter.sample_rate_hz, pcm, pieces)
         if cached is not None:
             answer.headers["X-Reference-Cached"] = str(cached).lower()
         return answer
@@ -316,19 +318,49 @@ async def _voice(engine: Engine, body: SpeechBody) -> tuple[str, bool | None]:
     return name, cached
 
 
-async def _answer(body: SpeechBody, rate: int, first: bytes, rest: AsyncIterator[bytes]) -> Response:
+async def _first(pieces: AsyncIterator[bytes]) -> bytes:
+    async for piece in pieces:
+        if piece:
+            return piece
+    raise SynthesisError("the model produced no audio")
+
+
+async def _whole(pieces: AsyncIterator[bytes]) -> bytes:
+    return await _first(pieces) + b"".join([piece async for piece in pieces])
+
+
+async def _while_there(request: Request, wanted: Coroutine[Any, Any, T]) -> T:
+    """Return what is waited for, unless the client goes away first: then it is cancelled.
+
+    Raises:
+        _ClientGone: it did. Once an answer is being sent, Starlette looks after that itself.
+    """
+    work, gone = asyncio.create_task(wanted), asyncio.create_task(_left(request))
+    try:
+        await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if work.done():
+            return work.result()
+        raise _ClientGone
+    finally:
+        for task in (work, gone):
+            task.cancel()
+
+
+async def _left(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _answer(body: SpeechBody, rate: int, pcm: bytes, rest: AsyncIterator[bytes]) -> Response:
+    """Return the answer: `pcm` is all of it, or the first piece of a stream that goes on with `rest`."""
     headers = {"X-Sample-Rate": str(rate), "Cache-Control": "no-store"}
     wav = body.response_format == "wav"
     media = "audio/wav" if wav else f"audio/pcm;rate={rate};channels=1"
     if not body.stream:
-        try:
-            pcm = first + b"".join([piece async for piece in rest])
-        except Exception as error:  # noqa: BLE001 - nothing has been sent yet, so it can still be an error
-            return _failure(error).response()
         return Response((wav_header(rate, len(pcm)) if wav else b"") + pcm, media_type=media, headers=headers)
 
     async def audio() -> AsyncIterator[bytes]:
-        yield (wav_header(rate, None) if wav else b"") + first
+        yield (wav_header(rate, None) if wav else b"") + pcm
         async for piece in rest:
             yield piece
 

@@ -53,7 +53,7 @@ class Hub:
 
     def __repr__(self) -> str:
         """Return the hub without its token."""
-        return f"Hub({self.endpoint!r}, token={'given' if self.token else None})"
+        return f"Hub({shown(self.endpoint)!r}, token={'given' if self.token else None})"
 
     def find(self, file: WeightFile) -> Found:
         """Ask for the file's size and identity (one HEAD request).
@@ -73,7 +73,7 @@ class Hub:
             raise self._explained(file, error) from None
         if facts.commit_hash != file.revision or facts.etag is None:
             raise HubError(
-                f"{_shown(url)}: answered for revision {facts.commit_hash}, and {file.revision} is pinned; "
+                f"{shown(url)}: answered for revision {facts.commit_hash}, and {file.revision} is pinned; "
                 "the endpoint is not a hub, or one that does not keep revisions. Set HF_ENDPOINT to one that "
                 "does."
             )
@@ -90,8 +90,8 @@ class Hub:
         from huggingface_hub.utils import build_hf_headers
 
         _be_quiet()
-        same_host = urlsplit(found.url).netloc == urlsplit(self.endpoint).netloc
-        headers = build_hf_headers(token=(self.token or False) if same_host else False)
+        of_the_hub = urlsplit(found.url)[:2] == urlsplit(self.endpoint)[:2]  # by the same scheme, too
+        headers = build_hf_headers(token=(self.token or False) if of_the_hub else False)
         partial.parent.mkdir(parents=True, exist_ok=True)
         partial.touch()
         try:
@@ -126,16 +126,16 @@ class Hub:
         if status in (401, 403):
             held = "The token it was sent is not enough" if self.token else "No token was sent"
             return HubError(
-                f"{self.endpoint} refuses {name} (HTTP {status}). {held}: accept the model's terms on its "
+                f"{shown(self.endpoint)} refuses {name} (HTTP {status}). {held}: accept the model's terms on its "
                 "page, and set HF_TOKEN, or weights_token_file to a file that holds the token."
             )
         if status == 404:
             return HubError(
-                f"{self.endpoint} has no {name} (HTTP 404): check repo, revision and path in the catalog "
+                f"{shown(self.endpoint)} has no {name} (HTTP 404): check repo, revision and path in the catalog "
                 "entry."
             )
         if status is not None:
-            return HubError(f"{self.endpoint} answered {name} with HTTP {status}; try again later.")
+            return HubError(f"{shown(self.endpoint)} answered {name} with HTTP {status}; try again later.")
         if type(error).__name__ == "OfflineModeIsEnabled":
             return HubError(
                 f"{name} is not in the store and HF_HUB_OFFLINE is set; unset it to fetch the file."
@@ -144,7 +144,7 @@ class Hub:
         if self.token:
             reason = reason.replace(self.token, "***")
         return HubError(
-            f"{name} could not be fetched from {self.endpoint}: {_shown(reason)}. What arrived is kept; run "
+            f"{name} could not be fetched from {shown(self.endpoint)}: {shown(reason)}. What arrived is kept; run "
             "install again to go on. Behind a proxy set HTTPS_PROXY; for a mirror set HF_ENDPOINT."
         )
 
@@ -154,7 +154,7 @@ def endpoint_of(endpoint: str | None) -> str:
     chosen = (endpoint or os.environ.get("HF_ENDPOINT") or DEFAULT_ENDPOINT).rstrip("/")
     if urlsplit(chosen).scheme not in ("http", "https"):
         raise BadInput(
-            f"HF_ENDPOINT or weights_endpoint is `{_shown(chosen)}`; give an http:// or https:// address."
+            f"HF_ENDPOINT or weights_endpoint is `{shown(chosen)}`; give an http:// or https:// address."
         )
     return chosen
 
@@ -209,10 +209,13 @@ def _be_quiet() -> None:
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
 
 
-def _shown(text: str) -> str:
-    """Return the text with the query of any address in it removed: signatures live there."""
+def shown(text: str) -> str:
+    """Return the text without the query, user and password of any address in it: there lie signatures and secrets."""
     words = []
     for word in text.split(" "):
         parts = urlsplit(word) if "://" in word else None
-        words.append(urlunsplit(parts._replace(query="", fragment="")) if parts else word)
+        bare = (
+            parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="") if parts else None
+        )
+        words.append(urlunsplit(bare) if bare else word)
     return " ".join(words)

@@ -111,6 +111,7 @@ class Provisioner:
 
         Raises:
             InstallFailed: it failed or the limit is past; the message ends with the step's own last words.
+            AuditionError: it failed because the disk is full.
             Cancelled: the job must stop.
         """
         self._say(f"install | {name}")
@@ -149,6 +150,10 @@ class Provisioner:
             if (why := self._stopped()) is not None:
                 raise Cancelled(f"install was stopped: {why}.")
             raise self._late(name)
+        if code != 0 and "no space left on device" in output.lower():  # which says nothing of the model
+            raise AuditionError(
+                f"{name}: the host's disk filled up; free some space and run the same command again. {step.detail}"
+            )
         if code != 0:
             raise InstallFailed(f"{name} ended with {code}: {step.detail}", self.steps)
         return output
@@ -159,7 +164,12 @@ class Provisioner:
         Raises:
             InstallFailed: the check failed; its own words are in the message.
         """
-        found: dict[str, Any] = json.loads(self.run("gpu check", command).splitlines()[-1])
+        output = self.run("gpu check", command)
+        # A library may have its say after the check has had its own: on exit, or on the other stream.
+        said = [line for line in output.splitlines() if line.startswith("{")]
+        if not said:
+            raise InstallFailed(f"gpu check said nothing: {output[-_ERROR_CHARACTERS:].strip()}", self.steps)
+        found: dict[str, Any] = json.loads(said[-1])
         self.steps[-1].detail = str(found["summary"])
         return found
 
@@ -178,11 +188,14 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
     """Kill a step and all that it started; it shares our process group, so that whoever kills us takes it along."""
     if process.poll() is not None:
         return
+    children: list[psutil.Process] = []
     with contextlib.suppress(psutil.NoSuchProcess):
-        for child in psutil.Process(process.pid).children(recursive=True):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                child.kill()
+        children = psutil.Process(process.pid).children(recursive=True)
+    # The step first: it starts nothing more then, and does not complain of what becomes of its own.
     process.kill()
+    for child in children:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            child.kill()
     process.wait()
 
 

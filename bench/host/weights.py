@@ -25,7 +25,7 @@ from typing import Any, Literal
 
 from bench.catalog.entry import WeightFile
 from bench.errors import AuditionError, BadInput
-from bench.host.hub import DiskFull, Found, Hub, HubError, Progress, endpoint_of, token_from
+from bench.host.hub import DiskFull, Found, Hub, HubError, Progress, endpoint_of, shown, token_from
 from bench.records import sha256_file, write_atomically
 
 __all__ = [
@@ -133,6 +133,12 @@ def ensure(
     chosen = endpoint_of(endpoint)
     for file in weights:
         path_of(store, file)
+    known = _read_known(store)
+    if not rehash and all(_is_verified(file, store, known) for file in weights):
+        # Nothing is written, so a store that was filled by somebody else, or cannot be written, will do.
+        return WeightsReport(
+            str(store), shown(chosen), False, 0, [_as_it_is(one, store, known) for one in weights]
+        )
     store.mkdir(parents=True, exist_ok=True)
     with _locked(store):
         known = _read_known(store)
@@ -146,7 +152,7 @@ def ensure(
             for file, report in zip(weights, held, strict=True)
         ]
     fetched = sum(one.bytes_fetched for one in reports)
-    return WeightsReport(str(store), chosen, bool(wanted), fetched, reports)
+    return WeightsReport(str(store), shown(chosen), bool(wanted), fetched, reports)
 
 
 def _present(file: WeightFile, store: Path, known: dict[str, Any], *, rehash: bool) -> FileReport | None:
@@ -164,7 +170,12 @@ def _present(file: WeightFile, store: Path, known: dict[str, Any], *, rehash: bo
             _quarantine(path, store, actual)
             return None
         _remember(file, path, actual, store, known)
-    size, sha256 = path.stat().st_size, known[_key(file)]["sha256"]
+    return _as_it_is(file, store, known)
+
+
+def _as_it_is(file: WeightFile, store: Path, known: dict[str, Any]) -> FileReport:
+    """Return the report of a file that is in its place and right."""
+    size, sha256 = path_of(store, file).stat().st_size, known[_key(file)]["sha256"]
     return FileReport(file.repo, file.revision, file.path, size, sha256, "present", False, 0, 0.0)
 
 
@@ -217,7 +228,9 @@ def _open_folders(folder: Path, store: Path) -> None:
     """Make a folder below the store that everybody may read, whatever the umask: an engine runs as another user."""
     folder.mkdir(parents=True, exist_ok=True)
     for one in (folder, *folder.parents):
-        one.chmod(one.stat().st_mode | 0o555)
+        mode = one.stat().st_mode
+        if mode & 0o555 != 0o555:  # only then: the store's own folder may be somebody else's
+            one.chmod(mode | 0o555)
         if one == store:
             break
 
@@ -230,7 +243,7 @@ def _check_room(wanted: Sequence[WeightFile], hub: Hub, store: Path, margin_byte
         if not known_only:
             pairs = zip(wanted, sizes, strict=True)
             sizes = [hub.find(file).size if size is None else size for file, size in pairs]
-        arrived = sum(one.stat().st_size for one in (store / "partial").rglob("*") if one.is_file())
+        arrived = sum(one.stat().st_size for file in wanted for one in _partials(file, store))
         needed = max(0, sum(size or 0 for size in sizes) - arrived)
         free = shutil.disk_usage(store).free
         if needed + margin_bytes > free:
@@ -251,11 +264,17 @@ def _partial(file: WeightFile, found: Found, store: Path) -> Path:
     tag = hashlib.sha256(found.etag.encode()).hexdigest()[:16]
     home = path_of(store / "partial", file)
     partial = home.with_name(f"{home.name}.{tag}")
-    if home.parent.is_dir():
-        for other in home.parent.glob(f"{glob.escape(home.name)}.*"):
-            if other != partial and re.fullmatch(r"[0-9a-f]{16}", other.suffix[1:]):
-                other.unlink()
+    for other in _partials(file, store):
+        if other != partial:
+            other.unlink()
     return partial
+
+
+def _partials(file: WeightFile, store: Path) -> list[Path]:
+    """Return what has arrived of a file, under whatever identity."""
+    home = path_of(store / "partial", file)
+    found = home.parent.glob(f"{glob.escape(home.name)}.*")
+    return [one for one in found if re.fullmatch(r"[0-9a-f]{16}", one.suffix[1:])]
 
 
 def _quarantine(path: Path, store: Path, actual: str, home: Path | None = None) -> Path:

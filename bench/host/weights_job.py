@@ -12,11 +12,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from bench.catalog.entry import WeightFile
-from bench.errors import AuditionError
+from bench.errors import AuditionError, BadInput
 from bench.host.follow import sign
 from bench.host.hub import Progress
 from bench.host.job import Cancelled, Control
-from bench.host.weights import ensure, missing, size_words
+from bench.host.weights import DiskFull, ensure, missing, size_words
 
 _SAY_EVERY_S = 2.0
 
@@ -41,12 +41,28 @@ def weights_step(params: dict[str, Any], *, check: bool) -> dict[str, Any]:
             )
     except ValidationError as error:
         return {"failed": True, "msg": f"weights: {error}"}
-    except AuditionError as error:
-        seconds = round(time.monotonic() - began, 3)
-        step = {"name": "weights", "seconds": seconds, "detail": str(error)}
-        return {"failed": True, "msg": str(error), "exit_code": error.exit_code, "steps": [step]}
+    except (AuditionError, OSError) as error:
+        return _failed(error, params["store"], time.monotonic() - began)
     fetched = f"fetched {size_words(report.bytes_downloaded)}" if report.changed else "every file is in place"
     return {"changed": report.changed, "report": report.as_dict(), "msg": fetched}
+
+
+def _failed(error: AuditionError | OSError, store: str, seconds: float) -> dict[str, Any]:
+    """Say what went wrong and whose fault it is: a model whose files are not to be had cannot be installed, while
+    a host without room or a wrong setting tells nothing of the model."""
+    said = str(error)
+    if isinstance(error, OSError):
+        said = (
+            f"{store}: the store of weights cannot be used ({error}); let the user that installs read and write "
+            "there, or set weights_store to another folder."
+        )
+    return {
+        "failed": True,
+        "msg": said,
+        "exit_code": error.exit_code if isinstance(error, AuditionError) else 1,
+        "fault": "host" if isinstance(error, BadInput | DiskFull | OSError) else "candidate",
+        "steps": [{"name": "weights", "seconds": round(seconds, 3), "detail": said}],
+    }
 
 
 def _looked(weights: Sequence[WeightFile], store: Path) -> dict[str, Any]:

@@ -11,21 +11,32 @@ from bench.records import Check, IntendedUse
 LICENCE = "licence"
 CLONE_ENCODER = "clone_encoder"
 
-_ABOUT = re.compile(
-    r"voice[- ]clon\w+|clon(?:e|ing) encoder|zero-shot clon\w+"
-    r"|(?:audio|speech|speaker|voice|codec|reference|autoencoder|tokeni[sz]er)[\w' -]{0,20}\bencoder"
-    r"|\bencoder(?:'s)? weights",
-    re.IGNORECASE,
+_ENCODER = (
+    r"(?:(?:clon(?:e|ing)|audio|speech|speaker|voice|codec|reference|autoencoder|tokeni[sz]er)[\w' -]{0,20}\bencoder"
+    r"|(?<!text )\bencoder(?:'s)? weights)"
 )
+_GIVEN = (
+    r"(?:released|published|available|included|provided|shipped|open(?:ed|-sourced?)?|distributed|public|supported"
+    r"|part of)"
+)
+_KEPT = (
+    r"(?:(?:not|never|no longer|n't)(?: (?:yet|currently|be|been|being|publicly|openly|made|going|to))*"
+    rf" {_GIVEN}\b|withheld|(?:held|kept) back|gated(?! (?:by|with|through|\w+s)\b)|unavailable)"
+)
+_IS = r"(?:is|are|was|were|has|have|will|wo|remains?|stays?)"
 _WITHHELD = re.compile(
-    r"\bwithh(?:e|o)ld|\bheld back|\bkept back|\bgated\b"
-    r"|(?:\b(?:not|never|no longer)|n't)\b(?:\s\w+){0,3}?\s"
-    r"(?:released?|publish(?:ed)?|available|included?|provided?|shipp?(?:ed)?|open(?:ed|-sourced?)?|"
-    r"distributed?|public|supported?|contain)\b"
-    r"|\b(?:without|lacks|omits|excludes|missing)\b"
-    r"|\bunavailable\b",
+    # The encoder is not published: of the encoder, or by whoever keeps it.
+    rf"{_ENCODER}[^.,;:]{{0,40}}?\b{_IS} ?(?:been |being )?{_KEPT}"
+    r"|(?:(?:not|never|no longer|n't) (?:release|publish|include|provide|ship|open|open-source|distribute|contain)"
+    r"|withh(?:e|o)ld(?:s|ing)?|lacks?|omits?|excludes?|without (?:the|its)) "
+    rf"(?:(?!code\b|data\b|scripts?\b|training\b|separate\b|dedicated\b)[\w'-]+ ){{0,5}}?{_ENCODER}"
+    # There is no cloning: said of it as such, not of what one may do with it, or do without.
+    rf"|voice[- ]cloning (?:\w+ )?{_IS} ?(?:been |being )?{_KEPT}"
+    r"|(?:not|n't|no longer) (?:\w+ )?(?:support|include|provide|offer) (?:zero-shot )?voice[- ]cloning"
+    r"(?= yet|[.;,]|$)",
     re.IGNORECASE,
 )
+_PERMISSION = re.compile(r"commercial|consent|permission|impersonat|parameters?\b", re.IGNORECASE)
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|\n\s*\n|\n(?=\s*[-*|#>])")
 
 
@@ -105,11 +116,12 @@ def clone_gate(entry: Entry, card_text: str | None) -> Check:
 def withheld_in(card_text: str) -> str | None:
     """Return the first sentence that says the encoder is kept back, or None.
 
-    A plain reading by patterns: the sentence must name the cloning or its encoder and deny that it is
-    published. A card that says so in other words is missed; then the engine is what refuses the reference.
+    A plain reading by patterns: the sentence must deny that the cloning or its encoder is published, and not
+    speak of what one may do with it ("no voice cloning without consent"), for a card misread ends the run. A
+    card that says so in other words is missed; then the engine is what refuses the reference.
     """
     for sentence in _SENTENCE.split(card_text):
         flat = " ".join(sentence.split())
-        if _ABOUT.search(flat) and _WITHHELD.search(flat):
+        if _WITHHELD.search(flat) and not _PERMISSION.search(flat):
             return flat[:300]
     return None

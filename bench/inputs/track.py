@@ -26,15 +26,18 @@ class LevelTrack:
 
     @classmethod
     def of(cls, samples: Samples, rate_hz: int) -> "LevelTrack":
-        """Measure a clip, in blocks, so that a long one needs no second copy of itself."""
-        length = round(FRAME_S * rate_hz)
-        block = length * round(_BLOCK_S / FRAME_S)
-        powers = []
-        for start in range(0, samples.size - samples.size % length, block):
-            piece = samples[start : start + block]
-            piece = piece[: piece.size - piece.size % length].reshape(-1, length).astype(np.float64)
-            powers.append(np.mean(np.square(piece), axis=1))
-        power = np.concatenate(powers) if powers else np.zeros(0)
+        """Measure a clip, in blocks, so that a long one needs no second copy of itself.
+
+        At 22050 Hz a frame is 220.5 samples, so its edges are rounded one by one: a frame's number is its time.
+        """
+        powers = [np.zeros(0)]
+        for start in range(0, samples.size, _BLOCK_S * rate_hz):
+            piece = np.square(samples[start : start + _BLOCK_S * rate_hz], dtype=np.float64)
+            edges = np.arange(int(piece.size / rate_hz / FRAME_S + 1e-6) + 1) * (FRAME_S * rate_hz)
+            whole = np.floor(edges + 1e-6).astype(np.int64)
+            if whole.size > 1:
+                powers.append(np.add.reduceat(piece[: whole[-1]], whole[:-1]) / np.diff(whole))
+        power = np.concatenate(powers)
         return cls(10.0 * np.log10(np.maximum(power, 10.0 ** (_LOWEST_DBFS / 10.0))))
 
     @property

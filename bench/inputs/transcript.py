@@ -8,7 +8,6 @@ seconds, `text`, optional `speaker`), and the one-object manifest with `text` al
 import html
 import itertools
 import json
-import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -25,7 +24,9 @@ _TIMING = re.compile(
 )
 _NO_CUE = re.compile(r"(?:WEBVTT|NOTE|STYLE|REGION)(?:\s|$)")
 _VOICE_TAG = re.compile(r"<v(?:\.[^ \t>]*)?[ \t]+([^>]+)>")
-_TAG = re.compile(r"<[^>]*>|\{\\[^}]*\}")
+_TAG = re.compile(r"</?[A-Za-z][^>]*>|<\d[\d:.]*>|\{\\[^}]*\}")
+_BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
+_DIALOGUE = re.compile(r"^\s*[-\u2010-\u2015]\s*\S", re.MULTILINE)
 _ANNOTATION = re.compile(r"\[[^\]]*\]|\([^)]*\)|[♪♫]")
 _CJK = re.compile(r"[\u3000-\u30ff\u3400-\u9fff\uff00-\uffef]")
 
@@ -87,6 +88,8 @@ def read(path: Path) -> Transcript:
     text = join(cue.text for cue in cues) if cues else _tidy(text)
     if not any(character.isalnum() for character in text):
         raise BadInput(f"{path}: the transcript has no words; write what is said in the clip.")
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise BadInput(f"{path}: the transcript holds half a character (\\ud800 to \\udfff); write it anew.")
     return Transcript(path=path, text=text, cues=tuple(cues), format=kind)
 
 
@@ -152,10 +155,14 @@ def _block(path: Path, first_line: int, block: list[str], name: str) -> list[Cue
             f"{path}:{number}: one cue has the voices {', '.join(voices)}; a reference has one speaker. "
             "Give a clip in which only the voice to clone speaks."
         )
-    return _cue(
-        path, number, _seconds(match[1]), _seconds(match[2]), html.unescape(_TAG.sub("", raw)),
-        voices[0] if voices else None,
-    )  # fmt: skip
+    words = html.unescape(_TAG.sub("", _BREAK.sub("\n", raw)))
+    if len(_DIALOGUE.findall(words)) > 1:
+        raise BadInput(
+            f"{path}:{number}: one cue has lines of a dialogue, each after a dash; a reference has one speaker. Give "
+            "a clip in which only the voice to clone speaks."
+        )
+    voice = voices[0] if voices else None
+    return _cue(path, number, _seconds(match[1]), _seconds(match[2]), words, voice)
 
 
 def _seconds(clock: str) -> float:
@@ -168,7 +175,7 @@ def _cue(
 ) -> list[Cue]:
     """Return the cue in a list, or none when nothing is said in it (an empty cue or a mere annotation)."""
     where = f"{path}:{line}" if line else f"{path}"
-    if not (math.isfinite(start_s) and math.isfinite(end_s)) or start_s < 0 or end_s <= start_s:
+    if start_s < 0 or end_s <= start_s:
         raise BadInput(
             f"{where}: the cue runs from {start_s:g} s to {end_s:g} s; its end must follow its start."
         )
@@ -183,7 +190,7 @@ def _cue(
 def _json(path: Path, content: str) -> tuple[str, list[Cue], str]:
     try:
         tree = json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadInput(f"{path}: not JSON ({error}).") from error
     segments = tree
     if isinstance(tree, dict):
@@ -220,7 +227,7 @@ def _json(path: Path, content: str) -> tuple[str, list[Cue], str]:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e9
 
 
 def _in_order(path: Path, cues: list[Cue]) -> None:

@@ -1,8 +1,8 @@
-"""Full stops that end no sentence."""
+"""Full stops that end no sentence: of titles, of initials, of single letters (a.m., e.g.)."""
 
 import re
 
-_ABBREVIATION = re.compile(r"\b(?:Mr|Mrs|Ms|Dr|Prof|St|Sr|Jr|No|vs|etc|e\.g|i\.e|[A-Z])\.$")
+_ABBREVIATION = re.compile(r"\b(?:Mr|Mrs|Ms|Dr|Prof|St|Sr|Jr|No|vs|etc|approx|[A-Za-z])\.$")
 
 
 def ends_in_abbreviation(text: str) -> bool:

@@ -2,14 +2,15 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
 
 from bench.catalog import available, load
-from bench.catalog.entry import EngineRun
-from bench.catalog.loader import read
+from bench.catalog.entry import DialectName, EngineRun
+from bench.catalog.loader import HERE, read
+from bench.client.dialects import DIALECTS
 from bench.engines.server import load_adapter
 from bench.errors import BadInput
 from tests.engines import entries
@@ -116,9 +117,22 @@ def test_what_does_not_fit_together_is_said(tmp_path: Path, changes: dict[str, A
     assert says in _refused(path)
 
 
+def test_a_dialect_that_does_not_exist_is_found_before_a_run(tmp_path: Path) -> None:
+    path = tmp_path / "cosyvoice2.yml"
+    path.write_text((HERE / path.name).read_text().replace("dialect: cosyvoice", "dialect: cosy"))
+    assert f"{path}:{_line(path, 'dialect:')}: run.http.dialect: " in _refused(path)
+    assert get_args(DialectName) == ("auto", *DIALECTS)
+
+
+def test_a_key_given_twice_is_named_with_its_line(tmp_path: Path) -> None:
+    path = _file(tmp_path, edit=lambda text: text.replace("min_s: 3", "min_s: 3\n  min_s: 5"))
+    assert f"{path}:{_line(path, 'min_s: 5')}: min_s: is given a second time" in _refused(path)
+
+
 @pytest.mark.parametrize(
-    ("text", "says"), [("a: [", "not YAML"), ("- a\n", "mapping of keys"), ("", "mapping")]
+    ("text", "says"),
+    [("a: [", "not YAML"), ("title: Caf\xe9\n", "not YAML"), ("- a\n", "mapping of keys"), ("", "mapping")],
 )
 def test_what_is_no_mapping_is_refused(tmp_path: Path, text: str, says: str) -> None:
-    (tmp_path / "mine.yml").write_text(text)
+    (tmp_path / "mine.yml").write_text(text, encoding="latin-1")
     assert says in _refused(tmp_path / "mine.yml")

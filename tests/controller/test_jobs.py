@@ -209,8 +209,8 @@ def test_an_installation_that_fails_before_the_engine_is_recorded_like_any_other
     step = {"name": "weights", "seconds": 7.5, "detail": "the hub has no such file"}
     run_step(
         run=request.model_dump(mode="json"), phase="install", state="failed", task="Put the weights in place",
-        action="bench_weights", host={"state_dir": str(tmp_path), "install_timeout_s": 1800}, check=False,
-        failure={"msg": "the hub has no such file", "steps": [step], "since": time.time() - 60},
+        host={"state_dir": str(tmp_path), "install_timeout_s": 1800}, check=False,
+        failure={"msg": "the hub has no such file", "fault": "candidate", "steps": [step], "since": time.time() - 60},
     )  # fmt: skip
     record = Install.load(found.path)
     assert (record.ok, record.limit_s) == (False, 1800)

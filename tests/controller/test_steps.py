@@ -26,7 +26,7 @@ def run(asked: Asked) -> Run:
 def step(asked: Asked, phase: str, state: str, *, check: bool = False, **given: Any) -> dict[str, Any]:
     """The module as a play calls it; the request's own changes are in `changes`."""
     request = asked(**given.pop("changes", {})).model_dump(mode="json")
-    arguments = {"run": request, "host": HOST, "failure": {}, "task": "", "action": ""} | given
+    arguments = {"run": request, "host": HOST, "failure": {}, "task": ""} | given
     return run_step(phase=phase, state=state, check=check, **arguments)  # type: ignore[arg-type]
 
 
@@ -41,7 +41,6 @@ def test_packages_out_of_reach_say_nothing_of_the_model(asked: Asked, run: Run) 
             "failed",
             failure={"msg": "No package matching 'nosuch' is available"},
             task="Install the system packages",
-            action="ansible.builtin.apt",
         )
     assert (run.phases()["install"].status, run.phases()["install"].fault) == ("failed", "host")
     assert not (run.path / Install.file_name).exists()
@@ -50,9 +49,8 @@ def test_packages_out_of_reach_say_nothing_of_the_model(asked: Asked, run: Run) 
 
 def test_weights_out_of_reach_are_a_failed_installation(asked: Asked, run: Run) -> None:
     failed: dict[str, Any] = {
-        "failure": {"msg": "404"},
+        "failure": {"msg": "404", "fault": "candidate"},
         "task": "Put the weights in place",
-        "action": "bench_weights",
     }
     assert step(asked, "install", "failed", **failed)["changed"]
     record = Install.load(run.path)
@@ -62,7 +60,7 @@ def test_weights_out_of_reach_are_a_failed_installation(asked: Asked, run: Run) 
 
 
 def test_weights_that_found_no_room_are_the_hosts_fault(asked: Asked, run: Run) -> None:
-    failed: dict[str, Any] = {"failure": {"msg": "full", "fault": "host"}, "action": "bench_weights"}
+    failed: dict[str, Any] = {"failure": {"msg": "full", "fault": "host"}}
     with pytest.raises(AuditionError, match="full"):
         step(asked, "install", "failed", **failed)
     assert run.phases()["install"].fault == "host"
@@ -71,7 +69,7 @@ def test_weights_that_found_no_room_are_the_hosts_fault(asked: Asked, run: Run) 
 def test_check_mode_fails_by_the_host_and_notes_nothing(asked: Asked, run: Run) -> None:
     with pytest.raises(AuditionError, match="no room"):
         step(asked, "install", "failed", check=True, failure={"msg": "no room"})
-    failed: dict[str, Any] = {"failure": {"msg": "404"}, "action": "bench_weights"}
+    failed: dict[str, Any] = {"failure": {"msg": "404", "fault": "candidate"}}
     assert step(asked, "install", "failed", check=True, **failed)["changed"]
     assert run.phases() == {}
 
@@ -143,7 +141,7 @@ def test_a_full_disk_is_said_by_whatever_is_written_first(
     _fill(small_disk)
     writes: list[tuple[str, str, dict[str, Any]]] = [
         ("teardown", "done", {}),
-        ("install", "failed", {"failure": {"msg": "404"}, "action": "bench_weights"}),
+        ("install", "failed", {"failure": {"msg": "404", "fault": "candidate"}}),
     ]
     for phase, state, more in writes:
         with pytest.raises(DiskFull, match="free some space and run the same command again"):

@@ -30,6 +30,7 @@ def test_budget_is_the_packages_arithmetic() -> None:
             ["Please ask Dr. Smith", "about the appointment."],
         ),
         ("My name is J. R. Hartley.", ["My name is J. R. Hartley."]),
+        ("We open at 10:30 a.m. today, not at 9.15.", ["We open at 10:30 a.m. today,", "not at 9.15."]),
         ("This one is the best. Next to it is No. 7.", ["This one is the best.", "Next to it is No. 7."]),
         ("Stop.", ["Stop."]),
         (

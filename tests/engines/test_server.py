@@ -163,6 +163,7 @@ def test_an_unknown_voice_is_404_and_the_message_lists_the_voices(espeak: Engine
         ({"input": None}, "input"),
         ({"response_format": "mp3"}, "response_format"),
         ({"speed": 9}, "speed"),
+        ({"seed": 2**64}, "seed"),
         ({"stream_format": "telegraph"}, "stream_format"),
     ],
 )
@@ -295,6 +296,39 @@ def test_a_client_that_goes_away_stops_its_own_solve(faulty: Callable[[str], Eng
         assert time.monotonic() < end, "it still speaks to nobody"
         time.sleep(0.1)
     assert httpx.get(f"{engine.url}/health").json()["memory"]["pieces"] < 1200
+
+
+def test_nobody_is_spoken_to_who_left_before_his_turn(faulty: Callable[[str], Engine]) -> None:
+    engine = faulty("Slow")
+    before = _raw(engine)
+    assert before.chunk()
+    for stream in (True, False):
+        left = http.client.HTTPConnection(urlsplit(engine.url).netloc, timeout=60)
+        body = json.dumps({"input": TEXT, "voice": "en-us", "stream": stream})
+        left.request("POST", "/v1/audio/speech", body, {"Content-Type": "application/json"})
+        left.close()
+    for _ in range(10):  # what came after their leaving is answered, so that has been seen, however slow the machine
+        httpx.get(f"{engine.url}/health")
+    before.response.close()
+    before.connection.close()
+    last = _raw(engine)
+    assert last.chunk()
+    said = httpx.get(f"{engine.url}/health").json()["memory"]
+    assert (said["left_early"], said["begun"]) == (1, 2), "the first was cut short, the last is on"
+
+
+def test_whoever_wants_it_whole_and_leaves_ends_his_solve(faulty: Callable[[str], Engine]) -> None:
+    engine = faulty("Slow")
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.post(
+            f"{engine.url}/v1/audio/speech",
+            json={"input": TEXT, "voice": "en-us", "stream": False},
+            timeout=1.0,
+        )
+    end = time.monotonic() + 30
+    while httpx.get(f"{engine.url}/health").json()["memory"]["left_early"] == 0:
+        assert time.monotonic() < end, "it still speaks to nobody"
+        time.sleep(0.1)
 
 
 def test_the_model_is_loaded_and_used_in_one_thread(faulty: Callable[[str], Engine], clip: bytes) -> None:

@@ -19,6 +19,7 @@ from bench.catalog import loader
 from bench.catalog.entry import ReferenceLimits
 from bench.errors import BadInput
 from bench.inputs import demo_reference, reference
+from bench.inputs.track import LevelTrack
 from tests.inputs.speech import RATE_HZ, STORY, Spoken, clock, files, rights_for, speak, vtt
 
 F5 = ReferenceLimits(min_s=3, max_s=12, sample_rate_hz=24000)
@@ -74,6 +75,15 @@ def test_the_chosen_sound_is_the_clips_own(owners: tuple[Spoken, reference.Refer
     first = round(chosen.span_s[0] * RATE_HZ)
     source = spoken.samples[first : first + chosen.samples.size]
     assert np.corrcoef(source, chosen.samples[: source.size])[0, 1] > 0.9999
+
+
+@pytest.mark.parametrize("rate_hz", [24000, 22050, 11025])
+def test_a_level_is_found_where_it_is_however_long_the_clip(rate_hz: int) -> None:
+    samples = np.full(60 * rate_hz, 1e-4, np.float32)
+    samples[50 * rate_hz : 50 * rate_hz + rate_hz // 2] = 0.3
+    track = LevelTrack.of(samples, rate_hz)
+    (loud,) = np.nonzero(track.level_db > -20)
+    assert (track.level_db.size, loud[0], loud[-1]) == (6000, 5000, 5049)
 
 
 def test_cues_that_are_off_by_a_quarter_second_cut_no_word(tmp_path: Path) -> None:

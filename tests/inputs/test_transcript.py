@@ -111,7 +111,11 @@ def test_chinese_cues_are_joined_without_a_space(tmp_path: Path) -> None:
         ("{", "clip.json", "not JSON"),
         ('{"words": []}', "clip.json", "`segments`"),
         ('[{"start": "0", "end": 1, "text": "Hi"}]', "clip.json", "segments[0]"),
-        ('[{"start": NaN, "end": 1, "text": "Hi"}]', "clip.json", "its end must follow"),
+        ('[{"start": NaN, "end": 1, "text": "Hi"}]', "clip.json", "segments[0]"),
+        (f'[{{"start": 0, "end": 1{"0" * 400}, "text": "Hi"}}]', "clip.json", "segments[0]"),
+        ("[" * 100_000, "clip.json", "not JSON"),
+        ('{"text": "Hi \\ud83d"}', "clip.json", "half a character"),
+        ("WEBVTT\n\n00:01.000 --> 00:03.000\n- Hi.\n- Ho.\n", "clip.vtt", "a dialogue"),
     ],
 )
 def test_what_is_refused_and_why(tmp_path: Path, content: str | bytes, name: str, says: str) -> None:
@@ -119,6 +123,13 @@ def test_what_is_refused_and_why(tmp_path: Path, content: str | bytes, name: str
         _read(tmp_path, content, name)
     assert says in str(refused.value)
     assert str(tmp_path / name) in str(refused.value)
+
+
+def test_what_is_spoken_is_not_taken_for_markup(tmp_path: Path) -> None:
+    cue = (
+        "WEBVTT\n\n00:00.000 --> 00:03.000\n<c.yellow>If</c> 2 < 3 and 5 > 4<br>then <00:00:01.500>- well -\n"
+    )
+    assert _read(tmp_path, cue, "clip.vtt").text == "If 2 < 3 and 5 > 4 then - well -"
 
 
 def test_a_missing_transcript_says_what_to_give(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ import pytest
 
 from bench.catalog.entry import WeightFile
 from bench.errors import AuditionError, BadInput
+from bench.host import hub as hub_of
 from bench.host import weights as store_of
 from bench.host.follow import follow
 from bench.host.job import Control
@@ -380,6 +381,24 @@ def test_the_token_is_neither_stored_nor_logged(
             assert b"SECRET" not in path.read_bytes() and SIGNATURE.encode() not in path.read_bytes()
 
 
+@pytest.mark.parametrize(
+    ("url", "sent"),
+    [("https://hub.test/f", True), ("https://cdn.test/f", False), ("http://hub.test/f", False)],
+)
+def test_the_token_goes_to_the_hub_alone(
+    store: Path, monkeypatch: pytest.MonkeyPatch, url: str, sent: bool
+) -> None:
+    asked: list[dict[str, str]] = []
+
+    def http_get(*_: object, headers: dict[str, str], **__: object) -> None:
+        asked.append(headers)
+
+    monkeypatch.setattr("huggingface_hub.file_download.http_get", http_get)
+    it = hub_of.Hub("https://hub.test", "hf_secret")
+    it.fetch(_file(SMALL), hub_of.Found(url, "tag", 1), store / "partial", None)
+    assert ["authorization" in headers for headers in asked] == [sent]
+
+
 @pytest.mark.parametrize("content", ["", "two words", "hf_x\nhf_y", "naïve"])
 def test_a_token_file_holds_a_token(hub: Hub, store: Path, tmp_path: Path, content: str) -> None:
     secret = tmp_path / "token"
@@ -436,6 +455,57 @@ def tmpfs(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", str(disk)], check=True)
 
 
+def test_what_arrived_of_another_file_makes_no_room_for_this_one(
+    hub: Hub, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = path_of(store / "partial", _file(SMALL)).with_name(f"other.{'0' * 16}")
+    other.parent.mkdir(parents=True)
+    other.write_bytes(_big)
+    real = shutil.disk_usage
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: real(path)._replace(free=len(_big) - 1))
+    with pytest.raises(DiskFull, match="Nothing was fetched"):
+        _ensure([_file(BIG)], store, hub)
+
+
+def test_a_full_store_is_used_though_it_cannot_be_written(hub: Hub, tmpfs: Path) -> None:
+    _ensure([_file(SMALL)], tmpfs, hub)
+    subprocess.run(["mount", "-o", "remount,ro", str(tmpfs)], check=True)
+    report = _ensure([_file(SMALL)], tmpfs, hub)
+    assert (report.changed, [one.status for one in report.files]) == (False, ["present"])
+
+
+def test_a_store_of_somebody_elses_is_filled(hub: Hub, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.mkdir(mode=0o777)
+    real = Path.chmod
+
+    def chmod(self: Path, mode: int) -> None:
+        if self == store:
+            raise PermissionError(1, "Operation not permitted", str(self))
+        real(self, mode)
+
+    monkeypatch.setattr(Path, "chmod", chmod)
+    assert _ensure([_file(SMALL)], store, hub).changed
+
+
+def test_only_what_the_hub_gives_tells_of_the_model(hub: Hub, store: Path, tmp_path: Path) -> None:
+    """A host that lacks room or rights, or a wrong setting, must not decide against a candidate."""
+
+    def fault(**changes: Any) -> str:
+        params = {"weights": [_file(SMALL).model_dump(mode="json")], "store": str(store), "endpoint": hub.url,
+                  "token_file": None, "margin_gib": 0.0, "rehash": False}  # fmt: skip
+        result = weights_step(params | changes, check=False)
+        assert result["failed"] and result["steps"][0]["detail"] == result["msg"]
+        return str(result["fault"])
+
+    taken = tmp_path / "a file"
+    taken.touch()
+    assert fault(store=str(taken)) == "host"
+    assert fault(margin_gib=1e9) == "host"
+    assert fault(token_file=str(tmp_path / "none")) == "host"
+    assert fault(weights=[_file(SMALL, path="none").model_dump(mode="json")]) == "candidate"
+    assert fault(weights=[_file(SMALL, sha256="0" * 64).model_dump(mode="json")]) == "candidate"
+
+
 def test_a_disk_that_fills_up_is_said_and_left_clean(
     hub: Hub, tmpfs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -469,6 +539,14 @@ def test_hf_endpoint_and_proxies_are_honoured(store: Path, hub: Hub, monkeypatch
             env=environment, check=True,
         )  # fmt: skip
         assert {one.method for one in proxy.requests} == {"HEAD", "GET"}
+
+
+def test_a_password_in_the_endpoint_is_neither_said_nor_recorded(hub: Hub, store: Path) -> None:
+    endpoint = hub.url.replace("://", "://jo:SECRET@")
+    assert ensure([_file(SMALL)], store, endpoint=endpoint, margin_bytes=0).endpoint == hub.url
+    with pytest.raises(HubError, match=f"{hub.url} has no") as refused:
+        ensure([_file(SMALL, path="none")], store, endpoint=endpoint, margin_bytes=0)
+    assert "SECRET" not in str(refused.value)
 
 
 @pytest.mark.parametrize("address", ["hub.example", "ftp://hub.example", "file:///tmp"])

@@ -364,6 +364,24 @@ def test_half_precision_overflow_is_solved_again_in_float32(tmp_path: Path) -> N
     np.testing.assert_array_equal(audio, speak(engine, SHORT))
 
 
+def test_no_room_for_float32_leaves_the_model_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = F5()
+    engine.load(profile(dtype="float16", nfe_step=QUICK), _weights(tmp_path, overflow=True))
+
+    def half_way() -> None:
+        engine._model.transformer.proj_out.float()
+        raise RuntimeError("out of memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(engine._model, "float", half_way)
+        with pytest.raises(RuntimeError, match="out of memory"):
+            speak(engine, SHORT)
+    assert {each.dtype for each in engine._model.parameters()} == {torch.float16}
+    assert np.isfinite(speak(engine, SHORT)).all()
+
+
 @pytest.mark.parametrize(("wave", "fault"), [(0.0, "silent"), (float("nan"), "not finite")])
 def test_unusable_in_float32_too_is_an_error(
     upstream: F5, monkeypatch: pytest.MonkeyPatch, wave: float, fault: str

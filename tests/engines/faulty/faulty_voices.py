@@ -113,12 +113,14 @@ class Slow(_Faulty):
     def __init__(self) -> None:
         super().__init__()
         self.wanted = int(os.environ.get("AUDITION_HUM_PIECES", "1200"))
+        self.begun = 0
         self.pieces = 0
         self.left_early = 0
 
     def speak(self, request: SpeechRequest) -> Iterator[Samples]:
         if self.wanted == 0:
             yield from super().speak(request)
+        self.begun += 1
         time_s = np.arange(self.sample_rate_hz // 20) / self.sample_rate_hz
         hum = (0.25 * np.sin(2 * np.pi * 120 * time_s)).astype(np.float32)
         try:
@@ -131,7 +133,7 @@ class Slow(_Faulty):
             raise
 
     def memory(self) -> dict[str, int]:
-        return {"pieces": self.pieces, "left_early": self.left_early}
+        return {"begun": self.begun, "pieces": self.pieces, "left_early": self.left_early}
 
 
 class Threaded(_Faulty):
