@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -124,6 +125,25 @@ def test_a_container_that_is_gone_ends_the_lease(docker: FakeDocker, tmp_path: P
         status = lease.status()
     assert status is not None and status.policy_restored is False
     assert any("somebody removed it" in each["what"] for each in status.events)
+
+
+@pytest.mark.parametrize("changes", [{}, {"restore_only": True}, {"mode": "parallel"}])
+def test_a_container_that_is_gone_before_the_first_look_keeps_no_watcher_at_work(
+    docker: FakeDocker, tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    docker.odd = lambda _, path: (404, {"message": "no such container"}) if NEIGHBOUR in path else None
+    with lease_on(docker, tmp_path, hold=False, **changes) as lease:
+        assert lease.exit_code(10.0) == 0
+        assert lease.directory.terms() is None  # the next run is not told that somebody holds it
+
+
+def test_a_container_that_is_gone_in_the_watchers_second_life(docker: FakeDocker, tmp_path: Path) -> None:
+    with lease_on(docker, tmp_path, hold=False, mode="parallel") as lease:
+        reach(lease, "held")
+        lease.kill()
+        docker.odd = lambda _, path: (404, {"message": "no such container"}) if NEIGHBOUR in path else None
+        lease.watch()
+        assert lease.exit_code(10.0) == 0
 
 
 def test_a_neighbour_that_falls_in_parallel_mode_is_brought_back(docker: FakeDocker, tmp_path: Path) -> None:

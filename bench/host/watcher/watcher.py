@@ -506,10 +506,10 @@ class Watcher:
 
     def give_back(self) -> None:
         """Start the neighbour, see it stay up, put its policy back; what was not stopped is left alone."""
-        if not self.status["touched"] and not self.docker_took_it_down():
-            self.note("the neighbour had not been stopped")
-            return
         try:
+            if not self.status["touched"] and not self.docker_took_it_down():
+                self.note("the neighbour had not been stopped")
+                return
             self.finish_stop()
             # Until it is up again Docker itself is to restart it: after a power loss, after a failed start.
             if not self.running():
@@ -613,6 +613,8 @@ class Watcher:
         if state == "stopping":
             return "stopping the neighbour was interrupted"
         if state == "new":
+            if self.is_gone():
+                return "the container is gone"
             self.look_first()
             why = self.over() or ("the record of the lease was lost" if self.status["touched"] else None)
             if why:
