@@ -482,7 +482,7 @@ def borrow(
         _account(record, directory, terms)
         note(record)
     try:
-        proof.prove(record, engine.neighbour(before.container_id), status)
+        proof.prove(record, engine.neighbour(before.name), status)
     except NeighbourSlower as error:
         if problem is None:
             raise
