@@ -9,15 +9,18 @@ import pytest
 
 from bench.errors import BadInput, NeighbourNotBack
 from bench.host import neighbour
+from bench.host import restarters as looked_for
 from bench.host.docker import Engine, watcher_name
 from bench.host.felt import felt_latency, summary
 from bench.host.lease import borrow
 from bench.host.lease_files import LeaseHeld, LeaseLost
 from bench.host.neighbour import restore, status
+from bench.host.neighbour_job import look
 from bench.host.neighbour_record import NeighbourRecord
+from bench.host.neighbour_spec import NeighbourSpec
 from bench.host.proof import Proof
 from bench.host.readiness import check_serving, wait_ready
-from bench.host.restarters import restarters
+from bench.host.restarters import removers, restarters
 from bench.host.snapshot import Snapshot, differences, prove_same
 from tests.host.conftest import Asking
 from tests.host.neighbours import chat_neighbour, exists, until
@@ -216,3 +219,32 @@ def test_what_would_restart_it(tmp_path: Path) -> None:
     assert len(found) == 3
     assert "stack.service" in found[0] and "compose project llm" in found[1] and "autoheal" in found[2]
     assert restarters(inspected("quiet"), (units,), (tmp_path / "none",)) == []
+
+
+def test_what_would_remove_it_while_it_is_stopped(tmp_path: Path) -> None:
+    units, daily = tmp_path / "units", tmp_path / "cron.daily"
+    units.mkdir()
+    daily.mkdir()
+    (units / "tidy.service").write_text("[Service]\nExecStart=/usr/bin/docker system prune --force\n")
+    (units / "images.service").write_text("[Service]\nExecStart=/usr/bin/docker image prune --all --force\n")
+    (daily / "tidy").write_text("#!/bin/sh\n# docker system prune -f\ndocker container prune -f\n")
+    assert removers((units,), (daily,)) == [
+        f"systemd unit {units / 'tidy.service'} says `system prune`",
+        f"cron table {daily / 'tidy'} says `container prune`",
+    ]
+
+
+def test_preflight_warns_of_what_would_start_or_remove_it(
+    docker_env: DockerEnv, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", docker_env.host)
+    monkeypatch.setattr(looked_for, "removers", lambda: ["systemd unit tidy.timer says `system prune`"])
+    with chat_neighbour(docker_env, labels={"autoheal": "true"}) as chat:
+        spec = NeighbourSpec(mode="pause", container=chat.name, url=chat.url)
+        checks, facts = look(spec)
+        beside, _ = look(spec.model_copy(update={"mode": "parallel"}))
+    warned = {each.name: each.detail or "" for each in checks if each.severity == "warning" and not each.ok}
+    assert set(warned) == {"neighbour_restarters", "neighbour_removers"}
+    assert "autoheal" in warned["neighbour_restarters"] and "tidy.timer" in warned["neighbour_removers"]
+    assert facts["latency_before"]["total_ms"]["p50"] > 0
+    assert "neighbour_removers" not in {each.name for each in beside}
