@@ -55,7 +55,9 @@ def restarters(
     needles = {name, *(each.strip() for each in compose_files)} - {""}
     found = [
         f"{kind} {path} names {word}"
-        for kind, path, word in _everywhere(unit_directories, cron_files, lambda line: _named_in(line, needles))
+        for kind, path, word in _everywhere(
+            unit_directories, cron_files, lambda line: _named_in(line, needles)
+        )
     ]
     project = labels.get("com.docker.compose.project")
     if project:
