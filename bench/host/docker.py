@@ -355,7 +355,7 @@ class Engine:
                 return self._create_and_start(image, options)
             except docker_errors.APIError as error:
                 raise BadInput(
-                    f"The watcher cannot be started, so the neighbour was not stopped. Docker says: {error}"
+                    f"The watcher cannot be started, so nothing was done to the neighbour. Docker says: {error}"
                 ) from error
 
     def _create_and_start(self, image: str, options: dict[str, Any]) -> str:

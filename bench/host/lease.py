@@ -279,6 +279,11 @@ def await_return(
                 # Somebody removed it: another does its work.
                 run_restorer(engine, directory, terms, image)
                 missing_since = None
+        except BadInput as error:
+            raise NeighbourNotBack(
+                f"The watcher was removed, and another that would start {terms.container} cannot be: {error} "
+                "`audition neighbour restore` does without."
+            ) from error
         except (DockerSilent, OSError):  # silent, or out of sorts
             missing_since = None
         time.sleep(POLL_S)

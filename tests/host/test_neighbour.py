@@ -2,6 +2,7 @@
 
 import threading
 import time
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from bench.errors import BadInput, NeighbourNotBack
 from bench.host import neighbour
 from bench.host import restarters as looked_for
-from bench.host.docker import Engine, watcher_name
+from bench.host.docker import Engine, watcher_name, watcher_tag
 from bench.host.felt import felt_latency, summary
 from bench.host.lease import borrow
 from bench.host.lease_files import LeaseHeld, LeaseLost
@@ -73,6 +74,25 @@ def test_restore_without_a_watcher_and_without_a_lease(
         assert chat.running()
         assert chat.policy() == "no"
         assert not exists(chat.client, watcher_name(chat.name))
+
+
+def test_a_watcher_that_is_removed_with_its_image(
+    docker_env: DockerEnv, engine: Engine, asking: Asking, proof: Proof, state_dir: Path, watcher_base: str
+) -> None:
+    base = f"audition-test-base:{uuid.uuid4().hex[:8]}"
+    with chat_neighbour(docker_env, policy="no") as chat:
+        chat.client.images.get(watcher_base).tag(base)
+        with (
+            pytest.raises(NeighbourNotBack, match=f"start {chat.name} cannot be: .* restore` does without"),
+            borrow(asking(chat, watcher_base=base), always_alive, engine=engine, proof=proof),
+        ):
+            chat.client.api.remove_container(watcher_name(chat.name), force=True)
+            for image in (watcher_tag(base), base):
+                chat.client.images.remove(image)
+        assert not chat.running()
+        where: dict[str, Any] = {"state_dir": state_dir, "watcher_base": base, "engine": engine}
+        assert restore(chat.name, url=chat.url, **where).well
+        assert chat.policy() == "no"
 
 
 def test_restore_keeps_the_lease_until_the_neighbour_is_up_with_its_policy(
