@@ -58,6 +58,9 @@ def test_it_is_lent_and_comes_back_as_it_was(
             assert not neighbour.running()
             assert not neighbour.serves()
             assert neighbour.policy() == "always"  # a power loss now would bring it back
+            watcher = neighbour.client.api.inspect_container(watcher_name(neighbour.name))["HostConfig"]
+            assert watcher["ReadonlyRootfs"] and not watcher["Privileged"] and watcher["UsernsMode"] == "host"
+            assert watcher["CapDrop"] == ["ALL"] and len(watcher["CapAdd"]) == 1
             spoken = run_engine(neighbour.client, "run-1")
             of_others = run_engine(neighbour.client, "run-2")
         try:
