@@ -8,6 +8,7 @@ follows it: a job whose heartbeat is stale ends itself, so a benchmark never out
 
 import contextlib
 import json
+import math
 import shutil
 import signal
 import sys
@@ -80,6 +81,10 @@ class Control:
             for call in self._on_stop:
                 with contextlib.suppress(Exception):
                     call()
+
+    def passes_are_over(self) -> None:
+        """Lift the limit: how long the neighbour takes to come back is nothing the candidate does."""
+        self._deadline = math.inf
 
     def also(self, ask: Callable[[], str | None]) -> None:
         """Let `ask` say a reason to stop too; asked every second."""
@@ -184,6 +189,7 @@ def _do(
                         _speak(spec, name, target, engine, job_dir, out, control, result, progress, sampler)
                     if engine is not None:
                         sampler.set_torch_peak(engine.health_now().get("memory"))
+            control.passes_are_over()
         finally:
             _write_memory(out / "memory.json", sampler.report())
     # After the engine is gone and the neighbour is back: figures can wait, the neighbour cannot.

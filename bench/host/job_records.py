@@ -12,6 +12,8 @@ from bench.records import Record
 
 PassName = Literal["smoke", "preset", "candidate", "baseline"]
 
+METRICS_LIMIT_S = 600.0
+
 
 class JobSpec(Record):
     """`job.json`: everything the host needs to know."""
@@ -40,6 +42,10 @@ class JobSpec(Record):
     """Interpreter of the metrics' workers; null: bench's own, which measures no speaker similarity."""
     whisper_model: Path | None = None
     neighbour: NeighbourSpec = NeighbourSpec()
+
+    def limit_s(self) -> float:
+        """Return how long the whole job may take: its passes, the neighbour's return, then the takes' metrics."""
+        return self.pass_timeout_s + self.neighbour.return_limit_s() + METRICS_LIMIT_S
 
 
 class JobResult(Record):
