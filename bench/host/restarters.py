@@ -107,7 +107,7 @@ def _units(directories: tuple[Path, ...]) -> tuple[Path, ...]:
             continue
         for path in sorted(directory.glob("**/*")):
             real = path.resolve()
-            if path.suffix in UNIT_SUFFIXES and real.is_file() and real not in seen:
+            if path.suffix in UNIT_SUFFIXES and real not in seen:
                 seen.add(real)
                 units.append(path)
     return tuple(units)
@@ -116,11 +116,20 @@ def _units(directories: tuple[Path, ...]) -> tuple[Path, ...]:
 def _files(paths: tuple[Path, ...], find: _Find) -> list[tuple[Path, str]]:
     found = []
     for given in paths:
-        for path in sorted(given.iterdir()) if given.is_dir() else [given]:
+        for path in _listed(given):
             word = _in_file(path, find)
             if word:
                 found.append((path, word))
     return found
+
+
+def _listed(given: Path) -> list[Path]:
+    try:
+        return sorted(given.iterdir())
+    except NotADirectoryError:
+        return [given]
+    except OSError:  # not there, or another user's: users may not list each other's cron tables
+        return []
 
 
 def _in_file(path: Path, find: _Find) -> str | None:

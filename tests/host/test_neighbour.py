@@ -3,6 +3,7 @@
 import threading
 import time
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -239,6 +240,17 @@ def test_what_would_restart_it(tmp_path: Path) -> None:
     assert len(found) == 3
     assert "stack.service" in found[0] and "compose project llm" in found[1] and "autoheal" in found[2]
     assert restarters(inspected("quiet"), (units,), (tmp_path / "none",)) == []
+
+
+def test_what_a_user_may_not_list_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tables = tmp_path / "crontabs"
+    tables.mkdir()
+
+    def refused(path: Path) -> Iterator[Path]:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "iterdir", refused)  # root, as whom the tests may run, is refused nothing
+    assert restarters(inspected("vllm-gemma4"), (), (tables,)) == []
 
 
 def test_what_would_remove_it_while_it_is_stopped(tmp_path: Path) -> None:
