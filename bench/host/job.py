@@ -169,6 +169,7 @@ def _do(
         raise BadInput(f"There is no room for the baseline beside the neighbour: {why}.")
     heard = reference if reference.is_file() else None
     _try_metrics(spec, heard)
+    _need_image(_image(spec, job_dir))
     with borrowed(spec.neighbour, spec.run_id, control.alive, progress.say, out) as held:
         baseline = settle_baseline(timeout_s=10.0)
         control.also(held.lost)
@@ -221,6 +222,20 @@ def _try_metrics(spec: JobSpec, reference: Path | None) -> None:
     missing = found.error or (found.reasons.get("reference_cosine") if spec.similarity_python else None)
     if missing is not None:
         raise BadInput(f"{missing} (similarity_python, whisper_model; docs/metrics.md)")
+
+
+def _need_image(image: str | None) -> None:
+    """Check that the engine's image is there, before anything is paused for it: no container keeps it from a prune.
+
+    Raises:
+        BadInput: it is not.
+    """
+    if image is None:
+        return
+    from bench.host.docker import Engine as Docker
+
+    with Docker() as docker:
+        docker.need_image(image)
 
 
 def _measure(spec: JobSpec, folder: Path, reference: Path | None) -> None:

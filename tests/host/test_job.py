@@ -39,6 +39,7 @@ from bench.records import NeighbourMode, Take, TakeError
 from tests.client.raw_server import Asked, Reply, serving
 from tests.client.sound import espeak
 from tests.engines import entries
+from tests.hosts.engine import DockerEnv
 from tests.strangers import obliging
 
 REPO = Path(__file__).resolve().parents[2]
@@ -167,6 +168,18 @@ def test_a_pass_past_its_limit_is_stopped(tmp_path: Path, voice: Path) -> None:
     assert (result.ok, result.fault) == (False, "candidate")
     assert "not done within 4 s (pass_timeout_s)" in str(result.error)
     assert _engines() == []
+
+
+def test_nothing_is_borrowed_for_an_image_that_was_pruned(
+    tmp_path: Path, voice: Path, docker_env: DockerEnv, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", docker_env.host)
+    monkeypatch.setattr(job, "borrowed", lambda *_: pytest.fail("the neighbour was asked for its place"))
+    folder = _job(tmp_path, voice, entries.raw("espeak"), install="container", lock="engine.txt")
+    (folder / "engine.txt").write_text("\n")
+    result = job.run_job(folder)
+    assert (result.ok, result.fault) == (False, "host")
+    assert "not on this host; run the install phase" in str(result.error)
 
 
 def test_a_neighbour_that_takes_its_time_to_come_back_is_not_the_candidates_fault(
