@@ -35,7 +35,7 @@ class ActionModule(HostedAction):
         token = self.host.token("baseline" if phase == "baseline" else "model", spec.entry)
         with jobs.packed(run, spec, {"token": token.encode()} if token else {}) as tar:
             self.send(tar, job_dir)
-        done = self.follow("bench_takes", {"job_dir": job_dir}, job_dir, spec.pass_timeout_s)
+        done = self.follow("bench_takes", {"job_dir": job_dir}, job_dir, spec.limit_s())
         try:
             if not done.get("tar"):
                 return {"failed": True, "fault": "host", "msg": said(done)}

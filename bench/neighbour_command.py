@@ -74,6 +74,9 @@ def _details(found: dict[str, Any]) -> list[str]:
         renewed = found["renewed_s_ago"]
         ago = "" if renewed is None else f", renewed {renewed:.0f} s ago"
         lines.append(f"its watcher is {found['watcher']}{ago}")
+        last = found["last"]
+        if last is not None and last["events"]:
+            lines.append(f"it last said at {last['events'][-1]['utc']}: {last['events'][-1]['what']}")
     lines += [f"container of ours: {each['name']}" for each in found["ours"]]
     lines += [f"would start it by itself: {each}" for each in found["restarters"]]
     return lines

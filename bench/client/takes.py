@@ -208,6 +208,10 @@ async def _unless(
         # In a thread: what the caller looks at may be slow, and the loop must stay free to stamp arrivals.
         reason = await asyncio.to_thread(stop)
         if reason is not None:
+            # Where the reason is an engine that has died, the connection says so too, a moment later.
+            done, _ = await asyncio.wait({task}, timeout=STOP_POLL_S)
+            if done:
+                return task.result(), reason
             task.cancel()
             await asyncio.wait({task})
             return Fetched(None, TakeFault("stopped", reason)), reason

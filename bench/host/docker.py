@@ -272,6 +272,15 @@ class Engine:
                 return False
         return True
 
+    def need_image(self, tag: str) -> None:
+        """Check that Docker has an engine's image.
+
+        Raises:
+            BadInput: it has not.
+        """
+        if not self.has_image(tag):
+            raise BadInput(f"The engine's image {tag} is not on this host; run the install phase.")
+
     def prune_images(self, repository: str, *, keep: str) -> None:
         """Remove the images of `repository` but `keep`; one that a container uses stays."""
         with _answering(self.host):
@@ -341,6 +350,7 @@ class Engine:
             "network_mode": "host" if terms.get("health_url") else "none",
             "cap_drop": ["ALL"],
             "cap_add": ["DAC_OVERRIDE"],  # the lease directory may be another user's
+            "userns_mode": "host",  # else a Docker with userns-remap refuses both the network and the socket
             "read_only": True,
             "log_config": LogConfig(type="json-file", config={"max-size": "1m"}),
         }
@@ -355,7 +365,7 @@ class Engine:
                 return self._create_and_start(image, options)
             except docker_errors.APIError as error:
                 raise BadInput(
-                    f"The watcher cannot be started, so the neighbour was not stopped. Docker says: {error}"
+                    f"The watcher cannot be started, so nothing was done to the neighbour. Docker says: {error}"
                 ) from error
 
     def _create_and_start(self, image: str, options: dict[str, Any]) -> str:
@@ -487,27 +497,23 @@ def run_engine(
     engine = engine or Engine()
     gpus = [DeviceRequest(count=-1, capabilities=[["gpu"]])] if gpu else None
     volumes = {str(weights.resolve()): {"bind": "/weights", "mode": "ro"}} if weights else None
+    engine.need_image(image)
     with _answering(engine.host):
-        try:
-            container = engine.containers.create(
-                image,
-                command,
-                environment=environment,
-                ports={f"{container_port}/tcp": ("127.0.0.1", host_port)},
-                volumes=volumes,
-                device_requests=gpus,
-                labels={RUN_LABEL: run_id, ROLE_LABEL: "engine"},
-                init=True,
-                read_only=True,
-                tmpfs={"/tmp": "rw,size=4g"},  # noqa: S108 - the engine's only writable place
-                cap_drop=["ALL"],
-                security_opt=["no-new-privileges"],
-                oom_score_adj=500,  # of all that is on the host, the kernel is to end this first
-            )
-        except docker_errors.ImageNotFound as error:
-            raise BadInput(
-                f"The engine's image {image} is not on this host; run the install phase."
-            ) from error
+        container = engine.containers.create(
+            image,
+            command,
+            environment=environment,
+            ports={f"{container_port}/tcp": ("127.0.0.1", host_port)},
+            volumes=volumes,
+            device_requests=gpus,
+            labels={RUN_LABEL: run_id, ROLE_LABEL: "engine"},
+            init=True,
+            read_only=True,
+            tmpfs={"/tmp": "rw,size=4g"},  # noqa: S108 - the engine's only writable place
+            cap_drop=["ALL"],
+            security_opt=["no-new-privileges"],
+            oom_score_adj=500,  # of all that is on the host, the kernel is to end this first
+        )
         made = EngineContainer(id=str(container.id), pid=0, host_port=0, _engine=engine)
         try:
             container.start()

@@ -8,6 +8,7 @@ the controller follows it: a job whose heartbeat is stale ends itself, so a benc
 
 import contextlib
 import json
+import math
 import shutil
 import signal
 import sys
@@ -80,6 +81,10 @@ class Control:
             for call in self._on_stop:
                 with contextlib.suppress(Exception):
                     call()
+
+    def passes_are_over(self) -> None:
+        """Lift the limit: how long the neighbour takes to come back is nothing the candidate does."""
+        self._deadline = math.inf
 
     def also(self, ask: Callable[[], str | None]) -> None:
         """Let `ask` say a reason to stop too; asked every second."""
@@ -162,6 +167,7 @@ def _do(
     if ours and (why := room_beside(spec.neighbour)) is not None:
         raise BadInput(f"There is no room for the baseline beside the neighbour: {why}.")
     _try_metrics(spec, heard)
+    _need_image(_image(spec, job_dir))
     with borrowed(spec.neighbour, spec.run_id, control.alive, progress.say, out) as held:
         baseline = settle_baseline(timeout_s=10.0)
         control.also(held.lost)
@@ -182,6 +188,7 @@ def _do(
                         _speak(spec, name, target, engine, job_dir, out, control, result, progress, sampler)
                     if engine is not None:
                         sampler.set_torch_peak(engine.health_now().get("memory"))
+            control.passes_are_over()
         finally:
             _write_memory(out / "memory.json", sampler.report())
     # After the engine is gone and the neighbour is back: figures can wait, the neighbour cannot.
@@ -213,6 +220,20 @@ def _try_metrics(spec: JobSpec, reference: Path | None) -> None:
     missing = found.error or (found.reasons.get("reference_cosine") if spec.similarity_python else None)
     if missing is not None:
         raise BadInput(f"{missing} (similarity_python, whisper_model; docs/metrics.md)")
+
+
+def _need_image(image: str | None) -> None:
+    """Check that the engine's image is there, before anything is paused for it: no container keeps it from a prune.
+
+    Raises:
+        BadInput: it is not.
+    """
+    if image is None:
+        return
+    from bench.host.docker import Engine as Docker
+
+    with Docker() as docker:
+        docker.need_image(image)
 
 
 def _measure(spec: JobSpec, folder: Path, reference: Path | None) -> None:

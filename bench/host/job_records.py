@@ -15,6 +15,8 @@ HEARD = "heard.wav"
 """In a baseline's job, the reference that raters hear: the engine may be given another cut of it, the metrics of both
 sides are held against this one."""
 
+METRICS_LIMIT_S = 600.0
+
 
 class JobSpec(Record):
     """`job.json`: everything the host needs to know."""
@@ -43,6 +45,10 @@ class JobSpec(Record):
     """Interpreter of the metrics' workers; null: bench's own, which measures no speaker similarity."""
     whisper_model: Path | None = None
     neighbour: NeighbourSpec = NeighbourSpec()
+
+    def limit_s(self) -> float:
+        """Return how long the whole job may take: its passes, the neighbour's return, then the takes' metrics."""
+        return self.pass_timeout_s + self.neighbour.return_limit_s() + METRICS_LIMIT_S
 
 
 class JobResult(Record):

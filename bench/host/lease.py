@@ -279,6 +279,11 @@ def await_return(
                 # Somebody removed it: another does its work.
                 run_restorer(engine, directory, terms, image)
                 missing_since = None
+        except BadInput as error:
+            raise NeighbourNotBack(
+                f"The watcher was removed, and another that would start {terms.container} cannot be: {error} "
+                "`audition neighbour restore` does without."
+            ) from error
         except (DockerSilent, OSError):  # silent, or out of sorts
             missing_since = None
         time.sleep(POLL_S)
@@ -348,7 +353,7 @@ def acquire(
         LeaseHeld: another run holds the neighbour.
         BadInput: the lease cannot be written.
     """
-    settle_leftover(engine, directory, image, _return_limit_s(request))
+    settle_leftover(engine, directory, image, return_limit_s(request))
     name = watcher_name(before.name)
     now = datetime.now(UTC)
     terms = Terms(
@@ -410,7 +415,8 @@ def _start_watcher(engine: Engine, directory: LeaseDirectory, terms: Terms, imag
             time.sleep(POLL_S)
 
 
-def _return_limit_s(request: LeaseRequest) -> float:
+def return_limit_s(request: LeaseRequest) -> float:
+    """Return how long a holder waits for the watcher to give the neighbour back, in seconds."""
     return request.memory_wait_s * 2 + request.ready_limit_s + request.ttl_s + 60.0
 
 
@@ -455,7 +461,7 @@ def borrow(
     directory = LeaseDirectory(request.state_dir, request.boot_id_file)
     directory.prepare()
     image, _built = engine.build_watcher(request.watcher_base)
-    settle_leftover(engine, directory, image, _return_limit_s(request))
+    settle_leftover(engine, directory, image, return_limit_s(request))
     before = _look(request, engine, record, proof)
     grant = Grant(record, request.url)
     terms = acquire(request, engine, directory, before, image)
@@ -474,7 +480,7 @@ def borrow(
             except BaseException as error:  # noqa: BLE001 (raised again below, once the neighbour is back)
                 problem = error
             lease.release("the block ended" if problem is None else f"the block failed: {problem!r}"[:300])
-            status = await_return(engine, directory, terms, image, _return_limit_s(request))
+            status = await_return(engine, directory, terms, image, return_limit_s(request))
     except NeighbourNotBack as error:
         fail(record, "not_back", str(error))
         raise error from problem
@@ -482,7 +488,7 @@ def borrow(
         _account(record, directory, terms)
         note(record)
     try:
-        proof.prove(record, engine.neighbour(before.container_id), status)
+        proof.prove(record, engine.neighbour(before.name), status)
     except NeighbourSlower as error:
         if problem is None:
             raise

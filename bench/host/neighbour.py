@@ -128,7 +128,7 @@ def restore(
     The watcher does it: the one that is at work, or a new one on the lease that was left behind, again and
     again until the neighbour is up with the policy that was agreed on. Only then is the lease forgotten: who
     is interrupted here loses nothing and asks again. Where no watcher can be run, it is done from here.
-    Without a lease a container that does not run is started as it is.
+    Without a lease a container that does not run is started as it is; so is one that was made anew since.
 
     Raises:
         BadInput: there is no such container.
@@ -142,13 +142,14 @@ def restore(
     end = time.monotonic() + limit_s
     terms: Terms | None = None
     while True:
-        terms = _agreed(engine, now, directory) or terms
+        agreed = _agreed(engine, now, directory)
+        terms = agreed or (terms if terms is not None and _is_of(terms, now) else None)
         if terms is None and not now.running:
             terms = terms_as_it_is(now, directory)
         _set_to_work(engine, name, directory, terms, watcher_base)
         await_gone(engine, name, max(0.0, end - time.monotonic()))
         now = Snapshot.take(engine.neighbour(container))
-        if now.running and (terms is None or now.policy == _policy(terms)):
+        if now.running and (terms is None or not _is_of(terms, now) or now.policy == _policy(terms)):
             break
         if time.monotonic() > end:
             raise NeighbourNotBack(
@@ -214,6 +215,11 @@ def _agreed(engine: Engine, now: Snapshot, directory: LeaseDirectory) -> Terms |
     if last is not None and last.ended_utc is None:
         found.append(last.agreed())
     return next((each for each in found if each is not None and each.container == now.name), None)
+
+
+def _is_of(terms: Terms, now: Snapshot) -> bool:
+    """Tell whether a lease is on this very container, not on one of its name that was removed."""
+    return terms.container_id == now.container_id
 
 
 def _policy(terms: Terms) -> RestartPolicy:

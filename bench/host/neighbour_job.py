@@ -124,7 +124,7 @@ def look(spec: NeighbourSpec) -> tuple[list[Check], dict[str, Any]]:
     from bench.client.chat import measure_chat
     from bench.host.docker import Engine
     from bench.host.readiness import NotReady, check_serving
-    from bench.host.restarters import restarters
+    from bench.host.restarters import removers, restarters
     from bench.host.snapshot import Snapshot, check_can_pause, check_well
 
     try:
@@ -150,6 +150,11 @@ def look(spec: NeighbourSpec) -> tuple[list[Check], dict[str, Any]]:
         detail = "may start it again during a pause: " + "; ".join(others)
         checks.append(
             Check(name="neighbour_restarters", ok=False, value=others, detail=detail, severity="warning")
+        )
+    if spec.mode == "pause" and (pruning := removers()):
+        detail = f"would remove the paused neighbour for good; switch it off meanwhile: {'; '.join(pruning)}"
+        checks.append(
+            Check(name="neighbour_removers", ok=False, value=pruning, detail=detail, severity="warning")
         )
     return checks, {
         "snapshot": snapshot.model_dump(mode="json"),

@@ -4,6 +4,9 @@ from pathlib import Path
 
 from bench.records import NeighbourMode, Record
 
+RETURN_EXTRA_S = 900.0
+"""For what has limits of its own: memory that comes free, and p50 taken twice."""
+
 
 class NeighbourSpec(Record):
     """The neighbour's side of a job. `mode` none with a container: it is there and is left alone."""
@@ -27,3 +30,9 @@ class NeighbourSpec(Record):
     settle_s: float = 30.0
     ratio_limit: float = 1.2
     hard_limit_s: float = 3600.0
+
+    def return_limit_s(self) -> float:
+        """Return how long giving it back and proving it may take, in seconds; each may wait until it is ready."""
+        if self.mode == "none":
+            return 0.0
+        return RETURN_EXTRA_S + self.ttl_s + 2 * self.ready_limit_s + self.settle_s

@@ -1,5 +1,7 @@
-"""What else would start a stopped neighbour: found by preflight, because it would end a pause early."""
+"""What else would start a stopped neighbour, which ends a pause early, or remove it: found by preflight."""
 
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,20 @@ UNIT_DIRECTORIES = tuple(
     )
 )
 UNIT_SUFFIXES = (".service", ".timer", ".container")
-CRON_FILES = tuple(Path(each) for each in ("/etc/crontab", "/etc/cron.d", "/var/spool/cron/crontabs"))
+CRON_FILES = tuple(
+    Path(each)
+    for each in (
+        "/etc/crontab",
+        "/etc/anacrontab",
+        "/etc/cron.d",
+        "/etc/cron.hourly",
+        "/etc/cron.daily",
+        "/etc/cron.weekly",
+        "/etc/cron.monthly",
+        "/var/spool/cron/crontabs",
+    )
+)
+PRUNES = re.compile(r"\b(?:system|container)\s+prune\b")
 ORCHESTRATORS = {
     "com.docker.swarm.service.name": "Docker Swarm's service",
     "io.kubernetes.pod.name": "the Kubernetes pod",
@@ -38,8 +53,12 @@ def restarters(
     labels: dict[str, str] = dict(inspected["Config"].get("Labels") or {})
     compose_files = labels.get("com.docker.compose.project.config_files", "").split(",")
     needles = {name, *(each.strip() for each in compose_files)} - {""}
-    found = [f"systemd unit {path} names {word}" for path, word in _units(unit_directories, needles)]
-    found += [f"cron table {path} names {word}" for path, word in _files(cron_files, needles)]
+    found = [
+        f"{kind} {path} names {word}"
+        for kind, path, word in _everywhere(
+            unit_directories, cron_files, lambda line: _named_in(line, needles)
+        )
+    ]
     project = labels.get("com.docker.compose.project")
     if project:
         service = labels.get("com.docker.compose.service", "?")
@@ -51,7 +70,36 @@ def restarters(
     return found
 
 
-def _units(directories: tuple[Path, ...], needles: set[str]) -> list[tuple[Path, str]]:
+def removers(
+    unit_directories: tuple[Path, ...] = UNIT_DIRECTORIES, cron_files: tuple[Path, ...] = CRON_FILES
+) -> list[str]:
+    """Return, in words, what removes every stopped container, a paused neighbour among them.
+
+    Looked at: systemd units and cron tables that say `docker system prune` or `docker container prune`.
+    """
+
+    def prunes(line: str) -> str | None:
+        found = PRUNES.search(line)
+        return found and found.group()
+
+    return [
+        f"{kind} {path} says `{words}`"
+        for kind, path, words in _everywhere(unit_directories, cron_files, prunes)
+    ]
+
+
+_Find = Callable[[str], str | None]
+
+
+def _everywhere(
+    directories: tuple[Path, ...], cron_files: tuple[Path, ...], find: _Find
+) -> list[tuple[str, Path, str]]:
+    """Return what `find` finds in a line of each systemd unit and each cron table, once a file."""
+    found = [("systemd unit", *each) for each in _files(_units(directories), find)]
+    return found + [("cron table", *each) for each in _files(cron_files, find)]
+
+
+def _units(directories: tuple[Path, ...]) -> tuple[Path, ...]:
     seen: set[Path] = set()
     units: list[Path] = []
     for directory in directories:
@@ -59,30 +107,40 @@ def _units(directories: tuple[Path, ...], needles: set[str]) -> list[tuple[Path,
             continue
         for path in sorted(directory.glob("**/*")):
             real = path.resolve()
-            if path.suffix in UNIT_SUFFIXES and real.is_file() and real not in seen:
+            if path.suffix in UNIT_SUFFIXES and real not in seen:
                 seen.add(real)
                 units.append(path)
-    return _files(tuple(units), needles)
+    return tuple(units)
 
 
-def _files(paths: tuple[Path, ...], needles: set[str]) -> list[tuple[Path, str]]:
+def _files(paths: tuple[Path, ...], find: _Find) -> list[tuple[Path, str]]:
     found = []
     for given in paths:
-        for path in sorted(given.iterdir()) if given.is_dir() else [given]:
-            word = _named_in(path, needles)
+        for path in _listed(given):
+            word = _in_file(path, find)
             if word:
                 found.append((path, word))
     return found
 
 
-def _named_in(path: Path, needles: set[str]) -> str | None:
+def _listed(given: Path) -> list[Path]:
+    try:
+        return sorted(given.iterdir())
+    except NotADirectoryError:
+        return [given]
+    except OSError:  # not there, or another user's: users may not list each other's cron tables
+        return []
+
+
+def _in_file(path: Path, find: _Find) -> str | None:
     try:
         text = path.read_text(errors="replace")
     except OSError:  # another user's, or gone
         return None
-    active = [line for line in text.splitlines() if not line.lstrip().startswith(("#", ";"))]
-    for needle in sorted(needles):
-        for line in active:
-            if needle in line.replace("=", " ").replace('"', " ").replace("'", " ").split():
-                return needle
-    return None
+    active = (line for line in text.splitlines() if not line.lstrip().startswith(("#", ";")))
+    return next((word for line in active if (word := find(line))), None)
+
+
+def _named_in(line: str, needles: set[str]) -> str | None:
+    words = line.replace("=", " ").replace('"', " ").replace("'", " ").split()
+    return next((each for each in sorted(needles) if each in words), None)

@@ -1,6 +1,7 @@
 """What the processes of one case are told."""
 
 import json
+import signal
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -76,3 +77,9 @@ class Case:
     def injected(self) -> Path:
         """Made by the suite when the fault is in."""
         return Path(self.directory) / "injected"
+
+
+def hear_signals() -> None:
+    """Undo what a background shell or `nohup` has a process inherit: SIGINT and SIGHUP that do nothing."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)

@@ -12,10 +12,11 @@ from pathlib import Path
 
 from bench.host.heartbeat import touch_heartbeat
 from bench.records import utc_now
-from tests.chaos.config import HEARTBEAT_S, Case
+from tests.chaos.config import HEARTBEAT_S, Case, hear_signals
 
 
 def main() -> None:
+    hear_signals()
     path = Path(sys.argv[1])
     case = Case.load(path)
     case.heartbeat.touch()

@@ -1,5 +1,6 @@
 """What drives a case: the controller that faults are done to. `ProcessDriver` is a process of ours;
-`AnsibleDriver` is ansible-playbook under ansible-runner, following the job with the code of our plugins;
+`AnsibleDriver` is ansible-playbook under ansible-runner, started as `audition survey` starts it and following the
+job with the code of our plugins;
 `SshDriver` is the same over a real SSH connection, whose cable can be pulled."""
 
 import contextlib
@@ -10,6 +11,8 @@ import sys
 import time
 from pathlib import Path
 from typing import Protocol
+
+import psutil
 
 from tests.chaos.config import HEARTBEAT_LIMIT_S, Case
 from tests.hosts.engine import REPOSITORY, hash_of
@@ -125,23 +128,39 @@ class AnsibleDriver:
         )
 
     def signal(self, which: signal.Signals) -> None:
-        # A terminal sends SIGINT and SIGHUP to the whole group; `kill` sends one process its signal.
-        if which in (signal.SIGINT, signal.SIGHUP):
+        assert self.runner is not None
+        if which == signal.SIGHUP:
+            # The terminal is closed. ansible-runner has ansible-playbook ignore that: it dies of its parent's death.
+            os.killpg(self.runner.pid, which)
+        elif which == signal.SIGINT:  # a terminal sends it to the whole group
             os.killpg(os.getpgid(self.playbook()), which)
         else:
             os.kill(self.playbook(), which)
 
     def cancel(self) -> None:
-        (Path(self.case.directory) / "cancel").touch()
+        # What `audition survey` does when it is told to stop: it has ansible-runner cancel.
+        assert self.runner is not None
+        self.runner.terminate()
 
     def freeze(self) -> None:
-        os.killpg(os.getpgid(self.playbook()), signal.SIGSTOP)
+        # Each of them: Ansible's workers, which follow the job, have sessions of their own.
+        for process in self.family():
+            with contextlib.suppress(psutil.NoSuchProcess):  # a module that has just ended
+                process.suspend()
+
+    def family(self) -> list[psutil.Process]:
+        """Return the controller and all that it has started here; the job is no child of it."""
+        assert self.runner is not None
+        try:
+            first = psutil.Process(self.runner.pid)
+            return [first, *first.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            return []
 
     def kill(self) -> None:
-        with contextlib.suppress(StopIteration, OSError):
-            os.killpg(os.getpgid(self.playbook()), signal.SIGKILL)
-        if self.runner is not None:
-            self.runner.kill()
+        for process in self.family():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
 
     def end(self) -> None:
         self.kill()

@@ -73,6 +73,12 @@ class EventLog:
         times = [int(each["timeNano"]) / 1e9 for each in done]
         return max((each for each in times if each > since), default=None)
 
+    def lent_at(self, container: str, at: float) -> bool:
+        """Tell whether at a moment (wall clock) it had been stopped, and not yet started with its policy put back."""
+        before = [e["Action"] for e in self.of(container) if int(e["timeNano"]) / 1e9 <= at]
+        told = [each for each in before if each in ("die", "start", "update")]
+        return "die" in told and told[-2:] != ["start", "update"]
+
     def of_run(self, run_id: str) -> list[dict[str, Any]]:
         """Return the events of the run's engines, oldest first."""
         return [

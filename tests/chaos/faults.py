@@ -1,4 +1,5 @@
-"""The faults. Each is done to a running case, once; none waits for its consequences."""
+"""The faults. Each is done to a running case, once; none waits for its consequences. One that cannot be done is an
+error: it must not count as survived."""
 
 import contextlib
 import os
@@ -44,13 +45,11 @@ class Fault:
 
 
 def _task_fails(scene: Scene) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(scene.bench_pid(), signal.SIGUSR1)
+    os.kill(scene.bench_pid(), signal.SIGUSR1)
 
 
 def _bench_killed(scene: Scene) -> None:
-    with contextlib.suppress(OSError, ValueError):
-        os.kill(scene.bench_pid(), signal.SIGKILL)
+    os.kill(scene.bench_pid(), signal.SIGKILL)
 
 
 def _engine_hangs(scene: Scene) -> None:
@@ -76,11 +75,8 @@ def _run_labelled(scene: Scene, program: str) -> str:
 
 
 def _watcher_killed(scene: Scene) -> None:
-    # `docker kill` would also call off the restart policy; a crash does not.
-    with contextlib.suppress(Exception):
-        pid = scene.container_pid(watcher_name(scene.case.container))
-        if pid:
-            os.kill(pid, signal.SIGKILL)
+    if scene.case.with_lease:  # `docker kill` would also call off the restart policy; a crash does not
+        os.kill(scene.container_pid(watcher_name(scene.case.container)), signal.SIGKILL)
 
 
 def _docker_killed(scene: Scene) -> None:

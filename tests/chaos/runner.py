@@ -1,45 +1,35 @@
-"""The real controller of a case: ansible-playbook under ansible-runner. `python -m tests.chaos.runner CASE`."""
+"""The real controller of a case: the product's own way of playing a playbook. `python -m tests.chaos.runner CASE`."""
 
 import os
 import sys
 from pathlib import Path
 
-import ansible_runner
-
-from tests.chaos.config import Case
+from bench.playbook import Stop, play
+from tests.chaos.config import Case, hear_signals
 from tests.hosts.engine import REPOSITORY
 
 HERE = Path(__file__).parent / "ansible"
 
 
 def main() -> None:
+    hear_signals()
     path = Path(sys.argv[1])
     case = Case.load(path)
-    private = Path(case.directory) / "runner"
-    private.mkdir()
     (Path(case.directory) / "job.tar").touch()
     case.heartbeat.touch()
-    play = Path(case.directory) / "play.yml"
-    play.write_text(
+    book = Path(case.directory) / "play.yml"
+    book.write_text(
         f"- hosts: localhost\n  gather_facts: false\n  tasks:\n    - name: Benchmark\n      chaos_job:\n"
         f"        case: {path}\n        directory: {case.directory}\n"
     )
-    done = ansible_runner.run(
-        private_data_dir=str(private),
-        playbook=str(play),
-        inventory=[str(_inventory(case))],
-        settings={"pexpect_timeout": 1},
-        cancel_callback=(Path(case.directory) / "cancel").exists,
-        envvars={
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-            "PYTHONPATH": str(REPOSITORY),
-            "ANSIBLE_CONFIG": str(REPOSITORY / "ansible.cfg"),
-            "ANSIBLE_HOST_KEY_CHECKING": "True",
-            "ANSIBLE_ACTION_PLUGINS": str(HERE / "action_plugins"),
-            "ANSIBLE_LIBRARY": f"{HERE / 'library'}:{REPOSITORY / 'library'}",
-        },
-        quiet=True,
+    os.environ.update(
+        PYTHONPATH=str(REPOSITORY),
+        ANSIBLE_CONFIG=str(REPOSITORY / "ansible.cfg"),
+        ANSIBLE_ACTION_PLUGINS=str(HERE / "action_plugins"),
+        ANSIBLE_LIBRARY=f"{HERE / 'library'}:{REPOSITORY / 'library'}",
     )
+    with Stop().watching() as stop:
+        done = play(str(book), project=REPOSITORY, stop=stop, inventory=[str(_inventory(case))])
     sys.exit(done.rc)
 
 

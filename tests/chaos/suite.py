@@ -79,7 +79,7 @@ def run_case(
             seconds, problems = _await_return(made, began, limit_s)
             problems += _judge(made, seconds, limit_s)
             if with_lease and not problems:
-                problems += _leftovers(made, resume)
+                problems += _hollow(made, fault, moment, began) + _leftovers(made, resume)
         else:
             seconds = None
             problems += _why(made)
@@ -148,6 +148,23 @@ def _judge(made: Scene, seconds: float | None, limit_s: float) -> list[str]:
     return problems + complaints(made.log, made.case.container_id, made.case.run_id)
 
 
+def _hollow(made: Scene, fault: Fault, moment: Moment, began: Began) -> list[str]:
+    """Return why a case proves nothing: its fault came too late, or did nothing to the run."""
+    if moment == "before stop":
+        late = made.log.lent_at(made.case.container_id, began.wall)
+    else:
+        late = made.case.mode == "pause" and not made.log.lent_at(made.case.container_id, began.wall)
+    found = [f"by Docker's events the fault did not come {moment}"] if late else []
+    if fault.of_controller and moment != "during restore" and _result(made)["done"]:
+        found.append("the run went on to its end: its controller was not gone")
+    return found
+
+
+def _result(made: Scene) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((Path(made.case.run_dir) / "result.json").read_text())
+    return found
+
+
 def _leftovers(made: Scene, resume: bool) -> list[str]:
     if not made.lease_free():
         return ["a lease is left"]
@@ -162,7 +179,7 @@ def _told(made: Scene) -> list[str]:
         return [] if Run(run_dir).preflight_passed() else ["the run directory is damaged"]
     try:
         told = NeighbourRecord.load(run_dir)
-        json.loads((run_dir / "result.json").read_text())
+        _result(made)
     except (OSError, ValueError) as error:
         return [f"the run directory tells nothing: {error}"]
     if told.state == "held" and not LeaseDirectory(Path(made.case.state_dir)).history(made.case.run_id):

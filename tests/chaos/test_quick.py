@@ -6,7 +6,8 @@ import pytest
 
 from tests.chaos.config import MOMENTS, Mode, Moment
 from tests.chaos.drivers import ProcessDriver, SshDriver
-from tests.chaos.faults import FAULTS, Fault
+from tests.chaos.evidence import EventLog
+from tests.chaos.faults import CONTROLLERS, FAULTS, Fault
 from tests.chaos.suite import run_case
 from tests.chaos.world import World
 
@@ -79,3 +80,28 @@ def test_without_the_lease_it_does_not(world: World) -> None:
     )  # fmt: skip
     assert not outcome.restored
     assert outcome.seconds is None, outcome.row()
+
+
+def test_a_fault_that_does_nothing_does_not_count_as_survived(world: World) -> None:
+    nothing = Fault("nothing", lambda _scene: None, drivers=CONTROLLERS)
+    outcome = run_case(world, nothing, "mid-benchmark", ProcessDriver, "always", resume=False)
+    assert outcome.problems == ["the run went on to its end: its controller was not gone"]
+
+
+@pytest.mark.parametrize(
+    ("actions", "lent"),
+    [
+        ("", False),
+        ("update", False),
+        ("update kill die stop", True),
+        ("update kill die stop update start", True),
+        ("update kill die stop update start update", False),
+    ],
+)
+def test_dockers_events_say_when_a_fault_came(actions: str, lent: bool) -> None:
+    log = EventLog.__new__(EventLog)
+    log.events = [
+        {"Type": "container", "Actor": {"ID": "it"}, "Action": action, "timeNano": at * 10**9}
+        for at, action in enumerate([*actions.split(), "die"])
+    ]
+    assert log.lent_at("it", len(actions.split()) - 0.5) is lent

@@ -86,7 +86,9 @@ class Scene:
     def container_pid(self, container: str) -> int:
         """Return the first process of a container."""
         with contextlib.closing(self.world.env.client()) as client:
-            return int(client.api.inspect_container(container)["State"]["Pid"])
+            pid = int(client.api.inspect_container(container)["State"]["Pid"])
+        assert pid, f"{container} does not run"
+        return pid
 
     def container_processes(self, container: str) -> list[int]:
         """Return all processes of a container: the first may be an init that does nothing itself."""

@@ -1,7 +1,9 @@
+import asyncio
 import contextlib
 import hashlib
 import itertools
 import json
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,8 +14,10 @@ import soundfile
 from pydantic import SecretStr
 
 from bench.catalog.entry import HttpRun
+from bench.client.faults import TakeFault
 from bench.client.probe import ServerUnusable
-from bench.client.takes import WARMUP, run_takes
+from bench.client.session import Fetched
+from bench.client.takes import WARMUP, _unless, run_takes
 from bench.client.target import Target, Voice
 from bench.errors import BadInput
 from bench.records import Take, Utterance
@@ -220,6 +224,24 @@ def test_stop_ends_the_pass_in_the_middle_of_a_take(tmp_path: Path) -> None:
     assert result.failed == {"stopped": 1}
     (take,) = lines(tmp_path)
     assert take.error is not None and take.error.message == "the lease is gone"
+
+
+def test_a_take_that_ends_as_the_pass_is_stopped_keeps_its_own_end() -> None:
+    seen = threading.Event()
+
+    def stop() -> str:
+        seen.set()
+        return "the engine ended with code 9"
+
+    async def cut_off() -> Fetched:
+        while not seen.is_set():
+            await asyncio.sleep(0.005)
+        await asyncio.sleep(0.02)
+        return Fetched(None, TakeFault("aborted", "the server closed the connection"))
+
+    fetched, reason = asyncio.run(_unless(stop, cut_off()))
+    assert reason == "the engine ended with code 9"
+    assert fetched.fault is not None and fetched.fault.kind == "aborted"
 
 
 def test_stop_between_takes_leaves_no_half_take(tmp_path: Path) -> None:

@@ -29,9 +29,9 @@ from bench.host.follow import follow, process_of, sign
 from bench.host.heartbeat import heartbeat_time
 from bench.host.install_spec import InstallSpec
 from bench.host.job_records import HEARD, JobResult, JobSpec
-from bench.host.lease import Grant, LeaseRequest
+from bench.host.lease import Grant, LeaseRequest, return_limit_s
 from bench.host.memory import settle_baseline
-from bench.host.neighbour_job import borrowed, drop_caches, reserve_bytes
+from bench.host.neighbour_job import Held, borrowed, drop_caches, reserve_bytes
 from bench.host.neighbour_record import NeighbourRecord
 from bench.host.neighbour_spec import NeighbourSpec
 from bench.host.remote import do_job, engine_step, remove
@@ -42,6 +42,7 @@ from bench.records import NeighbourMode, Take, TakeError
 from tests.client.raw_server import Asked, Reply, serving
 from tests.client.sound import espeak
 from tests.engines import entries
+from tests.hosts.engine import DockerEnv
 from tests.strangers import obliging
 
 REPO = Path(__file__).resolve().parents[2]
@@ -170,6 +171,44 @@ def test_a_pass_past_its_limit_is_stopped(tmp_path: Path, voice: Path) -> None:
     assert (result.ok, result.fault) == (False, "candidate")
     assert "not done within 4 s (pass_timeout_s)" in str(result.error)
     assert _engines() == []
+
+
+def test_nothing_is_borrowed_for_an_image_that_was_pruned(
+    tmp_path: Path, voice: Path, docker_env: DockerEnv, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", docker_env.host)
+    monkeypatch.setattr(job, "borrowed", lambda *_: pytest.fail("the neighbour was asked for its place"))
+    folder = _job(tmp_path, voice, entries.raw("espeak"), install="container", lock="engine.txt")
+    (folder / "engine.txt").write_text("\n")
+    result = job.run_job(folder)
+    assert (result.ok, result.fault) == (False, "host")
+    assert "not on this host; run the install phase" in str(result.error)
+
+
+def test_a_neighbour_that_takes_its_time_to_come_back_is_not_the_candidates_fault(
+    tmp_path: Path, voice: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[float] = []
+
+    @contextlib.contextmanager
+    def slow_to_load(*_: object) -> Iterator[Held]:
+        began = time.monotonic()
+        yield Held()
+        made.append(time.monotonic() - began)
+        time.sleep(16.0 - made[0])
+
+    monkeypatch.setattr(job, "borrowed", slow_to_load)
+    folder = _job(tmp_path, voice, entries.raw("espeak"), pass_timeout_s=14.0, passes=["preset"])
+    result = job.run_job(folder)
+    assert made[0] < 14.0, "the machine is too slow for this test"
+    assert (result.ok, result.error, result.fault) == (True, None, None)
+
+
+def test_the_job_may_last_as_long_as_its_neighbour_takes_to_come_back() -> None:
+    spec = NeighbourSpec(mode="pause", container="llm", url="http://127.0.0.1:8003", ready_limit_s=1200.0)
+    asked = LeaseRequest(container="llm", run_id="r", url="", ready_limit_s=1200.0)
+    assert spec.return_limit_s() > return_limit_s(asked) + 1200.0 + spec.settle_s
+    assert NeighbourSpec().return_limit_s() == 0.0
 
 
 def test_a_take_past_its_limit_fails_alone(tmp_path: Path, voice: Path) -> None:

@@ -15,15 +15,24 @@ import pytest
 
 from bench.client.chat import measure_chat
 from bench.engines.launch import EngineFailed
-from bench.errors import BadInput
+from bench.errors import BadInput, NeighbourNotBack
 from bench.host.docker import DockerSilent, Engine, watcher_name
 from bench.host.lease import LeaseRequest, borrow
 from bench.host.lease_files import LeaseDirectory, LeaseHeld, LeaseLost
+from bench.host.neighbour import restore
 from bench.host.neighbour_record import NeighbourRecord
 from bench.host.proof import NeighbourSlower, Proof
 from bench.host.remote import remove
 from tests.host.conftest import Asking
-from tests.host.neighbours import ChatNeighbour, chat_neighbour, exists, free_port, run_engine, until
+from tests.host.neighbours import (
+    ChatNeighbour,
+    chat_image,
+    chat_neighbour,
+    exists,
+    free_port,
+    run_engine,
+    until,
+)
 from tests.hosts.engine import DockerEnv
 
 
@@ -49,6 +58,9 @@ def test_it_is_lent_and_comes_back_as_it_was(
             assert not neighbour.running()
             assert not neighbour.serves()
             assert neighbour.policy() == "always"  # a power loss now would bring it back
+            watcher = neighbour.client.api.inspect_container(watcher_name(neighbour.name))["HostConfig"]
+            assert watcher["ReadonlyRootfs"] and not watcher["Privileged"] and watcher["UsernsMode"] == "host"
+            assert watcher["CapDrop"] == ["ALL"] and len(watcher["CapAdd"]) == 1
             spoken = run_engine(neighbour.client, "run-1")
             of_others = run_engine(neighbour.client, "run-2")
         try:
@@ -449,6 +461,40 @@ def test_its_owner_starts_it_while_it_is_lent(
             assert not exists(neighbour.client, spoken)
         assert neighbour.running()
         assert neighbour.policy() == "no"
+
+
+def test_its_owner_makes_it_anew_while_it_is_lent(
+    docker_env: DockerEnv, engine: Engine, asking: Asking, proof: Proof, state_dir: Path, watcher_base: str
+) -> None:
+    with chat_neighbour(docker_env) as chat:
+        request = asking(chat, ratio_limit=LIMIT)
+        with (
+            pytest.raises(NeighbourNotBack, match=f"{chat.name} is not as it was: container id"),
+            borrow(request, always_alive, engine=engine, proof=proof) as grant,
+        ):
+            left = (state_dir / "lease.json").read_bytes()
+            chat.client.api.remove_container(chat.id, force=True)
+            anew = chat.client.containers.run(
+                chat_image(docker_env), name=chat.name, detach=True, network_mode="host",
+                environment={"CHAT_PORT": str(chat.port), "CHAT_ADDRESS": chat.address},
+            )  # fmt: skip
+            until(lambda: grant.lost is not None, 20.0, "the holder knows")
+            grant.check()
+        # Its watcher was removed before it had seen that: neither the owner nor the next run is kept waiting.
+        for stopped in (False, True):
+            (state_dir / "status.json").unlink()
+            (state_dir / "lease.json").write_bytes(left)
+            if stopped:
+                anew.stop(timeout=5)
+            back = restore(
+                chat.name, url=chat.url, state_dir=state_dir, watcher_base=watcher_base, engine=engine,
+                limit_s=30.0,
+            )  # fmt: skip
+            assert back.well and back.snapshot.container_id == anew.id and back.snapshot.policy.name == "no"
+        (state_dir / "lease.json").write_bytes(left)
+        with borrow(request, always_alive, engine=engine, proof=proof) as grant:
+            pass
+        assert grant.record.state == "restored"
 
 
 STEPPED_CLOCK = """

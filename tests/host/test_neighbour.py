@@ -2,6 +2,8 @@
 
 import threading
 import time
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +11,18 @@ import pytest
 
 from bench.errors import BadInput, NeighbourNotBack
 from bench.host import neighbour
-from bench.host.docker import Engine, watcher_name
+from bench.host import restarters as looked_for
+from bench.host.docker import Engine, watcher_name, watcher_tag
 from bench.host.felt import felt_latency, summary
 from bench.host.lease import borrow
 from bench.host.lease_files import LeaseHeld, LeaseLost
 from bench.host.neighbour import restore, status
+from bench.host.neighbour_job import look
 from bench.host.neighbour_record import NeighbourRecord
+from bench.host.neighbour_spec import NeighbourSpec
 from bench.host.proof import Proof
 from bench.host.readiness import check_serving, wait_ready
-from bench.host.restarters import restarters
+from bench.host.restarters import removers, restarters
 from bench.host.snapshot import Snapshot, differences, prove_same
 from tests.host.conftest import Asking
 from tests.host.neighbours import chat_neighbour, exists, until
@@ -70,6 +75,25 @@ def test_restore_without_a_watcher_and_without_a_lease(
         assert chat.running()
         assert chat.policy() == "no"
         assert not exists(chat.client, watcher_name(chat.name))
+
+
+def test_a_watcher_that_is_removed_with_its_image(
+    docker_env: DockerEnv, engine: Engine, asking: Asking, proof: Proof, state_dir: Path, watcher_base: str
+) -> None:
+    base = f"audition-test-base:{uuid.uuid4().hex[:8]}"
+    with chat_neighbour(docker_env, policy="no") as chat:
+        chat.client.images.get(watcher_base).tag(base)
+        with (
+            pytest.raises(NeighbourNotBack, match=f"start {chat.name} cannot be: .* restore` does without"),
+            borrow(asking(chat, watcher_base=base), always_alive, engine=engine, proof=proof),
+        ):
+            chat.client.api.remove_container(watcher_name(chat.name), force=True)
+            for image in (watcher_tag(base), base):
+                chat.client.images.remove(image)
+        assert not chat.running()
+        where: dict[str, Any] = {"state_dir": state_dir, "watcher_base": base, "engine": engine}
+        assert restore(chat.name, url=chat.url, **where).well
+        assert chat.policy() == "no"
 
 
 def test_restore_keeps_the_lease_until_the_neighbour_is_up_with_its_policy(
@@ -216,3 +240,43 @@ def test_what_would_restart_it(tmp_path: Path) -> None:
     assert len(found) == 3
     assert "stack.service" in found[0] and "compose project llm" in found[1] and "autoheal" in found[2]
     assert restarters(inspected("quiet"), (units,), (tmp_path / "none",)) == []
+
+
+def test_what_a_user_may_not_list_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tables = tmp_path / "crontabs"
+    tables.mkdir()
+
+    def refused(path: Path) -> Iterator[Path]:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "iterdir", refused)  # root, as whom the tests may run, is refused nothing
+    assert restarters(inspected("vllm-gemma4"), (), (tables,)) == []
+
+
+def test_what_would_remove_it_while_it_is_stopped(tmp_path: Path) -> None:
+    units, daily = tmp_path / "units", tmp_path / "cron.daily"
+    units.mkdir()
+    daily.mkdir()
+    (units / "tidy.service").write_text("[Service]\nExecStart=/usr/bin/docker system prune --force\n")
+    (units / "images.service").write_text("[Service]\nExecStart=/usr/bin/docker image prune --all --force\n")
+    (daily / "tidy").write_text("#!/bin/sh\n# docker system prune -f\ndocker container prune -f\n")
+    assert removers((units,), (daily,)) == [
+        f"systemd unit {units / 'tidy.service'} says `system prune`",
+        f"cron table {daily / 'tidy'} says `container prune`",
+    ]
+
+
+def test_preflight_warns_of_what_would_start_or_remove_it(
+    docker_env: DockerEnv, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", docker_env.host)
+    monkeypatch.setattr(looked_for, "removers", lambda: ["systemd unit tidy.timer says `system prune`"])
+    with chat_neighbour(docker_env, labels={"autoheal": "true"}) as chat:
+        spec = NeighbourSpec(mode="pause", container=chat.name, url=chat.url)
+        checks, facts = look(spec)
+        beside, _ = look(spec.model_copy(update={"mode": "parallel"}))
+    warned = {each.name: each.detail or "" for each in checks if each.severity == "warning" and not each.ok}
+    assert set(warned) == {"neighbour_restarters", "neighbour_removers"}
+    assert "autoheal" in warned["neighbour_restarters"] and "tidy.timer" in warned["neighbour_removers"]
+    assert facts["latency_before"]["total_ms"]["p50"] > 0
+    assert "neighbour_removers" not in {each.name for each in beside}

@@ -1,8 +1,11 @@
 """The watcher's bad luck, on a Docker that plays it: what a real engine does only on its worst day."""
 
+import threading
 import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +22,15 @@ from tests.host.fake_docker import (
 
 START = f"POST /containers/{NEIGHBOUR}/start"
 STOP = f"POST /containers/{NEIGHBOUR}/stop"
+
+
+class Healthy(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: Any) -> None:
+        return
 
 
 @pytest.fixture
@@ -126,6 +138,25 @@ def test_a_container_that_is_gone_ends_the_lease(docker: FakeDocker, tmp_path: P
     assert any("somebody removed it" in each["what"] for each in status.events)
 
 
+@pytest.mark.parametrize("changes", [{}, {"restore_only": True}, {"mode": "parallel"}])
+def test_a_container_that_is_gone_before_the_first_look_keeps_no_watcher_at_work(
+    docker: FakeDocker, tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    docker.odd = lambda _, path: (404, {"message": "no such container"}) if NEIGHBOUR in path else None
+    with lease_on(docker, tmp_path, hold=False, **changes) as lease:
+        assert lease.exit_code(10.0) == 0
+        assert lease.directory.terms() is None  # the next run is not told that somebody holds it
+
+
+def test_a_container_that_is_gone_in_the_watchers_second_life(docker: FakeDocker, tmp_path: Path) -> None:
+    with lease_on(docker, tmp_path, hold=False, mode="parallel") as lease:
+        reach(lease, "held")
+        lease.kill()
+        docker.odd = lambda _, path: (404, {"message": "no such container"}) if NEIGHBOUR in path else None
+        lease.watch()
+        assert lease.exit_code(10.0) == 0
+
+
 def test_a_neighbour_that_falls_in_parallel_mode_is_brought_back(docker: FakeDocker, tmp_path: Path) -> None:
     docker.policy = "always"
     policy = {"Name": "always", "MaximumRetryCount": 0}
@@ -165,6 +196,22 @@ def test_the_policy_is_put_back_before_it_is_ready(docker: FakeDocker, tmp_path:
             time.sleep(0.05)
         status = lease.status()
     assert status is not None and status.policy_restored
+
+
+def test_a_proxy_is_not_asked_for_the_neighbours_health(
+    docker: FakeDocker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As Docker's client hands proxies of ~/.docker/config.json to containers; Python knows no such no_proxy.
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.setenv("no_proxy", "127.0.0.0/8")
+    with HTTPServer(("127.0.0.1", 0), Healthy) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with lease_on(docker, tmp_path, health_url=f"http://127.0.0.1:{server.server_port}/health") as lease:
+            lease.directory.ask(lease.terms, "release")
+            assert lease.exit_code() == 0
+            status = lease.status()
+        server.shutdown()
+    assert status is not None and status.ready is True
 
 
 def test_it_is_not_started_into_less_memory_than_it_gave_up(docker: FakeDocker, tmp_path: Path) -> None:

@@ -53,6 +53,7 @@ def test_what_the_module_says_becomes_words_and_an_exit_code(project: Project) -
     assert said.splitlines() == [
         "llm is exited, restart policy always. espeak-box-1 holds it.",
         "  its watcher is running, renewed 3 s ago",
+        "  it last said at 2026-11-22T10:15:00Z: trying again after: the port is taken",
         "  container of ours: audition-engine",
         "  would start it by itself: systemd unit llm.service",
     ]
@@ -76,6 +77,7 @@ module.exit_json(
     neighbour={
         "well": False, "watcher": "running", "renewed_s_ago": 3.2, "ours": [{"name": "audition-engine"}],
         "restarters": ["systemd unit llm.service"],
+        "last": {"events": [{"utc": "2026-11-22T10:15:00Z", "what": "trying again after: the port is taken"}]},
     },
 )
 """

@@ -432,7 +432,9 @@ class Watcher:
         if not url:
             return None
         try:
-            with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 (the terms name it)
+            # No proxy: Docker's client may hand its own to every container, and none leads to this host's 127.0.0.1.
+            direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+            with direct.open(url, timeout=5) as answer:
                 return bool(answer.status == 200)
         except (OSError, http.client.HTTPException):
             return False
@@ -506,10 +508,10 @@ class Watcher:
 
     def give_back(self) -> None:
         """Start the neighbour, see it stay up, put its policy back; what was not stopped is left alone."""
-        if not self.status["touched"] and not self.docker_took_it_down():
-            self.note("the neighbour had not been stopped")
-            return
         try:
+            if not self.status["touched"] and not self.docker_took_it_down():
+                self.note("the neighbour had not been stopped")
+                return
             self.finish_stop()
             # Until it is up again Docker itself is to restart it: after a power loss, after a failed start.
             if not self.running():
@@ -613,6 +615,8 @@ class Watcher:
         if state == "stopping":
             return "stopping the neighbour was interrupted"
         if state == "new":
+            if self.is_gone():
+                return "the container is gone"
             self.look_first()
             why = self.over() or ("the record of the lease was lost" if self.status["touched"] else None)
             if why:
