@@ -1,6 +1,7 @@
 """The survey drives real playbooks through the real ansible-runner; only what a phase does is made up."""
 
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -14,7 +15,7 @@ import yaml
 
 from bench.errors import BadInput
 from bench.survey import Options, survey
-from tests.survey.project import PHASES, Project
+from tests.survey.project import PHASES, REPO, Project
 
 
 def wait_for(what: Callable[[], bool], seconds: float = 90.0) -> None:
@@ -138,6 +139,14 @@ def secrets_in(folder: Path) -> list[Path]:
         for path in folder.rglob("*")
         if path.is_file() and not path.is_symlink() and b"s3cr3t-of-the-environment" in path.read_bytes()
     ]
+
+
+def test_an_inventory_without_our_hosts_is_an_error_that_names_the_group(project: Project) -> None:
+    shutil.copyfile(REPO / "ansible.cfg", project.folder / "ansible.cfg")
+    (project.folder / "other.yml").write_text("all:\n  hosts:\n    box:\n      ansible_connection: local\n")
+    code, said = project.survey("-i", str(project.folder / "other.yml"))
+    assert code == 2, said
+    assert re.search(r"^audition: the inventory cannot be used: .*audition_hosts", said, re.M), said
 
 
 def test_a_limit_that_matches_nothing_is_an_error(project: Project) -> None:
