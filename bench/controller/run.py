@@ -5,10 +5,11 @@ import errno
 import fcntl
 import os
 import re
+import shlex
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Literal
 from bench.catalog import Entry
 from bench.controller import prepare
 from bench.controller.request import RunRequest
+from bench.controller.wheel import REPO
 from bench.errors import AuditionError, BadInput, PhaseMissing
 from bench.inputs import reference as references
 from bench.records import (
@@ -105,6 +107,16 @@ class Run:
     def undecided(self) -> bool:
         """Return whether the run can still go on."""
         return (self.decision() or "awaiting").startswith("awaiting")
+
+    def typed(self, commands: Sequence[str]) -> list[str]:
+        """Return a verdict's commands as they work here: `audition` has to be told of runs outside the checkout.
+
+        The verdict itself says nothing of places, so that the same run gives the same bytes wherever it lies.
+        """
+        if self.path.parent == (REPO / "runs").resolve():
+            return list(commands)
+        where = shlex.join(["--runs-dir", str(self.path.parent)])
+        return [f"{each} {where}" if each.startswith("audition ") else each for each in commands]
 
     def preflight_passed(self) -> bool:
         """Return whether preflight has been made and no gate stopped it."""

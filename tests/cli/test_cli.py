@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -37,7 +38,11 @@ def test_a_run_by_id_by_latest_and_by_path(runs_dir: Path, capsys: Output, how: 
     assert audition(runs_dir, "verdict", word) == 0
     said = capsys.readouterr().out.splitlines()
     assert said[0].startswith("awaiting_ratings: ")
-    assert said[-2:] == [f"  audition rate {FIRST}", f"  audition verdict {FIRST}"]
+    # They work as they are printed, though these runs are not in the checkout.
+    where = shlex.join(["--runs-dir", str(runs_dir)])
+    assert said[-2:] == [f"  audition rate {FIRST} {where}", f"  audition verdict {FIRST} {where}"]
+    assert main(shlex.split(said[-1])[1:]) == 0
+    assert capsys.readouterr().out.splitlines() == said
     assert Verdict.load(runs_dir / FIRST).decision == "awaiting_ratings"
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from bench.controller import run as runs
 from bench.controller.run import DiskFull, Run, RunBusy, locate, open_or_create
+from bench.controller.wheel import REPO
 from bench.errors import BadInput, PhaseMissing
 from bench.records import Install, Manifest, Phase, Phases, PhaseState, utc_now
 from tests.controller.conftest import Asked
@@ -53,6 +54,16 @@ def _decided(run: Run, decision: str) -> None:
         "methodology_version": 1,
     }  # fmt: skip
     (run.path / "verdict.json").write_text(json.dumps(verdict))
+
+
+def test_commands_name_the_folder_of_runs_that_are_not_in_the_checkout(tmp_path: Path) -> None:
+    commands = ["audition rate a-b-1", "ansible-playbook site.yml -e model=b"]
+    assert Run(REPO / "runs" / "a-b-1").typed(commands) == commands
+    where = f"--runs-dir '{tmp_path}/my runs'"
+    assert Run(tmp_path / "my runs" / "a-b-1").typed(commands) == [
+        f"audition rate a-b-1 {where}",
+        commands[1],
+    ]
 
 
 # One play at a time

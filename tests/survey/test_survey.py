@@ -45,7 +45,8 @@ def test_stops_on_awaiting_and_then_goes_on_down_the_chain(project: Project) -> 
     assert [line for line in lines if "| candidate |" in line] == [
         f"box | f5 | candidate | {n}/3 | ttfa 10 ms" for n in (1, 2, 3)
     ]
-    assert lines[-2:] == [f"  audition rate {run_id}", f"  audition verdict {run_id}"]
+    where = f"--runs-dir {project.runs_dir}"
+    assert lines[-2:] == [f"  audition rate {run_id} {where}", f"  audition verdict {run_id} {where}"]
     assert not project.runs("cosyvoice2")
     assert project.played() == [f"f5 {phase}" for phase in PHASES]
 
