@@ -9,9 +9,9 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import ValidationError
+from pydantic import AfterValidator, ValidationError
 
 from bench.catalog import Entry
 from bench.catalog.entry import EngineRun, HttpRun
@@ -36,14 +36,23 @@ PASSES: dict[JobPhase, list[PassName]] = {
 }
 
 
+def _absolute(given: str) -> str:
+    if given and not given.startswith("/"):
+        raise ValueError(f"'{given}' must be an absolute path on the host")
+    return given
+
+
+HostPath = Annotated[str, AfterValidator(_absolute)]
+
+
 class HostSettings(Record):
     """What the inventory says of a host, as far as a job needs it (docs/variables.md)."""
 
-    state_dir: str
+    state_dir: HostPath
     engine_install: Literal["auto", Way] = "auto"
     engine_port: int = 0
     engine_image_base: str = "python:3.12-slim"
-    weights_store: str = ""
+    weights_store: HostPath = ""
     """Empty: `weights` under `state_dir`."""
     weights_endpoint: str = ""
     weights_token_file: str = ""

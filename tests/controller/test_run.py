@@ -56,6 +56,16 @@ def _decided(run: Run, decision: str) -> None:
     (run.path / "verdict.json").write_text(json.dumps(verdict))
 
 
+def test_a_path_in_an_inventory_may_begin_at_home(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/ann")
+    given = asked(runs_dir="~/runs", reference_audio="~/voice.wav", rule_file="~/rule.yml", catalog_dir="")
+    assert given.runs_dir == Path("/home/ann/runs")
+    assert given.reference_audio == Path("/home/ann/voice.wav")
+    assert given.rule_file == Path("/home/ann/rule.yml")
+    assert given.catalog_dir is None
+    assert asked(rule_file="~nobody-of-that-name/rule.yml").rule_file == Path("~nobody-of-that-name/rule.yml")
+
+
 def test_commands_name_the_folder_of_runs_that_are_not_in_the_checkout(tmp_path: Path) -> None:
     commands = ["audition rate a-b-1", "ansible-playbook site.yml -e model=b"]
     assert Run(REPO / "runs" / "a-b-1").typed(commands) == commands
