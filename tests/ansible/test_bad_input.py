@@ -125,6 +125,10 @@ MISTAKES: dict[str, tuple[Make, str]] = {
         r"engine_install is venv, and espeak can be installed as: system",
     ),
     "folder": (lambda _: {"catalog_dir": "/nowhere"}, r"catalog_dir /nowhere is not a directory"),
+    "slip": (
+        lambda _: {"neighbor_mode": "pause"},
+        r"neighbor_mode is no variable of Audition; is neighbour_mode meant",
+    ),
     "state": (lambda _: {"state_dir": "~/audition"}, r"state_dir: .*'~/audition' must be an absolute path"),
     "norun": (lambda _: {"run_id": "espeak-norun-20200101T000000Z"}, r"there is no run .* there is: none"),
     "elder": (_elder, r"has schema_version 99 and this Audition reads 1; .*or start a new one"),

@@ -78,7 +78,7 @@ def stepped(
 def test_a_tag_runs_its_phase_alone(stepped: Stepped, phase: Phase) -> None:
     always = (
         "Validating arguments",
-        "Refuse a tag that no phase has",
+        "Refuse a tag that no phase has, and a variable that is misspelt",
     )  # every play looks at tags and variables
     own = [task for task in stepped.steps[phase].tasks if not task.name.startswith(always)]
     assert len({task.play for task in own}) == 1
