@@ -125,6 +125,12 @@ MISTAKES: dict[str, tuple[Make, str]] = {
         r"engine_install is venv, and espeak can be installed as: system",
     ),
     "folder": (lambda _: {"catalog_dir": "/nowhere"}, r"catalog_dir /nowhere is not a directory"),
+    "notime": (lambda _: {"pass_timeout_s": 0}, r"pass_timeout_s: Input should be greater than 0"),
+    "noport": (lambda _: {"engine_port": 70000}, r"engine_port: Input should be less than or equal to 65535"),
+    "nameless": (
+        lambda _: {"neighbour_mode": "pause", "neighbour_url": "http://127.0.0.1:8003"},
+        r"neighbour_mode is pause: name the container in neighbour_container",
+    ),
     "slip": (
         lambda _: {"neighbor_mode": "pause"},
         r"neighbor_mode is no variable of Audition; is neighbour_mode meant",
