@@ -33,7 +33,8 @@ class ActionModule(HostedAction):
             if self.checking:
                 return {"changed": True, "msg": "the engine would be installed and would say one sentence"}
             self.require_bench()
-        return self._install(run)
+        with self.held(run):
+            return self._install(run)
 
     def _install(self, run: Run) -> dict[str, Any]:
         started = utc_now()
@@ -85,7 +86,8 @@ class ActionModule(HostedAction):
                 self.require_bench()
             return {"changed": False, "on_host": False, "msg": "nothing is there", "run_id": run.run_id}
         names = {"action": "remove", "run_id": run.run_id, "state_dir": self.host.state_dir}
-        done = self.module("bench_engine", names)
+        with self.held(run):
+            done = self.module("bench_engine", names)
         if done.get("leases") and not self.checking:
             with explain_full_disk(run.path):
                 jobs.tell_of_pauses(run, self.host, done["leases"])

@@ -6,6 +6,7 @@ from typing import Any
 
 from bench.controller import jobs
 from bench.controller.hosted_action import HostedAction, said
+from bench.controller.run import Run
 from bench.records import utc_now
 
 
@@ -29,7 +30,13 @@ class ActionModule(HostedAction):
         if self.checking:
             return {"changed": True, "msg": f"{phase} would make takes", "run_id": run.run_id}
         self.require_bench()
-        started = utc_now()
+        with self.held(run):
+            if (why := run.todo(phase)) is not None:  # another play may have done it a moment ago
+                return {"changed": False, "msg": why, "run_id": run.run_id}
+            return self._make(run)
+
+    def _make(self, run: Run) -> dict[str, Any]:
+        phase, started = self.phase, utc_now()
         spec = jobs.job_spec(run, phase, self.host)
         job_dir = self.host.job_dir(run.run_id, phase)
         token = self.host.token("baseline" if phase == "baseline" else "model", spec.entry)

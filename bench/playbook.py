@@ -246,6 +246,8 @@ class _Events:
                 self._said(event.get("stdout", ""))
             case "error" | "warning" | "deprecated" if not self._begun:
                 self._said(event.get("stdout", ""))
+            case "error":  # a task's own says more; what no task says is here alone
+                self._keep(event.get("stdout", ""))
             case "runner_on_ok":
                 self._on_result(data.get("host", ""), data.get("task_action", ""), data.get("res") or {})
             case "runner_on_failed" if not data.get("ignore_errors"):
@@ -262,13 +264,14 @@ class _Events:
         return self._out
 
     def _said(self, text: str) -> None:
-        for raw in _ANSI.sub("", text).splitlines():
-            line = raw.strip()
-            if not line:
-                continue
+        for line in self._keep(text):
             if self._begun:
                 self._on_line(line)
-            self._out.tail = [*self._out.tail, line][-_TAIL_LINES:]
+
+    def _keep(self, text: str) -> list[str]:
+        lines = [line for raw in _ANSI.sub("", text).splitlines() if (line := raw.strip())]
+        self._out.tail = [*self._out.tail, *lines][-_TAIL_LINES:]
+        return lines
 
     def _failed(self, data: dict[str, Any], *, unreachable: bool) -> None:
         result = data.get("res") or {}

@@ -142,7 +142,7 @@ class _Driver:
             self._compare_neighbour(run, request.model, first)
             if verdict.decision.startswith("awaiting"):
                 self._say("Then, and afterwards `audition survey` again:")
-                for command in verdict.next.commands:
+                for command in run.typed(verdict.next.commands):
                     self._say(f"  {command}")
                 return
             if verdict.decision == "swap_candidate":

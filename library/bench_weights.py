@@ -17,8 +17,8 @@ description:
   - Proxies are taken from the environment (C(HTTPS_PROXY), C(HTTP_PROXY), C(NO_PROXY)).
 options:
   weights:
-    description: The C(weights) of the catalog entry. Each has C(repo), C(revision), C(path), C(bytes),
-    C(sha256). type: list
+    description: The C(weights) of the catalog entry. Each has C(repo), C(revision), C(path), C(bytes), C(sha256).
+    type: list
     elements: dict
     required: true
   store:
@@ -30,8 +30,8 @@ options:
     type: str
     default: ""
   token_file:
-    description: File on the host that holds the hub's token. Empty for C(HF_TOKEN) of the environment, if
-    set. type: path
+    description: File on the host that holds the hub's token. Empty for C(HF_TOKEN) of the environment, if set.
+    type: path
   margin_gib:
     description: What must stay free on the disk, in GiB.
     type: float
@@ -110,7 +110,7 @@ def main() -> None:
             "weights": {"type": "list", "elements": "dict", "required": True},
             "store": {"type": "path", "required": True},
             "endpoint": {"type": "str", "default": ""},
-            "token_file": {"type": "path", "no_log": True},
+            "token_file": {"type": "path", "no_log": False},  # the path is no secret, and messages name it
             "margin_gib": {"type": "float", "default": 1.0},
             "rehash": {"type": "bool", "default": False},
             "timeout_s": {"type": "int", "default": 3600},

@@ -73,7 +73,7 @@ def verdict(run: Run) -> dict[str, Any]:
         changed = [name for name, data in files.items() if _replace(run.path / name, data)]
     if changed:
         note_phase(run, "verdict", started, note=decided.decision)
-    commands = [f"  {command}" for command in decided.next.commands]
+    commands = [f"  {command}" for command in run.typed(decided.next.commands)]
     return {
         "changed": bool(changed),
         "run_id": run.run_id,

@@ -99,6 +99,10 @@ class HostedAction(ActionBase):  # type: ignore[misc]  # Ansible ships no types
                 return None
             raise
 
+    def held(self, run: Run) -> contextlib.AbstractContextManager[None]:
+        """Keep other plays off the run's work on the host for a block; looking needs nothing of the kind."""
+        return contextlib.nullcontext() if self.checking else run.held()
+
     def bench_installed(self) -> bool:
         """Return whether the host has the bench venv of this checkout."""
         found = self._low_level_execute_command(

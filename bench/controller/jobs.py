@@ -9,9 +9,9 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 
 from bench.catalog import Entry
 from bench.catalog.entry import EngineRun, HttpRun
@@ -37,21 +37,31 @@ PASSES: dict[JobPhase, list[PassName]] = {
 }
 
 
+def _absolute(given: str) -> str:
+    if given and not given.startswith("/"):
+        raise ValueError(f"'{given}' must be an absolute path on the host")
+    return given
+
+
+HostPath = Annotated[str, AfterValidator(_absolute)]
+
+
 class HostSettings(Record):
     """What the inventory says of a host, as far as a job needs it (docs/variables.md)."""
 
-    state_dir: str
+    state_dir: HostPath
     engine_install: Literal["auto", Way] = "auto"
-    engine_port: int = 0
+    engine_port: int = Field(default=0, ge=0, le=65535)
     engine_image_base: str = "python:3.12-slim"
-    weights_store: str = ""
+    weights_store: HostPath = ""
     """Empty: `weights` under `state_dir`."""
     weights_endpoint: str = ""
     weights_token_file: str = ""
-    take_timeout_s: float = 120.0
-    pass_timeout_s: float = 3600.0
-    install_timeout_s: float = 3600.0
-    warmups: int = 2
+    # Bounded here, for an engine that has no time to speak would be out by its own fault.
+    take_timeout_s: float = Field(default=120.0, gt=0)
+    pass_timeout_s: float = Field(default=3600.0, gt=0)
+    install_timeout_s: float = Field(default=3600.0, gt=0)
+    warmups: int = Field(default=2, ge=0)
     baseline_token_env: str = ""
     """Variable of the controller's environment with the baseline's bearer token; the token itself is in no task."""
     model_token_env: str = ""
@@ -72,10 +82,17 @@ class HostSettings(Record):
             BadInput: one is missing or wrong; the message names it.
         """
         try:
-            return cls.model_validate(raw)
+            settings = cls.model_validate(raw)
         except ValidationError as error:
             faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
             raise BadInput(f"{faults}. docs/variables.md lists every variable.") from error
+        neighbour = settings.neighbour
+        if neighbour.mode != "none" and not (neighbour.container and neighbour.url):
+            raise BadInput(
+                f"neighbour_mode is {neighbour.mode}: name the container in neighbour_container, and its API in "
+                "neighbour_url, which proves that it is back."
+            )
+        return settings
 
     def token(self, side: Literal["model", "baseline"], entry: Entry) -> str | None:
         """Return the bearer token for a side's server: from the inventory's variable, else from the entry's.

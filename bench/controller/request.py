@@ -1,5 +1,6 @@
 """What a user asks for: the public variables of a run, in one record."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -18,14 +19,20 @@ def _none_if_empty(value: object) -> object:
     return None if value == "" else value
 
 
-OptionalPath = Annotated[Path | None, BeforeValidator(_none_if_empty)]
+def _at_home(value: object) -> object:
+    """An inventory says `~/voice.wav` as a shell does; left as it is, runs would be kept in a folder named `~`."""
+    return os.path.expanduser(value) if isinstance(value, str) else value  # noqa: PTH111 (Path's raises RuntimeError)
+
+
+GivenPath = Annotated[Path, BeforeValidator(_at_home)]
+OptionalPath = Annotated[Path | None, BeforeValidator(_at_home), BeforeValidator(_none_if_empty)]
 OptionalText = Annotated[str | None, BeforeValidator(_none_if_empty)]
 
 
 class RunRequest(Record):
     """The variables every phase resolves its run by (docs/variables.md). An empty string means "not given"."""
 
-    runs_dir: Path
+    runs_dir: GivenPath
     host: str = Field(min_length=1)
     model: str
     run_id: OptionalText = None
@@ -36,7 +43,7 @@ class RunRequest(Record):
     baseline_url: OptionalText = None
     intended_use: IntendedUse = "personal"
     neighbour_mode: NeighbourMode = "none"
-    reference_audio: Path
+    reference_audio: GivenPath
     reference_transcript: OptionalPath = None
     reference_rights: OptionalPath = None
     utterances_file: OptionalPath = None

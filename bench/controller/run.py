@@ -2,10 +2,14 @@
 
 import contextlib
 import errno
+import fcntl
+import os
 import re
+import shlex
 import shutil
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +18,7 @@ from typing import Literal
 from bench.catalog import Entry
 from bench.controller import prepare
 from bench.controller.request import RunRequest
+from bench.controller.wheel import REPO
 from bench.errors import AuditionError, BadInput, PhaseMissing
 from bench.inputs import reference as references
 from bench.records import (
@@ -29,6 +34,8 @@ from bench.records import (
 )
 
 _RUN_ID = re.compile(r"^(?P<model>[a-z0-9_]+)-(?P<host>.+)-(?P<utc>\d{8}T\d{6}Z)$")
+HELD_WAIT_S = 5.0
+"""What an interrupted play's worker may take to notice that its playbook is gone; see `Run.held`."""
 MINIMUM_FREE_BYTES = 200 * 1024 * 1024
 """A run of ten pairs takes about 20 MB; a disk with less than this left would fail somewhere in the middle."""
 ONCE: tuple[Phase, ...] = ("benchmark", "baseline")
@@ -47,6 +54,12 @@ NEEDS: dict[Phase, tuple[Phase, ...]] = {
 
 class DiskFull(AuditionError):
     """The disk under runs/ is full (exit 2)."""
+
+    exit_code = 2
+
+
+class RunBusy(AuditionError):
+    """Another play works on the run (exit 2)."""
 
     exit_code = 2
 
@@ -95,6 +108,16 @@ class Run:
         """Return whether the run can still go on."""
         return (self.decision() or "awaiting").startswith("awaiting")
 
+    def typed(self, commands: Sequence[str]) -> list[str]:
+        """Return a verdict's commands as they work here: `audition` has to be told of runs outside the checkout.
+
+        The verdict itself says nothing of places, so that the same run gives the same bytes wherever it lies.
+        """
+        if self.path.parent == (REPO / "runs").resolve():
+            return list(commands)
+        where = shlex.join(["--runs-dir", str(self.path.parent)])
+        return [f"{each} {where}" if each.startswith("audition ") else each for each in commands]
+
     def preflight_passed(self) -> bool:
         """Return whether preflight has been made and no gate stopped it."""
         try:
@@ -106,6 +129,30 @@ class Run:
     def record_phase(self, phase: Phase, state: PhaseState) -> None:
         """Note how a phase ended."""
         Phases(phases={**self.phases(), phase: state}).save(self.path)
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other plays of this controller off the run's work on its host until the block ends.
+
+        Whoever begins a job ends an earlier attempt at it and removes what that left, which is right when its
+        controller is gone and wrong while it lives. The kernel lets go with the process, so nothing is left held.
+
+        Raises:
+            RunBusy: somebody has it.
+        """
+        give_up = time.monotonic() + HELD_WAIT_S
+        with (self.path / Manifest.file_name).open("rb+") as file:  # NFS locks only what may be written
+            while True:
+                with contextlib.suppress(BlockingIOError):
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                if time.monotonic() > give_up:
+                    raise RunBusy(
+                        f"another play is at work on {self.run_id}; wait until it has ended, then run the same "
+                        "command again."
+                    )
+                time.sleep(0.2)
+            yield
 
     def ended_early(self) -> str | None:
         """Return why nothing more is to be measured (a refused gate, a failed install or benchmark), or None."""
@@ -325,7 +372,7 @@ def _create(
 def point_latest(run_dir: Path) -> None:
     """Make `runs/latest` name this run."""
     link = run_dir.parent / "latest"
-    scratch = run_dir.parent / ".latest.new"
+    scratch = run_dir.parent / f".latest-{os.getpid()}"  # one play may begin runs on several hosts at once
     with explain_full_disk(run_dir.parent):
         scratch.unlink(missing_ok=True)
         scratch.symlink_to(run_dir.name)

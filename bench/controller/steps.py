@@ -93,6 +93,8 @@ class _Failure:
         output = [
             str(self.result[key]).strip() for key in ("stderr", "module_stderr") if self.result.get(key)
         ]
+        if not output and self.result.get("rc"):  # a command that complains on stdout, as `pip check` does
+            output = [str(self.result.get("stdout") or "").strip()]
         whole = " ".join([f"{self.task}:" if self.task else "", said, *output]).strip()
         return whole[-_MESSAGE_CHARACTERS:]
 

@@ -1,13 +1,12 @@
 """What the module `bench_publish` does, on the controller."""
 
-import contextlib
 from pathlib import Path
 from typing import Any
 
 from bench.controller import prepare
 from bench.controller.request import RunRequest
-from bench.controller.run import Run, locate
-from bench.errors import BadInput, PhaseMissing
+from bench.controller.run import Run, locate, newest
+from bench.errors import PhaseMissing
 
 
 def publish_step(
@@ -57,14 +56,9 @@ def _newest(request: RunRequest) -> Run:
     """Return the named run, else the newest with these inputs: decided ones too, for those are published."""
     if request.run_id is not None:
         return locate(request)
-    wanted = prepare.commit(request).inputs_sha256
-    stem = f"{request.model}-{request.host}-"
-    paths = [path for path in request.runs_dir.glob(f"{stem}*Z") if path.is_dir() and not path.is_symlink()]
-    for path in sorted(paths, reverse=True):
-        with contextlib.suppress(BadInput):  # what this version cannot read is passed over, as preflight does
-            manifest = Run(path).manifest()
-            if (manifest.host, manifest.inputs_sha256) == (request.host, wanted):
-                return Run(path.resolve())
+    found = newest(request, prepare.commit(request).inputs_sha256, undecided=False)
+    if found is not None:
+        return found
     raise PhaseMissing(
         f"there is no run of {request.model} on {request.host} with these inputs under {request.runs_dir}; "
         "begin one with preflight (--tags preflight), or name one with -e run_id=."

@@ -125,6 +125,17 @@ MISTAKES: dict[str, tuple[Make, str]] = {
         r"engine_install is venv, and espeak can be installed as: system",
     ),
     "folder": (lambda _: {"catalog_dir": "/nowhere"}, r"catalog_dir /nowhere is not a directory"),
+    "notime": (lambda _: {"pass_timeout_s": 0}, r"pass_timeout_s: Input should be greater than 0"),
+    "noport": (lambda _: {"engine_port": 70000}, r"engine_port: Input should be less than or equal to 65535"),
+    "nameless": (
+        lambda _: {"neighbour_mode": "pause", "neighbour_url": "http://127.0.0.1:8003"},
+        r"neighbour_mode is pause: name the container in neighbour_container",
+    ),
+    "slip": (
+        lambda _: {"neighbor_mode": "pause"},
+        r"neighbor_mode is no variable of Audition; is neighbour_mode meant",
+    ),
+    "state": (lambda _: {"state_dir": "~/audition"}, r"state_dir: .*'~/audition' must be an absolute path"),
     "norun": (lambda _: {"run_id": "espeak-norun-20200101T000000Z"}, r"there is no run .* there is: none"),
     "elder": (_elder, r"has schema_version 99 and this Audition reads 1; .*or start a new one"),
     "fulldisk": (lambda _: {}, r"only \d MiB are free under .*set runs_dir to another disk"),

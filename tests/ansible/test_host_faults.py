@@ -83,7 +83,11 @@ def test_a_neighbour_that_is_not_well_fails_teardown_until_it_is(
     del phases["teardown"]
     Phases(phases=phases).save(run_dir)
     given = {"state_dir": str(state_dir), "runs_dir": str(copied), "run_id": demo.run_id}
-    absent = {"neighbour_mode": "pause", "neighbour_container": "nobody"}
+    absent = {
+        "neighbour_mode": "pause",
+        "neighbour_container": "nobody",
+        "neighbour_url": "http://127.0.0.1:1",
+    }
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
     failed = play(private(), given | absent, "--tags", "teardown")
     assert failed.rc == 2
@@ -102,6 +106,7 @@ def test_a_refused_run_beside_a_neighbour_is_torn_down_without_touching_the_host
         "intended_use": "commercial",
         "neighbour_mode": "pause",
         "neighbour_container": "nobody",
+        "neighbour_url": "http://127.0.0.1:1",
         "state_dir": str(tmp_path / "state"),
         "runs_dir": str(tmp_path / "runs"),
     }

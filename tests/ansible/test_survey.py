@@ -56,6 +56,10 @@ def test_an_interrupted_survey_goes_on_and_ends_with_what_to_do(
         shown = re.findall(rf"\| {model} \| {name} \| (\d+)/10 \| \w+ \| TTFA", text)
         assert shown == [str(n) for n in range(1, 11)], name
     assert Verdict.load(run_dir).decision == "awaiting_ratings"
-    assert text.splitlines()[-2:] == [f"  audition rate {run_dir.name}", f"  audition verdict {run_dir.name}"]
+    where = f"--runs-dir {run_dir.parent}"
+    assert text.splitlines()[-2:] == [
+        f"  audition rate {run_dir.name} {where}",
+        f"  audition verdict {run_dir.name} {where}",
+    ]
     assert [path for path in (tmp_path / "runs").glob("*Z") if not path.is_symlink()] == [run_dir]
     assert not (state_dir / "jobs" / run_dir.name).exists()

@@ -1,6 +1,7 @@
 """Phases one by one, hosts one by one, check mode, and starting in the middle."""
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from bench.controller.run import Run
 from bench.records import Phase, Phases, Verdict
 from tests.ansible.conftest import TEN_WORDS, Demo
 from tests.ansible.play import Played, inventory, lines, play
@@ -76,7 +78,7 @@ def stepped(
 def test_a_tag_runs_its_phase_alone(stepped: Stepped, phase: Phase) -> None:
     always = (
         "Validating arguments",
-        "Refuse a tag that no phase has",
+        "Refuse a tag that no phase has, and a variable that is misspelt",
     )  # every play looks at tags and variables
     own = [task for task in stepped.steps[phase].tasks if not task.name.startswith(always)]
     assert len({task.play for task in own}) == 1
@@ -157,3 +159,24 @@ def test_a_taken_port_stops_preflight_though_its_server_says_yes(
     assert not (run_dir / "preflight.json").exists()
     phases = json.loads((run_dir / "phases.json").read_bytes())["phases"]
     assert (phases["preflight"]["status"], phases["preflight"]["fault"]) == ("failed", "host")
+
+
+@pytest.mark.parametrize("phase", ["benchmark", "teardown"])
+def test_a_second_play_leaves_alone_what_the_first_is_at_work_on(
+    demo: Demo, copied: Path, state_dir: Path, private: Callable[[], Path], phase: Phase
+) -> None:
+    run = Run(copied / demo.run_id)
+    phases = run.phases()
+    del phases["benchmark"], phases["teardown"]
+    Phases(phases=phases).save(run.path)
+    job = state_dir / "jobs" / run.run_id / "benchmark-1"
+    job.mkdir(parents=True)
+    given = {"state_dir": str(state_dir), "runs_dir": str(copied), "run_id": run.run_id}
+    try:
+        with run.held():
+            played = play(private(), given, "--tags", phase)
+        assert played.rc == 2
+        assert f"another play is at work on {run.run_id}; wait until it has ended" in played.why("local")
+        assert job.is_dir(), "the first play's job is still there"
+    finally:
+        shutil.rmtree(job.parent)

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -37,7 +38,11 @@ def test_a_run_by_id_by_latest_and_by_path(runs_dir: Path, capsys: Output, how: 
     assert audition(runs_dir, "verdict", word) == 0
     said = capsys.readouterr().out.splitlines()
     assert said[0].startswith("awaiting_ratings: ")
-    assert said[-2:] == [f"  audition rate {FIRST}", f"  audition verdict {FIRST}"]
+    # They work as they are printed, though these runs are not in the checkout.
+    where = shlex.join(["--runs-dir", str(runs_dir)])
+    assert said[-2:] == [f"  audition rate {FIRST} {where}", f"  audition verdict {FIRST} {where}"]
+    assert main(shlex.split(said[-1])[1:]) == 0
+    assert capsys.readouterr().out.splitlines() == said
     assert Verdict.load(runs_dir / FIRST).decision == "awaiting_ratings"
 
 
@@ -192,9 +197,7 @@ def test_compare_refuses_other_hosts(runs_dir: Path, another: Callable[..., Path
 
 
 def test_rate_serves_the_page_until_interrupted(runs_dir: Path) -> None:
-    # Port 0 would have no link to print, so the port is one that was free a moment ago.
-    port = str(free_port())
-    command = [sys.executable, "-m", "bench.cli", "rate", FIRST, "--runs-dir", str(runs_dir), "--port", port]
+    command = [sys.executable, "-m", "bench.cli", "rate", FIRST, "--runs-dir", str(runs_dir), "--port", "0"]
     process = subprocess.Popen(command, cwd=REPO, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
         assert process.stdout is not None
@@ -210,12 +213,6 @@ def test_rate_serves_the_page_until_interrupted(runs_dir: Path) -> None:
         process.kill()
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def fetch(url: str) -> bytes:
     for _ in range(200):
         try:
@@ -224,6 +221,15 @@ def fetch(url: str) -> bytes:
         except OSError:
             time.sleep(0.1)
     raise AssertionError(f"{url} never answered")
+
+
+def test_rate_says_no_link_that_would_lead_to_somebody_elses_server(runs_dir: Path, capsys: Output) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        assert audition(runs_dir, "rate", FIRST, "--port", str(port)) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert re.search(rf"port {port} \(.*in use.*give another --port", said.err)
 
 
 def test_rate_refuses_a_public_address_without_tls(runs_dir: Path, capsys: Output) -> None:

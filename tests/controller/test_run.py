@@ -2,13 +2,16 @@
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bench.controller import run as runs
-from bench.controller.run import DiskFull, Run, locate, open_or_create
+from bench.controller.run import DiskFull, Run, RunBusy, locate, open_or_create
+from bench.controller.wheel import REPO
 from bench.errors import BadInput, PhaseMissing
 from bench.records import Install, Manifest, Phase, Phases, PhaseState, utc_now
 from tests.controller.conftest import Asked
@@ -51,6 +54,72 @@ def _decided(run: Run, decision: str) -> None:
         "methodology_version": 1,
     }  # fmt: skip
     (run.path / "verdict.json").write_text(json.dumps(verdict))
+
+
+def test_a_path_in_an_inventory_may_begin_at_home(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/ann")
+    given = asked(runs_dir="~/runs", reference_audio="~/voice.wav", rule_file="~/rule.yml", catalog_dir="")
+    assert given.runs_dir == Path("/home/ann/runs")
+    assert given.reference_audio == Path("/home/ann/voice.wav")
+    assert given.rule_file == Path("/home/ann/rule.yml")
+    assert given.catalog_dir is None
+    assert asked(rule_file="~nobody-of-that-name/rule.yml").rule_file == Path("~nobody-of-that-name/rule.yml")
+
+
+def test_commands_name_the_folder_of_runs_that_are_not_in_the_checkout(tmp_path: Path) -> None:
+    commands = ["audition rate a-b-1", "ansible-playbook site.yml -e model=b"]
+    assert Run(REPO / "runs" / "a-b-1").typed(commands) == commands
+    where = f"--runs-dir '{tmp_path}/my runs'"
+    assert Run(tmp_path / "my runs" / "a-b-1").typed(commands) == [
+        f"audition rate a-b-1 {where}",
+        commands[1],
+    ]
+
+
+# One play at a time
+
+
+def test_two_plays_do_not_work_on_one_run(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "HELD_WAIT_S", 0.0)
+    run, other = _new(asked), _new(asked, host="there")
+    with run.held():
+        with pytest.raises(RunBusy, match=f"another play is at work on {run.run_id}; wait"), run.held():
+            pass
+        with other.held():  # another run is another matter
+            pass
+    with run.held():
+        assert run.manifest().run_id == run.run_id
+
+
+def test_a_play_that_was_killed_holds_nothing(asked: Asked) -> None:
+    run = _new(asked)
+    code = (
+        "import sys, time; from pathlib import Path; from bench.controller.run import Run\n"
+        "with Run(Path(sys.argv[1])).held(): print('held', flush=True); time.sleep(600)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(run.path)], stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        holder.kill()
+        with run.held():  # waits for the kernel to let go
+            pass
+
+
+def test_runs_begun_at_once_all_leave_a_latest(tmp_path: Path) -> None:
+    """As the workers of one play over several hosts do."""
+    code = (
+        "import sys; from pathlib import Path; from bench.controller.run import point_latest\n"
+        "for _ in range(300): point_latest(Path(sys.argv[1]))"
+    )
+    made = [tmp_path / name for name in ("one", "two", "three")]
+    each = [
+        subprocess.Popen([sys.executable, "-c", code, str(path)], stderr=subprocess.PIPE) for path in made
+    ]
+    assert [process.communicate()[1].decode() for process in each] == ["", "", ""]
+    assert (tmp_path / "latest").readlink().name in {path.name for path in made}
+    assert [path.name for path in tmp_path.iterdir()] == ["latest"]
 
 
 # Which run

@@ -47,6 +47,13 @@ def test_packages_out_of_reach_say_nothing_of_the_model(asked: Asked, run: Run) 
     assert run.ended_early() is None, "the installation can be tried again"
 
 
+def test_a_command_that_complains_on_stdout_is_heard(asked: Asked, run: Run) -> None:
+    failure = {"msg": "non-zero return code", "rc": 1, "stderr": "", "stdout": "one requires two"}
+    with pytest.raises(AuditionError, match="Check: non-zero return code one requires two"):
+        step(asked, "preflight", "failed", failure=failure, task="Check")
+    assert run.phases()["preflight"].error == "Check: non-zero return code one requires two"
+
+
 def test_weights_out_of_reach_are_a_failed_installation(asked: Asked, run: Run) -> None:
     failed: dict[str, Any] = {
         "failure": {"msg": "404", "fault": "candidate"},

@@ -240,3 +240,24 @@ def test_an_unknown_tag_fails_with_2() -> None:
     )
     assert done.returncode == ExitCode.HOST_FAILED
     assert "Unknown tag benchmrk" in done.stdout + done.stderr
+
+
+def test_a_misspelt_variable_on_the_command_line_fails_with_2() -> None:
+    done = subprocess.run(
+        [ANSIBLE, "-i", "inventory/local", "site.yml", "--tags", "verdict", "-e", "modle=f5"],
+        cwd=REPO,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == ExitCode.HOST_FAILED
+    assert "modle is no variable of Audition; is model meant?" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("playbook", ["site.yml", "playbooks/verdict.yml"])
+def test_an_inventory_without_our_hosts_is_no_success(playbook: str) -> None:
+    done = subprocess.run(
+        [ANSIBLE, "-i", "box,", playbook], cwd=REPO, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == ExitCode.GENERIC_ERROR
+    assert "audition_hosts" in done.stderr

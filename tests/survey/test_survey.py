@@ -45,7 +45,8 @@ def test_stops_on_awaiting_and_then_goes_on_down_the_chain(project: Project) -> 
     assert [line for line in lines if "| candidate |" in line] == [
         f"box | f5 | candidate | {n}/3 | ttfa 10 ms" for n in (1, 2, 3)
     ]
-    assert lines[-2:] == [f"  audition rate {run_id}", f"  audition verdict {run_id}"]
+    where = f"--runs-dir {project.runs_dir}"
+    assert lines[-2:] == [f"  audition rate {run_id} {where}", f"  audition verdict {run_id} {where}"]
     assert not project.runs("cosyvoice2")
     assert project.played() == [f"f5 {phase}" for phase in PHASES]
 
@@ -138,6 +139,15 @@ def secrets_in(folder: Path) -> list[Path]:
         for path in folder.rglob("*")
         if path.is_file() and not path.is_symlink() and b"s3cr3t-of-the-environment" in path.read_bytes()
     ]
+
+
+def test_an_inventory_without_our_hosts_is_an_error_that_names_the_group(project: Project) -> None:
+    with (project.folder / "ansible.cfg").open("a") as config:
+        config.write("\n[inventory]\nhost_pattern_mismatch = error\n")  # as in our own
+    (project.folder / "other.yml").write_text("all:\n  hosts:\n    box:\n      ansible_connection: local\n")
+    code, said = project.survey("-i", str(project.folder / "other.yml"))
+    assert code == 2, said
+    assert re.search(r"^audition: the inventory cannot be used: .*audition_hosts", said, re.M), said
 
 
 def test_a_limit_that_matches_nothing_is_an_error(project: Project) -> None:
