@@ -373,8 +373,9 @@ RatingKind = Literal["pair", "repeat", "identical", "anchor"]
 class Answer(Record):
     """One submitted answer of one rater, unsealed: which score was whose.
 
-    `candidate` and `baseline` are the 1-5 scores; for an `identical` or `anchor` trial the sides are those
-    the mapping names. `comparison` is -3..+3, positive where the candidate was better.
+    `candidate` and `baseline` are the 1-5 scores; of an `identical` trial both are of the same clip, of an `anchor`
+    trial `candidate` is the hidden reference's and `baseline` that of the take beside it, whichever side's it was.
+    `comparison` is -3..+3, positive where the candidate was better.
     """
 
     rater: str

@@ -421,7 +421,7 @@ class _Case:
         anchor = described["anchor"]
         if anchor["trials"] > anchor["reference_higher"]:
             self.warnings.append(
-                f"The hidden reference itself was scored no higher than {self.baseline} in "
+                "The hidden reference itself was scored no higher than the take beside it in "
                 f"{anchor['trials'] - anchor['reference_higher']} of {anchor['trials']} trials: was the speaker "
                 "recognised?"
             )
