@@ -370,6 +370,10 @@ class Verdict(FileRecord):
 RatingKind = Literal["pair", "repeat", "identical", "anchor"]
 
 
+MAX_NOTE = 1000
+"""Characters of a rater's note."""
+
+
 class Answer(Record):
     """One submitted answer of one rater, unsealed: which score was whose.
 
@@ -386,9 +390,9 @@ class Answer(Record):
     candidate: int = Field(ge=1, le=5)
     baseline: int = Field(ge=1, le=5)
     comparison: int | None = Field(default=None, ge=-3, le=3)
-    note: str = ""
+    note: str = Field(default="", max_length=MAX_NOTE)
     candidate_side: Literal["A", "B"]
-    answered_utc: str
+    answered_utc: str = Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")
 
 
 class Ratings(Record):

@@ -35,14 +35,14 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from bench.errors import BadInput
 from bench.listening import heard
-from bench.listening.book import MAX_NOTE, Book, Given, Rater, Refused
+from bench.listening.book import Book, Given, Rater, Refused
 from bench.listening.limits import BodyLimit, RateLimit
 from bench.listening.mapping import CLIPS, DIRECTORY
 from bench.listening.raters import ensure_one, link
 from bench.listening.results import reveal
 from bench.listening.store import NotSaved
 from bench.listening.trials import SIDES, Side, Trial
-from bench.records import Manifest, utc_now
+from bench.records import MAX_NOTE, Manifest, utc_now
 
 PAGE = Path(__file__).with_name("page")
 TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
@@ -329,7 +329,7 @@ def _handle_errors(app: FastAPI) -> None:
         (Refused, lambda e: _error(e.code, str(e), e.status)),
         (RequestValidationError, lambda _: _error("bad_request", "The request is not valid.", 422)),
         (NotSaved, lambda _: _error("not_saved", "Not saved: the server's disk refused it. Try again.", 507)),
-        (StarletteHTTPException, lambda e: _error("not_found", "There is nothing here.", e.status_code)),
+        (StarletteHTTPException, lambda e: _error("bad_request", "The request is not valid.", e.status_code)),
         (Exception, lambda _: _error("broken", "The server failed; what you saved is safe.", 500)),
     ]
     for kind, answer in handlers:
