@@ -74,6 +74,8 @@ def verdict(run: Run) -> dict[str, Any]:
     if changed:
         note_phase(run, "verdict", started, note=decided.decision)
     commands = [f"  {command}" for command in decided.next.commands]
+    if decided.decision == "awaiting_ratings" and decided.ratings["raters"]:
+        commands.append(f"  audition withdraw {run.run_id} NAME  (a rater who will not finish)")
     return {
         "changed": bool(changed),
         "run_id": run.run_id,

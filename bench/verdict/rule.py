@@ -313,8 +313,6 @@ class _Case:
         if lacking:
             parts.append(f"{lacking} more {'rater' if lacking == 1 else 'raters'}")
         sentence = f"No decision yet: waiting for {' and '.join(parts)}."
-        if waiting:
-            sentence += f" (`audition withdraw {manifest.run_id} NAME` takes off who will not.)"
         if ttfa is None or ttfa.p50 is None or ttfa.p50 > rule.ttfa_p50_limit_ms:
             sentence += " The TTFA gate has already failed."
         return self.verdict(
