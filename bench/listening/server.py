@@ -20,6 +20,7 @@ header alone, so that no log, proxy or Referer holds it, and no other site's pag
 
 import ipaddress
 import json
+import socket
 import sys
 import unicodedata
 import webbrowser
@@ -242,8 +243,8 @@ def serve(
     none.
 
     Raises:
-        BadInput: nothing is sealed, or `host` is not loopback and nobody said that a TLS proxy stands before
-            it.
+        BadInput: nothing is sealed, `host` is not loopback and nobody said that a TLS proxy stands before it, or
+            the port cannot be had.
     """
     if not behind_tls_proxy and not _is_loopback(host):
         raise BadInput(
@@ -253,19 +254,34 @@ def serve(
             "--behind-tls-proxy."
         )
     speak = say or _print
-    app = create_app(run_dir)
-    book: Book = app.state.book
-    ensure_one(book)
-    for rater in book.raters.values():
-        speak(f"{rater.name} ({rater.status}): {link(rater, host, port)}")
-    for notice in book.notices:
-        speak(f"Note: {notice}")
-    if open_browser:
-        webbrowser.open(link(next(iter(book.raters.values())), host, port))
+    # Before any link is said: where another server has the port, the links would lead to that one.
+    with _listener(host, port) as listener:
+        port = listener.getsockname()[1]
+        app = create_app(run_dir)
+        book: Book = app.state.book
+        ensure_one(book)
+        for rater in book.raters.values():
+            speak(f"{rater.name} ({rater.status}): {link(rater, host, port)}")
+        for notice in book.notices:
+            speak(f"Note: {notice}")
+        if open_browser and book.raters:
+            webbrowser.open(link(next(iter(book.raters.values())), host, port))
+        try:
+            uvicorn.Server(config(app, host, port, behind_tls_proxy=behind_tls_proxy)).run(sockets=[listener])
+        finally:
+            book.close()
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        uvicorn.Server(config(app, host, port, behind_tls_proxy=behind_tls_proxy)).run()
-    finally:
-        book.close()
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except (OSError, OverflowError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise BadInput(
+            f"{host}, port {port}, cannot be listened on ({why}). Is another `audition rate` running? End it, or "
+            "choose a free port with --port."
+        ) from error
 
 
 def config(app: FastAPI, host: str, port: int, *, behind_tls_proxy: bool = False) -> uvicorn.Config:

@@ -635,6 +635,15 @@ def test_other_machines_only_behind_a_tls_proxy(run_dir: Path) -> None:
         serve(run_dir, host="0.0.0.0")
 
 
+def test_a_port_that_another_has_is_refused_before_a_link_is_said(live: Live) -> None:
+    said: list[str] = []
+    with pytest.raises(BadInput, match="--port"):
+        serve(live.run_dir, port=int(live.url.rpartition(":")[2]), say=said.append)
+    with pytest.raises(BadInput, match="65536"):
+        serve(live.run_dir, port=65536, say=said.append)
+    assert said == [], "they would lead to the other server"
+
+
 def test_nothing_to_serve_before_the_sealing(spoken: Path) -> None:
     with pytest.raises(BadInput, match="score phase"):
         create_app(spoken)
