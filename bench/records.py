@@ -370,11 +370,16 @@ class Verdict(FileRecord):
 RatingKind = Literal["pair", "repeat", "identical", "anchor"]
 
 
+MAX_NOTE = 1000
+"""Characters of a rater's note."""
+
+
 class Answer(Record):
     """One submitted answer of one rater, unsealed: which score was whose.
 
-    `candidate` and `baseline` are the 1-5 scores; for an `identical` or `anchor` trial the sides are those
-    the mapping names. `comparison` is -3..+3, positive where the candidate was better.
+    `candidate` and `baseline` are the 1-5 scores; of an `identical` trial both are of the same clip, of an `anchor`
+    trial `candidate` is the hidden reference's and `baseline` that of the take beside it, whichever side's it was.
+    `comparison` is -3..+3, positive where the candidate was better.
     """
 
     rater: str
@@ -385,9 +390,9 @@ class Answer(Record):
     candidate: int = Field(ge=1, le=5)
     baseline: int = Field(ge=1, le=5)
     comparison: int | None = Field(default=None, ge=-3, le=3)
-    note: str = ""
+    note: str = Field(default="", max_length=MAX_NOTE)
     candidate_side: Literal["A", "B"]
-    answered_utc: str
+    answered_utc: str = Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")
 
 
 class Ratings(Record):

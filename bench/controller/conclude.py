@@ -73,7 +73,10 @@ def verdict(run: Run) -> dict[str, Any]:
         changed = [name for name, data in files.items() if _replace(run.path / name, data)]
     if changed:
         note_phase(run, "verdict", started, note=decided.decision)
-    commands = [f"  {command}" for command in run.typed(decided.next.commands)]
+    commands = run.typed(decided.next.commands)
+    if decided.decision == "awaiting_ratings" and decided.ratings["raters"]:
+        (withdraw,) = run.typed([f"audition withdraw {run.run_id} NAME"])
+        commands.append(f"{withdraw}  (a rater who will not finish)")
     return {
         "changed": bool(changed),
         "run_id": run.run_id,
@@ -83,7 +86,7 @@ def verdict(run: Run) -> dict[str, Any]:
         "summary": [
             f"{decided.label}: {decided.sentence}",
             f"report: {run.path / REPORT}",
-            *(["next:", *commands] if commands else []),
+            *(["next:", *(f"  {command}" for command in commands)] if commands else []),
         ],
     }
 

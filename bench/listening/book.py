@@ -23,7 +23,6 @@ from bench.listening.tickets import ticket, trial_ticket
 from bench.listening.trials import SIDES, Side, Trial
 from bench.records import Answer, Channel, Manifest, utc_now
 
-MAX_NOTE = 1000
 MAX_REVISIONS = 200
 """Answers one rater may give to one trial, changes of mind included; the log is append-only and finite."""
 Status = Literal["invited", "started", "finished"]
@@ -175,9 +174,7 @@ class Book:
             BadInput: the name is empty or over 80 characters, a channel was not prepared, or it is late and
                 nobody said that it may be.
         """
-        name = " ".join(name.split())
-        if not name or len(name) > 80 or not name.isprintable():
-            raise BadInput("A rater's name is 1 to 80 printable characters.")
+        name = checked_name(name)
         wanted = list(dict.fromkeys([self.sealed.channels[0], *(channels or [])]))
         missing = [channel for channel in wanted if channel not in self.sealed.channels]
         if missing:
@@ -382,7 +379,7 @@ class Book:
                 events.append(("imported", body | {"late": self.decided}))
             if events:
                 self._check_late(late)
-                events += [("noticed_elsewhere", {"text": text[:500]}) for text in notices[:20]]
+                events += [("noticed_elsewhere", {"text": _printable(text)[:500]}) for text in notices[:20]]
             return events
 
         self._do(decide)
@@ -514,6 +511,22 @@ class Book:
                 f"{len(rater.trials)} are not counted."
             )
             del self.raters[rater.id], self.by_token[rater.token]
+
+
+def checked_name(name: str) -> str:
+    """Return a rater's name with single spaces.
+
+    Raises:
+        BadInput: it is empty, over 80 characters, or has what a terminal would not print but obey.
+    """
+    found = " ".join(name.split())
+    if not found or len(found) > 80 or not found.isprintable():
+        raise BadInput("A rater's name is 1 to 80 printable characters.")
+    return found
+
+
+def _printable(text: str) -> str:
+    return "".join(c for c in text if c.isprintable())
 
 
 def _same(last: Given, now: Given) -> bool:

@@ -39,7 +39,8 @@ SECRET_BYTES = 32
 
 
 Role = Literal["pair", "anchor", "reference"]
-"""What a clip is for: the rated pairs, the hidden reference and the take beside it, the open reference."""
+"""What a clip is for: the rated pairs, the hidden reference and the takes that may stand beside it, the open
+reference."""
 
 
 class SealBroken(BadInput):
@@ -77,7 +78,7 @@ class Sealed(Record):
     """Channels that were prepared; the first is the rule's."""
     utterances: list[str]
     anchor: str | None
-    """The utterance whose baseline take stands beside the hidden reference; null without a reference."""
+    """The utterance of which a take stands beside the hidden reference; null without a reference."""
     takes: dict[Literal["candidate", "baseline"], dict[str, str]]
     """SHA-256 of each take, by utterance."""
     takes_sha256: dict[Literal["candidate", "baseline"], str]
@@ -109,7 +110,10 @@ class Sealed(Record):
 
     def plan(self, rater_id: str, channels: Sequence[Channel]) -> list[Trial]:
         """Return a rater's trials, in his order."""
-        return plan(bytes.fromhex(self.seed), rater_id, self.utterances, channels, self.anchor)
+        sides: tuple[Source, ...] = ("candidate", "baseline")
+        sealed = {clip.source for clip in self.clips if clip.role == "anchor"}
+        beside = [side for side in sides if side in sealed]  # the baseline alone in the oldest seals
+        return plan(bytes.fromhex(self.seed), rater_id, self.utterances, channels, self.anchor, beside)
 
 
 def directory(run_dir: Path) -> Path:

@@ -14,7 +14,7 @@ from pydantic import Field, ValidationError
 
 from bench.errors import BadInput
 from bench.listening import mapping
-from bench.listening.book import Book, Given, Rater
+from bench.listening.book import Book, Given, Rater, checked_name
 from bench.listening.mapping import SealBroken, Sealed
 from bench.listening.trials import Trial
 from bench.records import (
@@ -201,7 +201,7 @@ def export_csv(run_dir: Path, path: Path) -> None:
     writer.writeheader()
     for answer in ratings(run_dir).answers:
         row = answer.model_dump(mode="json")
-        row |= {key: f"'{row[key]}" for key in ("rater", "note") if row[key][:1] in tuple("=+-@\t\r")}
+        row |= {key: f"'{row[key]}" for key in ("rater", "note") if row[key][:1] in tuple("=+-@\t\r\n")}
         writer.writerow(row)
     write_atomically(path, out.getvalue().encode())
 
@@ -213,7 +213,8 @@ def import_json(run_dir: Path, path: Path, *, late: bool = False) -> list[str]:
 
     Raises:
         BadInput: not an export, of another run, mapping or question, its seal was broken, it has answers that
-            the sealed pairs do not have or lacks some, a rater of that name is here already, or it is late.
+            the sealed pairs do not have or lacks some, a rater of that name is here already or it is no name, or it
+            is late.
     """
     try:
         data = path.read_bytes()
@@ -232,6 +233,8 @@ def import_json(run_dir: Path, path: Path, *, late: bool = False) -> list[str]:
             by_rater.setdefault(answer.rater, []).append(answer)
         here = {rater.name: rater for rater in book.raters.values()}
         for name, answers in list(by_rater.items()):
+            if checked_name(name) != name:
+                raise BadInput(f"{path}: {name!r} is no rater's name; nothing was imported.")
             if name in here and unsealed(here[name]) == answers:
                 del by_rater[name]
                 continue

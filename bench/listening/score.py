@@ -220,7 +220,7 @@ def _channel(
     """Make the clips of one channel: pairs of equal length, all of one loudness."""
     ready: dict[tuple[Role, Source, str], Samples] = {}
     for utterance in paths["candidate"]:
-        pair = {}
+        pair: dict[Source, Samples] = {}
         for side in paths:
             with _naming("pair", side, utterance):
                 pair[side] = processing.prepare(paths[side][utterance], channel)
@@ -230,10 +230,10 @@ def _channel(
             with _naming("reference", "reference", ""):
                 voice = processing.prepare(reference, channel)
             ready["reference", "reference", ""] = voice
-            about_s = pair["baseline"].size / processing.RATE_HZ
-            beside = {"reference": processing.opening(voice, about_s), "baseline": pair["baseline"]}
+            about_s = max(clip.size for clip in pair.values()) / processing.RATE_HZ
+            beside: dict[Source, Samples] = {"reference": processing.opening(voice, about_s), **pair}
             for source, clip in processing.equal_length(beside).items():
-                ready["anchor", "reference" if source == "reference" else "baseline", utterance] = clip
+                ready["anchor", source, utterance] = clip
     levelled, target = processing.level(ready)
     clips = []
     for (role, source, utterance), samples in levelled.items():

@@ -36,14 +36,14 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from bench.errors import BadInput
 from bench.listening import heard
-from bench.listening.book import MAX_NOTE, Book, Given, Rater, Refused
+from bench.listening.book import Book, Given, Rater, Refused
 from bench.listening.limits import BodyLimit, RateLimit
 from bench.listening.mapping import CLIPS, DIRECTORY
 from bench.listening.raters import ensure_one, link
 from bench.listening.results import reveal
 from bench.listening.store import NotSaved
 from bench.listening.trials import SIDES, Side, Trial
-from bench.records import Manifest, utc_now
+from bench.records import MAX_NOTE, Manifest, utc_now
 
 PAGE = Path(__file__).with_name("page")
 TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
@@ -243,8 +243,8 @@ def serve(
     none.
 
     Raises:
-        BadInput: nothing is sealed, the port cannot be had, or `host` is not loopback and nobody said that a TLS
-            proxy stands before it.
+        BadInput: nothing is sealed, `host` is not loopback and nobody said that a TLS proxy stands before it, or
+            the port cannot be had.
     """
     if not behind_tls_proxy and not _is_loopback(host):
         raise BadInput(
@@ -254,9 +254,9 @@ def serve(
             "--behind-tls-proxy."
         )
     speak = say or _print
-    # Taken before a link is said: behind it would be whoever has the port.
-    with _listening(host, port) as taken:
-        port = taken.getsockname()[1]
+    # Before any link is said: where another server has the port, the links would lead to that one.
+    with _listener(host, port) as listener:
+        port = listener.getsockname()[1]
         app = create_app(run_dir)
         book: Book = app.state.book
         ensure_one(book)
@@ -264,22 +264,23 @@ def serve(
             speak(f"{rater.name} ({rater.status}): {link(rater, host, port)}")
         for notice in book.notices:
             speak(f"Note: {notice}")
-        if open_browser:
+        if open_browser and book.raters:
             webbrowser.open(link(next(iter(book.raters.values())), host, port))
         try:
-            uvicorn.Server(config(app, host, port, behind_tls_proxy=behind_tls_proxy)).run(sockets=[taken])
+            uvicorn.Server(config(app, host, port, behind_tls_proxy=behind_tls_proxy)).run(sockets=[listener])
         finally:
             book.close()
 
 
-def _listening(host: str, port: int) -> socket.socket:
+def _listener(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family)
+        return socket.create_server((host, port), family=family, backlog=2048)
     except (OSError, OverflowError) as error:
+        why = getattr(error, "strerror", None) or error
         raise BadInput(
-            f"the page cannot be served at {host}, port {port} ({error}); is another `audition rate` running? End it, "
-            "or give another --port."
+            f"{host}, port {port}, cannot be listened on ({why}). Is another `audition rate` running? End it, or "
+            "choose a free port with --port."
         ) from error
 
 
@@ -344,7 +345,7 @@ def _handle_errors(app: FastAPI) -> None:
         (Refused, lambda e: _error(e.code, str(e), e.status)),
         (RequestValidationError, lambda _: _error("bad_request", "The request is not valid.", 422)),
         (NotSaved, lambda _: _error("not_saved", "Not saved: the server's disk refused it. Try again.", 507)),
-        (StarletteHTTPException, lambda e: _error("not_found", "There is nothing here.", e.status_code)),
+        (StarletteHTTPException, lambda e: _error("bad_request", "The request is not valid.", e.status_code)),
         (Exception, lambda _: _error("broken", "The server failed; what you saved is safe.", 500)),
     ]
     for kind, answer in handlers:

@@ -4,7 +4,9 @@ Each rater has sides and an order of his own, so that what one rater learns when
 nothing of another's. Within a rater the candidate is on side A in exactly half of the rated pairs (of an odd
 number, a coin gives the one left over). Outside the rule, and named so by their kind: repeats of rated pairs
 with the sides swapped (does the rater agree with himself?), one identical pair (does he hear a difference
-where there is none?), and the reference itself as a hidden anchor (does he know the voice?).
+where there is none?), and the reference itself as a hidden anchor (does he know the voice?). Beside it stands a
+take of either side, by a coin: a rater knows the reference when he hears it, and were it always the baseline's
+take that stands there, he would know the baseline's voice from then on.
 """
 
 from collections.abc import Sequence
@@ -26,7 +28,7 @@ MIN_GAP = 3
 class Trial:
     """One blind pair. `candidate_source` and `baseline_source` are the clips that stand on the candidate's
     and the baseline's side: their own, except in an `identical` trial (the same on both) and in an `anchor`
-    trial (the reference stands on the candidate's side)."""
+    trial (the reference stands on the candidate's side, a take of either on the other)."""
 
     trial_id: str
     kind: RatingKind
@@ -54,13 +56,18 @@ def balanced_sides(pairs: int, draws: Draws) -> list[Side]:
 
 
 def plan(
-    seed: bytes, rater_id: str, utterances: Sequence[str], channels: Sequence[Channel], anchor: str | None
+    seed: bytes,
+    rater_id: str,
+    utterances: Sequence[str],
+    channels: Sequence[Channel],
+    anchor: str | None,
+    beside: Sequence[Source] = ("candidate", "baseline"),
 ) -> list[Trial]:
     """Return the rater's trials in the order in which he hears them.
 
     The first channel is the rule's: its block has the repeats, the identical pair and the anchor. Each
     further channel is a block of its own after it, with the rated pairs alone. `anchor` is the utterance
-    whose baseline take stands beside the hidden reference; None where there is no reference to hide.
+    of which a take stands beside the hidden reference, one of `beside`; None where there is no reference to hide.
     """
     trials: list[Trial] = []
     for index, channel in enumerate(channels):
@@ -70,12 +77,16 @@ def plan(
             Trial(f"pair-{channel}-{utterance}", "pair", utterance, channel, side)
             for utterance, side in zip(utterances, sides, strict=True)
         ]
-        extras = _extras(pairs, draws, anchor) if index == 0 else []
+        extras = _extras(pairs, draws) if index == 0 else []
+        if index == 0 and anchor is not None:
+            take = beside[Draws(seed, f"beside/1/{rater_id}").below(len(beside))]
+            name = f"anchor-{channel}-{anchor}"
+            extras.append(Trial(name, "anchor", anchor, channel, _coin(draws), "reference", take))
         trials += _ordered(pairs + extras, draws)
     return trials
 
 
-def _extras(pairs: Sequence[Trial], draws: Draws, anchor: str | None) -> list[Trial]:
+def _extras(pairs: Sequence[Trial], draws: Draws) -> list[Trial]:
     channel = pairs[0].channel
     extras = [
         Trial(
@@ -90,9 +101,6 @@ def _extras(pairs: Sequence[Trial], draws: Draws, anchor: str | None) -> list[Tr
     same: Source = "candidate" if draws.below(2) == 0 else "baseline"
     twin = pairs[draws.below(len(pairs))].utterance_id
     extras.append(Trial(f"identical-{channel}-{twin}", "identical", twin, channel, _coin(draws), same, same))
-    if anchor is not None:
-        name = f"anchor-{channel}-{anchor}"
-        extras.append(Trial(name, "anchor", anchor, channel, _coin(draws), "reference", "baseline"))
     return extras
 
 

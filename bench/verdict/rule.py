@@ -313,8 +313,6 @@ class _Case:
         if lacking:
             parts.append(f"{lacking} more {'rater' if lacking == 1 else 'raters'}")
         sentence = f"No decision yet: waiting for {' and '.join(parts)}."
-        if waiting:
-            sentence += f" (`audition withdraw {manifest.run_id} NAME` takes off who will not.)"
         if ttfa is None or ttfa.p50 is None or ttfa.p50 > rule.ttfa_p50_limit_ms:
             sentence += " The TTFA gate has already failed."
         return self.verdict(
@@ -421,7 +419,7 @@ class _Case:
         anchor = described["anchor"]
         if anchor["trials"] > anchor["reference_higher"]:
             self.warnings.append(
-                f"The hidden reference itself was scored no higher than {self.baseline} in "
+                "The hidden reference itself was scored no higher than the take beside it in "
                 f"{anchor['trials'] - anchor['reference_higher']} of {anchor['trials']} trials: was the speaker "
                 "recognised?"
             )

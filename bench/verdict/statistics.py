@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 
 from bench.records import Answer, Summary
 
-METHODOLOGY_VERSION = 2
+METHODOLOGY_VERSION = 3
 """Raised whenever the rule's arithmetic or a statistic beside it changes; stamped on every verdict."""
 
 SCORE_SPAN = 4
@@ -159,17 +159,17 @@ def identical_pairs(answers: Sequence[Answer]) -> dict[str, Any]:
 
 
 def anchors(answers: Sequence[Answer]) -> dict[str, Any]:
-    """What was answered where the reference itself stood, hidden, beside a baseline take: is the speaker known?
+    """What was answered where the reference itself stood, hidden, beside a take of either side: is the speaker known?
 
-    Returns `trials`, `reference_higher` (how often it was scored above the baseline), and both means; null
-    without a trial.
+    Returns `trials`, `reference_higher` (how often it was scored above the take), and both means; null without a
+    trial.
     """
     rows = [a for a in answers if a.kind == "anchor"]
     return {
         "trials": len(rows),
         "reference_higher": sum(a.candidate > a.baseline for a in rows),
         "reference_mean": _mean([a.candidate for a in rows]),
-        "baseline_mean": _mean([a.baseline for a in rows]),
+        "take_mean": _mean([a.baseline for a in rows]),
     }
 
 

@@ -157,7 +157,7 @@ def test_a_late_import_is_refused_or_said_and_brings_its_notices(
     finally:
         stop()
     body = json.loads(exported.read_text())
-    body["ratings"]["notices"] = ["The database was damaged."]
+    body["ratings"]["notices"] = ["The database\x1b was damaged."]
     exported.write_text(json.dumps(body))
     with pytest.raises(BadInput, match="--late"):
         results.import_json(there.run_dir, exported)
@@ -192,6 +192,12 @@ def alter(exported: Path, change: str) -> None:
         ratings["answers"][0]["candidate"] = 6
     elif change == "another version":
         body["schema_version"] = 2
+    elif change == "a name that a terminal obeys":
+        ratings["answers"] = [a | {"rater": "ann\x1b[2J"} for a in ratings["answers"]]
+    elif change == "a note too long for the log":
+        ratings["answers"][0]["note"] = "n" * 20_000
+    elif change == "a time that is a formula":
+        ratings["answers"][0]["answered_utc"] = "=cmd()"
     exported.write_text(json.dumps(body))
 
 
@@ -199,7 +205,8 @@ def alter(exported: Path, change: str) -> None:
     "change",
     [
         "another mapping", "a broken seal", "another question", "a pair missing", "a pair twice",
-        "an unknown utterance", "a score out of range", "another version",
+        "an unknown utterance", "a score out of range", "another version", "a name that a terminal obeys",
+        "a note too long for the log", "a time that is a formula",
     ],
 )  # fmt: skip
 def test_an_import_that_does_not_fit_is_refused_whole(

@@ -155,7 +155,7 @@ def test_a_rating_out_of_range_is_refused(ann: Client, trial: dict[str, Any], sc
 def test_a_body_that_is_not_json_is_refused(ann: Client, trial: dict[str, Any], body: bytes) -> None:
     headers = {"Authorization": f"Bearer {ann.token}", "Content-Type": "application/json"}
     response = ann.http.post(f"/api/trials/{trial['id']}/answer", content=body, headers=headers)
-    assert response.status_code in (400, 422)
+    assert error(response) in ((400, "bad_request"), (422, "bad_request"))
 
 
 def test_the_same_rating_sent_twice_counts_once(live: Live, ann: Client, trial: dict[str, Any]) -> None:
@@ -200,18 +200,18 @@ def test_one_side_alone_or_half_of_each_is_not_enough(patient: None, live: Live,
     assert ann.answer(first).status_code == 200
 
 
-def test_claiming_to_have_heard_faster_than_time_passes_is_refused(live: Live, ann: Client) -> None:
-    first = ann.session()["trials"][0]
-    assert error(ann.hear(first)) == (409, "faster_than_time")
-    assert ann.session()["trials"][0]["heard"] == {"a": [], "b": []}
-
-
 @pytest.fixture
 def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The seconds since boot, held still: a busy machine must not decide a test."""
     held = [1000.0]
     monkeypatch.setattr("bench.listening.book._clock", lambda: {"boot_s": held[0], "boot_id": _boot_id()})
     return held
+
+
+def test_claiming_to_have_heard_faster_than_time_passes_is_refused(now: list[float], ann: Client) -> None:
+    first = ann.session()["trials"][0]
+    assert error(ann.hear(first)) == (409, "faster_than_time")
+    assert ann.session()["trials"][0]["heard"] == {"a": [], "b": []}
 
 
 def test_opening_every_pair_and_waiting_once_does_not_pay(now: list[float], ann: Client) -> None:
@@ -473,8 +473,8 @@ def test_a_flood_from_one_rater_is_429_and_harms_no_other(live: Live, ann: Clien
     found = flood(live, ann.token, bo_asks)
     assert set(found.codes) == {200, 429}
     assert RATER_LIMIT[1] <= found.codes[200] <= found.let_through(RATER_LIMIT)
-    assert found.sent_per_s > 500, "a thousand a second, or what a busy machine makes of it"
-    assert max(waits) < 3.0, waits
+    assert found.sent_per_s > 5 * RATER_LIMIT[0], "a thousand a second, or what a busy machine makes of it"
+    assert max(waits) < 10.0, waits
 
 
 def test_a_flood_of_guessed_tokens_is_429_and_the_page_still_opens(live: Live, ann: Client) -> None:
@@ -633,6 +633,15 @@ def test_the_question_is_printed_exactly_as_it_was_committed(live: Live, ann: Cl
 def test_other_machines_only_behind_a_tls_proxy(run_dir: Path) -> None:
     with pytest.raises(BadInput, match="TLS proxy"):
         serve(run_dir, host="0.0.0.0")
+
+
+def test_a_port_that_another_has_is_refused_before_a_link_is_said(live: Live) -> None:
+    said: list[str] = []
+    with pytest.raises(BadInput, match="--port"):
+        serve(live.run_dir, port=int(live.url.rpartition(":")[2]), say=said.append)
+    with pytest.raises(BadInput, match="65536"):
+        serve(live.run_dir, port=65536, say=said.append)
+    assert said == [], "they would lead to the other server"
 
 
 def test_nothing_to_serve_before_the_sealing(spoken: Path) -> None:

@@ -45,8 +45,25 @@ def test_identical_pair_has_one_clip_on_both_sides_and_the_anchor_has_the_refere
     same = next(trial for trial in trials if trial.kind == "identical")
     assert same.source("A") == same.source("B")
     anchor = next(trial for trial in trials if trial.kind == "anchor")
-    assert {anchor.source("A"), anchor.source("B")} == {"reference", "baseline"}
     assert anchor.source(anchor.candidate_side) == "reference"
+
+
+def test_what_stands_beside_the_hidden_reference_does_not_say_which_voice_it_is() -> None:
+    """Whoever hears the reference knows which trial this is; the other voice must stay as unknown as any."""
+    anchors = [t for rater in range(400) for t in session(str(rater)) if t.kind == "anchor"]
+    takes = Counter((anchor.baseline_source, anchor.candidate_side) for anchor in anchors)
+    assert set(takes) == {(take, side) for take in ("candidate", "baseline") for side in ("A", "B")}
+    assert all(60 < count < 140 for count in takes.values()), (
+        takes
+    )  # 100 +- 2.3 standard deviations times two
+
+
+def test_a_seal_with_the_baselines_take_alone_beside_the_reference_keeps_its_plan() -> None:
+    for rater in map(str, range(20)):
+        old = plan(b"k" * 32, rater, TEN, ["full"], "u03", ["baseline"])
+        assert {t.baseline_source for t in old if t.kind == "anchor"} == {"baseline"}
+        now = session(rater)
+        assert [(t.trial_id, t.candidate_side) for t in old] == [(t.trial_id, t.candidate_side) for t in now]
 
 
 def test_without_a_reference_there_is_no_anchor() -> None:

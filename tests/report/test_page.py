@@ -176,6 +176,35 @@ def test_axe_core_finds_nothing(
             browser.close()
 
 
+def test_on_paper_the_ink_is_dark_and_on_a_phone_no_gate_is_cut_off(view: ReportView, tmp_path: Path) -> None:
+    target = tmp_path / "report.html"
+    target.write_text(render(view), encoding="utf-8")
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+        try:
+            tab = browser.new_page(viewport={"width": 717, "height": 1000}, color_scheme="dark")
+            tab.goto(target.as_uri())
+            colour = "getComputedStyle(document.querySelector('h1')).color"
+            assert tab.evaluate(colour) == "rgb(236, 234, 228)"
+            tab.emulate_media(media="print")
+            assert tab.evaluate(colour) == "rgb(29, 33, 38)", "a dark screen's ink cannot be read on paper"
+            wider = """[...document.querySelectorAll(".scroll")].filter((e) => e.scrollWidth > e.clientWidth)
+              .map((e) => e.ariaLabel)"""
+            assert tab.evaluate(wider) == [], "paper does not scroll"
+            tab.emulate_media(media="screen")
+            tab.set_viewport_size({"width": 320, "height": 700})
+            seen = tab.evaluate(
+                """[...document.querySelectorAll(".gates tr > :last-child")].map((cell) => {
+                  const words = document.createRange();
+                  words.selectNodeContents(cell);
+                  return words.getBoundingClientRect().right;
+                })"""
+            )
+            assert max(seen) < 320
+        finally:
+            browser.close()
+
+
 def test_markdown_is_short_and_says_the_main_things(view: ReportView) -> None:
     text = markdown(view)
     assert len(text) < 4500

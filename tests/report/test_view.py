@@ -117,7 +117,7 @@ def test_the_version_that_was_asked_for_and_why_another_ran(view: ReportView) ->
 
 
 def test_the_hidden_reference_is_reported(view: ReportView) -> None:
-    assert "Hidden reference scored above chatterbox" in render(view)
+    assert "Hidden reference scored above the take beside it" in render(view)
 
 
 def test_takes_asked_for_again_are_named(run_dir: Path, whole: Evidence) -> None:

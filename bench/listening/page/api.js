@@ -26,7 +26,7 @@ async function call(method, path, body, keepalive = false) {
       signal: AbortSignal.timeout(20000),
     });
   } catch {
-    throw new Refused("offline", "The server cannot be reached. What you saved is safe; trying again.", 0);
+    throw new Refused("offline", "The server cannot be reached. What you saved is safe.", 0);
   }
   if (!response.ok) {
     let said = {};

@@ -18,6 +18,11 @@ export function listen(actions, live) {
     event.preventDefault();
     if (!event.repeat || event.key.startsWith("Arrow")) action();
   });
+  // A control that was pressed with the mouse does not keep the keys: after a click on A, Space still plays and
+  // pauses, and after a click on a score the arrows move in the clip and leave the score alone.
+  document.addEventListener("click", (event) => {
+    if (event.pointerType === "mouse" && live()) event.target.closest("button, input[type=radio]")?.blur();
+  });
 }
 
 function find(event, on, actions) {
@@ -25,14 +30,13 @@ function find(event, on, actions) {
   // What a focused control does with a key by itself stays its own.
   const presses = on.closest("button, a, summary, input[type=checkbox]");
   const radio = on.closest("input[type=radio]");
-  const slides = on.closest("input[type=range]");
   if (key === " ") return presses || radio ? null : actions.play;
   if (key === "Enter") return presses ? null : actions.save;
   if (key === "ArrowLeft" || key === "ArrowRight") {
-    if (radio || slides) return null;
+    if (radio) return null;
     return () => actions.move(key === "ArrowLeft" ? -1 : 1);
   }
-  if (key === "Home") return slides ? null : actions.again;
+  if (key === "Home") return actions.again;
   if (/^[1-5]$/.test(key)) return () => actions.score(Number(key));
   const letters = {
     k: actions.play,

@@ -50,14 +50,20 @@ function warn(text) {
   at("banner").hidden = !text;
 }
 
-function fail(error) {
-  if (error.status === 401) {
-    at("problem-text").textContent = error.message;
-    show("problem");
-  } else {
-    warn(error.message);
-  }
+function fail(error, before = "", after = "") {
+  if (error.status === 401) problem(error);
+  else warn(`${before}${error.message}${after}`);
 }
+
+function problem(error) {
+  const lasting = error.status === 401;
+  at("problem").querySelector("h1").textContent = lasting ? "This link does not open a test" : "The test cannot be opened now";
+  at("problem-text").textContent = error.message;
+  show("problem");
+}
+
+const AGAIN = " Trying again …";
+const passes = (error) => error.status === 0 || error.status === 429 || error.status >= 500;
 
 // ---------------------------------------------------------------- playing
 
@@ -118,9 +124,7 @@ function drawAll() {
     });
   }
   const slider = at("position");
-  if (document.activeElement !== slider || pair.playing) {
-    slider.value = String(pair.length ? Math.round((pair.position / pair.length) * 1000) : 0);
-  }
+  slider.value = String(pair.length ? Math.round((pair.position / pair.length) * 1000) : 0);
   slider.setAttribute("aria-valuetext", `${Math.round(Number(slider.value) / 10)} per cent`);
 }
 
@@ -167,10 +171,10 @@ async function sendHeard(id, ranges) {
     Object.assign(heardOf, { heard: known.heard, full: known.full });
     warn(null);
   } catch (error) {
-    if (error.status === 0 || error.status === 429 || error.status >= 500) {
+    if (passes(error)) {
       for (const side of SIDES) pendingOf(id)[side].push(...ranges[side]);
     }
-    if (error.code !== "finished") fail(error);
+    if (error.code !== "finished") fail(error, "", passes(error) ? AGAIN : "");
   }
 }
 
@@ -240,7 +244,7 @@ async function open(index) {
     warn(null);
   } catch (error) {
     if (turn !== state.loading) return;
-    fail(error);
+    fail(error, "", AGAIN);
     if (error.status !== 401) setTimeout(() => turn === state.loading && void open(index), 4000);
   }
   drawAll();
@@ -339,7 +343,7 @@ async function save() {
     await forward();
   } catch (error) {
     if (error.code === "changed_elsewhere" || error.code === "finished") await reloadSession(error.message);
-    else fail(error);
+    else fail(error, error.code === "offline" ? "Not saved: your scores stay filled in, save them again. " : "");
   } finally {
     state.saving = false;
   }
@@ -355,7 +359,12 @@ async function forward() {
 
 async function reloadSession(message) {
   const current = trial();
-  state.session = await api.session();
+  try {
+    state.session = await api.session();
+  } catch (error) {
+    fail(error, `${message} `);
+    return;
+  }
   if (state.session.finished) {
     await reveal();
   } else {
@@ -394,6 +403,7 @@ async function submit() {
   try {
     await api.finish();
     await reveal();
+    warn(null);
   } catch (error) {
     fail(error);
   }
@@ -607,8 +617,7 @@ listen(actions, () => at("keys-on").checked && !at("help").open && shown() === "
 
 async function begin() {
   if (!api.token()) {
-    at("problem-text").textContent = "Part of the link is missing. Copy the whole of it, with what follows the #.";
-    show("problem");
+    problem({ status: 401, message: "Part of the link is missing. Copy the whole of it, with what follows the #." });
     return;
   }
   try {
@@ -618,8 +627,7 @@ async function begin() {
     else welcome();
     if (state.session.notices.length) warn(state.session.notices.join(" "));
   } catch (error) {
-    at("problem-text").textContent = error.message;
-    show("problem");
+    problem(error);
   }
 }
 
