@@ -230,7 +230,7 @@ def test_rate_says_no_link_that_would_lead_to_somebody_elses_server(runs_dir: Pa
         assert audition(runs_dir, "rate", FIRST, "--port", str(port)) == 2
     said = capsys.readouterr()
     assert said.out == ""
-    assert re.search(rf"port {port} \(.*in use.*give another --port", said.err)
+    assert re.search(rf"port {port}, .*in use.*--port", said.err)
 
 
 def test_rate_refuses_a_public_address_without_tls(runs_dir: Path, capsys: Output) -> None:
