@@ -7,6 +7,7 @@ where these end at the end of their input; and a crash in a native library would
 costs that one take.
 """
 
+import contextlib
 import json
 import os
 import subprocess
@@ -82,8 +83,8 @@ class _Crew:
     def __init__(self, python: str) -> None:
         self._python = python
         self._own = threading.local()
-        self._all: list[subprocess.Popen[str]] = []
-        self._complaints: dict[int, IO[bytes]] = {}
+        self._complaints: dict[subprocess.Popen[str], IO[bytes]] = {}
+        """Every worker that was not buried, and what it says on stderr."""
         self._lock = threading.Lock()
         self._ended = False
 
@@ -99,34 +100,35 @@ class _Crew:
             pass
         if not answer:
             self._own.worker = None
-            return _failed(job, f"the metrics' process ended with {worker.wait()}{self._last_words(worker)}")
+            return _failed(job, f"the metrics' process ended with {worker.wait()}{self._bury(worker)}")
         return TakeMetrics.model_validate_json(answer)
 
     def end(self) -> None:
         with self._lock:
             self._ended = True
-            for worker in self._all:
+            for worker in self._complaints:
                 worker.kill()
-            for worker in self._all:
+            for worker in [*self._complaints]:
                 worker.wait()
-                for stream in (worker.stdin, worker.stdout):
-                    if stream is not None:
-                        try:
-                            stream.close()
-                        except OSError:
-                            continue
-            for complaints in self._complaints.values():
-                complaints.close()
+                self._close(worker)
 
-    def _last_words(self, worker: "subprocess.Popen[str]") -> str:
+    def _bury(self, worker: "subprocess.Popen[str]") -> str:
+        """Return the last words of a worker that ended by itself, and keep no file of it open."""
         with self._lock:
-            complaints = self._complaints.get(worker.pid)
-            if complaints is None or complaints.closed:
+            if worker not in self._complaints:  # `end` was quicker
                 return ""
+            complaints = self._complaints[worker]
             complaints.seek(0)
             lines = complaints.read().decode(errors="replace").split("\n")
+            self._close(worker)
         said = [line for line in lines if line.strip()]
         return f": {said[-1].strip()}" if said else ""
+
+    def _close(self, worker: "subprocess.Popen[str]") -> None:
+        for stream in (worker.stdin, worker.stdout, self._complaints.pop(worker)):
+            if stream is not None:
+                with contextlib.suppress(OSError):  # what was still to be written to a pipe without a reader
+                    stream.close()
 
     def _worker(self) -> "subprocess.Popen[str]":
         worker: subprocess.Popen[str] | None = getattr(self._own, "worker", None)
@@ -134,10 +136,9 @@ class _Crew:
             with self._lock:
                 if self._ended:
                     raise BadInput("The pass was stopped.")
-                complaints = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `end`
+                complaints = tempfile.TemporaryFile()  # noqa: SIM115 - closed with its worker
                 worker = _start(self._python, complaints)
-                self._all.append(worker)
-                self._complaints[worker.pid] = complaints
+                self._complaints[worker] = complaints
             self._own.worker = worker
         return worker
 

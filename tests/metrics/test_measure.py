@@ -94,6 +94,18 @@ def test_a_crash_costs_one_take(speak: Speak, tmp_path: Path) -> None:
     assert f"ended with {-signal.SIGABRT}" in str(found[1].error)
 
 
+def test_workers_that_die_at_each_take_leave_no_file_open(speak: Speak, tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\necho dying >&2\nexit 3\n")
+    python.chmod(0o755)
+    wav = speak("flite:slt", "u01")
+    opened = []
+    for found in measure_pass(((f"u{n}", wav, "x") for n in range(60)), None, workers=2, python=str(python)):
+        assert found.error == "the metrics' process ended with 3: dying"
+        opened.append(psutil.Process().num_fds())
+    assert len(opened) == 60 and max(opened[30:]) <= max(opened[:10]) + 6
+
+
 def test_an_interpreter_that_will_not_do_is_named(speak: Speak, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="no-such-python"):
         list(measure_pass(side(speak, "flite:slt"), None, workers=1, python=str(tmp_path / "no-such-python")))
