@@ -204,6 +204,28 @@ def heard_both_by_switching(page: Page) -> None:
     assert page.get_attribute("#play", "aria-label") == "Pause", "and it loops"
 
 
+def test_the_waveforms_tell_the_eye_nothing(patient: None, live: Live, open_page: OpenPage) -> None:
+    """A and B are drawn as one shape: of two, the eye would see which pair is twice the same clip."""
+    page = open_page()
+    page.wait_for_selector("#start:visible")
+    rater = live.client()
+    trials = rater.session()["trials"]
+    kinds = [trial.kind for trial in next(iter(live.book.raters.values())).trials]
+    for trial in trials[: kinds.index("pair")]:
+        rater.rate(trial)
+    page.reload()
+    begin(page)
+    assert rater.get(f"/api/clips/{trials[kinds.index('pair')]['a']}").content != (
+        rater.get(f"/api/clips/{trials[kinds.index('pair')]['b']}").content
+    )
+    drawn = "side => document.getElementById(`wave-${side}`).toDataURL()"
+    a = page.evaluate(drawn, "a")  # the one that is heard is drawn darker
+    page.keyboard.press("x")
+    b = page.evaluate(drawn, "b")
+    assert a == b
+    assert a != page.evaluate(drawn, "a"), "and something is drawn"
+
+
 def place(page: Page) -> int:
     return int(page.input_value("#position"))
 
