@@ -536,6 +536,22 @@ def test_focus_goes_through_the_pair_in_the_order_of_the_page(open_page: OpenPag
     assert places == sorted(places)
 
 
+def test_what_has_the_focus_is_never_under_the_bar_with_save(open_page: OpenPage) -> None:
+    page = open_page(viewport={"width": 1000, "height": 620})
+    begin(page)
+    under = """() => {
+      const bar = document.querySelector(".actions");
+      const on = document.activeElement.closest("label") ?? document.activeElement;
+      const hidden = on.getBoundingClientRect().bottom > bar.getBoundingClientRect().top;
+      return !bar.contains(on) && hidden;
+    }"""
+    seen = []
+    while (page.keyboard.press("Tab"), page.evaluate("document.activeElement.id"))[1] != "save":
+        seen.append(page.evaluate("document.activeElement.id || document.activeElement.name"))
+        assert not page.evaluate(under), seen
+    assert "score-a" in seen and "comparison" in seen
+
+
 def test_every_control_has_a_name_and_state_for_a_screen_reader(open_page: OpenPage) -> None:
     page = open_page()
     begin(page)
