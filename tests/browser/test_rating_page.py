@@ -26,16 +26,18 @@ def title(page: Page) -> str:
     return page.inner_text("#trial-title")
 
 
-def heard_both(page: Page) -> None:
-    expect(page.locator("#state-a")).to_have_text("Heard", timeout=60_000)
-    expect(page.locator("#state-b")).to_have_text("Heard", timeout=60_000)
+def to_the_end(page: Page, side: str) -> None:
+    """Wait until a side counts as heard and has stopped: it may count a moment before its end, and who then asks
+    for the other side hears that one's last moment alone."""
+    expect(page.locator(f"#state-{side}")).to_have_text("Heard", timeout=60_000)
+    page.wait_for_function("() => !document.getElementById('play').classList.contains('on')")
 
 
 def listen_by_mouse(page: Page) -> None:
     page.click("#side-a")
-    expect(page.locator("#state-a")).to_have_text("Heard", timeout=60_000)
+    to_the_end(page, "a")
     page.click("#side-b")
-    expect(page.locator("#state-b")).to_have_text("Heard", timeout=60_000)
+    to_the_end(page, "b")
 
 
 def score(page: Page, a: int, b: int) -> None:
@@ -114,10 +116,10 @@ def test_a_whole_session_by_keyboard_alone(live: Live, open_page: OpenPage) -> N
     for number in range(1, total + 1):
         page.keyboard.press("a")
         page.keyboard.press("2")
-        expect(page.locator("#state-a")).to_have_text("Heard", timeout=60_000)
+        to_the_end(page, "a")
         page.keyboard.press("b")
         page.keyboard.press("5")
-        expect(page.locator("#state-b")).to_have_text("Heard", timeout=60_000)
+        to_the_end(page, "b")
         if number == 1:
             page.keyboard.press("]")
             page.keyboard.press("]")
@@ -566,9 +568,9 @@ def test_the_whole_pair_works_on_a_phone(open_page: OpenPage) -> None:
     page.tap("#start")
     page.wait_for_selector(READY)
     page.tap("#side-a")
-    expect(page.locator("#state-a")).to_have_text("Heard", timeout=60_000)
+    to_the_end(page, "a")
     page.tap("#side-b")
-    expect(page.locator("#state-b")).to_have_text("Heard", timeout=60_000)
+    to_the_end(page, "b")
     page.tap("#score-a label:nth-child(2)")
     page.tap("#score-b label:nth-child(3)")
     small = page.evaluate(
