@@ -24,7 +24,8 @@ from bench.listening.trials import SIDES, Side, Trial
 from bench.records import Answer, Channel, Manifest, utc_now
 
 MAX_REVISIONS = 200
-"""Answers one rater may give to one trial, changes of mind included; the log is append-only and finite."""
+"""Answers one rater may give to one trial, changes of mind included, and results of his headphone check; the log is
+append-only and finite."""
 Status = Literal["invited", "started", "finished"]
 
 
@@ -67,6 +68,7 @@ class Rater:
     revisions: dict[str, int] = field(default_factory=dict)
     listening: heard.Listening = field(default_factory=heard.Listening)
     headphones: str | None = None
+    headphone_checks: int = 0
     finished_utc: str | None = None
     final: dict[str, int] = field(default_factory=dict)
     """Which answer of each trial was the last when he finished, by the log or, without its row, by his mark."""
@@ -310,11 +312,17 @@ class Book:
         return rater.revisions[trial.trial_id]
 
     def check_headphones(self, rater: Rater, result: str) -> None:
-        """Note what the headphone check said; it decides nothing."""
+        """Note what the headphone check said; it decides nothing.
+
+        Raises:
+            Refused: it has changed too often.
+        """
 
         def decide() -> list[Event]:
             if rater.finished_utc is not None or rater.headphones == result:
                 return []
+            if rater.headphone_checks >= MAX_REVISIONS:
+                raise Refused("too_many_changes", "The headphones were checked too often.", 429)
             return [("headphones", {"rater": rater.id, "result": result, "utc": utc_now()})]
 
         self._do_for(rater, decide)
@@ -502,6 +510,7 @@ class Book:
             )
         elif kind == "headphones":
             rater.headphones = body["result"]
+            rater.headphone_checks += 1
         elif kind == "finished":
             rater.finished_utc, rater.final = body["utc"], body["revisions"]
         elif kind == "withdrawn":

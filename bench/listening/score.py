@@ -224,8 +224,8 @@ def _channel(
         for side in paths:
             with _naming("pair", side, utterance):
                 pair[side] = processing.prepare(paths[side][utterance], channel)
-        for side, clip in processing.equal_length(pair).items():
-            ready["pair", side, utterance] = clip
+        for source, clip in processing.equal_length(pair).items():
+            ready["pair", source, utterance] = clip
         if utterance == anchor:
             with _naming("reference", "reference", ""):
                 voice = processing.prepare(reference, channel)

@@ -105,13 +105,14 @@ def sealed_for_two(spoken: Path) -> Path:
 
 def test_csv_has_a_line_for_each_answer_and_no_formula(patient: None, live: Live, tmp_path: Path) -> None:
     ann = live.client("=cmd()")
-    for trial in ann.session()["trials"]:
-        ann.rate(trial, note='=HYPERLINK("x"), "quoted"\nsecond line')
+    for number, trial in enumerate(ann.session()["trials"]):
+        ann.rate(trial, note='=HYPERLINK("x"), "quoted"\nsecond line' if number else "\n=1+1")
     ann.post("/api/finish")
     results.export_csv(live.run_dir, tmp_path / "out.csv")
     rows = list(csv.DictReader((tmp_path / "out.csv").open(newline="")))
     assert len(rows) == 15
-    assert rows[0]["note"] == '\'=HYPERLINK("x"), "quoted"\nsecond line'
+    assert rows[0]["note"] == "'\n=1+1"
+    assert rows[1]["note"] == '\'=HYPERLINK("x"), "quoted"\nsecond line'
     assert rows[0]["rater"] == "'=cmd()"
     assert {row["candidate"] for row in rows} <= {"3", "4"}
 

@@ -551,6 +551,9 @@ def test_changing_ones_mind_for_ever_is_bounded(
     for revision in range(3):
         assert ann.answer(trial, revision=revision, a=1 + revision).status_code == 200
     assert error(ann.answer(trial, revision=3, a=5)) == (429, "too_many_changes")
+    for result in ("passed", "failed", "passed"):
+        assert ann.post("/api/headphones", {"result": result}).status_code == 200
+    assert error(ann.post("/api/headphones", {"result": "skipped"})) == (429, "too_many_changes")
 
 
 # ---------------------------------------------------------------- the disk

@@ -6,7 +6,7 @@ import { listen } from "./keys.js";
 import { Deck, context } from "./player.js";
 import { union } from "./ranges.js";
 import { showResults } from "./results.js";
-import { draw, peaks } from "./waveform.js";
+import { draw } from "./waveform.js";
 
 const SIDES = ["a", "b"];
 const COMPARISON = [
@@ -105,20 +105,16 @@ function heardSoFar(current, side) {
 }
 
 function drawAll() {
-  const buffers = state.loaded;
-  if (!buffers || shown() !== "trial") return;
-  const scale = Math.max(...SIDES.map((side) => buffers.loudest[side]));
+  if (!state.loaded || shown() !== "trial") return;
   for (const side of SIDES) {
-    draw(at(`wave-${side}`), buffers[side], {
-      scale,
+    draw(at(`wave-${side}`), state.loaded.both, {
       heard: heardSoFar(trial(), side),
       position: pair.position,
       lively: pair.active === side,
     });
   }
-  if (buffers.reference) {
-    draw(at("reference-wave"), buffers.reference, {
-      scale: buffers.loudest.reference,
+  if (state.loaded.voice) {
+    draw(at("reference-wave"), state.loaded.voice, {
       heard: [[0, reference.position]],
       position: reference.playing ? reference.position : null,
     });
@@ -233,11 +229,7 @@ async function open(index) {
       ),
     );
     if (turn !== state.loading) return;
-    const loudest = { a: 0, b: 0, reference: 1 };
-    for (const [name, buffer] of Object.entries({ a, b, reference: voice })) {
-      if (buffer) loudest[name] = Math.max(...peaks(buffer, 400));
-    }
-    state.loaded = { id: current.id, a, b, reference: voice, loudest };
+    state.loaded = { id: current.id, both: [a, b], voice: voice && [voice] };
     pair.load({ a, b });
     if (voice) reference.load({ voice });
     at("deck").setAttribute("aria-busy", "false");
