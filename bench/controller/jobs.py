@@ -43,13 +43,19 @@ def _absolute(given: str) -> str:
     return given
 
 
+def _spaceless(given: str) -> str:
+    if any(character.isspace() for character in given):
+        raise ValueError(f"'{given}' must have no space in it: Ansible starts the host's Python by this path")
+    return given
+
+
 HostPath = Annotated[str, AfterValidator(_absolute)]
 
 
 class HostSettings(Record):
     """What the inventory says of a host, as far as a job needs it (docs/variables.md)."""
 
-    state_dir: HostPath
+    state_dir: Annotated[HostPath, AfterValidator(_spaceless)]
     engine_install: Literal["auto", Way] = "auto"
     engine_port: int = Field(default=0, ge=0, le=65535)
     engine_image_base: str = "python:3.12-slim"

@@ -135,7 +135,11 @@ MISTAKES: dict[str, tuple[Make, str]] = {
         lambda _: {"neighbor_mode": "pause"},
         r"neighbor_mode is no variable of Audition; is neighbour_mode meant",
     ),
-    "state": (lambda _: {"state_dir": "~/audition"}, r"state_dir: .*'~/audition' must be an absolute path"),
+    "relative": (
+        lambda _: {"state_dir": "~/audition"},
+        r"state_dir: .*'~/audition' must be an absolute path",
+    ),
+    "spaced": (lambda f: {"state_dir": f"{f}/my state"}, r"state_dir: .*/my state' must have no space in it"),
     "norun": (lambda _: {"run_id": "espeak-norun-20200101T000000Z"}, r"there is no run .* there is: none"),
     "elder": (_elder, r"has schema_version 99 and this Audition reads 1; .*or start a new one"),
     "fulldisk": (lambda _: {}, r"only \d MiB are free under .*set runs_dir to another disk"),
