@@ -307,7 +307,8 @@ def test_nobody_is_spoken_to_who_left_before_his_turn(faulty: Callable[[str], En
         body = json.dumps({"input": TEXT, "voice": "en-us", "stream": stream})
         left.request("POST", "/v1/audio/speech", body, {"Content-Type": "application/json"})
         left.close()
-    for _ in range(10):  # what came after their leaving is answered, so that has been seen, however slow the machine
+    # What came after their leaving is answered, so that has been seen, however slow the machine.
+    for _ in range(10):
         httpx.get(f"{engine.url}/health")
     before.response.close()
     before.connection.close()
