@@ -184,7 +184,7 @@ class _Process:
 def _start_process(spec: LaunchSpec, config: EngineConfig) -> tuple[_Running, str]:
     listener = _listen(spec.port)
     # Beside its log: where even this process is killed, the job's folder is removed with what is in it.
-    scratch = tempfile.TemporaryDirectory(dir=spec.log.parent, prefix=".engine-")
+    scratch = tempfile.TemporaryDirectory(dir=spec.log.parent, prefix=".engine-", ignore_cleanup_errors=True)
     try:
         # -P: the working directory may be a checkout, and its `bench` is not the one this interpreter has.
         command = [spec.python, "-P", "-m", "bench.engines.server"]

@@ -51,7 +51,9 @@ def install(job_dir: Path, state_dir: Path, say: Any) -> Install:
     spent_s = sum(step.seconds for step in spec.before)
     # The provisioner keeps the limit; this one notices a controller that is gone, or a signal.
     control = Control(job_dir, float("inf"))
-    provisioner = Provisioner(spec.limit_s, say, spent_s=spent_s, stopped=control.reason)
+    provisioner = Provisioner(
+        spec.limit_s, say, spent_s=spent_s, stopped=control.reason, scratch=job_dir.absolute()
+    )
     record = Install(
         ok=False,
         steps=spec.before,

@@ -53,12 +53,17 @@ class Provisioner:
         *,
         spent_s: float = 0.0,
         stopped: Callable[[], str | None] = lambda: None,
+        scratch: Path | None = None,
     ) -> None:
-        """Begin the clock: `spent_s` of `limit_s` went by before; `stopped` says why the job must stop."""
+        """Begin the clock: `spent_s` of `limit_s` went by before; `stopped` says why the job must stop.
+
+        `scratch` is where steps keep temporary files: gigabytes, which a step that is killed cannot remove.
+        """
         self._limit_s = limit_s
         self._deadline = time.monotonic() + limit_s - spent_s
         self._say = say
         self._stopped = stopped
+        self._scratch = scratch
         self.steps: list[InstallStep] = []
 
     def left_s(self, name: str) -> float:
@@ -118,7 +123,10 @@ class Provisioner:
         self.left_s(name)
         started = time.monotonic()
         # A file and no pipe: whoever waits for the step need not read along.
-        with tempfile.TemporaryFile() as written:
+        with (
+            tempfile.TemporaryDirectory(dir=self._scratch, ignore_cleanup_errors=True) as scratch,
+            tempfile.TemporaryFile() as written,
+        ):
             process = subprocess.Popen(
                 list(command),
                 stdin=subprocess.DEVNULL,
@@ -129,7 +137,8 @@ class Provisioner:
                     k: v
                     for k, v in os.environ.items()
                     if k not in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
-                },
+                }
+                | {"TMPDIR": scratch},
             )
             try:
                 code = self._wait(process)

@@ -66,6 +66,16 @@ def test_a_full_disk_is_the_hosts_and_no_finding_about_the_model() -> None:
     assert not isinstance(full.value, InstallFailed)
 
 
+def test_a_step_that_is_ended_leaves_nothing_it_had_put_aside(tmp_path: Path, mark: str) -> None:
+    hurried = Provisioner(1.0, lambda _: None, scratch=tmp_path)
+    with pytest.raises(InstallFailed, match="not done within 1 s"):
+        hurried.run(
+            "packages",
+            _shell(f'echo wheel > "$TMPDIR/torch.whl"; cp "$TMPDIR/torch.whl" {tmp_path}/kept; sleep {mark}'),
+        )
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"]
+
+
 def test_what_a_library_says_after_the_gpu_check_hides_nothing() -> None:
     provisioner = _provisioner()
     said = """echo '{"summary": "torch 2"}'; echo 'warning: a semaphore leaked' >&2"""
