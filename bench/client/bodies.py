@@ -6,7 +6,6 @@ after the exchange, so it costs the timing nothing.
 """
 
 import base64
-import binascii
 import io
 import json
 import re
@@ -334,6 +333,6 @@ def _sse_event(event: bytes) -> tuple[bytes, int | None]:
         audio = ""
     try:
         decoded = base64.b64decode(audio, validate=True)
-    except binascii.Error as error:
+    except ValueError as error:  # binascii.Error, or a letter beyond ASCII
         raise TakeFault("not_audio", f"a delta is not base64: {audio[:40]}") from error
     return decoded, rate if isinstance(rate, int) and rate > 0 else None

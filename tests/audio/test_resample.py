@@ -9,7 +9,7 @@ from bench.errors import BadInput
 RATES = [8000, 11025, 16000, 22050, 24000, 32000, 44100, 48000]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 5000), st.sampled_from(RATES), st.sampled_from(RATES))
 def test_length_is_the_nearest_number_of_samples(n: int, source: int, target: int) -> None:
     out = resample(np.zeros(n, np.float32), source, target)

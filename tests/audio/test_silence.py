@@ -17,7 +17,7 @@ def tone(seconds: float, amplitude: float = 0.3, rate_hz: int = RATE) -> Samples
     return (amplitude * np.sin(2 * np.pi * 220 * t)).astype(np.float32)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     lead=st.integers(0, 3000),
     tail=st.integers(0, 3000),

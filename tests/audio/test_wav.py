@@ -66,7 +66,7 @@ def test_unusable_files_are_named(tmp_path: Path) -> None:
         read_mono(tmp_path / "nan.wav")
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.floats(-1, 1, width=32), max_size=64))
 def test_quantising_errs_by_half_a_step_at_most(values: list[float]) -> None:
     samples = np.array(values, np.float32)

@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.client.playback import play
@@ -38,7 +38,6 @@ def test_jitter_below_the_threshold_is_no_stall_but_needs_a_buffer() -> None:
     assert heard.start_buffer_ms == pytest.approx(3)
 
 
-@settings(deadline=None)
 @given(gaps)
 def test_the_start_buffer_avoids_every_stall_and_nothing_less_does(pairs: list[tuple[float, float]]) -> None:
     arrivals, durations = schedule(pairs)
@@ -48,7 +47,6 @@ def test_the_start_buffer_avoids_every_stall_and_nothing_less_does(pairs: list[t
         assert play(arrivals, durations, delay_ms=needed - 0.5, stall_min_ms=1e-3).stalls > 0
 
 
-@settings(deadline=None)
 @given(gaps)
 def test_all_pauses_together_equal_the_start_buffer(pairs: list[tuple[float, float]]) -> None:
     arrivals, durations = schedule(pairs)

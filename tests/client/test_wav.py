@@ -3,7 +3,7 @@ import struct
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.client.faults import TakeFault
@@ -23,7 +23,6 @@ def read(data: bytes, cuts: list[int] | None = None) -> tuple[np.ndarray, WavStr
 
 
 @pytest.mark.parametrize("size", [None, 0, 0xFFFFFFFF, 0x7FFFFFFF - 36, 0x7FFF0024])
-@settings(deadline=None)  # a busy machine is no error
 @given(cuts=st.lists(st.integers(0, 600), max_size=12))
 def test_every_way_of_writing_the_size_and_of_cutting_the_stream(size: int | None, cuts: list[int]) -> None:
     samples, stream = read(wav(BODY, size=size, before=ODD), cuts)
@@ -32,7 +31,6 @@ def test_every_way_of_writing_the_size_and_of_cutting_the_stream(size: int | Non
     np.testing.assert_array_equal(samples, tone(0.01))
 
 
-@settings(deadline=None)  # a busy machine is no error
 @given(cuts=st.lists(st.integers(0, 1200), max_size=12))
 def test_chunks_after_the_data_and_a_second_file_after_the_first(cuts: list[int]) -> None:
     samples, _ = read(wav(BODY, after=ODD) + wav(BODY), cuts)

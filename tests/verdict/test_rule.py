@@ -410,7 +410,7 @@ def test_saved_bytes_are_the_verdicts_bytes(tmp_path: Any) -> None:
     assert (tmp_path / "verdict.json").read_bytes() == verdict_bytes(verdict)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.lists(st.integers(-4, 4), min_size=10, max_size=10), st.integers(0, 40))
 def test_swap_exactly_when_the_integers_say_so(differences: list[int], margin: int) -> None:
     verdict = decide(
@@ -419,7 +419,7 @@ def test_swap_exactly_when_the_integers_say_so(differences: list[int], margin: i
     assert (verdict.decision == "swap_candidate") is (10 * sum(differences) >= margin * 10)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(
     st.sampled_from([None, [], takes(9), takes()]),
     st.sampled_from([UNRATED, ratings([1] * 10), ratings([0] * 10), ratings([1] * 9, pairs=10)]),

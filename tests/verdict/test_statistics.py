@@ -122,13 +122,13 @@ def brute_interval(rows: list[list[int]]) -> tuple[float, float]:
     return quantile(25), quantile(975)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.lists(st.integers(-4, 4), min_size=1, max_size=5))
 def test_bootstrap_equals_the_enumeration_of_all_resamples(row: list[int]) -> None:
     assert bootstrap_interval([row]) == brute_interval([row])
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(st.lists(st.lists(st.integers(-4, 4), min_size=3, max_size=3), min_size=2, max_size=2))
 def test_two_stage_bootstrap_equals_the_enumeration(rows: list[list[int]]) -> None:
     assert bootstrap_interval(rows) == brute_interval(rows)
@@ -151,7 +151,7 @@ def test_a_thousand_raters_take_no_time_to_speak_of() -> None:
     assert 0.68 < low < 0.7 < high < 0.72
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(st.integers(-4, 4), min_size=0, max_size=9))
 def test_sign_flip_equals_all_patterns(row: list[int]) -> None:
     observed = abs(sum(row))

@@ -82,7 +82,7 @@ def test_the_role_from_check_mode_to_nothing_left_to_do(tmp_path: Path, hub: Hub
     assert not list((tmp_path / "weights" / "jobs").iterdir()), "what following it took is gone"
     placed = tmp_path / "weights" / "maker--voice" / REVISION
     assert {path.name for path in placed.iterdir()} == {"model.bin", "config.yaml"}
-    assert TOKEN not in output and "token-of-the-hub" not in output.replace(str(tmp_path / "weights.yml"), "")
+    assert TOKEN not in output
 
     before = hub.connections
     status, output, recap = _play(tmp_path, hub, _weights())

@@ -1,0 +1,11 @@
+"""What all tests share."""
+
+import os
+
+from hypothesis import settings
+
+# The same examples each time, and no limit on one's time: a red run is then a change's doing and not luck's or the
+# machine's. To search further: HYPOTHESIS_PROFILE=search pytest ...
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.register_profile("search", deadline=None, max_examples=5000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
