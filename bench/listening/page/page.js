@@ -424,10 +424,10 @@ function welcome() {
   show("welcome");
 }
 
-const check3 = { order: null, round: 0, right: 0, busy: false };
+const check3 = { order: null, round: 0, right: 0, busy: false, told: null };
 
 function openTones() {
-  Object.assign(check3, { order: null, round: 0, right: 0, busy: false });
+  Object.assign(check3, { order: null, round: 0, right: 0, busy: false, told: null });
   at("tones-result").textContent = "";
   at("headphones-close").textContent = "Skip the check";
   showTones();
@@ -449,7 +449,7 @@ async function playTones() {
   showTones();
 }
 
-async function chooseTone(place) {
+function chooseTone(place) {
   if (check3.order[place] === "softer") check3.right += 1;
   check3.order = null;
   check3.round += 1;
@@ -467,7 +467,7 @@ async function chooseTone(place) {
   at("tones-play").disabled = true;
   for (const button of at("tones").querySelectorAll("button")) button.disabled = true;
   at("headphones-close").focus();
-  await tell(passed ? "passed" : "failed");
+  check3.told = tell(passed ? "passed" : "failed");
 }
 
 async function tell(result) {
@@ -481,6 +481,7 @@ async function tell(result) {
 
 async function closeTones() {
   if (check3.round < tones.ROUNDS && !state.session.headphones) await tell("skipped");
+  await check3.told; // the next page says how it went
   welcome();
 }
 
@@ -584,7 +585,7 @@ press("problem-retry", () => location.reload());
 press("skip", () => at("main").focus());
 at("skip").addEventListener("click", (event) => event.preventDefault());
 for (const button of at("tones").querySelectorAll("button")) {
-  button.addEventListener("click", () => void chooseTone(Number(button.dataset.tone)));
+  button.addEventListener("click", () => chooseTone(Number(button.dataset.tone)));
 }
 for (const side of SIDES) {
   at(`wave-${side}`).addEventListener("click", (event) => {
