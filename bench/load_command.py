@@ -62,9 +62,8 @@ def load(wanted: Load, say: Callable[[str], None]) -> int:
             say(_HEAD)
         results.append(result)
         say(line(result))
-        if (
-            wanted.json is not None
-        ):  # after each level: a server that goes away takes none of those before with it
+        # After each level: a server that goes away takes none of those before with it.
+        if wanted.json is not None:
             body = {"schema_version": 1, "levels": [each.model_dump(mode="json") for each in results]}
             write_atomically(wanted.json, (json.dumps(body, indent=1) + "\n").encode())
 

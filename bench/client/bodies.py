@@ -234,19 +234,8 @@ def decode_file(body: bytes) -> tuple[Samples, int]:
                 "not_audio", f"libsndfile cannot read the file ({error}); install ffmpeg"
             ) from error
     command = [
-        "ffmpeg",
-        "-v",
-        "error",
-        "-i",
-        "pipe:0",
-        "-ac",
-        "1",
-        "-f",
-        "wav",
-        "-c:a",
-        "pcm_f32le",
-        "pipe:1",
-    ]
+        "ffmpeg", "-v", "error", "-i", "pipe:0", "-ac", "1", "-f", "wav", "-c:a", "pcm_f32le", "pipe:1",
+    ]  # fmt: skip
     try:
         done = subprocess.run(command, input=body, capture_output=True, check=False, timeout=FFMPEG_LIMIT_S)
     except subprocess.TimeoutExpired as error:

@@ -230,34 +230,24 @@ def test_exit_codes_are_those_of_ansible_and_of_our_errors() -> None:
     assert set(OWN_MEANINGS) - {0, 4} == set(found)
 
 
+def _played(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run([str(ANSIBLE), *arguments], cwd=REPO, capture_output=True, text=True, check=False)
+
+
 def test_an_unknown_tag_fails_with_2() -> None:
-    done = subprocess.run(
-        [ANSIBLE, "-i", "inventory/local", "site.yml", "--tags", "benchmrk"],
-        cwd=REPO,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = _played("-i", "inventory/local", "site.yml", "--tags", "benchmrk")
     assert done.returncode == ExitCode.HOST_FAILED
     assert "Unknown tag benchmrk" in done.stdout + done.stderr
 
 
 def test_a_misspelt_variable_on_the_command_line_fails_with_2() -> None:
-    done = subprocess.run(
-        [ANSIBLE, "-i", "inventory/local", "site.yml", "--tags", "verdict", "-e", "modle=f5"],
-        cwd=REPO,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = _played("-i", "inventory/local", "site.yml", "--tags", "verdict", "-e", "modle=f5")
     assert done.returncode == ExitCode.HOST_FAILED
     assert "modle is no variable of Audition; is model meant?" in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("playbook", ["site.yml", "playbooks/verdict.yml"])
 def test_an_inventory_without_our_hosts_is_no_success(playbook: str) -> None:
-    done = subprocess.run(
-        [ANSIBLE, "-i", "box,", playbook], cwd=REPO, capture_output=True, text=True, check=False
-    )
+    done = _played("-i", "box,", playbook)
     assert done.returncode == ExitCode.GENERIC_ERROR
     assert "audition_hosts" in done.stderr
