@@ -7,7 +7,16 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from tests.listening.conftest import Live
-from tests.listening.leaks import Connect, Get, Seen, accuracy, record, stays_at_chance
+from tests.listening.leaks import (
+    Connect,
+    Get,
+    Seen,
+    accuracy,
+    beyond_chance,
+    features,
+    record,
+    stays_at_chance,
+)
 from tests.listening.planted import leaking
 
 __all__ = ["leaking"]
@@ -68,5 +77,6 @@ def test_what_chromium_receives_for_two_hundred_trials_is_at_chance(
 
 @pytest.mark.parametrize("leaking", ["wav", "time"], indirect=True)
 def test_a_leak_put_in_on_purpose_is_found_through_chromium(leaking: Live, page: Page) -> None:
-    found = accuracy(record(leaking, range(16), through(page, leaking)))
-    assert max(found.values()) > 0.9, found
+    seen = record(leaking, range(16), through(page, leaking))
+    assert max(accuracy(seen).values()) > 0.9, accuracy(seen)
+    assert beyond_chance(*features(seen))
