@@ -1,13 +1,14 @@
 """The controller's sign of life in a job's directory; light to import, for it is polled every second."""
 
-import os
+import threading
 import time
 from pathlib import Path
 
 
 def touch_heartbeat(job_dir: Path) -> None:
     """Say that the controller is there. The time written is CLOCK_BOOTTIME, which no clock change moves."""
-    scratch = job_dir / f".heartbeat.{os.getpid()}"
+    # By thread: a job and who follows it may share a process.
+    scratch = job_dir / f".heartbeat.{threading.get_native_id()}"
     scratch.write_text(f"{time.clock_gettime(time.CLOCK_BOOTTIME):.3f}")
     scratch.replace(job_dir / "heartbeat")
 

@@ -11,6 +11,7 @@ import tarfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from bench.errors import AuditionError
 from bench.host import job, readback
 from bench.host.archive import pack, unpack
 from bench.host.follow import follow, process_of, sign
-from bench.host.heartbeat import heartbeat_time
+from bench.host.heartbeat import heartbeat_time, touch_heartbeat
 from bench.host.install_spec import InstallSpec
 from bench.host.job_records import HEARD, JobResult, JobSpec
 from bench.host.lease import Grant, LeaseRequest, return_limit_s
@@ -164,6 +165,18 @@ def test_a_job_whose_controller_is_gone_ends_itself_and_its_engine(
     assert (result.ok, result.fault) == (False, "host")
     assert "the controller has not been heard of" in str(result.error)
     assert _engines() == []
+
+
+def test_a_job_and_who_follows_it_may_touch_the_heartbeat_from_one_process(tmp_path: Path) -> None:
+    def touch() -> None:
+        for _ in range(500):
+            touch_heartbeat(tmp_path)
+
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(touch) for _ in range(4)]:
+            done.result()
+    assert heartbeat_time(tmp_path) > 0
+    assert [path.name for path in tmp_path.iterdir()] == ["heartbeat"]
 
 
 def test_a_pass_past_its_limit_is_stopped(tmp_path: Path, voice: Path) -> None:
