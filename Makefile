@@ -5,7 +5,7 @@ PIP := $(PY) -m pip --disable-pip-version-check -q
 DEMO := .cache/demo-reference
 SHELL := /bin/bash
 
-.PHONY: help setup setup-test demo test check bench bench-idle bench-listening bench-gpu bare chaos lock clean
+.PHONY: help setup setup-test demo test check bench bench-idle bench-listening bench-gpu bench-gpu-job bare chaos lock clean
 
 help: ## say what there is
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 17
@@ -54,6 +54,9 @@ bench-listening: setup-test ## 1,000 raters, 200 kills, and what cues are left: 
 
 bench-gpu: ## F5-TTS on this machine's GPU, full-size random weights (docs/RESEARCH-F5-TTS.md)
 	python3 -m tests.gpu.bench_f5 --out .cache/bench-gpu
+
+bench-gpu-job: ## the same model as a host's job measures it, by profile, alone and beside a busy GPU
+	python3 -m tests.gpu.job_f5 --out .cache/bench-gpu-job
 
 bare: setup-test ## `make demo`, twice, in a fresh clone inside a bare debootstrap container
 	$(PY) -m tests.hosts.bare

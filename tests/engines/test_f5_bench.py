@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import sys
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
@@ -43,6 +44,26 @@ def test_bench_gpu_runs_as_make_runs_it_and_finds_equal_audio(tmp_path: Path) ->
     ]
     assert len(result["mels"]) == 4 and max(mel["graphed"] for mel in result["mels"]) < 1e-5
     assert not (ROOT / "output.wav").exists()
+
+
+@pytest.mark.timeout(900)
+def test_a_hosts_whole_job_is_measured_by_profile(tmp_path: Path) -> None:
+    """`tests.gpu.job_f5` with a tiny model on the CPU: as on a GPU, but for the GPU's memory, which is null."""
+    command = [sys.executable, "-m", "tests.gpu.job_f5", "--out", str(tmp_path), "--tiny",
+               "--profiles", "graphed_low_latency", "--engine-python", str(make_f5_venv.python())]  # fmt: skip
+    one_core = os.environ | {"OMP_NUM_THREADS": "1"}
+    ran = subprocess.run(command, cwd=ROOT, env=one_core, capture_output=True, text=True, timeout=600)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    (row,) = json.loads((tmp_path / "job_f5.json").read_text())
+    assert (row["profile"], row["company"], row["ok"]) == ("graphed_low_latency", "alone", True)
+    for name in ("preset", "candidate"):
+        assert (row[name]["takes"], row[name]["failed"]) == (10, 0)
+        assert all(ms > 0 for ms in row[name]["each_ttfa_ms"]) and len(row[name]["each_ttfa_ms"]) == 10
+        assert row[name]["streamed"] > 0, "a first clause is heard while the rest is being solved"
+    assert row["gpu_process_mib"] is None
+    assert [window["name"] for window in row["windows"]] == ["preset", "candidate"]
+    table = (tmp_path / "job_f5.md").read_text().splitlines()
+    assert len(table) == 4 and table[3].startswith("| graphed_low_latency | alone | candidate | ")
 
 
 def test_every_way_comes_in_every_place_and_after_different_ones() -> None:
