@@ -1,6 +1,8 @@
 """The command `audition`: arguments in, one call, words out. Heavy imports wait until a command needs them."""
 
 import argparse
+import os
+import select
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,13 +18,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     command: Callable[[argparse.Namespace], int] = args.command
     try:
-        return command(args)
+        code = command(args)
+        sys.stdout.flush()
     except AuditionError as error:
         print(f"audition: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("audition: interrupted", file=sys.stderr)
         return 130
+    except BrokenPipeError:
+        if not _nobody_reads():
+            raise
+        # Else Python complains once more when it closes the stream at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    return code
+
+
+def _nobody_reads() -> bool:
+    """Return whether stdout is a pipe whose reader left, as `head` does when it has seen enough."""
+    asked = select.poll()
+    asked.register(sys.stdout.fileno(), 0)
+    return any(event & select.POLLERR for _, event in asked.poll(0))
 
 
 def _say(text: str) -> None:

@@ -74,6 +74,16 @@ def test_a_bug_of_ours_keeps_its_traceback(runs_dir: Path, monkeypatch: pytest.M
         audition(runs_dir, "verdict", FIRST)
 
 
+def test_a_reader_that_has_seen_enough_is_no_error(runs_dir: Path) -> None:
+    """As in `audition raters RUN | head -1`, at its worst: the reader is gone before the first word."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "bench.cli", "raters", FIRST, "--runs-dir", str(runs_dir)]
+    with os.fdopen(writing, "w") as pipe:
+        done = subprocess.run(command, stdout=pipe, stderr=subprocess.PIPE, text=True, cwd=REPO, check=False)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
 def test_invite_and_raters(runs_dir: Path, capsys: Output) -> None:
     assert audition(runs_dir, "raters", FIRST) == 0
     assert "Nobody was invited" in capsys.readouterr().out

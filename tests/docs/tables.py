@@ -69,6 +69,7 @@ OWN_MEANINGS = {
     "were sealed, a neighbour that is held by another run or is not back; also a command line that is none",
     4: "of `survey`: a host is out of reach",
     130: "interrupted",
+    141: "whoever read what it prints has left, as `| head` does",
 }
 """Of `audition`. The codes that error classes carry are compared with these."""
 
