@@ -368,6 +368,8 @@ class _Case:
         self.warn_of_ratings(described, margin_passed)
         p50 = None if ttfa is None else ttfa.p50
         ttfa_passed = p50 is not None and p50 <= rule.ttfa_p50_limit_ms
+        if margin_passed and not ttfa_passed:
+            self.warn_of_profiles()
         mean = float(Fraction(total, n))
         above = f"{abs(mean):.3g} {'above' if mean > 0 else 'below'}" if mean else "level with"
         score = (
@@ -401,6 +403,17 @@ class _Case:
                 total = sum(a.candidate - a.baseline for a in rows)
                 result[channel] = {"n": len(rows), "mean_difference": float(Fraction(total, len(rows)))}
         return result
+
+    def warn_of_profiles(self) -> None:
+        """Name the other profiles of a candidate that was liked and came too late: each is a run of its own."""
+        manifest = self.evidence.manifest
+        others = [name for name in manifest.entry.get("profiles", {}) if name != manifest.profile]
+        if others:
+            self.warnings.append(
+                f"Raters put {self.model} ahead and only the TTFA gate failed, in its profile {manifest.profile}. Its "
+                f"entry also has {', '.join(others)}; each sounds and takes its time in its own way, so it needs a run "
+                f"and ratings of its own: {self.play(self.model)} -e profile=NAME"
+            )
 
     def warn_of_ratings(self, described: dict[str, Any], margin_passed: bool) -> None:
         low, high = described["interval_95"]

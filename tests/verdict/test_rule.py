@@ -118,6 +118,21 @@ def test_one_take_without_ttfa_makes_the_median_null(value: float | None) -> Non
     assert any("null" in warning for warning in verdict.warnings)
 
 
+@pytest.mark.parametrize(("ttfa_ms", "scores", "said"), [(900.0, [1] * 10, True), (900.0, [0] * 10, False),
+                                                         (100.0, [1] * 10, False)])  # fmt: skip
+def test_the_other_profiles_are_named_where_only_the_time_was_wanting(
+    ttfa_ms: float, scores: list[int], said: bool
+) -> None:
+    entry = {"name": "f5", "title": "F5-TTS", "profiles": {"upstream": {}, "quick": {}, "quicker": {}}}
+    for committed, told in ((manifest(entry=entry), said), (manifest(), False)):
+        verdict = decide(
+            evidence(manifest=committed, candidate=takes(ttfa_ms=ttfa_ms), ratings=ratings(scores))
+        )
+        hints = [warning for warning in verdict.warnings if "only the TTFA gate failed" in warning]
+        assert [("has quick, quicker; each" in hint) for hint in hints] == ([True] if told else [])
+        assert all(hint.endswith("ansible-playbook site.yml -e model=f5 -e profile=NAME") for hint in hints)
+
+
 def test_audible_ttfa_that_says_otherwise_is_warned_of() -> None:
     said = "By the first audible sample the TTFA gate would fail"
     assert not any(said in warning for warning in decide(evidence()).warnings)
