@@ -18,8 +18,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     command: Callable[[argparse.Namespace], int] = args.command
     try:
-        code = command(args)
-        sys.stdout.flush()
+        return command(args)
     except AuditionError as error:
         print(f"audition: {error}", file=sys.stderr)
         return error.exit_code
@@ -32,7 +31,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Else Python complains once more when it closes the stream at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-    return code
 
 
 def _nobody_reads() -> bool:

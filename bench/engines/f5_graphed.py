@@ -175,17 +175,16 @@ class GraphedFlow:
     def _given(self, reference: Any, tokens: Any, n: int) -> Any:
         """Return what reference and text put into the network's input, with them and without: (2, n, dim)."""
         embed = self._model.transformer.text_embed
-        # cuDNN makes an execution plan for every length it meets, 150 ms on an H100, and speech is always of a new
-        # length. Torch's own kernel for these depthwise convolutions needs none.
+        # cuDNN makes an execution plan for every length it meets, over 200 ms on an H100, and speech is always of a
+        # new length. Torch's own kernel for these depthwise convolutions needs none.
         with torch.backends.cudnn.flags(enabled=False):
-            inputs = torch.cat(
-                (
-                    torch.cat((reference, embed(tokens, seq_len=n, drop_text=False)), dim=-1),
-                    torch.cat(
-                        (torch.zeros_like(reference), embed(tokens, seq_len=n, drop_text=True)), dim=-1
-                    ),
-                )
+            text, no_text = (embed(tokens, seq_len=n, drop_text=drop) for drop in (False, True))
+        inputs = torch.cat(
+            (
+                torch.cat((reference, text), dim=-1),
+                torch.cat((torch.zeros_like(reference), no_text), dim=-1),
             )
+        )
         return _F.linear(inputs, *self._from_given)
 
     def _plan(self, frames: int) -> _Plan:

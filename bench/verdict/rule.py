@@ -368,7 +368,7 @@ class _Case:
         self.warn_of_ratings(described, margin_passed)
         p50 = None if ttfa is None else ttfa.p50
         ttfa_passed = p50 is not None and p50 <= rule.ttfa_p50_limit_ms
-        if margin_passed and not ttfa_passed:
+        if margin_passed and p50 is not None and not ttfa_passed:
             self.warn_of_profiles()
         mean = float(Fraction(total, n))
         above = f"{abs(mean):.3g} {'above' if mean > 0 else 'below'}" if mean else "level with"

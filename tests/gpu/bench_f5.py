@@ -44,6 +44,7 @@ from bench.engines.f5 import F5, LONGEST_CHUNK_S  # noqa: E402
 from bench.engines.f5_graphed import GraphedFlow  # noqa: E402
 from bench.engines.f5_package import seed_everything, torch, utils_infer  # noqa: E402
 from tests.engines import tiny_f5  # noqa: E402
+from tests.engines.voiced import voiced  # noqa: E402
 from tests.gpu.f5_judge import (  # noqa: E402
     FIRST_CLAUSE,
     GRAPHED,
@@ -194,13 +195,6 @@ class Bench:
         finally:
             socket_server.infer_batch_process = solve
         return sent[0][0], sent[-1][0], sum(samples for _, samples in sent)
-
-
-def voiced(seconds: float) -> Any:
-    """Return harmonics that swell as syllables do, float32 (n,) at 24 kHz: nobody's voice."""
-    t = np.arange(round(seconds * 24000)) / 24000
-    tone = sum(np.sin(2 * np.pi * 140.0 * k * t) / k for k in range(1, 20))
-    return (0.15 * tone * (0.6 + 0.4 * np.sin(2 * np.pi * 4.0 * t))).astype(np.float32)
 
 
 def words(seconds: float) -> str:

@@ -16,26 +16,26 @@ import os
 import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import numpy as np
 import soundfile
 
 from bench.catalog import load
 from bench.catalog.entry import EngineRun, Entry
 from bench.client.summary import summarise
-from bench.host.heartbeat import touch_heartbeat
 from bench.host.job import run_job
 from bench.host.job_records import JobSpec
 from bench.records import Take
+from tests.engines import tiny_f5
+from tests.engines.voiced import voiced
+from tests.followed import followed
 
 PROFILES = ("upstream", "nfe16", "low_latency", "graphed", "graphed_low_latency", "graphed_low_latency_nfe16")
 REFERENCE_S = 6.0
-WORDS = "and so the clerk went on to read the whole of the letter aloud in a calm voice"
+REFERENCE_TEXT = "and so the clerk went on to read the whole of the letter aloud in a calm voice."
 Company = Literal["alone", "beside"]
 _MULTIPLY = """
 import torch
@@ -56,7 +56,7 @@ def build_weights(python: str, store: Path, entry: Entry, environment: dict[str,
     for file in entry.weights:
         folder = store / file.repo.replace("/", "--")
         if not (pinned := folder / file.revision).exists():
-            pinned.symlink_to(folder / ("0" * 40), target_is_directory=True)
+            pinned.symlink_to(folder / tiny_f5.REVISION, target_is_directory=True)
 
 
 def make_job(folder: Path, spec: JobSpec) -> Path:
@@ -64,31 +64,9 @@ def make_job(folder: Path, spec: JobSpec) -> Path:
     folder.mkdir(parents=True)
     (folder / "job.json").write_text(spec.model_dump_json(), "utf-8")
     (folder / "utterances.txt").write_bytes(files("bench.inputs").joinpath("utterances.txt").read_bytes())
-    t = np.arange(round(REFERENCE_S * 24000)) / 24000
-    tone = sum(np.sin(2 * np.pi * 140.0 * k * t) / k for k in range(1, 20))
-    swell = 0.15 * tone * (0.6 + 0.4 * np.sin(2 * np.pi * 4.0 * t))
-    soundfile.write(folder / "reference.wav", swell.astype(np.float32), 24000, subtype="PCM_16")
-    (folder / "reference.txt").write_text(WORDS + ".\n", "utf-8")
+    soundfile.write(folder / "reference.wav", voiced(REFERENCE_S), 24000, subtype="PCM_16")
+    (folder / "reference.txt").write_text(REFERENCE_TEXT + "\n", "utf-8")
     return folder
-
-
-@contextlib.contextmanager
-def controller_of(folder: Path) -> Iterator[None]:
-    """Be there, as a controller is."""
-    done = threading.Event()
-
-    def beat() -> None:
-        touch_heartbeat(folder)
-        while not done.wait(1.0):
-            touch_heartbeat(folder)
-
-    thread = threading.Thread(target=beat)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
 
 
 @contextlib.contextmanager
@@ -126,7 +104,7 @@ def mib(figure: dict[str, Any]) -> float | None:
 def measure(folder: Path, spec: JobSpec) -> dict[str, Any]:
     """Run the job; return what came of it."""
     make_job(folder, spec)
-    with controller_of(folder):
+    with followed(folder):
         result = run_job(folder)
     found: dict[str, Any] = {"ok": result.ok, "error": result.error, "engine_start_s": result.engine_start_s}
     if result.ok:
@@ -192,8 +170,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.environ["PYTHONPATH"] = path  # the engine's process inherits it
         build_weights(options.engine_python, scratch / "store", entry, dict(os.environ), tiny=options.tiny)
         if options.tiny:
-            from tests.engines import tiny_f5
-
             for settings in entry.profiles.values():
                 settings |= {"arch": tiny_f5.ARCH, "nfe_step": 2}
         companies: list[Company] = ["alone"] if options.tiny else options.company

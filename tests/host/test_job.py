@@ -43,6 +43,7 @@ from bench.records import NeighbourMode, Take, TakeError
 from tests.client.raw_server import Asked, Reply, serving
 from tests.client.sound import espeak
 from tests.engines import entries
+from tests.followed import followed
 from tests.hosts.engine import DockerEnv
 from tests.strangers import obliging
 
@@ -99,24 +100,6 @@ def _engines() -> list[psutil.Process]:
     return [p for p in psutil.Process().children(recursive=True) if "bench.engines.server" in p.cmdline()]
 
 
-@contextlib.contextmanager
-def _followed(folder: Path) -> Iterator[None]:
-    """A controller that is there for as long as the job takes."""
-    done = threading.Event()
-
-    def poll() -> None:
-        while not done.wait(1.0):
-            follow(folder, 0)
-
-    thread = threading.Thread(target=poll)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
-
-
 def test_a_job_leaves_takes_metrics_memory_and_how_it_ended(
     tmp_path: Path, voice: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -130,7 +113,7 @@ def test_a_job_leaves_takes_metrics_memory_and_how_it_ended(
 
     monkeypatch.setattr(Engine, "health_now", health_now)
     folder = _job(tmp_path, voice, entries.raw("espeak"))
-    with _followed(folder):
+    with followed(folder):
         result = job.run_job(folder)
     assert (result.ok, result.error) == (True, None)
     assert JobResult.model_validate_json((folder / "out/result.json").read_bytes()) == result
@@ -236,7 +219,7 @@ def test_an_engine_that_hangs_ends_the_job_after_one_take(
 ) -> None:
     monkeypatch.setattr(launch, "_END_S", 0.5)  # it does not hear SIGTERM either
     folder = _job(tmp_path, voice, entries.faulty("Hung"), take_timeout_s=8.0, passes=["candidate", "preset"])
-    with _followed(folder):
+    with followed(folder):
         result = job.run_job(folder)
     assert (result.ok, result.fault) == (False, "candidate")
     assert "the engine hangs: no take within 8 s" in str(result.error)
@@ -305,7 +288,7 @@ def test_a_baseline_without_room_beside_the_neighbour_is_not_started(tmp_path: P
 
 def test_an_engine_that_dies_ends_its_pass_with_its_last_words(tmp_path: Path, voice: Path) -> None:
     folder = _job(tmp_path, voice, entries.faulty("Dying"), warmups=3)
-    with _followed(folder):
+    with followed(folder):
         result = job.run_job(folder)
     assert result.passes["preset"].ok == 3
     stopped = result.passes["candidate"].stopped or ""
@@ -339,7 +322,7 @@ def test_an_engine_that_changes_a_setting_in_mid_pass_has_failed(
 ) -> None:
     monkeypatch.setattr(readback, "SETTLE_S", 0.0)
     folder = _job(tmp_path, voice, entries.faulty("Drifting"))
-    with _followed(folder):
+    with followed(folder):
         result = job.run_job(folder)
     assert (result.ok, result.fault) == (False, "candidate")
     assert "words_per_minute: asked 175, runs 99" in str(result.error)
@@ -348,7 +331,7 @@ def test_an_engine_that_changes_a_setting_in_mid_pass_has_failed(
 
 def test_takes_that_were_solved_again_are_named(tmp_path: Path, voice: Path) -> None:
     folder = _job(tmp_path, voice, entries.faulty("Retrying"))
-    with _followed(folder):
+    with followed(folder):
         result = job.run_job(folder)
     assert result.ok
     assert result.fp32_retries == {"preset": {}, "candidate": {"u02": 2}}, "a warm-up is not a take"
@@ -510,7 +493,7 @@ def test_an_unclear_voice_passes_on_somebodys_word_and_a_substituted_one_never(
                 tmp_path / speech.__name__, voice, _served(voice="ada"), url=server.url, phase="baseline",
                 passes=["baseline"], install="http", voice_accepted=word,
             )  # fmt: skip
-            with _followed(folder):
+            with followed(folder):
                 result = job.run_job(folder)
         assert result.ok is ok
         assert result.voice_check is not None
@@ -526,7 +509,7 @@ def test_a_named_voice_that_is_honoured_is_measured_with_its_network_against_wha
             install="http",
         )  # fmt: skip
         (folder / HEARD).write_bytes(other_reference(voice)[0])
-        with _followed(folder):
+        with followed(folder):
             result = job.run_job(folder)
     assert result.ok and result.passes["baseline"].ok == 3
     assert result.voice_check is not None and result.voice_check.verdict == "honoured"
@@ -580,7 +563,7 @@ def test_similarity_and_whisper_come_from_the_interpreter_and_model_that_the_inv
         tmp_path / "job", voice, entries.raw("espeak"), passes=["candidate"],
         similarity_python=str(_other_python(tmp_path / "other")), whisper_model=model,
     )  # fmt: skip
-    with _followed(folder):
+    with followed(folder):
         assert job.run_job(folder).ok
     lines = (folder / "out/candidate/metrics.jsonl").read_text().splitlines()
     found = [TakeMetrics.model_validate_json(line) for line in lines]

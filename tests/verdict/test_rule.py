@@ -118,15 +118,16 @@ def test_one_take_without_ttfa_makes_the_median_null(value: float | None) -> Non
     assert any("null" in warning for warning in verdict.warnings)
 
 
-@pytest.mark.parametrize(("ttfa_ms", "scores", "said"), [(900.0, [1] * 10, True), (900.0, [0] * 10, False),
-                                                         (100.0, [1] * 10, False)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("ttfa_ms", "score", "said"), [(900.0, 1, True), (900.0, 0, False), (100.0, 1, False), (None, 1, False)]
+)
 def test_the_other_profiles_are_named_where_only_the_time_was_wanting(
-    ttfa_ms: float, scores: list[int], said: bool
+    ttfa_ms: float | None, score: int, said: bool
 ) -> None:
     entry = {"name": "f5", "title": "F5-TTS", "profiles": {"upstream": {}, "quick": {}, "quicker": {}}}
     for committed, told in ((manifest(entry=entry), said), (manifest(), False)):
         verdict = decide(
-            evidence(manifest=committed, candidate=takes(ttfa_ms=ttfa_ms), ratings=ratings(scores))
+            evidence(manifest=committed, candidate=takes(ttfa_ms=ttfa_ms), ratings=ratings([score] * 10))
         )
         hints = [warning for warning in verdict.warnings if "only the TTFA gate failed" in warning]
         assert [("has quick, quicker; each" in hint) for hint in hints] == ([True] if told else [])

@@ -1,8 +1,5 @@
 """A whole run without Ansible: every step the playbooks call, in their order, on real speech."""
 
-import contextlib
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +11,11 @@ from bench.controller.wheel import REPO
 from bench.host.archive import pack, unpack
 from bench.host.check import check_host
 from bench.host.check_records import HostSpec
-from bench.host.heartbeat import touch_heartbeat
 from bench.host.job import run_job
 from bench.host.job_records import JobResult
 from bench.inputs.demo_reference import make as make_reference
 from bench.records import Install, utc_now
+from tests.followed import followed
 
 SHORT = (
     "Yes, please.", "Not today.", "One moment.", "Which day?", "Good night.",
@@ -81,28 +78,10 @@ def speak(run: Run, phase: jobs.JobPhase, host: jobs.HostSettings, folder: Path)
     job_dir = folder / f"job-{phase}"
     with jobs.packed(run, jobs.job_spec(run, phase, host)) as tar:
         unpack(tar, job_dir)
-    with _followed(job_dir):
+    with followed(job_dir):
         run_job(job_dir)
     pack(job_dir / "out", job_dir / "out.tar")
     return jobs.accept(run, phase, job_dir / "out.tar", started)
-
-
-@contextlib.contextmanager
-def _followed(job_dir: Path) -> Iterator[None]:
-    """Touch the heartbeat as the controller does; a job that nobody follows ends itself."""
-    done = threading.Event()
-
-    def touch() -> None:
-        while not done.wait(1.0):
-            touch_heartbeat(job_dir)
-
-    thread = threading.Thread(target=touch, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
 
 
 def until_sealed(folder: Path, **changes: Any) -> Run:
