@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.benchmarks.rows import Row, null, row, table
-from bench.host.engine_pids import CGROUP_ROOT, Engine, EngineProcesses, ProcessTree, cgroup_pids
-from bench.host.memory import MemoryReport, MemorySampler, settle_baseline
-from bench.host.nvml import NvmlReader
+from bench.memory.nvml import NvmlReader
+from bench.memory.processes import CGROUP_ROOT, Engine, EngineProcesses, ProcessTree, cgroup_pids
+from bench.memory.sampler import MemoryReport, MemorySampler, settle_baseline
 
 GIB = 2**30
 HOLD_S = 1.5

@@ -15,11 +15,11 @@ from bench.client.target import Target
 from bench.errors import AuditionError
 from bench.host.card import card_checks
 from bench.host.check_records import HostReport, HostSpec
-from bench.host.memory import available_bytes, meminfo_bytes
 from bench.host.neighbour_job import look
-from bench.host.nvml import NvmlReader
 from bench.host.provision import is_complete
 from bench.host.weights import missing
+from bench.memory.nvml import NvmlReader
+from bench.memory.sampler import available_bytes, meminfo_bytes
 from bench.records import Check
 
 GIB = 2**30

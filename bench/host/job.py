@@ -32,10 +32,10 @@ from bench.engines.launch import Engine, EngineFailed, LaunchSpec, launch
 from bench.errors import AuditionError, BadInput
 from bench.host.heartbeat import heartbeat_time, touch_heartbeat
 from bench.host.job_records import HEARD, JobResult, JobSpec, PassName
-from bench.host.memory import MemoryReport, MemorySampler, settle_baseline
 from bench.host.neighbour_job import borrowed, room_beside
 from bench.host.readback import ReadBack
 from bench.inputs import utterances
+from bench.memory.sampler import MemoryReport, MemorySampler, settle_baseline
 from bench.metrics.f0 import median_f0_hz
 from bench.metrics.measure import Job as MetricsJob
 from bench.metrics.measure import measure_pass

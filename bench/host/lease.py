@@ -40,12 +40,12 @@ from bench.host.lease_files import (
     boottime_s,
     held_by,
 )
-from bench.host.memory import available_bytes
 from bench.host.neighbour_record import LeaseAccount, NeighbourRecord
 from bench.host.proof import NeighbourSlower, Proof, fail
 from bench.host.readiness import check_serving, direct_client, root_of
 from bench.host.restarters import restarters
 from bench.host.snapshot import Snapshot, check_can_pause, check_well
+from bench.memory.sampler import available_bytes
 from bench.records import Record, utc_now
 
 TTL_LIMIT_S = 60.0

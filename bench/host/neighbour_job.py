@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import AuditionError
-from bench.host.memory import available_bytes, meminfo_bytes
 from bench.host.neighbour_spec import NeighbourSpec
+from bench.memory.sampler import available_bytes, meminfo_bytes
 from bench.records import Check
 
 RESERVE_LIMIT_BYTES = 2 << 30

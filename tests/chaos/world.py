@@ -15,7 +15,7 @@ from typing import Any
 
 from bench.host.docker import Engine
 from bench.host.lease_files import LeaseDirectory
-from bench.host.memory import available_bytes
+from bench.memory.sampler import available_bytes
 from tests.chaos import real_job
 from tests.chaos.config import SPEAK_S, Case, Mode, Moment
 from tests.chaos.drivers import Driver

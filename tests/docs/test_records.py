@@ -16,8 +16,8 @@ from bench.errors import BadInput
 from bench.host.archive import pack
 from bench.host.job import _write_memory
 from bench.host.job_records import JobResult
-from bench.host.memory import MemorySampler, settle_baseline
 from bench.listening import mapping
+from bench.memory.sampler import MemorySampler, settle_baseline
 from bench.metrics.take import TakeMetrics
 from bench.records import (
     SCHEMA_VERSION,

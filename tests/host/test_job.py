@@ -31,12 +31,12 @@ from bench.host.heartbeat import heartbeat_time, touch_heartbeat
 from bench.host.install_spec import InstallSpec
 from bench.host.job_records import HEARD, JobResult, JobSpec
 from bench.host.lease import Grant, LeaseRequest, return_limit_s
-from bench.host.memory import settle_baseline
 from bench.host.neighbour_job import Held, borrowed, drop_caches, reserve_bytes
 from bench.host.neighbour_record import NeighbourRecord
 from bench.host.neighbour_spec import NeighbourSpec
 from bench.host.remote import do_job, engine_step, remove
 from bench.inputs.demo_reference import make
+from bench.memory.sampler import settle_baseline
 from bench.metrics.f0 import drift_semitones, median_f0_hz
 from bench.metrics.take import TakeMetrics
 from bench.records import NeighbourMode, Take, TakeError

@@ -16,7 +16,7 @@ from typing import Any
 import pynvml
 import pytest
 
-from bench.host.engine_pids import (
+from bench.memory.processes import (
     Engine,
     ProcessTree,
     cgroup_current_bytes,
@@ -26,8 +26,8 @@ from bench.host.engine_pids import (
     memory_cgroup,
     rss_bytes,
 )
-from bench.host.memory import MemoryBaseline, MemoryReport, MemorySampler, available_bytes, settle_baseline
-from bench.host.memory_series import SeriesBuilder
+from bench.memory.sampler import MemoryBaseline, MemoryReport, MemorySampler, available_bytes, settle_baseline
+from bench.memory.series import SeriesBuilder
 
 MIB = 2**20
 GIB = 2**30

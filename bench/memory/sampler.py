@@ -15,9 +15,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Literal, Self
 
-from bench.host.engine_pids import EngineProcesses, cgroup_current_bytes, cgroup_peak_bytes, rss_bytes
-from bench.host.memory_series import MemorySeries, SeriesBuilder
-from bench.host.nvml import Gpu, NvmlReader
+from bench.memory.nvml import Gpu, NvmlReader
+from bench.memory.processes import EngineProcesses, cgroup_current_bytes, cgroup_peak_bytes, rss_bytes
+from bench.memory.series import MemorySeries, SeriesBuilder
 from bench.records import Record
 
 MEMINFO = Path("/proc/meminfo")

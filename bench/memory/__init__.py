@@ -1,0 +1,1 @@
+"""How much memory an engine takes, by several witnesses: /proc, NVML, torch. Only reads."""
