@@ -23,8 +23,8 @@ from typing import Any, Literal, Protocol
 from bench.catalog.entry import EngineRun, Entry
 from bench.engines.server import CONFIG_VARIABLE, EngineConfig
 from bench.errors import AuditionError, BadInput
-from bench.host.weights import revision_of
 from bench.memory.processes import EngineProcesses, ProcessTree, container_engine
+from bench.weights.store import revision_of
 
 Install = Literal["system", "venv", "container"]
 RUN_LABEL = "audition.run"

@@ -9,9 +9,9 @@ from typing import Any
 
 from bench.catalog.entry import Entry, WeightFile
 from bench.errors import AuditionError
-from bench.host.weights import ensure, missing, path_of
 from bench.inputs.gates import clone_gate
 from bench.records import Check
+from bench.weights.store import ensure, missing, path_of
 
 MODEL_CARD = "model_card"
 _CARD = "README.md"

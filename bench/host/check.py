@@ -17,10 +17,10 @@ from bench.host.card import card_checks
 from bench.host.check_records import HostReport, HostSpec
 from bench.host.neighbour_job import look
 from bench.host.provision import is_complete
-from bench.host.weights import missing
 from bench.memory.nvml import NvmlReader
 from bench.memory.sampler import available_bytes, meminfo_bytes
 from bench.records import Check
+from bench.weights.store import missing
 
 GIB = 2**30
 _INSTALL_BYTES = {"system": GIB // 2, "venv": 12 * GIB, "container": 20 * GIB, "http": 0}

@@ -14,9 +14,9 @@ from pydantic import ValidationError
 from bench.catalog.entry import WeightFile
 from bench.errors import AuditionError, BadInput
 from bench.host.follow import sign
-from bench.host.hub import Progress
 from bench.host.job import Cancelled, Control
-from bench.host.weights import DiskFull, ensure, missing, size_words
+from bench.weights.hub import Progress
+from bench.weights.store import DiskFull, ensure, missing, size_words
 
 _SAY_EVERY_S = 2.0
 

@@ -18,12 +18,12 @@ import pytest
 
 from bench.catalog.entry import WeightFile
 from bench.errors import AuditionError, BadInput
-from bench.host import hub as hub_of
-from bench.host import weights as store_of
 from bench.host.follow import follow
 from bench.host.job import Control
-from bench.host.weights import DiskFull, HubError, WrongHash, ensure, missing, path_of
 from bench.host.weights_job import weights_step
+from bench.weights import hub as hub_of
+from bench.weights import store as store_of
+from bench.weights.store import DiskFull, HubError, WrongHash, ensure, missing, path_of
 from tests.weights.hub import SIGNATURE, Hub
 
 REPO, REVISION = "maker/voice", "ab" * 20
@@ -134,7 +134,7 @@ def test_no_other_hub_is_told_of_it(hub: Hub, store: Path, tmp_path: Path) -> No
     """The client asks HF_ENDPOINT for its telemetry, whatever endpoint it was given."""
     script = (
         "import sys; from pathlib import Path; from bench.catalog.entry import WeightFile;"
-        "from bench.host.weights import ensure;"
+        "from bench.weights.store import ensure;"
         "ensure([WeightFile.model_validate_json(sys.argv[1])], Path(sys.argv[2]), endpoint=sys.argv[3])"
     )
     with Hub({}) as other:
@@ -194,7 +194,7 @@ def _killed_in_mid_download(hub: Hub, store: Path) -> None:
     hub.faults.stall_after[BIG] = CHUNK + 5000
     code = (
         "import sys, json; from pathlib import Path; from bench.catalog.entry import WeightFile; "
-        "from bench.host.weights import ensure; "
+        "from bench.weights.store import ensure; "
         "ensure([WeightFile(**json.loads(sys.argv[1]))], Path(sys.argv[2]), endpoint=sys.argv[3], "
         "margin_bytes=0)"
     )
@@ -530,7 +530,7 @@ def test_hf_endpoint_and_proxies_are_honoured(store: Path, hub: Hub, monkeypatch
         environment = os.environ | {"HTTP_PROXY": proxy.url, "http_proxy": proxy.url}
         code = (
             "import sys, json; from pathlib import Path; from bench.catalog.entry import WeightFile; "
-            "from bench.host.weights import ensure; "
+            "from bench.weights.store import ensure; "
             "ensure([WeightFile(**json.loads(sys.argv[1]))], Path(sys.argv[2]), "
             "endpoint='http://hub.invalid', margin_bytes=0)"
         )
@@ -574,7 +574,7 @@ def test_a_damaged_list_of_known_files_is_not_forgotten(hub: Hub, store: Path) -
 def test_two_at_once_fetch_once(hub: Hub, store: Path) -> None:
     code = (
         "import sys, json; from pathlib import Path; from bench.catalog.entry import WeightFile; "
-        "from bench.host.weights import ensure; "
+        "from bench.weights.store import ensure; "
         "print(ensure([WeightFile(**json.loads(sys.argv[1]))], Path(sys.argv[2]), endpoint=sys.argv[3], "
         "margin_bytes=0).changed)"
     )

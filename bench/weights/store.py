@@ -25,8 +25,8 @@ from typing import Any, Literal
 
 from bench.catalog.entry import WeightFile
 from bench.errors import AuditionError, BadInput
-from bench.host.hub import DiskFull, Found, Hub, HubError, Progress, endpoint_of, shown, token_from
 from bench.records import sha256_file, write_atomically
+from bench.weights.hub import DiskFull, Found, Hub, HubError, Progress, endpoint_of, shown, token_from
 
 __all__ = [
     "DiskFull",
