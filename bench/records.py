@@ -284,7 +284,7 @@ class Install(FileRecord):
     weights: list[dict[str, Any]] = []
     """What became of each file of weights: revision, SHA-256, whether that was its first sight, seconds."""
     gpu_check: dict[str, Any] = {}
-    """What `bench.engines.gpu_check` found in the engine's environment; empty where it was not made."""
+    """What `bench.serving.gpu_check` found in the engine's environment; empty where it was not made."""
     error: str | None = None
 
 

@@ -86,11 +86,11 @@ class Version(Record):
 
 
 class EngineRun(Record):
-    """A model that Audition itself serves, behind `bench.engines.server`."""
+    """A model that Audition itself serves, behind `bench.serving.server`."""
 
     kind: Literal["engine"]
     adapter: str = Field(pattern=r"^[a-z_][\w.]*:[A-Za-z_]\w*$")
-    """`module:Class` of the adapter, for instance `bench.engines.espeak:Espeak`."""
+    """`module:Class` of the adapter, for instance `bench.serving.espeak:Espeak`."""
     install: list[Literal["system", "venv", "container"]] = Field(min_length=1)
     """Ways it can be installed. On a host with a neighbour it must be `container`."""
     system_packages: list[str] = []

@@ -1,1 +1,1 @@
-"""Serving a model: one HTTP server, one adapter a model, one launcher."""
+"""What runs around an engine: its launch, its image, its settings read back."""

@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from bench.catalog.entry import EngineRun, Entry
-from bench.engines.server import CONFIG_VARIABLE, EngineConfig
 from bench.errors import AuditionError, BadInput
 from bench.memory.processes import EngineProcesses, ProcessTree, container_engine
+from bench.serving.server import CONFIG_VARIABLE, EngineConfig
 from bench.weights.store import revision_of
 
 Install = Literal["system", "venv", "container"]
@@ -187,7 +187,7 @@ def _start_process(spec: LaunchSpec, config: EngineConfig) -> tuple[_Running, st
     scratch = tempfile.TemporaryDirectory(dir=spec.log.parent, prefix=".engine-", ignore_cleanup_errors=True)
     try:
         # -P: the working directory may be a checkout, and its `bench` is not the one this interpreter has.
-        command = [spec.python, "-P", "-m", "bench.engines.server"]
+        command = [spec.python, "-P", "-m", "bench.serving.server"]
         with spec.log.open("ab") as log:
             popen = subprocess.Popen(
                 [*command, "--fd", str(listener.fileno()), "--parent", str(os.getpid())],

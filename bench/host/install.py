@@ -115,7 +115,7 @@ def _gpu_check(job_dir: Path, job: JobSpec, provisioner: Provisioner) -> dict[st
         image = tag(job.entry.name, job_dir / job.lock, base=job.image_base)
         command = [sys.executable, "-m", "bench.engines.image.check", image, job.run_id, run.adapter]
     else:
-        command = [str(job.engine_python), "-P", "-m", "bench.engines.gpu_check", run.adapter]
+        command = [str(job.engine_python), "-P", "-m", "bench.serving.gpu_check", run.adapter]
     names = gpu_names()
     return provisioner.gpu_check([*command, *(["--gpu", names[0]] if names else [])])
 

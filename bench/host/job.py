@@ -29,11 +29,11 @@ from bench.client.target import Target, Voice
 from bench.client.voicecheck import check_voice
 from bench.engines.image.context import tag
 from bench.engines.launch import Engine, EngineFailed, LaunchSpec, launch
+from bench.engines.readback import ReadBack
 from bench.errors import AuditionError, BadInput
 from bench.host.heartbeat import heartbeat_time, touch_heartbeat
 from bench.host.job_records import HEARD, JobResult, JobSpec, PassName
 from bench.host.neighbour_job import borrowed, room_beside
-from bench.host.readback import ReadBack
 from bench.inputs import utterances
 from bench.memory.sampler import MemoryReport, MemorySampler, settle_baseline
 from bench.metrics.f0 import median_f0_hz

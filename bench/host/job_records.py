@@ -64,7 +64,7 @@ class JobResult(Record):
     health_after: dict[PassName, dict[str, Any]] = {}
     """The same after each pass that came to its end, for an engine of ours."""
     fp32_retries: dict[PassName, dict[str, int] | None] = {}
-    """Of each pass of an engine of ours: see `bench.host.readback.ReadBack.retries`."""
+    """Of each pass of an engine of ours: see `bench.engines.readback.ReadBack.retries`."""
     engine_start_s: float | None = None
     seconds: float
     reference_f0_hz: float | None = None

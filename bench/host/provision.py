@@ -168,7 +168,7 @@ class Provisioner:
         return output
 
     def gpu_check(self, command: Sequence[str]) -> dict[str, Any]:
-        """Run `bench.engines.gpu_check` in the engine's environment and return what it found.
+        """Run `bench.serving.gpu_check` in the engine's environment and return what it found.
 
         Raises:
             InstallFailed: the check failed; its own words are in the message.

@@ -203,6 +203,6 @@ def test_an_awaited_baseline_is_completed_by_three_tags(
 
 
 _FLITE = {
-    "run.adapter": "bench.engines.flite:Flite",
+    "run.adapter": "bench.serving.flite:Flite",
     "profiles": {"upstream": {"voice": "slt", "duration_stretch": 1.0}},
 }

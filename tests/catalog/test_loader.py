@@ -11,8 +11,8 @@ from bench.catalog import available, load
 from bench.catalog.entry import DialectName, EngineRun
 from bench.catalog.loader import HERE, read
 from bench.client.dialects import DIALECTS
-from bench.engines.server import load_adapter
 from bench.errors import BadInput
+from bench.serving.server import load_adapter
 from tests.engines import entries
 
 

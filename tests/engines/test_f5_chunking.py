@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from bench.engines import f5_chunking
-from bench.engines.f5_settings import F5Settings
 from bench.errors import BadInput
+from bench.serving.f5 import chunking as f5_chunking
+from bench.serving.f5.settings import F5Settings
 
 
 def test_budget_is_the_packages_arithmetic() -> None:

@@ -28,7 +28,7 @@ from tests.hosts.engine import base_image, ensure_docker
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
-ADAPTER = "bench.engines.f5:F5"
+ADAPTER = "bench.serving.f5.adapter:F5"
 WITH_VENV = """
 FROM {base}
 RUN apt-get update -q && apt-get install -q -y --no-install-recommends python3-venv

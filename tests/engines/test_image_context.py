@@ -41,8 +41,8 @@ def test_holds_what_is_served_and_nothing_else(lock: Path) -> None:
     assert {
         "Dockerfile",
         "requirements.txt",
-        "bench/engines/server.py",
-        "bench/engines/f5.py",
+        "bench/serving/server.py",
+        "bench/serving/f5/adapter.py",
     } <= set(names)
     assert not [name for name in names if "__pycache__" in name or name.startswith("bench/host")]
 

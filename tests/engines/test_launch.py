@@ -73,7 +73,7 @@ def test_an_engine_that_is_never_ready_is_ended_at_its_limit(tmp_path: Path) -> 
 
 def _is_engine(process: psutil.Process) -> bool:
     try:
-        return "bench.engines.server" in process.cmdline()
+        return "bench.serving.server" in process.cmdline()
     except psutil.Error:
         return False
 

@@ -9,11 +9,11 @@ import pytest
 
 from bench.audio.wav import read_mono, write_wav_16bit
 from bench.catalog import load
-from bench.engines.adapter import Adapter, BadReference, Samples, SpeechRequest, SynthesisError, UnknownVoice
-from bench.engines.command import spoken
-from bench.engines.espeak import Espeak, pitch_for
-from bench.engines.flite import Flite
 from bench.metrics.f0 import median_f0_hz
+from bench.serving.adapter import Adapter, BadReference, Samples, SpeechRequest, SynthesisError, UnknownVoice
+from bench.serving.command import spoken
+from bench.serving.espeak import Espeak, pitch_for
+from bench.serving.flite import Flite
 
 TEXT = "Good morning. Where would you like to go on Thursday, the twenty-sixth of November?"
 

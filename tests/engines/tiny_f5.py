@@ -60,7 +60,7 @@ def build(root: Path, *, overflow: bool = False, seed: int = 7) -> None:
     `overflow` scales a layer so that its activations exceed float16 and nothing else: what the retry in
     float32 is for.
     """
-    from bench.engines.f5_package import DiT, torch
+    from bench.serving.f5.package import DiT, torch
 
     torch.manual_seed(seed)
     model = DiT(**ARCH, text_num_embeds=_vocabulary(), mel_dim=100)
@@ -77,8 +77,8 @@ def build(root: Path, *, overflow: bool = False, seed: int = 7) -> None:
 
 def build_full_size(root: Path, *, seed: int = 7) -> None:
     """Write F5TTS_v1_Base and Vocos at their real sizes with random weights, which take the same time."""
-    from bench.engines.f5 import _packaged_arch
-    from bench.engines.f5_package import DiT, torch
+    from bench.serving.f5.adapter import _packaged_arch
+    from bench.serving.f5.package import DiT, torch
 
     torch.manual_seed(seed)
     with torch.device("cuda" if torch.cuda.is_available() else "cpu"):
@@ -112,7 +112,7 @@ def _save(model: Any, path: Path) -> None:
 def _vocos(root: Path, config: dict[str, Any] = _VOCOS) -> None:
     from vocos import Vocos
 
-    from bench.engines.f5_package import torch
+    from bench.serving.f5.package import torch
 
     root.mkdir(parents=True, exist_ok=True)
     (root / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")

@@ -39,10 +39,10 @@ from tests.gpu.stand_ins import leave_out_what_is_missing
 NOT_INSTALLED = leave_out_what_is_missing()
 
 from bench.engines import f5_chunking  # noqa: E402 - after the stand-ins
-from bench.engines.adapter import SpeechRequest  # noqa: E402
-from bench.engines.f5 import F5, LONGEST_CHUNK_S  # noqa: E402
-from bench.engines.f5_graphed import GraphedFlow  # noqa: E402
-from bench.engines.f5_package import seed_everything, torch, utils_infer  # noqa: E402
+from bench.serving.adapter import SpeechRequest  # noqa: E402
+from bench.serving.f5.adapter import F5, LONGEST_CHUNK_S  # noqa: E402
+from bench.serving.f5.graphed import GraphedFlow  # noqa: E402
+from bench.serving.f5.package import seed_everything, torch, utils_infer  # noqa: E402
 from tests.engines import tiny_f5  # noqa: E402
 from tests.engines.voiced import voiced  # noqa: E402
 from tests.gpu.f5_judge import (  # noqa: E402

@@ -21,10 +21,10 @@ import pytest
 from bench.audio.wav import read_mono
 from bench.catalog import load
 from bench.client.voicecheck import other_reference
-from bench.engines import launch
+from bench.engines import launch, readback
 from bench.engines.launch import Engine
 from bench.errors import AuditionError
-from bench.host import job, readback
+from bench.host import job
 from bench.host.archive import pack, unpack
 from bench.host.follow import follow, process_of, sign
 from bench.host.heartbeat import heartbeat_time, touch_heartbeat
@@ -97,7 +97,7 @@ def _errors(folder: Path, side: str) -> list[TakeError]:
 
 
 def _engines() -> list[psutil.Process]:
-    return [p for p in psutil.Process().children(recursive=True) if "bench.engines.server" in p.cmdline()]
+    return [p for p in psutil.Process().children(recursive=True) if "bench.serving.server" in p.cmdline()]
 
 
 def test_a_job_leaves_takes_metrics_memory_and_how_it_ended(

@@ -161,7 +161,7 @@ def test_all_of_it_happened_on_the_host_and_nothing_on_the_controller(whole: Who
     assert Preflight.load(whole.run_dir).host["hostname"] == host.name
     assert whole.jobs == [], "a job that has ended takes its files with it"
     commands = [command for _, command in whole.sightings.seen]
-    for program in ("-m bench.engines.server", "bench.metrics.measure", "bench_takes.py"):
+    for program in ("-m bench.serving.server", "bench.metrics.measure", "bench_takes.py"):
         assert any(program in command for command in commands), program
     assert [command for inside, command in whole.sightings.seen if not inside] == []
     assert [path.name for path in host.state_dir.iterdir()] == ["lease"]

@@ -17,7 +17,7 @@ def main() -> None:
     parser.add_argument("--gpu")
     given = parser.parse_args()
     expected = ["--gpu", given.gpu] if given.gpu else []
-    command = [PYTHON, "-P", "-m", "bench.engines.gpu_check", given.adapter, *expected]
+    command = [PYTHON, "-P", "-m", "bench.serving.gpu_check", given.adapter, *expected]
     try:
         with Engine() as engine:
             code, said = engine.run_once(given.image, command, run_id=given.run_id, gpu=bool(given.gpu))

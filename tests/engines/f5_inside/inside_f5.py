@@ -19,12 +19,13 @@ import soundfile
 from safetensors.torch import load_file
 
 from bench.catalog import load
-from bench.engines import f5_graphed, f5_reference
-from bench.engines.adapter import BadReference, SpeechRequest, SynthesisError, UnknownVoice
-from bench.engines.f5 import F5, PRESET
-from bench.engines.f5_graphed import GraphedFlow
-from bench.engines.f5_package import DiT, seed_everything, torch, torchaudio, utils_infer
 from bench.errors import BadInput
+from bench.serving.adapter import BadReference, SpeechRequest, SynthesisError, UnknownVoice
+from bench.serving.f5 import graphed as f5_graphed
+from bench.serving.f5 import reference as f5_reference
+from bench.serving.f5.adapter import F5, PRESET
+from bench.serving.f5.graphed import GraphedFlow
+from bench.serving.f5.package import DiT, seed_everything, torch, torchaudio, utils_infer
 from tests.engines import tiny_f5
 from tests.engines.voiced import voiced
 

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from bench.engines.adapter import LoadedInfo, Samples, SpeechRequest, SynthesisError
-from bench.engines.espeak import Espeak
+from bench.serving.adapter import LoadedInfo, Samples, SpeechRequest, SynthesisError
+from bench.serving.espeak import Espeak
 
 
 class _Faulty(Espeak):

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from bench.engines.adapter import LoadedInfo, Samples, SpeechRequest, UnknownVoice
-from bench.engines.command import spoken
+from bench.serving.adapter import LoadedInfo, Samples, SpeechRequest, UnknownVoice
+from bench.serving.command import spoken
 
 SAMPLE_RATE_HZ = 16000
 VOICES_AT_16_KHZ = ("slt", "rms", "awb", "kal16")

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from bench.engines.adapter import BadReference
-from bench.engines.f5_package import torch, torchaudio, utils_infer
+from bench.serving.adapter import BadReference
+from bench.serving.f5.package import torch, torchaudio, utils_infer
 
 MIN_S = 3.0
 MAX_S = 12.0

@@ -17,8 +17,8 @@ from typing import Any
 
 from f5_tts.model.utils import get_epss_timesteps, list_str_to_idx
 
-from bench.engines.f5_package import torch
 from bench.errors import BadInput
+from bench.serving.f5.package import torch
 
 BUCKET_FRAMES = 128
 """1.37 s of mel frames: at most this much is computed in vain, a tenth of an ordinary solve."""

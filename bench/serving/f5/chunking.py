@@ -10,7 +10,7 @@ import re
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.engines.adapter import Samples
+from bench.serving.adapter import Samples
 from bench.text.abbreviations import ends_in_abbreviation
 
 SHORT_TEXT_BYTES = 10

@@ -1,4 +1,4 @@
-"""`python -m bench.engines.gpu_check ADAPTER [--gpu NAME]`: does the engine's environment work on this GPU?
+"""`python -m bench.serving.gpu_check ADAPTER [--gpu NAME]`: does the engine's environment work on this GPU?
 
 Run by the Python of a model's venv or image before its first sentence. The last line of its output is JSON: the
 adapter imported, torch's version and CUDA line, the device and its capability, the abs() of a complex tensor on the
@@ -69,7 +69,7 @@ def _summary(found: dict[str, Any]) -> str:
 
 def main() -> None:
     """Print what was found; exit 1 when something failed."""
-    parser = argparse.ArgumentParser(prog="bench.engines.gpu_check", description=__doc__)
+    parser = argparse.ArgumentParser(prog="bench.serving.gpu_check", description=__doc__)
     parser.add_argument("adapter")
     parser.add_argument("--gpu")
     given = parser.parse_args()

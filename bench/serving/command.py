@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from bench.engines.adapter import Samples, SynthesisError
+from bench.serving.adapter import Samples, SynthesisError
 
 _HEADER_BYTES = 44
 _PIECE_BYTES = 4096

@@ -14,15 +14,15 @@ from typing import Any
 import numpy as np
 
 from bench.audio.wav import read_mono
-from bench.engines.adapter import (
+from bench.metrics.f0 import median_f0_hz
+from bench.serving.adapter import (
     BadReference,
     LoadedInfo,
     Samples,
     SpeechRequest,
     UnknownVoice,
 )
-from bench.engines.command import spoken
-from bench.metrics.f0 import median_f0_hz
+from bench.serving.command import spoken
 
 SAMPLE_RATE_HZ = 22050
 _PITCH_DEFAULT = 50

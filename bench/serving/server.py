@@ -37,7 +37,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from pydantic import BaseModel, Field
 
-from bench.engines.adapter import (
+from bench.serving.adapter import (
     Adapter,
     BadReference,
     LoadedInfo,
@@ -396,7 +396,7 @@ def load_adapter(target: str) -> Adapter:
 
 def main() -> None:
     """Serve one model until told to stop; the launcher starts this."""
-    parser = argparse.ArgumentParser(prog="bench.engines.server", description=__doc__)
+    parser = argparse.ArgumentParser(prog="bench.serving.server", description=__doc__)
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("--fd", type=int, help="a listening socket handed down by the launcher")
     where.add_argument("--port", type=int, help="port to listen on, on all interfaces (in a container)")

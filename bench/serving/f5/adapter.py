@@ -21,8 +21,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from bench.engines import f5_chunking, f5_reference
-from bench.engines.adapter import (
+from bench.serving.adapter import (
     BadReference,
     LoadedInfo,
     Samples,
@@ -30,9 +29,11 @@ from bench.engines.adapter import (
     SynthesisError,
     UnknownVoice,
 )
-from bench.engines.f5_graphed import GraphedFlow
-from bench.engines.f5_package import DiT, seed_everything, torch, utils_infer
-from bench.engines.f5_settings import F5Settings
+from bench.serving.f5 import chunking as f5_chunking
+from bench.serving.f5 import reference as f5_reference
+from bench.serving.f5.graphed import GraphedFlow
+from bench.serving.f5.package import DiT, seed_everything, torch, utils_infer
+from bench.serving.f5.settings import F5Settings
 
 CHECKPOINT = ("SWivid/F5-TTS", "F5TTS_v1_Base/model_1250000.safetensors")
 VOCODER = ("charactr/vocos-mel-24khz", "pytorch_model.bin")
