@@ -7,16 +7,16 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from bench.errors import BadInput
-from bench.serving.f5 import chunking as f5_chunking
+from bench.serving.f5 import chunking
 from bench.serving.f5.settings import F5Settings
 
 
 def test_budget_is_the_packages_arithmetic() -> None:
     # 51 bytes in 5 s leave 17 s of the 22, at 10.2 bytes a second; at double speed twice as much fits.
     text = "x" * 51
-    assert f5_chunking.budget_bytes(text, 5.0, 1.0) == 173
-    assert f5_chunking.budget_bytes(text, 5.0, 2.0) == 346
-    assert f5_chunking.budget_bytes("é" * 51, 5.0, 1.0) == 346, "bytes, not characters"
+    assert chunking.budget_bytes(text, 5.0, 1.0) == 173
+    assert chunking.budget_bytes(text, 5.0, 2.0) == 346
+    assert chunking.budget_bytes("é" * 51, 5.0, 1.0) == 346, "bytes, not characters"
 
 
 @pytest.mark.parametrize(
@@ -50,19 +50,19 @@ def test_budget_is_the_packages_arithmetic() -> None:
     ],
 )
 def test_first_clause(text: str, expected: list[str]) -> None:
-    assert f5_chunking.first_clause([text, "Rest."]) == [*expected, "Rest."]
+    assert chunking.first_clause([text, "Rest."]) == [*expected, "Rest."]
 
 
 def test_first_clause_of_nothing() -> None:
-    assert f5_chunking.first_clause([]) == []
+    assert chunking.first_clause([]) == []
 
 
 @given(st.text(alphabet=st.characters(codec="utf-8", exclude_categories=["Cs"]), min_size=1, max_size=200))
 def test_first_clause_loses_no_word(text: str) -> None:
-    cut = f5_chunking.first_clause([text])
+    cut = chunking.first_clause([text])
     assert "".join("".join(cut).split()) == "".join(text.split())
     if len(cut) == 2:
-        assert all(len(part.encode()) >= f5_chunking.SHORT_TEXT_BYTES for part in cut)
+        assert all(len(part.encode()) >= chunking.SHORT_TEXT_BYTES for part in cut)
     else:
         assert cut == [text]
 
@@ -88,14 +88,14 @@ def _all_at_once(waves: list[NDArray[np.float32]], overlap: int) -> NDArray[np.f
 def test_cross_fade_in_pieces_is_the_whole(lengths: list[int], overlap: int, seed: int) -> None:
     random = np.random.default_rng(seed)
     waves = [random.standard_normal(n).astype(np.float32) for n in lengths]
-    join = f5_chunking.CrossFade(overlap)
+    join = chunking.CrossFade(overlap)
     pieces = [join.push(wave, last=i == len(waves) - 1) for i, wave in enumerate(waves)]
     assert all(piece.dtype == np.float32 for piece in pieces)
     np.testing.assert_array_equal(np.concatenate(pieces), _all_at_once(waves, overlap))
 
 
 def test_cross_fade_keeps_back_only_what_can_change() -> None:
-    join = f5_chunking.CrossFade(10)
+    join = chunking.CrossFade(10)
     assert len(join.push(np.ones(100, np.float32), last=False)) == 90
     assert len(join.push(np.ones(50, np.float32), last=True)) == 50
 

@@ -38,8 +38,8 @@ from tests.gpu.stand_ins import leave_out_what_is_missing
 
 NOT_INSTALLED = leave_out_what_is_missing()
 
-from bench.engines import f5_chunking  # noqa: E402 - after the stand-ins
 from bench.serving.adapter import SpeechRequest  # noqa: E402
+from bench.serving.f5 import chunking  # noqa: E402 - after the stand-ins
 from bench.serving.f5.adapter import F5, LONGEST_CHUNK_S  # noqa: E402
 from bench.serving.f5.graphed import GraphedFlow  # noqa: E402
 from bench.serving.f5.package import seed_everything, torch, utils_infer  # noqa: E402
@@ -141,7 +141,7 @@ class Bench:
             first, end, samples = self._socket_take(text, reference_s, steps, seed)
         else:
             first_clause = system in (FIRST_CLAUSE, GRAPHED_FIRST)
-            self.engine._chunker = f5_chunking.first_clause if first_clause else lambda chunks: chunks
+            self.engine._chunker = chunking.first_clause if first_clause else lambda chunks: chunks
             self.engine._flow = self.graphed if system in (GRAPHED, GRAPHED_FIRST) else self.engine._model
             first = 0.0
             samples = 0
@@ -163,7 +163,7 @@ class Bench:
     def _package(self, text: str, reference_s: float, steps: int, seed: int, **more: Any) -> Iterator[Any]:
         voice = self.engine._voices[str(reference_s)]
         seed_everything(seed)
-        budget = f5_chunking.budget_bytes(voice.text, voice.seconds, 1.0)
+        budget = chunking.budget_bytes(voice.text, voice.seconds, 1.0)
         chunks = utils_infer.chunk_text(text, max_chars=budget)
         speech: Iterator[Any] = utils_infer.infer_batch_process(
             (voice.audio, self.engine.sample_rate_hz), voice.text, chunks, self.engine._model,

@@ -29,8 +29,8 @@ from bench.serving.adapter import (
     SynthesisError,
     UnknownVoice,
 )
-from bench.serving.f5 import chunking as f5_chunking
-from bench.serving.f5 import reference as f5_reference
+from bench.serving.f5 import chunking
+from bench.serving.f5 import reference as references
 from bench.serving.f5.graphed import GraphedFlow
 from bench.serving.f5.package import DiT, seed_everything, torch, utils_infer
 from bench.serving.f5.settings import F5Settings
@@ -57,8 +57,8 @@ class F5:
     def __init__(self) -> None:
         """Make an adapter with nothing loaded."""
         self._solving = threading.Lock()
-        self._voices: dict[str, f5_reference.Voice] = {}
-        self._last_voice: f5_reference.Voice | None = None
+        self._voices: dict[str, references.Voice] = {}
+        self._last_voice: references.Voice | None = None
         self._evaluations = 0
         self._nfe_measured: int | None = None
         self._fp32_retries: list[str] = []
@@ -67,7 +67,7 @@ class F5:
         self._flow: Any = None
         self._vocoder: Any = None
         self._infer: partial[Iterator[tuple[Any, int]]]
-        self._chunker = f5_chunking.first_clause
+        self._chunker = chunking.first_clause
         self._cross_fade_s = 0.0
 
     # -- loading -------------------------------------------------------------------------------------------
@@ -106,7 +106,7 @@ class F5:
             streaming=True,
             chunk_size=_WHOLE_CHUNK,
         )
-        self._chunker = {"package": _as_split, "first_clause": f5_chunking.first_clause}[settings.chunker]
+        self._chunker = {"package": _as_split, "first_clause": chunking.first_clause}[settings.chunker]
         self._cross_fade_s = settings.cross_fade_s
         self._keep(PRESET, self._voice_of_the_package())
         if torch.cuda.is_available():
@@ -121,12 +121,12 @@ class F5:
         )
 
     @staticmethod
-    def _voice_of_the_package() -> f5_reference.Voice:
+    def _voice_of_the_package() -> references.Voice:
         package = files("f5_tts")
         example = tomllib.loads(
             package.joinpath("infer/examples/basic/basic.toml").read_text(encoding="utf-8")
         )
-        return f5_reference.prepare(Path(str(package.joinpath(example["ref_audio"]))), example["ref_text"])
+        return references.prepare(Path(str(package.joinpath(example["ref_audio"]))), example["ref_text"])
 
     def _count(self, *_: Any) -> None:
         self._evaluations += 1
@@ -141,16 +141,16 @@ class F5:
         """Prepare the clip once; a clip that is already prepared under another name is not prepared again.
 
         Raises:
-            BadReference: see `f5_reference.prepare`.
+            BadReference: see `references.prepare`.
         """
         try:
-            known = f5_reference.identity(audio, text)
+            known = references.identity(audio, text)
         except OSError as error:
             raise BadReference(f"the reference cannot be read: {error}") from error
         kept = next((voice for voice in self._voices.values() if voice.sha256 == known), None)
-        self._keep(name, kept or f5_reference.prepare(audio, text))
+        self._keep(name, kept or references.prepare(audio, text))
 
-    def _keep(self, name: str, voice: f5_reference.Voice) -> None:
+    def _keep(self, name: str, voice: references.Voice) -> None:
         self._voices[name] = voice
         if isinstance(self._flow, GraphedFlow):
             frames = self.sample_rate_hz / utils_infer.hop_length
@@ -162,7 +162,7 @@ class F5:
     def chunks(self, text: str, voice: str, speed: float = 1.0) -> list[str]:
         """Return the text as the profile's chunker cuts it for `voice`."""
         reference = self._voices[voice]
-        budget = f5_chunking.budget_bytes(reference.text, reference.seconds, speed)
+        budget = chunking.budget_bytes(reference.text, reference.seconds, speed)
         return self._chunker(utils_infer.chunk_text(text.strip(), max_chars=budget))
 
     def synthesise(self, request: SpeechRequest) -> Iterator[Samples]:
@@ -179,7 +179,7 @@ class F5:
         if not chunks:
             raise SynthesisError("the text is empty")
         noise = _Noise(request.seed)
-        join = f5_chunking.CrossFade(int(self._cross_fade_s * self.sample_rate_hz))
+        join = chunking.CrossFade(int(self._cross_fade_s * self.sample_rate_hz))
         for position, chunk in enumerate(chunks, start=1):
             with self._solving, noise:
                 wave = self._speak(voice, chunk, request.speed)
@@ -187,7 +187,7 @@ class F5:
             if len(ready):
                 yield ready
 
-    def _speak(self, voice: f5_reference.Voice, chunk: str, speed: float) -> Any:
+    def _speak(self, voice: references.Voice, chunk: str, speed: float) -> Any:
         """Return one chunk's audio, float32 (n,); solved again in float32 where it came out unusable."""
         before = _rng_states()
         self._last_voice = voice
@@ -208,7 +208,7 @@ class F5:
         raise SynthesisError(f"the model's output is {fault}, in float32 too, for: {chunk[:80]}")
 
     def _solve(
-        self, voice: f5_reference.Voice, chunk: str, speed: float, flow: Any
+        self, voice: references.Voice, chunk: str, speed: float, flow: Any
     ) -> tuple[Any, str | None]:
         # A solve that dies leaves its text embedding behind, and the next one would take it for its own
         # (dit.py:284-318): the fault that made 1.1.18 unusable for long text.
@@ -247,7 +247,7 @@ class F5:
             "cfg_strength": self._infer.keywords["cfg_strength"],
             "sway_sampling_coef": self._infer.keywords["sway_sampling_coef"],
             "cross_fade_s": self._cross_fade_s,
-            "chunker": "first_clause" if self._chunker is f5_chunking.first_clause else "package",
+            "chunker": "first_clause" if self._chunker is chunking.first_clause else "package",
             "dtype": str(parameter.dtype).removeprefix("torch."),
             "solver": "package" if self._flow is self._model else "graphed",
             "cuda_graphs": self._flow.graphs if isinstance(self._flow, GraphedFlow) else None,

@@ -24,7 +24,7 @@ class F5Settings(BaseModel):
     dtype: Literal["float16", "float32"] | None = None
     """Null leaves the package's choice: float16 on CUDA from compute capability 7.0, else float32."""
     solver: Literal["package", "graphed"] = "package"
-    """Who integrates the flow: `CFM.sample` of the package on torchdiffeq, or f5_graphed.py's CUDA graphs."""
+    """Who integrates the flow: `CFM.sample` of the package on torchdiffeq, or graphed.py's CUDA graphs."""
     arch: dict[str, Any] | None = None
     """Arguments of the package's `DiT` for a checkpoint of another size; null is F5TTS_v1_Base.yaml's."""
 

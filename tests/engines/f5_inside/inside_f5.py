@@ -21,8 +21,8 @@ from safetensors.torch import load_file
 from bench.catalog import load
 from bench.errors import BadInput
 from bench.serving.adapter import BadReference, SpeechRequest, SynthesisError, UnknownVoice
-from bench.serving.f5 import graphed as f5_graphed
-from bench.serving.f5 import reference as f5_reference
+from bench.serving.f5 import graphed
+from bench.serving.f5 import reference as references
 from bench.serving.f5.adapter import F5, PRESET
 from bench.serving.f5.graphed import GraphedFlow
 from bench.serving.f5.package import DiT, seed_everything, torch, torchaudio, utils_infer
@@ -323,8 +323,8 @@ def test_the_graphed_solver_asks_cudnn_for_no_plan_of_a_length(upstream: F5) -> 
 
 def test_the_graphed_solver_keeps_a_limited_number_of_lengths(upstream: F5) -> None:
     flow = GraphedFlow(upstream._model, 2.0)
-    flow.prepare(1, f5_graphed.BUCKET_FRAMES * (f5_graphed.KEPT_GRAPHS + 3))
-    assert len(flow._plans) == f5_graphed.KEPT_GRAPHS
+    flow.prepare(1, graphed.BUCKET_FRAMES * (graphed.KEPT_GRAPHS + 3))
+    assert len(flow._plans) == graphed.KEPT_GRAPHS
 
 
 def test_the_graphed_solver_refuses_a_network_it_does_not_know() -> None:
@@ -497,7 +497,7 @@ def test_the_package_itself_loses_a_cleaned_reference(clip: Path) -> None:
 
 @pytest.mark.parametrize(("words", "ended"), [("It ends.", "It ends. "), ("So it does!", "So it does!. ")])
 def test_the_transcript_ends_as_the_package_wants(clip: Path, words: str, ended: str) -> None:
-    voice = f5_reference.prepare(clip, f"  Somebody speaks\n for  six seconds. {words}\n")
+    voice = references.prepare(clip, f"  Somebody speaks\n for  six seconds. {words}\n")
     assert voice.text == f"Somebody speaks for six seconds. {ended}"
 
 
@@ -507,7 +507,7 @@ def test_any_rate_format_and_channels(tmp_path: Path, rate: int, kind: tuple[str
     path = tmp_path / f"clip.{kind[0]}"
     wave = voiced(5.0, rate)
     soundfile.write(path, np.stack([wave, wave], axis=1), rate, subtype=kind[1])
-    voice = f5_reference.prepare(path, SPOKEN)
+    voice = references.prepare(path, SPOKEN)
     assert tuple(voice.audio.shape) == (1, round(voice.seconds * 24000))
     assert voice.audio.dtype == torch.float32
     assert voice.seconds == pytest.approx(5.05, abs=0.05)
@@ -540,7 +540,7 @@ def test_no_transcript_is_refused_and_no_recogniser_is_asked(upstream: F5, clip:
 )
 def test_a_reference_the_model_cannot_use(tmp_path: Path, samples: Any, words: str, why: str) -> None:
     with pytest.raises(BadReference, match=why):
-        f5_reference.prepare(_written(tmp_path / "clip.wav", samples), words)
+        references.prepare(_written(tmp_path / "clip.wav", samples), words)
 
 
 def test_the_shortest_stretch_preflight_takes_outlives_the_packages_trim(tmp_path: Path) -> None:
@@ -550,8 +550,8 @@ def test_the_shortest_stretch_preflight_takes_outlives_the_packages_trim(tmp_pat
     wave[: int(0.15 * rate)] = wave[-int(0.25 * rate) :] = 0.0
     wave[int(0.15 * rate) : int(0.3 * rate)] *= 0.01
     wave[-int(0.4 * rate) : -int(0.25 * rate)] *= 0.01
-    voice = f5_reference.prepare(_written(tmp_path / "clip.wav", wave), SPOKEN)
-    assert f5_reference.MIN_S <= voice.seconds < load("f5").reference.min_s
+    voice = references.prepare(_written(tmp_path / "clip.wav", wave), SPOKEN)
+    assert references.MIN_S <= voice.seconds < load("f5").reference.min_s
 
 
 def test_what_is_no_audio(tmp_path: Path, upstream: F5) -> None:
