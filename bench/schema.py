@@ -24,13 +24,13 @@ from bench.client.network import NetworkCost
 from bench.client.takes import PassResult
 from bench.client.voicecheck import VoiceCheck
 from bench.errors import AuditionError
-from bench.host.neighbour_record import NeighbourRecord
 from bench.listening.mapping import Sealed
 from bench.listening.results import Export
 from bench.listening.score import SealReport
 from bench.memory.sampler import MemoryReport
 from bench.metrics.compare import MetricsComparison
 from bench.metrics.take import TakeMetrics
+from bench.neighbour.record import NeighbourRecord
 from bench.records import (
     SCHEMA_VERSION,
     Install,

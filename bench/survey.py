@@ -19,7 +19,7 @@ from bench.controller import run as runs
 from bench.controller.request import RunRequest
 from bench.controller.run import Run
 from bench.errors import AuditionError, BadInput, NeighbourNotBack
-from bench.host.neighbour_record import NeighbourRecord
+from bench.neighbour.record import NeighbourRecord
 from bench.playbook import Interrupted, Played, Stop, inventories, play, variable
 from bench.records import Verdict
 

@@ -95,7 +95,7 @@ image:
   returned: when state is prepared
   sample: audition-watcher:0f2a6c1de99b41c7
 neighbour:
-  description: All that the host says of it (bench.host.neighbour.NeighbourStatus).
+  description: All that the host says of it (bench.neighbour.owner.NeighbourStatus).
   type: dict
   returned: when state is not prepared
   sample: {name: vllm-gemma4, well: true, serves: true, lease: null, restarters: []}
@@ -124,7 +124,7 @@ def main() -> None:
     )
     try:
         from bench.errors import AuditionError
-        from bench.host.neighbour_task import NeighbourTask, ensure
+        from bench.neighbour.module import NeighbourTask, ensure
     except ImportError as error:
         if module.check_mode:
             module.exit_json(

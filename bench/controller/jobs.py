@@ -22,8 +22,8 @@ from bench.errors import AuditionError, BadInput
 from bench.host.archive import pack, unpack
 from bench.host.install_spec import InstallSpec, ran
 from bench.host.job_records import HEARD, JobResult, JobSpec, PassName
-from bench.host.neighbour_spec import NeighbourSpec
 from bench.listening.mapping import REFERENCE
+from bench.neighbour.spec import NeighbourSpec
 from bench.records import Install, InstallStep, Record, canonical_json, sha256_bytes, sha256_file, utc_now
 from bench.verdict.collect import read_takes
 from bench.verdict.takes import failures_of, named
@@ -369,7 +369,7 @@ def _keep_attempt(run: Run, phase: JobPhase, scratch: Path) -> None:
 
 def tell_of_pauses(run: Run, host: HostSettings, leases: list[dict[str, Any]]) -> None:
     """Enter into `neighbour.json` the pauses of attempts that were killed, as the host's history has them."""
-    from bench.host.neighbour_record import LeaseAccount, NeighbourRecord
+    from bench.neighbour.record import LeaseAccount, NeighbourRecord
 
     try:
         record = NeighbourRecord.load(run.path)

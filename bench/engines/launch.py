@@ -224,7 +224,7 @@ def _listen(port: int | None) -> socket.socket:
 
 
 def _start_container(spec: LaunchSpec, config: EngineConfig) -> tuple[_Running, str]:
-    from bench.host.docker import run_engine  # the Docker SDK is only needed for this way of running
+    from bench.engines.container import run_engine
 
     if spec.image is None:
         raise BadInput(

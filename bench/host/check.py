@@ -15,10 +15,10 @@ from bench.client.target import Target
 from bench.errors import AuditionError
 from bench.host.card import card_checks
 from bench.host.check_records import HostReport, HostSpec
-from bench.host.neighbour_job import look
 from bench.host.provision import is_complete
 from bench.memory.nvml import NvmlReader
 from bench.memory.sampler import available_bytes, meminfo_bytes
+from bench.neighbour.borrowed import look
 from bench.records import Check
 from bench.weights.store import missing
 
@@ -132,13 +132,13 @@ def _environment(spec: HostSpec) -> tuple[Path, int]:
         size = 0
     if spec.install != "container" or spec.image is None:
         return spec.state_dir, size
-    from bench.host.docker import Engine
+    from bench.docker_host.host import DockerHost
 
     try:
-        with Engine() as engine:
-            root = engine.root()
+        with DockerHost() as docker_host:
+            root = docker_host.root()
             # Docker's root is a path of another machine where it runs in a virtual one.
-            return root if root.is_dir() else spec.state_dir, 0 if engine.has_image(spec.image) else size
+            return root if root.is_dir() else spec.state_dir, 0 if docker_host.has_image(spec.image) else size
     except AuditionError:  # `docker` is a check of its own
         return spec.state_dir, size
 
@@ -186,11 +186,11 @@ def _gpu(spec: HostSpec) -> Check | None:
 def _docker(spec: HostSpec) -> Check | None:
     if spec.install != "container" and spec.neighbour.mode == "none":
         return None
-    from bench.host.docker import Engine
+    from bench.docker_host.host import DockerHost
 
     try:
-        with Engine() as engine:
-            return Check(name="docker", ok=True, value=engine.version(), severity="gate")
+        with DockerHost() as docker_host:
+            return Check(name="docker", ok=True, value=docker_host.version(), severity="gate")
     except AuditionError as error:
         return Check(name="docker", ok=False, detail=str(error), severity="gate")
 
@@ -202,15 +202,16 @@ def _gpu_container(spec: HostSpec) -> Check | None:
     name, names = "gpu_container", gpu_names()
     if not names:
         return None  # `gpu` has said so
-    from bench.host.docker import Engine, watcher_tag
+    from bench.docker_host.host import DockerHost
+    from bench.neighbour.watcher_container import watcher_tag
 
     image = watcher_tag(spec.neighbour.watcher_base)
     try:
-        with Engine() as engine:
-            if not engine.has_image(image):
+        with DockerHost() as docker_host:
+            if not docker_host.has_image(image):
                 detail = "no image is here yet to look from; the install phase's GPU check does"
                 return Check(name=name, ok=None, value=names, detail=detail)
-            code, said = engine.run_once(
+            code, said = docker_host.run_once(
                 image, ["python3", "-c", _LOOK_FOR_GPU], run_id="preflight", gpu=True
             )
     except AuditionError as error:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.catalog.entry import Entry
-from bench.host.neighbour_spec import NeighbourSpec
+from bench.neighbour.spec import NeighbourSpec
 from bench.records import Check, Record
 
 

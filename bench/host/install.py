@@ -21,8 +21,8 @@ from bench.host.check import gpu_names
 from bench.host.install_spec import InstallSpec, asked, ran
 from bench.host.job import Control, run_job, sigterm_stops
 from bench.host.job_records import JobSpec
-from bench.host.neighbour_job import room_beside
 from bench.host.provision import InstallFailed, Provisioner
+from bench.neighbour.borrowed import room_beside
 from bench.records import Install, InstallStep, Take, utc_now, write_atomically
 
 _CONTEXT_BYTES = 2**30

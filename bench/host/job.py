@@ -33,13 +33,13 @@ from bench.engines.readback import ReadBack
 from bench.errors import AuditionError, BadInput
 from bench.host.heartbeat import heartbeat_time, touch_heartbeat
 from bench.host.job_records import HEARD, JobResult, JobSpec, PassName
-from bench.host.neighbour_job import borrowed, room_beside
 from bench.inputs import utterances
 from bench.memory.sampler import MemoryReport, MemorySampler, settle_baseline
 from bench.metrics.f0 import median_f0_hz
 from bench.metrics.measure import Job as MetricsJob
 from bench.metrics.measure import measure_pass
 from bench.metrics.take import TakeMetrics
+from bench.neighbour.borrowed import borrowed, room_beside
 from bench.records import Take, Utterance, write_atomically
 
 HEARTBEAT_LIMIT_S = 30.0
@@ -230,10 +230,11 @@ def _need_image(image: str | None) -> None:
     """
     if image is None:
         return
-    from bench.host.docker import Engine as Docker
+    from bench.docker_host.host import DockerHost
+    from bench.engines.container import need_image
 
-    with Docker() as docker:
-        docker.need_image(image)
+    with DockerHost() as docker_host:
+        need_image(docker_host, image)
 
 
 def _measure(spec: JobSpec, folder: Path, reference: Path | None) -> None:

@@ -7,7 +7,7 @@ from bench.catalog.entry import Entry
 from bench.client.network import NetworkCost
 from bench.client.takes import PassResult
 from bench.client.voicecheck import VoiceCheck
-from bench.host.neighbour_spec import NeighbourSpec
+from bench.neighbour.spec import NeighbourSpec
 from bench.records import Record
 
 PassName = Literal["smoke", "preset", "candidate", "baseline"]

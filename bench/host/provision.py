@@ -98,17 +98,17 @@ class Provisioner:
 
     def image(self, model: str, lock: Path, base: str) -> bool:
         """Build the engine's image from `lock` on `base`; returns False when Docker has it already."""
+        from bench.docker_host.host import DockerHost
         from bench.engines.image import context
-        from bench.host.docker import Engine
 
         name = context.tag(model, lock, base=base)
-        with Engine() as engine:
-            if engine.has_image(name):
+        with DockerHost() as docker_host:
+            if docker_host.has_image(name):
                 return False
         # In a process of its own, so that the limit holds whatever Docker does.
         self.run("image", [sys.executable, "-m", "bench.engines.image.build", model, str(lock), base])
-        with Engine() as engine:
-            engine.prune_images(f"audition-engine-{model}", keep=name)
+        with DockerHost() as docker_host:
+            docker_host.prune_images(f"audition-engine-{model}", keep=name)
         return True
 
     def run(self, name: str, command: Sequence[str]) -> str:

@@ -125,18 +125,18 @@ def _leases(directory: Path, run_id: str) -> list[dict[str, Any]]:
     """Return the run's leases as the host's history has them: a job that was killed could not tell of its own."""
     if not (directory / "history.jsonl").is_file():
         return []
-    from bench.host.lease import accounts
-    from bench.host.lease_files import LeaseDirectory
+    from bench.neighbour.lease import accounts
+    from bench.neighbour.lease_files import LeaseDirectory
 
     return [each.model_dump(mode="json") for each in accounts(LeaseDirectory(directory).history(run_id))]
 
 
 def _remove_containers(run_id: str) -> list[str]:
     """Remove the run's containers, where there is a Docker that could have run some."""
-    from bench.host.docker import DockerSilent, Engine
+    from bench.docker_host.host import DockerHost, DockerSilent
 
     try:
-        with Engine() as engine:
-            return engine.remove_run(run_id)
+        with DockerHost() as docker_host:
+            return docker_host.remove_run(run_id)
     except (DockerSilent, BadInput):  # no Docker, or one that no job of ours can have used
         return []

@@ -15,7 +15,7 @@ def _p50(part: Any) -> float | None:
 def neighbour_summary(record: dict[str, Any] | None) -> tuple[dict[str, Any], list[str]]:
     """Return what the verdict keeps of `neighbour.json`, and its warnings. It decides nothing.
 
-    Reads a few keys of `bench.host.neighbour_record.NeighbourRecord`, and leaves the rest to that file.
+    Reads a few keys of `bench.neighbour.record.NeighbourRecord`, and leaves the rest to that file.
     """
     if not record:
         return {}, []

@@ -17,10 +17,11 @@ from typing import Any
 import httpx
 
 from bench.client.chat import ChatLatency, measure_chat
-from bench.host.docker import RUN_LABEL, Engine
-from bench.host.lease import Grant, LeaseRequest, borrow
-from bench.host.neighbour_record import NeighbourRecord
-from bench.host.proof import Proof
+from bench.docker_host.host import RUN_LABEL, DockerHost
+from bench.neighbour.container import Neighbour
+from bench.neighbour.lease import Grant, LeaseRequest, borrow
+from bench.neighbour.proof import Proof
+from bench.neighbour.record import NeighbourRecord
 from tests.chaos.config import STEP_LIMIT_S, TTL_S, Case
 
 TAKES_BEFORE = 4
@@ -76,8 +77,8 @@ class Run:
     def work(self) -> None:
         """Start the engine and make the takes."""
         self.gate("just after stop")
-        engine = Engine(self.case.docker_host)
-        self.start_engine(engine)
+        docker_host = DockerHost(self.case.docker_host)
+        self.start_engine(docker_host)
         url = f"http://127.0.0.1:{self.case.engine_port}/"
         self.speaking, self.progressed = True, time.monotonic()
         with httpx.Client(timeout=30.0) as client:
@@ -99,7 +100,7 @@ class Run:
             while time.monotonic() < end:
                 self.take(client, url)
             self.speaking = False
-        engine.remove_run(self.case.run_id)
+        docker_host.remove_run(self.case.run_id)
 
     def take(self, client: httpx.Client, url: str) -> None:
         client.get(url)
@@ -111,9 +112,9 @@ class Run:
         if self.grant is not None:
             self.grant.check()
 
-    def start_engine(self, engine: Engine) -> None:
+    def start_engine(self, docker_host: DockerHost) -> None:
         program = HUNG if self.case.engine_hangs.exists() else SERVER
-        engine.containers.run(
+        docker_host.containers.run(
             self.case.engine_image,
             ["python3", "-c", program, str(self.case.engine_port), self.case.run_id],
             detach=True,
@@ -142,23 +143,23 @@ class Run:
             ratio_limit=1000.0,  # speed is not what is under test here
         )
         # An interrupted attempt's; not later: what a fault has put there is the lease's to end.
-        Engine(case.docker_host).remove_run(case.run_id)
+        DockerHost(case.docker_host).remove_run(case.run_id)
         proof = Proof(measure=few_samples, min_samples=3, ready_limit_s=60.0, settle_s=0.0)
         with borrow(
-            request, self.alive, engine=Engine(case.docker_host), save=self.saved, proof=proof
+            request, self.alive, docker_host=DockerHost(case.docker_host), save=self.saved, proof=proof
         ) as self.grant:
             self.work()
 
     def without_lease(self) -> None:
-        engine = Engine(self.case.docker_host)
-        engine.remove_run(self.case.run_id)
-        neighbour = engine.neighbour(self.case.container)
+        docker_host = DockerHost(self.case.docker_host)
+        docker_host.remove_run(self.case.run_id)
+        neighbour = Neighbour(docker_host, self.case.container)
         self.gate("before stop")
         neighbour.stop(timeout_s=5)
         try:
             self.work()
         finally:
-            engine.remove_run(self.case.run_id)
+            docker_host.remove_run(self.case.run_id)
             if self.case.gate == "during restore":
                 self.gate("during restore")
             neighbour.start()

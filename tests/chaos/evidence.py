@@ -14,7 +14,8 @@ from typing import Any
 import docker
 import requests
 
-from bench.host.docker import ROLE_LABEL, RUN_LABEL, RestartPolicy
+from bench.docker_host.host import ROLE_LABEL, RUN_LABEL
+from bench.neighbour.container import RestartPolicy
 from tests.hosts.engine import DockerEnv
 
 SILENT = (docker.errors.DockerException, requests.exceptions.RequestException, OSError, ValueError)

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.host.docker import RUN_LABEL, watcher_name
+from bench.docker_host.host import RUN_LABEL
+from bench.neighbour.watcher_container import watcher_name
 from tests.chaos.drivers import SshDriver
 from tests.chaos.world import Scene
 

@@ -16,9 +16,9 @@ from bench.controller import jobs
 from bench.controller.run import Run
 from bench.engines.image.context import tag
 from bench.host import job
-from bench.host.neighbour_spec import NeighbourSpec
 from bench.host.remote import do_job
 from bench.memory.sampler import settle_baseline
+from bench.neighbour.spec import NeighbourSpec
 from tests.chaos.config import HEARTBEAT_LIMIT_S, TTL_S, Case
 from tests.engines import entries
 from tests.hosts.engine import BASE_IMAGE, REPOSITORY

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.controller.run import Run
-from bench.host.lease_files import LeaseDirectory
-from bench.host.neighbour_record import NeighbourRecord
+from bench.neighbour.lease_files import LeaseDirectory
+from bench.neighbour.record import NeighbourRecord
 from tests.chaos.config import GRACE_S, SPEAK_S, TTL_S, Mode, Moment
 from tests.chaos.drivers import Driver
 from tests.chaos.evidence import complaints

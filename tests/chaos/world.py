@@ -13,9 +13,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bench.host.docker import Engine
-from bench.host.lease_files import LeaseDirectory
+from bench.docker_host.host import DockerHost
 from bench.memory.sampler import available_bytes
+from bench.neighbour.lease_files import LeaseDirectory
+from bench.neighbour.watcher_container import build_watcher, remove_watcher
 from tests.chaos import real_job
 from tests.chaos.config import SPEAK_S, Case, Mode, Moment
 from tests.chaos.drivers import Driver
@@ -39,8 +40,8 @@ class World:
         base_image(self.env)
         chat_image(self.env)
         self._engine_image()
-        with Engine(self.env.host) as engine:
-            engine.build_watcher(BASE_IMAGE)
+        with DockerHost(self.env.host) as docker_host:
+            build_watcher(docker_host, BASE_IMAGE)
 
     def _engine_image(self) -> None:
         """Build the engine of the real job, under the name by which the job looks for it."""
@@ -98,8 +99,8 @@ class Scene:
 
     def engines(self) -> list[str]:
         """Return the run's engines."""
-        with Engine(self.world.env.host) as engine:
-            return [each.id for each in engine.labelled(self.case.run_id) if each.role != "watcher"]
+        with DockerHost(self.world.env.host) as docker_host:
+            return [each.id for each in docker_host.labelled(self.case.run_id) if each.role != "watcher"]
 
     def takes(self) -> int:
         """Return how many timed takes the real job has shown so far."""
@@ -177,9 +178,9 @@ def scene(
             with contextlib.suppress(OSError, ValueError):
                 os.kill(made.bench_pid(), signal.SIGKILL)
             world.daemon.start()
-            with Engine(world.env.host) as engine:
-                engine.remove_watcher(f"audition-watcher-{neighbour.name}")
-                engine.remove_run(case.run_id)
+            with DockerHost(world.env.host) as docker_host:
+                remove_watcher(docker_host, f"audition-watcher-{neighbour.name}")
+                docker_host.remove_run(case.run_id)
 
 
 def wait(what: Any, limit_s: float) -> bool:

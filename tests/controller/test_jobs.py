@@ -16,7 +16,7 @@ from bench.controller.steps import run_step
 from bench.errors import AuditionError, BadInput
 from bench.host.archive import pack, unpack
 from bench.host.job_records import HEARD, JobResult, JobSpec
-from bench.host.neighbour_record import NeighbourRecord
+from bench.neighbour.record import NeighbourRecord
 from bench.records import Install, utc_now
 from tests.controller.conftest import Asked
 from tests.engines import entries

@@ -1,4 +1,4 @@
-"""What the tests of the neighbour share: an engine, a lease directory, a short way to ask for a lease."""
+"""What the tests of the neighbour share: Docker, a lease directory, a short way to ask for a lease."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,9 +7,9 @@ from typing import Any, Protocol
 import pytest
 
 from bench.client.chat import ChatLatency, measure_chat
-from bench.host.docker import Engine
-from bench.host.lease import LeaseRequest
-from bench.host.proof import Proof
+from bench.docker_host.host import DockerHost
+from bench.neighbour.lease import LeaseRequest
+from bench.neighbour.proof import Proof
 from tests.host.neighbours import ChatNeighbour
 from tests.hosts.engine import DockerEnv, base_image, ensure_docker
 
@@ -29,8 +29,8 @@ def watcher_base(docker_env: DockerEnv) -> str:
 
 
 @pytest.fixture
-def engine(docker_env: DockerEnv) -> Iterator[Engine]:
-    with Engine(docker_env.host) as opened:
+def docker_host(docker_env: DockerEnv) -> Iterator[DockerHost]:
+    with DockerHost(docker_env.host) as opened:
         yield opened
 
 

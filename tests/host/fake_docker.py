@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.host.docker import WATCHER_CONTEXT
-from bench.host.lease_files import LeaseDirectory, Terms, WatcherStatus, boottime_s
+from bench.neighbour.lease_files import LeaseDirectory, Terms, WatcherStatus, boottime_s
+from bench.neighbour.watcher_container import WATCHER_CONTEXT
 
 NEIGHBOUR, ENGINE, WATCHER = "neighbour-id", "engine-id", "watcher-id"
 RUN = "run-1"

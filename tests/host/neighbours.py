@@ -13,7 +13,8 @@ from typing import Any
 import docker
 import httpx
 
-from bench.host.docker import RUN_LABEL, RestartPolicy
+from bench.docker_host.host import RUN_LABEL
+from bench.neighbour.container import RestartPolicy
 from tests.hosts.engine import BASE_IMAGE, DockerEnv, base_image
 
 CONTEXT = Path(__file__).parent / "chatserver"

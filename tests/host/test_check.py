@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 
 from bench.catalog import load
+from bench.docker_host.host import DockerHost
 from bench.host import check
 from bench.host.check import check_host
 from bench.host.check_records import HostReport, HostSpec
-from bench.host.docker import Engine, watcher_tag
-from bench.host.neighbour_spec import NeighbourSpec
+from bench.neighbour.spec import NeighbourSpec
+from bench.neighbour.watcher_container import build_watcher, watcher_tag
 from bench.records import Check, sha256_bytes
 from tests.engines import entries
 from tests.hosts.engine import DockerEnv
@@ -94,16 +95,16 @@ def test_a_gpu_that_no_container_can_see_is_a_gate(
         "install": "container",
         "neighbour": NeighbourSpec(watcher_base=watcher_base),
     }
-    with Engine(docker_env.host) as engine:
-        engine.build_watcher(watcher_base)
+    with DockerHost(docker_env.host) as docker_host:
+        build_watcher(docker_host, watcher_base)
     found = _check("gpu_container", tmp_path, **wanted)
     assert (found.ok, found.severity) == (False, "gate")
     assert "a container does not see it" in found.detail and "NVIDIA Container Toolkit" in found.detail
     # With nothing asked of Docker the same look starts, and finds none.
-    with Engine(docker_env.host) as engine:
+    with DockerHost(docker_env.host) as docker_host:
         look = ["python3", "-c", check._LOOK_FOR_GPU]
-        assert engine.run_once(watcher_tag(watcher_base), look, run_id="test", gpu=False) == (1, "")
-        assert not engine.labelled("test")
+        assert docker_host.run_once(watcher_tag(watcher_base), look, run_id="test", gpu=False) == (1, "")
+        assert not docker_host.labelled("test")
 
 
 def test_a_need_that_is_unknown_is_null_and_not_a_pass(tmp_path: Path) -> None:

@@ -5,16 +5,12 @@ from typing import Any
 
 import pytest
 
+from bench.docker_host.host import DockerHost, OurContainer
+from bench.engines.container import run_engine
 from bench.errors import BadInput
-from bench.host.docker import (
-    Engine,
-    Neighbour,
-    OurContainer,
-    RestartPolicy,
-    run_engine,
-    watcher_tag,
-)
 from bench.host.remote import remove
+from bench.neighbour.container import Neighbour, RestartPolicy
+from bench.neighbour.watcher_container import build_watcher, watcher_tag
 from tests.host.neighbours import chat_neighbour, exists, until
 from tests.host.neighbours import run_engine as run_labelled
 from tests.hosts.engine import BASE_IMAGE, DockerEnv, base_image
@@ -25,9 +21,11 @@ def test_a_neighbour_can_be_looked_at_stopped_and_started_and_nothing_else() -> 
     assert can == {"inspect", "stop", "start", "set_policy"}
 
 
-def test_stop_start_and_policy_leave_it_the_same_container(docker_env: DockerEnv, engine: Engine) -> None:
+def test_stop_start_and_policy_leave_it_the_same_container(
+    docker_env: DockerEnv, docker_host: DockerHost
+) -> None:
     with chat_neighbour(docker_env, policy="on-failure") as chat:
-        neighbour = engine.neighbour(chat.name)
+        neighbour = Neighbour(docker_host, chat.name)
         before = neighbour.inspect()
         neighbour.stop(timeout_s=5)
         assert not chat.running()
@@ -41,24 +39,26 @@ def test_stop_start_and_policy_leave_it_the_same_container(docker_env: DockerEnv
         until(chat.serves, 20.0, "it serves again")
 
 
-def test_only_containers_of_the_run_are_ended(docker_env: DockerEnv, engine: Engine, client: Any) -> None:
+def test_only_containers_of_the_run_are_ended(
+    docker_env: DockerEnv, docker_host: DockerHost, client: Any
+) -> None:
     with chat_neighbour(docker_env) as chat:
         mine = run_labelled(client, "docker-test-1")
         other = run_labelled(client, "docker-test-2")
         try:
-            assert [each.id for each in engine.labelled("docker-test-1")] == [mine]
+            assert [each.id for each in docker_host.labelled("docker-test-1")] == [mine]
             stranger = OurContainer(
                 id=chat.id, name=chat.name, run_id="docker-test-1", role="", state="running"
             )
             with pytest.raises(BadInput, match="left alone"):
-                engine.remove(stranger)
+                docker_host.remove(stranger)
             assert chat.running()
-            assert len(engine.remove_run("docker-test-1")) == 1
-            assert engine.remove_run("docker-test-1") == []
+            assert len(docker_host.remove_run("docker-test-1")) == 1
+            assert docker_host.remove_run("docker-test-1") == []
             assert not exists(client, mine)
             assert exists(client, other)
         finally:
-            engine.remove_run("docker-test-2")
+            docker_host.remove_run("docker-test-2")
 
 
 def test_teardown_finds_the_runs_containers_where_docker_host_says(
@@ -75,20 +75,20 @@ def test_teardown_finds_the_runs_containers_where_docker_host_says(
 
 
 def test_the_watchers_image_is_named_by_its_context(
-    engine: Engine, watcher_base: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    docker_host: DockerHost, watcher_base: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    tag, _built = engine.build_watcher(watcher_base)
-    assert engine.build_watcher(watcher_base) == (tag, False)
+    tag, _built = build_watcher(docker_host, watcher_base)
+    assert build_watcher(docker_host, watcher_base) == (tag, False)
     assert watcher_tag("another:base") != tag
     for name in ("Dockerfile", "watcher.py"):
         (tmp_path / name).write_text("# edited")
-    monkeypatch.setattr("bench.host.docker.WATCHER_CONTEXT", tmp_path)
+    monkeypatch.setattr("bench.neighbour.watcher_container.WATCHER_CONTEXT", tmp_path)
     assert watcher_tag(watcher_base) != tag
 
 
-def test_a_base_that_cannot_be_had_is_said(engine: Engine) -> None:
+def test_a_base_that_cannot_be_had_is_said(docker_host: DockerHost) -> None:
     with pytest.raises(BadInput, match="neighbour_watcher_base"):
-        engine.build_watcher("localhost:1/there-is-no-such-image:1")
+        build_watcher(docker_host, "localhost:1/there-is-no-such-image:1")
 
 
 SERVER = (
@@ -98,7 +98,7 @@ SERVER = (
 
 
 def test_an_engine_has_a_port_on_this_machine_alone_and_a_log(
-    docker_env: DockerEnv, engine: Engine, client: Any, tmp_path: Path
+    docker_env: DockerEnv, docker_host: DockerHost, client: Any, tmp_path: Path
 ) -> None:
     base_image(docker_env)
     (tmp_path / "weights").mkdir()
@@ -113,7 +113,7 @@ def test_an_engine_has_a_port_on_this_machine_alone_and_a_log(
         weights=tmp_path / "weights",
         gpu=False,
         log=tmp_path / "engine.log",
-        engine=engine,
+        docker_host=docker_host,
     )
     try:
         inspected = client.api.inspect_container(made.id)
@@ -130,5 +130,5 @@ def test_an_engine_has_a_port_on_this_machine_alone_and_a_log(
     with pytest.raises(BadInput, match="run the install phase"):
         run_engine(
             image="audition-no-such-image:1", run_id="docker-test-3", environment={}, command=[],
-            container_port=1, host_port=None, weights=None, gpu=False, log=tmp_path / "log", engine=engine,
+            container_port=1, host_port=None, weights=None, gpu=False, log=tmp_path / "log", docker_host=docker_host,
         )  # fmt: skip

@@ -30,15 +30,15 @@ from bench.host.follow import follow, process_of, sign
 from bench.host.heartbeat import heartbeat_time, touch_heartbeat
 from bench.host.install_spec import InstallSpec
 from bench.host.job_records import HEARD, JobResult, JobSpec
-from bench.host.lease import Grant, LeaseRequest, return_limit_s
-from bench.host.neighbour_job import Held, borrowed, drop_caches, reserve_bytes
-from bench.host.neighbour_record import NeighbourRecord
-from bench.host.neighbour_spec import NeighbourSpec
 from bench.host.remote import do_job, engine_step, remove
 from bench.inputs.demo_reference import make
 from bench.memory.sampler import settle_baseline
 from bench.metrics.f0 import drift_semitones, median_f0_hz
 from bench.metrics.take import TakeMetrics
+from bench.neighbour.borrowed import Held, borrowed, drop_caches, reserve_bytes
+from bench.neighbour.lease import Grant, LeaseRequest, return_limit_s
+from bench.neighbour.record import NeighbourRecord
+from bench.neighbour.spec import NeighbourSpec
 from bench.records import NeighbourMode, Take, TakeError
 from tests.client.raw_server import Asked, Reply, serving
 from tests.client.sound import espeak
@@ -251,7 +251,7 @@ def test_memory_is_watched_in_every_mode(
         record = NeighbourRecord(mode=mode, name="vllm", url=None, run_id="r")
         yield Grant(record, None)
 
-    monkeypatch.setattr("bench.host.lease.borrow", borrow)
+    monkeypatch.setattr("bench.neighbour.lease.borrow", borrow)
     spec = NeighbourSpec(mode=mode, container="vllm", url="http://127.0.0.1:1", floor_bytes=8 * 2**30)
     with borrowed(spec, "r", lambda: True, lambda _: None, tmp_path) as held:
         pass

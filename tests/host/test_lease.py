@@ -14,15 +14,16 @@ from typing import Any
 import pytest
 
 from bench.client.chat import measure_chat
+from bench.docker_host.host import DockerHost, DockerSilent
 from bench.engines.launch import EngineFailed
 from bench.errors import BadInput, NeighbourNotBack
-from bench.host.docker import DockerSilent, Engine, watcher_name
-from bench.host.lease import LeaseRequest, borrow
-from bench.host.lease_files import LeaseDirectory, LeaseHeld, LeaseLost
-from bench.host.neighbour import restore
-from bench.host.neighbour_record import NeighbourRecord
-from bench.host.proof import NeighbourSlower, Proof
 from bench.host.remote import remove
+from bench.neighbour.lease import LeaseRequest, borrow
+from bench.neighbour.lease_files import LeaseDirectory, LeaseHeld, LeaseLost
+from bench.neighbour.owner import restore
+from bench.neighbour.proof import NeighbourSlower, Proof
+from bench.neighbour.record import NeighbourRecord
+from bench.neighbour.watcher_container import watcher_name
 from tests.host.conftest import Asking
 from tests.host.neighbours import (
     ChatNeighbour,
@@ -46,14 +47,18 @@ LIMIT = 1000.0
 
 @pytest.mark.parametrize("policy", ["no", "on-failure", "unless-stopped", "always"])
 def test_it_is_lent_and_comes_back_as_it_was(
-    docker_env: DockerEnv, engine: Engine, asking: Asking, proof: Proof, state_dir: Path, policy: str
+    docker_env: DockerEnv, docker_host: DockerHost, asking: Asking, proof: Proof, state_dir: Path, policy: str
 ) -> None:
     saved: list[str] = []
     with chat_neighbour(docker_env, policy=policy) as neighbour:
         retries = neighbour.inspect()["HostConfig"]["RestartPolicy"]["MaximumRetryCount"]
         request = asking(neighbour, ratio_limit=LIMIT)
         with borrow(
-            request, always_alive, engine=engine, proof=proof, save=lambda now: saved.append(now.state)
+            request,
+            always_alive,
+            docker_host=docker_host,
+            proof=proof,
+            save=lambda now: saved.append(now.state),
         ) as grant:
             assert not neighbour.running()
             assert not neighbour.serves()
@@ -86,49 +91,57 @@ def test_it_is_lent_and_comes_back_as_it_was(
 
 
 def test_an_absent_container_and_a_wrong_name(
-    docker_env: DockerEnv, engine: Engine, asking: Asking, proof: Proof
+    docker_env: DockerEnv, docker_host: DockerHost, asking: Asking, proof: Proof
 ) -> None:
     with chat_neighbour(docker_env) as neighbour:
         near = asking(neighbour, container=neighbour.name + "x")
         with (
             pytest.raises(BadInput, match=f"Did you mean {neighbour.name}"),
-            borrow(near, always_alive, engine=engine, proof=proof),
+            borrow(near, always_alive, docker_host=docker_host, proof=proof),
         ):
             pass
         by_id = asking(neighbour, container=neighbour.id[:12])
-        with pytest.raises(BadInput, match="no container named"), borrow(by_id, always_alive, engine=engine):
+        with (
+            pytest.raises(BadInput, match="no container named"),
+            borrow(by_id, always_alive, docker_host=docker_host),
+        ):
             pass
         assert neighbour.running()
         assert neighbour.starts() == 1
 
 
 def test_a_container_that_is_half_measured_stopped_frozen_or_would_be_removed(
-    docker_env: DockerEnv, engine: Engine, asking: Asking, proof: Proof
+    docker_env: DockerEnv, docker_host: DockerHost, asking: Asking, proof: Proof
 ) -> None:
     with chat_neighbour(docker_env) as neighbour:
         partial = Proof(measure=lambda url: measure_chat(url, n=2, discard=0), min_samples=5)
-        refused(asking(neighbour), engine, partial, "2 samples, and 5 are needed")
+        refused(asking(neighbour), docker_host, partial, "2 samples, and 5 are needed")
         neighbour.client.api.pause(neighbour.id)
-        refused(asking(neighbour), engine, proof, "docker unpause")
+        refused(asking(neighbour), docker_host, proof, "docker unpause")
         neighbour.client.api.unpause(neighbour.id)
         neighbour.client.api.stop(neighbour.id, timeout=5)
-        refused(asking(neighbour), engine, proof, "is exited")
+        refused(asking(neighbour), docker_host, proof, "is exited")
         assert not neighbour.running()  # its owner stopped it: that is left as it is
     with chat_neighbour(docker_env, auto_remove=True) as neighbour:
-        refused(asking(neighbour), engine, proof, "--rm")
+        refused(asking(neighbour), docker_host, proof, "--rm")
         beside = asking(neighbour, mode="parallel", measure=False)  # it is not stopped there
-        with borrow(beside, always_alive, engine=engine, proof=proof) as grant:
+        with borrow(beside, always_alive, docker_host=docker_host, proof=proof) as grant:
             pass
         assert neighbour.running()
         assert grant.record.state == "restored" and grant.record.before.latency == []
 
 
-def refused(request: LeaseRequest, engine: Engine, proof: Proof, why: str) -> None:
-    with pytest.raises(BadInput, match=why), borrow(request, always_alive, engine=engine, proof=proof):
+def refused(request: LeaseRequest, docker_host: DockerHost, proof: Proof, why: str) -> None:
+    with (
+        pytest.raises(BadInput, match=why),
+        borrow(request, always_alive, docker_host=docker_host, proof=proof),
+    ):
         pytest.fail("the block was entered")
 
 
-def test_unhealthy_before(docker_env: DockerEnv, engine: Engine, asking: Asking, proof: Proof) -> None:
+def test_unhealthy_before(
+    docker_env: DockerEnv, docker_host: DockerHost, asking: Asking, proof: Proof
+) -> None:
     check = {"test": ["CMD", "false"], "interval": 200_000_000, "retries": 1, "timeout": 10**9}
     with chat_neighbour(docker_env, healthcheck=check) as neighbour:
 
@@ -136,7 +149,7 @@ def test_unhealthy_before(docker_env: DockerEnv, engine: Engine, asking: Asking,
             return bool(neighbour.inspect()["State"]["Health"]["Status"] == "unhealthy")
 
         until(unhealthy, 20.0, "Docker calls it unhealthy")
-        refused(asking(neighbour), engine, proof, "unhealthy before we touch it")
+        refused(asking(neighbour), docker_host, proof, "unhealthy before we touch it")
         assert neighbour.starts() == 1
 
 
@@ -144,9 +157,9 @@ def test_docker_not_answering(
     docker_env: DockerEnv, asking: Asking, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(DockerSilent, match="systemctl start docker"):
-        Engine(f"unix://{tmp_path}/none.sock")
+        DockerHost(f"unix://{tmp_path}/none.sock")
     with pytest.raises(BadInput, match="Unset DOCKER_HOST"):
-        Engine("tcp://127.0.0.1:2375")
+        DockerHost("tcp://127.0.0.1:2375")
     with chat_neighbour(docker_env) as neighbour:
         monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
         with pytest.raises(DockerSilent), borrow(asking(neighbour), always_alive):
@@ -155,15 +168,18 @@ def test_docker_not_answering(
 
 
 def test_the_second_run_is_told_who_holds_it_and_until_when(
-    docker_env: DockerEnv, engine: Engine, asking: Asking, proof: Proof, tmp_path: Path
+    docker_env: DockerEnv, docker_host: DockerHost, asking: Asking, proof: Proof, tmp_path: Path
 ) -> None:
     with chat_neighbour(docker_env) as neighbour:
         first = asking(neighbour, ratio_limit=LIMIT)
-        with borrow(first, always_alive, engine=engine, proof=proof):
+        with borrow(first, always_alive, docker_host=docker_host, proof=proof):
             terms = LeaseDirectory(first.state_dir).terms()
             assert terms is not None
             second = asking(neighbour, run_id="run-2")
-            with pytest.raises(LeaseHeld) as caught, borrow(second, always_alive, engine=engine, proof=proof):
+            with (
+                pytest.raises(LeaseHeld) as caught,
+                borrow(second, always_alive, docker_host=docker_host, proof=proof),
+            ):
                 pytest.fail("the block was entered")
             assert "run-1" in str(caught.value)
             assert terms.until_utc in str(caught.value)
@@ -172,12 +188,14 @@ def test_the_second_run_is_told_who_holds_it_and_until_when(
 
 
 def test_a_damaged_lease_gives_the_neighbour_back_at_once(
-    docker_env: DockerEnv, engine: Engine, asking: Asking, proof: Proof, state_dir: Path
+    docker_env: DockerEnv, docker_host: DockerHost, asking: Asking, proof: Proof, state_dir: Path
 ) -> None:
     with chat_neighbour(docker_env) as neighbour:
         with (
             pytest.raises(LeaseLost, match="lease file damaged"),
-            borrow(asking(neighbour, ratio_limit=LIMIT), always_alive, engine=engine, proof=proof) as grant,
+            borrow(
+                asking(neighbour, ratio_limit=LIMIT), always_alive, docker_host=docker_host, proof=proof
+            ) as grant,
         ):
             spoken = run_engine(neighbour.client, "run-1")
             (state_dir / "lease.json").write_text('{"lease_id": "')
@@ -211,19 +229,22 @@ def fill(disk: Path) -> None:
 
 
 def test_a_full_disk_refuses_before_stopping(
-    docker_env: DockerEnv, engine: Engine, asking: Asking, proof: Proof, small_disk: Path
+    docker_env: DockerEnv, docker_host: DockerHost, asking: Asking, proof: Proof, small_disk: Path
 ) -> None:
     with chat_neighbour(docker_env) as neighbour:
         request = asking(neighbour, state_dir=small_disk)
         LeaseDirectory(small_disk).prepare()
         fill(small_disk)
-        refused(request, engine, proof, "was not stopped. Free some space")
+        refused(request, docker_host, proof, "was not stopped. Free some space")
         assert neighbour.starts() == 1
         assert neighbour.policy() == "unless-stopped"
         assert not exists(neighbour.client, watcher_name(neighbour.name))
         (small_disk / "filler").unlink()
         with borrow(
-            request.model_copy(update={"ratio_limit": LIMIT}), always_alive, engine=engine, proof=proof
+            request.model_copy(update={"ratio_limit": LIMIT}),
+            always_alive,
+            docker_host=docker_host,
+            proof=proof,
         ):
             fill(small_disk)  # and one that fills up in the meantime keeps nothing down
         assert neighbour.running()
@@ -241,34 +262,38 @@ class Teapot(BaseHTTPRequestHandler):
 
 
 def test_something_else_answers_on_the_port(
-    docker_env: DockerEnv, engine: Engine, asking: Asking, proof: Proof
+    docker_env: DockerEnv, docker_host: DockerHost, asking: Asking, proof: Proof
 ) -> None:
     other = HTTPServer(("127.0.0.1", 0), Teapot)
     threading.Thread(target=other.serve_forever, daemon=True).start()
     try:
         with chat_neighbour(docker_env) as neighbour:
             url = f"http://127.0.0.1:{other.server_port}"
-            refused(asking(neighbour, url=url), engine, proof, "I am something else")
+            refused(asking(neighbour, url=url), docker_host, proof, "I am something else")
             nobody = f"http://127.0.0.1:{free_port()}"
-            refused(asking(neighbour, url=nobody), engine, proof, "does not serve at")
+            refused(asking(neighbour, url=nobody), docker_host, proof, "does not serve at")
             assert neighbour.starts() == 1
     finally:
         other.shutdown()
 
 
 def test_another_chat_server_answers_on_the_port(
-    docker_env: DockerEnv, engine: Engine, asking: Asking, proof: Proof
+    docker_env: DockerEnv, docker_host: DockerHost, asking: Asking, proof: Proof
 ) -> None:
     with chat_neighbour(docker_env) as neighbour, chat_neighbour(docker_env) as other:
         request = asking(neighbour, url=other.url, ratio_limit=LIMIT)
-        refused(request, engine, proof, "another program serves there")
+        refused(request, docker_host, proof, "another program serves there")
         assert neighbour.running()
         assert neighbour.policy() == "unless-stopped"
 
 
-def test_it_fails_to_start_once(docker_env: DockerEnv, engine: Engine, asking: Asking, proof: Proof) -> None:
+def test_it_fails_to_start_once(
+    docker_env: DockerEnv, docker_host: DockerHost, asking: Asking, proof: Proof
+) -> None:
     with chat_neighbour(docker_env, policy="no", environment={"CHAT_FAIL_STARTS": "2"}) as neighbour:
-        with borrow(asking(neighbour, ratio_limit=LIMIT), always_alive, engine=engine, proof=proof) as grant:
+        with borrow(
+            asking(neighbour, ratio_limit=LIMIT), always_alive, docker_host=docker_host, proof=proof
+        ) as grant:
             pass
         assert neighbour.running()
         assert neighbour.policy() == "no"
@@ -277,25 +302,25 @@ def test_it_fails_to_start_once(docker_env: DockerEnv, engine: Engine, asking: A
 
 
 def test_it_takes_its_time_to_become_ready(
-    docker_env: DockerEnv, engine: Engine, asking: Asking, proof: Proof
+    docker_env: DockerEnv, docker_host: DockerHost, asking: Asking, proof: Proof
 ) -> None:
-    await_slow_start(docker_env, engine, asking, proof, ready_s=4)
+    await_slow_start(docker_env, docker_host, asking, proof, ready_s=4)
 
 
 @pytest.mark.slow
 def test_it_takes_90_s_to_become_ready(
-    docker_env: DockerEnv, engine: Engine, asking: Asking, proof: Proof
+    docker_env: DockerEnv, docker_host: DockerHost, asking: Asking, proof: Proof
 ) -> None:
     patient = Proof(measure=proof.measure, min_samples=5, ready_limit_s=180.0, settle_s=0.5)
-    await_slow_start(docker_env, engine, asking, patient, ready_s=90)
+    await_slow_start(docker_env, docker_host, asking, patient, ready_s=90)
 
 
 def await_slow_start(
-    docker_env: DockerEnv, engine: Engine, asking: Asking, proof: Proof, ready_s: int
+    docker_env: DockerEnv, docker_host: DockerHost, asking: Asking, proof: Proof, ready_s: int
 ) -> None:
     with chat_neighbour(docker_env, environment={"CHAT_READY_S": f"0,{ready_s}"}) as neighbour:
         request = asking(neighbour, ratio_limit=LIMIT, ready_limit_s=proof.ready_limit_s)
-        with borrow(request, always_alive, engine=engine, proof=proof) as grant:
+        with borrow(request, always_alive, docker_host=docker_host, proof=proof) as grant:
             released = time.monotonic()
         assert time.monotonic() - released >= ready_s
         assert neighbour.serves()
@@ -305,12 +330,14 @@ def await_slow_start(
 
 
 def test_a_drift_is_a_failed_run_with_the_neighbour_up(
-    docker_env: DockerEnv, engine: Engine, asking: Asking, proof: Proof
+    docker_env: DockerEnv, docker_host: DockerHost, asking: Asking, proof: Proof
 ) -> None:
     with chat_neighbour(docker_env, environment={"CHAT_LATENCY_MS": "20,120"}) as neighbour:
         with (
             pytest.raises(NeighbourSlower, match="up and the same, but slower"),
-            borrow(asking(neighbour, ratio_limit=1.2), always_alive, engine=engine, proof=proof) as grant,
+            borrow(
+                asking(neighbour, ratio_limit=1.2), always_alive, docker_host=docker_host, proof=proof
+            ) as grant,
         ):
             pass
         assert neighbour.running()
@@ -321,14 +348,14 @@ def test_a_drift_is_a_failed_run_with_the_neighbour_up(
 
 
 def test_a_drift_is_said_although_the_candidate_failed_too(
-    docker_env: DockerEnv, engine: Engine, asking: Asking, proof: Proof
+    docker_env: DockerEnv, docker_host: DockerHost, asking: Asking, proof: Proof
 ) -> None:
     with chat_neighbour(docker_env, environment={"CHAT_LATENCY_MS": "20,120"}) as neighbour:
         with (
             pytest.raises(
                 NeighbourSlower, match=r"slower.*the attempt itself had failed: no voice"
             ) as caught,
-            borrow(asking(neighbour, ratio_limit=1.2), always_alive, engine=engine, proof=proof),
+            borrow(asking(neighbour, ratio_limit=1.2), always_alive, docker_host=docker_host, proof=proof),
         ):
             raise EngineFailed("no voice")
         assert isinstance(caught.value.__cause__, EngineFailed)
@@ -336,7 +363,7 @@ def test_a_drift_is_said_although_the_candidate_failed_too(
 
 
 def test_unhealthy_for_a_while_after_the_start(
-    docker_env: DockerEnv, engine: Engine, asking: Asking, proof: Proof
+    docker_env: DockerEnv, docker_host: DockerHost, asking: Asking, proof: Proof
 ) -> None:
     # Healthy before; after the restart Docker's check fails until some seconds after it generates again.
     test = "test $(cat /var/chat-starts) = 1 || test $(($(date +%s) - $(stat -c %Y /var/chat-starts))) -gt 8"
@@ -347,14 +374,16 @@ def test_unhealthy_for_a_while_after_the_start(
             return bool(neighbour.inspect()["State"]["Health"]["Status"] == "healthy")
 
         until(healthy, 20.0, "Docker calls it healthy")
-        with borrow(asking(neighbour, ratio_limit=LIMIT), always_alive, engine=engine, proof=proof) as grant:
+        with borrow(
+            asking(neighbour, ratio_limit=LIMIT), always_alive, docker_host=docker_host, proof=proof
+        ) as grant:
             pass
         assert grant.record.state == "restored" and healthy()
 
 
 @pytest.mark.parametrize("how", ["SIGKILL", "docker kill"])
 def test_the_watcher_is_killed_while_the_neighbour_is_stopping(
-    docker_env: DockerEnv, engine: Engine, asking: Asking, proof: Proof, state_dir: Path, how: str
+    docker_env: DockerEnv, docker_host: DockerHost, asking: Asking, proof: Proof, state_dir: Path, how: str
 ) -> None:
     # Docker goes on with a stop whoever asked for it; and after `docker kill` it does not restart the watcher.
     with chat_neighbour(docker_env, environment={"CHAT_STOP_S": "5"}) as neighbour:
@@ -363,7 +392,7 @@ def test_the_watcher_is_killed_while_the_neighbour_is_stopping(
         refused_or_lost = pytest.raises(LeaseLost, match="stopping the neighbour was interrupted")
         with (
             refused_or_lost,
-            borrow(asking(neighbour, ratio_limit=LIMIT), always_alive, engine=engine, proof=proof),
+            borrow(asking(neighbour, ratio_limit=LIMIT), always_alive, docker_host=docker_host, proof=proof),
         ):
             pytest.fail("the block was entered")
         saboteur.join()
@@ -373,10 +402,12 @@ def test_the_watcher_is_killed_while_the_neighbour_is_stopping(
 
 
 def test_docker_kill_of_the_watcher_while_it_restores(
-    docker_env: DockerEnv, engine: Engine, asking: Asking, proof: Proof, state_dir: Path
+    docker_env: DockerEnv, docker_host: DockerHost, asking: Asking, proof: Proof, state_dir: Path
 ) -> None:
     with chat_neighbour(docker_env, environment={"CHAT_READY_S": "0,4"}) as neighbour:
-        with borrow(asking(neighbour, ratio_limit=LIMIT), always_alive, engine=engine, proof=proof) as grant:
+        with borrow(
+            asking(neighbour, ratio_limit=LIMIT), always_alive, docker_host=docker_host, proof=proof
+        ) as grant:
             args = (neighbour, state_dir, "restoring", "docker kill")
             saboteur = threading.Thread(target=kill_watcher, args=args)
             saboteur.start()
@@ -398,14 +429,14 @@ def kill_watcher(neighbour: ChatNeighbour, state_dir: Path, state: str, how: str
 
 
 def test_a_controller_that_is_gone_and_a_deadline(
-    docker_env: DockerEnv, engine: Engine, asking: Asking, proof: Proof
+    docker_env: DockerEnv, docker_host: DockerHost, asking: Asking, proof: Proof
 ) -> None:
     with chat_neighbour(docker_env) as neighbour:
         alive = [True]
         with (
             pytest.raises(LeaseLost, match="controller is gone"),
             borrow(
-                asking(neighbour, ratio_limit=LIMIT), lambda: alive[0], engine=engine, proof=proof
+                asking(neighbour, ratio_limit=LIMIT), lambda: alive[0], docker_host=docker_host, proof=proof
             ) as grant,
         ):
             alive[0] = False
@@ -416,7 +447,7 @@ def test_a_controller_that_is_gone_and_a_deadline(
         late = asking(neighbour, ratio_limit=LIMIT, hard_limit_s=4.0)
         with (
             pytest.raises(LeaseLost, match="hard deadline"),
-            borrow(late, always_alive, engine=engine, proof=proof, save=kept.append) as grant,
+            borrow(late, always_alive, docker_host=docker_host, proof=proof, save=kept.append) as grant,
         ):
             until(neighbour.running, 20.0, "the neighbour runs")
             until(lambda: grant.lost is not None, 10.0, "the holder knows")
@@ -428,18 +459,18 @@ def test_a_controller_that_is_gone_and_a_deadline(
 
 
 def test_parallel_mode_ends_the_engine_before_the_neighbour_starves(
-    docker_env: DockerEnv, engine: Engine, asking: Asking, proof: Proof
+    docker_env: DockerEnv, docker_host: DockerHost, asking: Asking, proof: Proof
 ) -> None:
     with chat_neighbour(docker_env) as neighbour:
         request = asking(neighbour, mode="parallel", ratio_limit=LIMIT)
-        with borrow(request, always_alive, engine=engine, proof=proof) as grant:
+        with borrow(request, always_alive, docker_host=docker_host, proof=proof) as grant:
             assert neighbour.serves()
         assert grant.record.pauses == 0 and grant.record.state == "restored"
         starving = request.model_copy(update={"watch_bytes": 2**60})
         spoken = run_engine(neighbour.client, "run-1")
         with (
             pytest.raises(LeaseLost, match="MemAvailable fell below"),
-            borrow(starving, always_alive, engine=engine, proof=proof) as grant,
+            borrow(starving, always_alive, docker_host=docker_host, proof=proof) as grant,
         ):
             until(lambda: not exists(neighbour.client, spoken), 20.0, "the engine is ended")
             until(lambda: grant.lost is not None, 10.0, "the holder knows")
@@ -448,12 +479,14 @@ def test_parallel_mode_ends_the_engine_before_the_neighbour_starves(
 
 
 def test_its_owner_starts_it_while_it_is_lent(
-    docker_env: DockerEnv, engine: Engine, asking: Asking, proof: Proof
+    docker_env: DockerEnv, docker_host: DockerHost, asking: Asking, proof: Proof
 ) -> None:
     with chat_neighbour(docker_env, policy="no") as neighbour:
         with (
             pytest.raises(LeaseLost, match="started by another"),
-            borrow(asking(neighbour, ratio_limit=LIMIT), always_alive, engine=engine, proof=proof) as grant,
+            borrow(
+                asking(neighbour, ratio_limit=LIMIT), always_alive, docker_host=docker_host, proof=proof
+            ) as grant,
         ):
             spoken = run_engine(neighbour.client, "run-1")
             neighbour.client.api.start(neighbour.id)
@@ -464,13 +497,18 @@ def test_its_owner_starts_it_while_it_is_lent(
 
 
 def test_its_owner_makes_it_anew_while_it_is_lent(
-    docker_env: DockerEnv, engine: Engine, asking: Asking, proof: Proof, state_dir: Path, watcher_base: str
+    docker_env: DockerEnv,
+    docker_host: DockerHost,
+    asking: Asking,
+    proof: Proof,
+    state_dir: Path,
+    watcher_base: str,
 ) -> None:
     with chat_neighbour(docker_env) as chat:
         request = asking(chat, ratio_limit=LIMIT)
         with (
             pytest.raises(NeighbourNotBack, match=f"{chat.name} is not as it was: container id"),
-            borrow(request, always_alive, engine=engine, proof=proof) as grant,
+            borrow(request, always_alive, docker_host=docker_host, proof=proof) as grant,
         ):
             left = (state_dir / "lease.json").read_bytes()
             chat.client.api.remove_container(chat.id, force=True)
@@ -487,12 +525,12 @@ def test_its_owner_makes_it_anew_while_it_is_lent(
             if stopped:
                 anew.stop(timeout=5)
             back = restore(
-                chat.name, url=chat.url, state_dir=state_dir, watcher_base=watcher_base, engine=engine,
+                chat.name, url=chat.url, state_dir=state_dir, watcher_base=watcher_base, docker_host=docker_host,
                 limit_s=30.0,
             )  # fmt: skip
             assert back.well and back.snapshot.container_id == anew.id and back.snapshot.policy.name == "no"
         (state_dir / "lease.json").write_bytes(left)
-        with borrow(request, always_alive, engine=engine, proof=proof) as grant:
+        with borrow(request, always_alive, docker_host=docker_host, proof=proof) as grant:
             pass
         assert grant.record.state == "restored"
 
@@ -511,7 +549,7 @@ time.time = lambda: _time() - (3600.0 if os.path.exists("/lease/clock-back") els
 
 
 def test_the_clock_is_set_back_an_hour(
-    docker_env: DockerEnv, engine: Engine, asking: Asking, proof: Proof, state_dir: Path,
+    docker_env: DockerEnv, docker_host: DockerHost, asking: Asking, proof: Proof, state_dir: Path,
     watcher_base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     # The machine's clock is everybody's: the watcher's and the holder's own view of it is set back instead.
@@ -526,7 +564,7 @@ def test_the_clock_is_set_back_an_hour(
         neighbour.client.images.build(path=str(context), tag="audition-test-stepped:1", rm=True)
         request = asking(neighbour, ratio_limit=LIMIT, watcher_base="audition-test-stepped:1", ttl_s=3.0)
         real = time.time
-        with borrow(request, always_alive, engine=engine, proof=proof) as grant:
+        with borrow(request, always_alive, docker_host=docker_host, proof=proof) as grant:
             before = LeaseDirectory(state_dir).status()
             (state_dir / "clock-back").touch()
             monkeypatch.setattr(time, "time", lambda: real() - 3600.0)

@@ -9,21 +9,23 @@ from typing import Any
 
 import pytest
 
+from bench.docker_host.host import DockerHost
 from bench.errors import BadInput, NeighbourNotBack
-from bench.host import neighbour
-from bench.host import restarters as looked_for
-from bench.host.docker import Engine, watcher_name, watcher_tag
-from bench.host.felt import felt_latency, summary
-from bench.host.lease import borrow
-from bench.host.lease_files import LeaseHeld, LeaseLost
-from bench.host.neighbour import restore, status
-from bench.host.neighbour_job import look
-from bench.host.neighbour_record import NeighbourRecord
-from bench.host.neighbour_spec import NeighbourSpec
-from bench.host.proof import Proof
-from bench.host.readiness import check_serving, wait_ready
-from bench.host.restarters import removers, restarters
-from bench.host.snapshot import Snapshot, differences, prove_same
+from bench.neighbour import owner as neighbour
+from bench.neighbour import restarters as looked_for
+from bench.neighbour.borrowed import look
+from bench.neighbour.container import Neighbour
+from bench.neighbour.felt import felt_latency, summary
+from bench.neighbour.lease import borrow
+from bench.neighbour.lease_files import LeaseHeld, LeaseLost
+from bench.neighbour.owner import restore, status
+from bench.neighbour.proof import Proof
+from bench.neighbour.readiness import check_serving, wait_ready
+from bench.neighbour.record import NeighbourRecord
+from bench.neighbour.restarters import removers, restarters
+from bench.neighbour.snapshot import Snapshot, differences, prove_same
+from bench.neighbour.spec import NeighbourSpec
+from bench.neighbour.watcher_container import watcher_name, watcher_tag
 from tests.host.conftest import Asking
 from tests.host.neighbours import chat_neighbour, exists, until
 from tests.host.test_lease import LIMIT, always_alive
@@ -31,22 +33,33 @@ from tests.hosts.engine import DockerEnv
 
 
 def test_status_tells_who_holds_it_and_restore_takes_it_back(
-    docker_env: DockerEnv, engine: Engine, asking: Asking, proof: Proof, state_dir: Path, watcher_base: str
+    docker_env: DockerEnv,
+    docker_host: DockerHost,
+    asking: Asking,
+    proof: Proof,
+    state_dir: Path,
+    watcher_base: str,
 ) -> None:
     with chat_neighbour(docker_env) as chat:
-        free = status(chat.name, url=chat.url, state_dir=state_dir, engine=engine)
+        free = status(chat.name, url=chat.url, state_dir=state_dir, docker_host=docker_host)
         assert free.well and free.serves and free.lease is None
         with (
             pytest.raises(LeaseLost, match="the owner took it back"),
-            borrow(asking(chat, ratio_limit=LIMIT), always_alive, engine=engine, proof=proof) as grant,
+            borrow(
+                asking(chat, ratio_limit=LIMIT), always_alive, docker_host=docker_host, proof=proof
+            ) as grant,
         ):
-            held = status(chat.name, url=chat.url, state_dir=state_dir, engine=engine)
+            held = status(chat.name, url=chat.url, state_dir=state_dir, docker_host=docker_host)
             assert not held.well and not held.serves
             assert held.lease is not None and held.lease.run_id == "run-1"
             assert held.watcher == "running"
             assert "run-1" in held.sentence and held.lease.until_utc in held.sentence
             back = restore(
-                chat.name, url=chat.url, state_dir=state_dir, watcher_base=watcher_base, engine=engine
+                chat.name,
+                url=chat.url,
+                state_dir=state_dir,
+                watcher_base=watcher_base,
+                docker_host=docker_host,
             )
             assert back.well and back.serves
             until(lambda: grant.lost is not None, 10.0, "the holder knows")
@@ -55,16 +68,23 @@ def test_status_tells_who_holds_it_and_restore_takes_it_back(
 
 
 def test_restore_without_a_watcher_and_without_a_lease(
-    docker_env: DockerEnv, engine: Engine, asking: Asking, proof: Proof, state_dir: Path, watcher_base: str
+    docker_env: DockerEnv,
+    docker_host: DockerHost,
+    asking: Asking,
+    proof: Proof,
+    state_dir: Path,
+    watcher_base: str,
 ) -> None:
-    where: dict[str, Any] = {"state_dir": state_dir, "watcher_base": watcher_base, "engine": engine}
+    where: dict[str, Any] = {"state_dir": state_dir, "watcher_base": watcher_base, "docker_host": docker_host}
     with chat_neighbour(docker_env, policy="no") as chat:
         chat.client.api.stop(chat.id, timeout=5)
         assert restore(chat.name, url=chat.url, **where).well
         assert chat.policy() == "no"
         with (
             pytest.raises(LeaseLost, match="taken back"),
-            borrow(asking(chat, ratio_limit=LIMIT), always_alive, engine=engine, proof=proof) as grant,
+            borrow(
+                asking(chat, ratio_limit=LIMIT), always_alive, docker_host=docker_host, proof=proof
+            ) as grant,
         ):
             # The worst day: somebody removed the watcher, so nothing is left to watch the renewals.
             chat.client.api.remove_container(watcher_name(chat.name), force=True)
@@ -78,33 +98,40 @@ def test_restore_without_a_watcher_and_without_a_lease(
 
 
 def test_a_watcher_that_is_removed_with_its_image(
-    docker_env: DockerEnv, engine: Engine, asking: Asking, proof: Proof, state_dir: Path, watcher_base: str
+    docker_env: DockerEnv,
+    docker_host: DockerHost,
+    asking: Asking,
+    proof: Proof,
+    state_dir: Path,
+    watcher_base: str,
 ) -> None:
     base = f"audition-test-base:{uuid.uuid4().hex[:8]}"
     with chat_neighbour(docker_env, policy="no") as chat:
         chat.client.images.get(watcher_base).tag(base)
         with (
             pytest.raises(NeighbourNotBack, match=f"start {chat.name} cannot be: .* restore` does without"),
-            borrow(asking(chat, watcher_base=base), always_alive, engine=engine, proof=proof),
+            borrow(asking(chat, watcher_base=base), always_alive, docker_host=docker_host, proof=proof),
         ):
             chat.client.api.remove_container(watcher_name(chat.name), force=True)
             for image in (watcher_tag(base), base):
                 chat.client.images.remove(image)
         assert not chat.running()
-        where: dict[str, Any] = {"state_dir": state_dir, "watcher_base": base, "engine": engine}
+        where: dict[str, Any] = {"state_dir": state_dir, "watcher_base": base, "docker_host": docker_host}
         assert restore(chat.name, url=chat.url, **where).well
         assert chat.policy() == "no"
 
 
 def test_restore_keeps_the_lease_until_the_neighbour_is_up_with_its_policy(
-    docker_env: DockerEnv, engine: Engine, asking: Asking, proof: Proof, state_dir: Path, watcher_base: str,
+    docker_env: DockerEnv, docker_host: DockerHost, asking: Asking, proof: Proof, state_dir: Path, watcher_base: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    where: dict[str, Any] = {"state_dir": state_dir, "watcher_base": watcher_base, "engine": engine}
+    where: dict[str, Any] = {"state_dir": state_dir, "watcher_base": watcher_base, "docker_host": docker_host}
     with chat_neighbour(docker_env, policy="no") as chat:
         with (
             pytest.raises(LeaseLost, match="taken back"),
-            borrow(asking(chat, ratio_limit=LIMIT), always_alive, engine=engine, proof=proof) as grant,
+            borrow(
+                asking(chat, ratio_limit=LIMIT), always_alive, docker_host=docker_host, proof=proof
+            ) as grant,
         ):
             chat.client.api.remove_container(watcher_name(chat.name), force=True)
             with monkeypatch.context() as broken:  # a watcher that does nothing, and a time that is soon over
@@ -121,11 +148,11 @@ def test_restore_keeps_the_lease_until_the_neighbour_is_up_with_its_policy(
 
 
 def test_who_waits_for_a_leftover_does_not_keep_the_next_one_waiting(
-    docker_env: DockerEnv, engine: Engine, asking: Asking, proof: Proof, state_dir: Path
+    docker_env: DockerEnv, docker_host: DockerHost, asking: Asking, proof: Proof, state_dir: Path
 ) -> None:
     with chat_neighbour(docker_env, environment={"CHAT_READY_S": "0,0,6,0"}) as chat:
         request = asking(chat, ratio_limit=LIMIT)
-        with borrow(request, always_alive, engine=engine, proof=proof):
+        with borrow(request, always_alive, docker_host=docker_host, proof=proof):
             left = (state_dir / "lease.json").read_bytes()
         (state_dir / "status.json").unlink()
         (state_dir / "lease.json").write_bytes(left)
@@ -133,14 +160,14 @@ def test_who_waits_for_a_leftover_does_not_keep_the_next_one_waiting(
         outcome: list[str] = []
 
         def first() -> None:
-            with borrow(request, always_alive, engine=engine, proof=proof) as grant:
+            with borrow(request, always_alive, docker_host=docker_host, proof=proof) as grant:
                 outcome.append(grant.record.state)
 
         waiting = threading.Thread(target=first)
         waiting.start()
         until(lambda: exists(chat.client, watcher_name(chat.name)), 20.0, "the leftover is being restored")
         began = time.monotonic()
-        with pytest.raises(LeaseHeld, match="run-1"), borrow(request, always_alive, engine=engine):
+        with pytest.raises(LeaseHeld, match="run-1"), borrow(request, always_alive, docker_host=docker_host):
             pytest.fail("the block was entered")
         assert time.monotonic() - began < 5.0
         waiting.join(90.0)
@@ -148,35 +175,37 @@ def test_who_waits_for_a_leftover_does_not_keep_the_next_one_waiting(
 
 
 def test_a_lease_left_without_a_watcher_is_settled_by_the_next_run(
-    docker_env: DockerEnv, engine: Engine, asking: Asking, proof: Proof, state_dir: Path
+    docker_env: DockerEnv, docker_host: DockerHost, asking: Asking, proof: Proof, state_dir: Path
 ) -> None:
     with chat_neighbour(docker_env, policy="no") as chat:
         request = asking(chat, ratio_limit=LIMIT)
-        with borrow(request, always_alive, engine=engine, proof=proof):
+        with borrow(request, always_alive, docker_host=docker_host, proof=proof):
             left = (state_dir / "lease.json").read_bytes()
         (state_dir / "status.json").unlink()
         (state_dir / "lease.json").write_bytes(
             left
         )  # as a process leaves it that dies before its watcher is up
         chat.client.api.stop(chat.id, timeout=5)
-        with borrow(request, always_alive, engine=engine, proof=proof) as grant:  # it was put right first
+        with borrow(
+            request, always_alive, docker_host=docker_host, proof=proof
+        ) as grant:  # it was put right first
             assert not chat.running()
         assert chat.running() and chat.policy() == "no"
         assert grant.record.state == "restored"
         (state_dir / "lease.json").write_text("rubbish")
-        with pytest.raises(BadInput, match="damaged"), borrow(request, always_alive, engine=engine):
+        with pytest.raises(BadInput, match="damaged"), borrow(request, always_alive, docker_host=docker_host):
             pytest.fail("the block was entered")
 
 
-def test_the_same_container_and_another(docker_env: DockerEnv, engine: Engine) -> None:
+def test_the_same_container_and_another(docker_env: DockerEnv, docker_host: DockerHost) -> None:
     with chat_neighbour(docker_env) as one, chat_neighbour(docker_env) as two:
-        before = Snapshot.take(engine.neighbour(one.name))
-        prove_same(before, Snapshot.take(engine.neighbour(one.name)))
+        before = Snapshot.take(Neighbour(docker_host, one.name))
+        prove_same(before, Snapshot.take(Neighbour(docker_host, one.name)))
         with pytest.raises(NeighbourNotBack, match="container id"):
-            prove_same(before, Snapshot.take(engine.neighbour(two.name)))
+            prove_same(before, Snapshot.take(Neighbour(docker_host, two.name)))
         one.client.api.stop(one.id, timeout=5)
         one.client.api.update_container(one.id, restart_policy={"Name": "always"})
-        found = differences(before, Snapshot.take(engine.neighbour(one.name)))
+        found = differences(before, Snapshot.take(Neighbour(docker_host, one.name)))
         assert any(each.startswith("restart policy") for each in found)
         assert any(each.startswith("it is exited") for each in found)
         assert len(found) == 2

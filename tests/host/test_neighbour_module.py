@@ -7,8 +7,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from bench.host.docker import Engine, watcher_name, watcher_tag
-from bench.host.neighbour_task import NeighbourTask, ensure
+from bench.docker_host.host import DockerHost
+from bench.neighbour.module import NeighbourTask, ensure
+from bench.neighbour.watcher_container import watcher_name, watcher_tag
 from tests.host.neighbours import chat_neighbour
 from tests.hosts.engine import REPOSITORY, DockerEnv
 
@@ -38,7 +39,7 @@ def ansible(
 
 
 def test_inspect_policy_stop_and_start(
-    docker_env: DockerEnv, engine: Engine, state_dir: Path, watcher_base: str
+    docker_env: DockerEnv, docker_host: DockerHost, state_dir: Path, watcher_base: str
 ) -> None:
     with chat_neighbour(docker_env) as chat:
         common: dict[str, Any] = {
@@ -103,7 +104,7 @@ def test_the_role_twice_changes_nothing(
 
 
 def test_the_owner_takes_it_back_with_whatever_bench_is_on_the_host(
-    docker_env: DockerEnv, engine: Engine, watcher_base: str, tmp_path: Path
+    docker_env: DockerEnv, docker_host: DockerHost, watcher_base: str, tmp_path: Path
 ) -> None:
     # The worst day: the run and the watcher are gone, the neighbour is down, and no package is to be had. What
     # the host has is the venv of another version; here it is this interpreter under such a name.
@@ -135,7 +136,7 @@ def test_the_owner_takes_it_back_with_whatever_bench_is_on_the_host(
             state="stopped", container=chat.name, url=chat.url, run_id="lost", state_dir=state / "lease",
             watcher_base=watcher_base,
         )  # fmt: skip
-        assert ensure(held, engine=engine).changed and not chat.running()
+        assert ensure(held, docker_host=docker_host).changed and not chat.running()
         chat.client.api.remove_container(watcher_name(chat.name), force=True)
         back = audition("restore")
         assert back.returncode == 0, back.stdout + back.stderr

@@ -5,9 +5,9 @@ import time
 import pytest
 
 from bench.errors import BadInput
-from bench.host.felt import felt_latency
-from bench.host.neighbour_record import NeighbourRecord
-from bench.host.readiness import check_serving
+from bench.neighbour.felt import felt_latency
+from bench.neighbour.readiness import check_serving
+from bench.neighbour.record import NeighbourRecord
 from tests.client.raw_server import Asked, Reply, serving
 
 

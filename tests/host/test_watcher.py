@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bench.host.docker import DockerSilent, Engine
+from bench.docker_host.host import DockerHost, DockerSilent
 from tests.host.fake_docker import (
     ENGINE,
     NEIGHBOUR,
@@ -261,7 +261,7 @@ def test_a_stop_that_could_not_be_recorded_is_no_pause(docker: FakeDocker, tmp_p
 def test_a_docker_that_accepts_and_hangs(docker: FakeDocker, tmp_path: Path) -> None:
     docker.odd = lambda _method, _path: time.sleep(3.0)
     with pytest.raises(DockerSilent, match="does not answer"):
-        Engine(f"unix://{docker.socket}", timeout_s=1).version()
+        DockerHost(f"unix://{docker.socket}", timeout_s=1).version()
 
 
 @pytest.mark.parametrize("name", ["renewal.json", "lease.json"])

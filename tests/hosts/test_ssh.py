@@ -18,9 +18,9 @@ import pytest
 
 from bench.controller.wheel import build
 from bench.host.job import HEARTBEAT_LIMIT_S
-from bench.host.lease import TTL_LIMIT_S
-from bench.host.neighbour_record import NeighbourRecord
 from bench.metrics.take import TakeMetrics
+from bench.neighbour.lease import TTL_LIMIT_S
+from bench.neighbour.record import NeighbourRecord
 from bench.records import Install, Manifest, Phase, Phases, Preflight, Take, sha256_file
 from tests.ansible.conftest import TEN_WORDS
 from tests.ansible.play import REPO, Played, inventory, lines, play

@@ -6,11 +6,11 @@ from bench.client.chat import ChatLatency
 from bench.client.network import NetworkCost
 from bench.client.takes import PassResult
 from bench.client.voicecheck import VoiceCheck
-from bench.host.neighbour_record import NeighbourRecord, Side
 from bench.memory.sampler import Figure, MemoryReport
 from bench.memory.series import MemorySeries
 from bench.metrics.compare import Alarm, MetricsComparison
 from bench.metrics.paired import PairedDifference
+from bench.neighbour.record import NeighbourRecord, Side
 from bench.records import Summary
 from bench.report.objective import _ALARMS, _ROWS
 from bench.report.words import MEMORY

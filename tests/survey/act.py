@@ -13,7 +13,7 @@ from ansible.utils.display import Display
 
 from bench.controller.request import RunRequest
 from bench.controller.run import Run, locate, note_phase, open_or_create
-from bench.host.neighbour_record import NeighbourRecord, Side
+from bench.neighbour.record import NeighbourRecord, Side
 from bench.records import NextStep, Verdict, utc_now
 
 

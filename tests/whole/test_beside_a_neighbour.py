@@ -6,8 +6,8 @@ from typing import Literal
 
 import pytest
 
-from bench.host.neighbour_record import NeighbourRecord
-from bench.host.neighbour_spec import NeighbourSpec
+from bench.neighbour.record import NeighbourRecord
+from bench.neighbour.spec import NeighbourSpec
 from tests.host.conftest import docker_env, watcher_base
 from tests.host.neighbours import chat_neighbour
 from tests.hosts.engine import DockerEnv

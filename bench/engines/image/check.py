@@ -3,8 +3,8 @@
 import argparse
 import sys
 
+from bench.docker_host.host import DockerHost
 from bench.errors import AuditionError
-from bench.host.docker import Engine
 
 PYTHON = "/opt/engine/bin/python"
 
@@ -19,7 +19,7 @@ def main() -> None:
     expected = ["--gpu", given.gpu] if given.gpu else []
     command = [PYTHON, "-P", "-m", "bench.serving.gpu_check", given.adapter, *expected]
     try:
-        with Engine() as engine:
+        with DockerHost() as engine:
             code, said = engine.run_once(given.image, command, run_id=given.run_id, gpu=bool(given.gpu))
     except AuditionError as error:
         sys.exit(str(error))

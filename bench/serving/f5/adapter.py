@@ -207,9 +207,7 @@ class F5:
                 return wave
         raise SynthesisError(f"the model's output is {fault}, in float32 too, for: {chunk[:80]}")
 
-    def _solve(
-        self, voice: references.Voice, chunk: str, speed: float, flow: Any
-    ) -> tuple[Any, str | None]:
+    def _solve(self, voice: references.Voice, chunk: str, speed: float, flow: Any) -> tuple[Any, str | None]:
         # A solve that dies leaves its text embedding behind, and the next one would take it for its own
         # (dit.py:284-318): the fault that made 1.1.18 unusable for long text.
         self._model.transformer.clear_cache()

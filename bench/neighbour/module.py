@@ -3,13 +3,15 @@
 from pathlib import Path
 from typing import Literal
 
+from bench.docker_host.host import DockerHost
 from bench.errors import BadInput
-from bench.host.docker import DEFAULT_WATCHER_BASE, Engine, RestartPolicy, watcher_tag
-from bench.host.lease import Grant, Lease, LeaseRequest, acquire, take_hold
-from bench.host.lease_files import DEFAULT_STATE_DIR, LeaseDirectory, held_by
-from bench.host.neighbour import NeighbourStatus, restore, status
-from bench.host.neighbour_record import NeighbourRecord
-from bench.host.snapshot import Snapshot, check_can_pause
+from bench.neighbour.container import Neighbour, RestartPolicy
+from bench.neighbour.lease import Grant, Lease, LeaseRequest, acquire, take_hold
+from bench.neighbour.lease_files import DEFAULT_STATE_DIR, LeaseDirectory, held_by
+from bench.neighbour.owner import NeighbourStatus, restore, status
+from bench.neighbour.record import NeighbourRecord
+from bench.neighbour.snapshot import Snapshot, check_can_pause
+from bench.neighbour.watcher_container import DEFAULT_WATCHER_BASE, build_watcher, watcher_tag
 from bench.records import Record
 
 
@@ -38,7 +40,9 @@ class NeighbourChange(Record):
     """As it is afterwards; as it is now in check mode."""
 
 
-def ensure(task: NeighbourTask, *, check: bool = False, engine: Engine | None = None) -> NeighbourChange:
+def ensure(
+    task: NeighbourTask, *, check: bool = False, docker_host: DockerHost | None = None
+) -> NeighbourChange:
     """Bring about the state that is asked for; with `check`, say whether anything would change.
 
     Raises:
@@ -46,33 +50,37 @@ def ensure(task: NeighbourTask, *, check: bool = False, engine: Engine | None = 
         NeighbourNotBack: `started`, and it does not come up.
         DockerSilent: Docker does not answer.
     """
-    engine = engine or Engine()
+    docker_host = docker_host or DockerHost()
     if task.state == "prepared":
-        return _prepare(task, engine, check)
+        return _prepare(task, docker_host, check)
     container = _needed(task.container, "container", task)
-    before = status(container, url=task.url, state_dir=task.state_dir, engine=engine)
+    before = status(container, url=task.url, state_dir=task.state_dir, docker_host=docker_host)
     if task.state == "inspected":
         return NeighbourChange(changed=False, msg=before.sentence, neighbour=before)
-    changed = _change(task, container, before, engine, check)
-    now = before if check else status(container, url=task.url, state_dir=task.state_dir, engine=engine)
+    changed = _change(task, container, before, docker_host, check)
+    now = (
+        before
+        if check
+        else status(container, url=task.url, state_dir=task.state_dir, docker_host=docker_host)
+    )
     return NeighbourChange(changed=changed, msg=now.sentence, neighbour=now)
 
 
-def _prepare(task: NeighbourTask, engine: Engine, check: bool) -> NeighbourChange:
+def _prepare(task: NeighbourTask, docker_host: DockerHost, check: bool) -> NeighbourChange:
     tag = watcher_tag(task.watcher_base)
     if check:
         return NeighbourChange(
-            changed=not engine.has_image(tag), msg=f"the watcher's image is {tag}", image=tag
+            changed=not docker_host.has_image(tag), msg=f"the watcher's image is {tag}", image=tag
         )
-    tag, built = engine.build_watcher(task.watcher_base)
+    tag, built = build_watcher(docker_host, task.watcher_base)
     return NeighbourChange(changed=built, msg=f"the watcher's image is {tag}", image=tag)
 
 
 def _change(
-    task: NeighbourTask, container: str, before: NeighbourStatus, engine: Engine, check: bool
+    task: NeighbourTask, container: str, before: NeighbourStatus, docker_host: DockerHost, check: bool
 ) -> bool:
     if task.state == "policy":
-        return _set_policy(task, before, engine, check)
+        return _set_policy(task, before, docker_host, check)
     if task.state == "started":
         if before.well:
             return False
@@ -82,24 +90,26 @@ def _change(
                 url=task.url,
                 state_dir=task.state_dir,
                 watcher_base=task.watcher_base,
-                engine=engine,
+                docker_host=docker_host,
             )
         return True
-    return _hold(task, container, before, engine, check)
+    return _hold(task, container, before, docker_host, check)
 
 
-def _set_policy(task: NeighbourTask, before: NeighbourStatus, engine: Engine, check: bool) -> bool:
+def _set_policy(task: NeighbourTask, before: NeighbourStatus, docker_host: DockerHost, check: bool) -> bool:
     wanted = _needed(task.restart_policy, "restart_policy", task)
     if before.lease is not None:  # its watcher will put back the policy that it found
         raise held_by(before.lease, LeaseDirectory(task.state_dir))
     if before.snapshot.policy.name == wanted:
         return False
     if not check:
-        engine.neighbour(before.name).set_policy(RestartPolicy.model_validate({"name": wanted}))
+        Neighbour(docker_host, before.name).set_policy(RestartPolicy.model_validate({"name": wanted}))
     return True
 
 
-def _hold(task: NeighbourTask, container: str, before: NeighbourStatus, engine: Engine, check: bool) -> bool:
+def _hold(
+    task: NeighbourTask, container: str, before: NeighbourStatus, docker_host: DockerHost, check: bool
+) -> bool:
     """Have the watcher stop the neighbour for `ttl_s`; asked again by the same run, for that long again."""
     run_id = _needed(task.run_id, "run_id", task)
     url = _needed(task.url, "url", task)
@@ -111,12 +121,12 @@ def _hold(task: NeighbourTask, container: str, before: NeighbourStatus, engine: 
         return False
     if lease is not None:
         raise held_by(lease, directory)
-    snapshot = Snapshot.take(engine.neighbour(container))
+    snapshot = Snapshot.take(Neighbour(docker_host, container))
     check_can_pause(snapshot)
     if check:
         return True
     directory.prepare()
-    image, _built = engine.build_watcher(task.watcher_base)
+    image, _built = build_watcher(docker_host, task.watcher_base)
     request = LeaseRequest(
         container=container,
         run_id=run_id,
@@ -126,9 +136,9 @@ def _hold(task: NeighbourTask, container: str, before: NeighbourStatus, engine: 
         state_dir=task.state_dir,
         watcher_base=task.watcher_base,
     )
-    terms = acquire(request, engine, directory, snapshot, image)
+    terms = acquire(request, docker_host, directory, snapshot, image)
     grant = Grant(NeighbourRecord(mode="pause", name=container, url=url, run_id=run_id), url)
-    held = Lease(engine, directory, terms, grant)
+    held = Lease(docker_host, directory, terms, grant)
     with held.renewed(lambda: True):
         try:
             take_hold(request, held)

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from bench.client.chat import MIN_SAMPLES, ChatLatency, compare, measure_chat, needs_retry
+from bench.docker_host.host import DockerSilent
 from bench.errors import AuditionError, NeighbourNotBack
-from bench.host.docker import DockerSilent, Neighbour
-from bench.host.lease_files import WatcherStatus
-from bench.host.neighbour_record import NeighbourRecord
-from bench.host.readiness import wait_ready
-from bench.host.snapshot import Snapshot, differences, prove_same
+from bench.neighbour.container import Neighbour
+from bench.neighbour.lease_files import WatcherStatus
+from bench.neighbour.readiness import wait_ready
+from bench.neighbour.record import NeighbourRecord
+from bench.neighbour.snapshot import Snapshot, differences, prove_same
 
 
 class NeighbourSlower(AuditionError):

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from bench.records import NeighbourMode, Record
 
+KERNEL_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 RETURN_EXTRA_S = 900.0
 """For what has limits of its own: memory that comes free, and p50 taken twice."""
 

@@ -20,16 +20,11 @@ import httpx
 from pydantic import Field
 
 from bench.client.chat import shortfall
+from bench.docker_host.host import DockerHost, DockerSilent, NameTaken
 from bench.errors import AuditionError, BadInput, NeighbourNotBack
-from bench.host.docker import (
-    DEFAULT_WATCHER_BASE,
-    KERNEL_BOOT_ID,
-    DockerSilent,
-    Engine,
-    NameTaken,
-    watcher_name,
-)
-from bench.host.lease_files import (
+from bench.memory.sampler import available_bytes
+from bench.neighbour.container import Neighbour
+from bench.neighbour.lease_files import (
     DEFAULT_STATE_DIR,
     DamagedFile,
     LeaseDirectory,
@@ -40,12 +35,21 @@ from bench.host.lease_files import (
     boottime_s,
     held_by,
 )
-from bench.host.neighbour_record import LeaseAccount, NeighbourRecord
-from bench.host.proof import NeighbourSlower, Proof, fail
-from bench.host.readiness import check_serving, direct_client, root_of
-from bench.host.restarters import restarters
-from bench.host.snapshot import Snapshot, check_can_pause, check_well
-from bench.memory.sampler import available_bytes
+from bench.neighbour.proof import NeighbourSlower, Proof, fail
+from bench.neighbour.readiness import check_serving, direct_client, root_of
+from bench.neighbour.record import LeaseAccount, NeighbourRecord
+from bench.neighbour.restarters import restarters
+from bench.neighbour.snapshot import Snapshot, check_can_pause, check_well
+from bench.neighbour.spec import KERNEL_BOOT_ID
+from bench.neighbour.watcher_container import (
+    DEFAULT_WATCHER_BASE,
+    build_watcher,
+    find_watcher,
+    remove_watcher,
+    run_watcher,
+    start_watcher,
+    watcher_name,
+)
 from bench.records import Record, utc_now
 
 TTL_LIMIT_S = 60.0
@@ -110,8 +114,10 @@ class Grant:
 class Lease:
     """One lease on this host, as its holder sees it."""
 
-    def __init__(self, engine: Engine, directory: LeaseDirectory, terms: Terms, grant: Grant) -> None:
-        self.engine = engine
+    def __init__(
+        self, docker_host: DockerHost, directory: LeaseDirectory, terms: Terms, grant: Grant
+    ) -> None:
+        self.docker_host = docker_host
         self.directory = directory
         self.terms = terms
         self.grant = grant
@@ -138,16 +144,16 @@ class Lease:
                 raise LeaseLost(f"The watcher ended the lease before it was {wanted}: {status.reason}.")
             self.grant.check()
             with suppress(DockerSilent):
-                found = self.engine.watcher(self.terms.watcher_name)
+                found = find_watcher(self.docker_host, self.terms.watcher_name)
                 if retired(found):
                     raise LeaseLost(f"The watcher ended before it was {wanted}. {self._last_words()}")
-                revive(self.engine, self.terms.watcher_name, found)
+                revive(self.docker_host, self.terms.watcher_name, found)
             time.sleep(POLL_S)
         raise LeaseLost(f"The watcher was not {wanted} within {limit_s:.0f} s. {self._last_words()}")
 
     def _last_words(self) -> str:
         with suppress(AuditionError, OSError):
-            return f"It said: {self.engine.log_tail(self.terms.watcher_name)}"
+            return f"It said: {self.docker_host.log_tail(self.terms.watcher_name)}"
         return ""
 
     # Renewing
@@ -200,9 +206,9 @@ class Lease:
             if status is not None and status.ended_utc is not None:
                 return
             with suppress(AuditionError, OSError):  # the lease holds or lapses without Docker
-                found = self.engine.watcher(self.terms.watcher_name)
+                found = find_watcher(self.docker_host, self.terms.watcher_name)
                 if not self._ended.is_set():
-                    revive(self.engine, self.terms.watcher_name, found)
+                    revive(self.docker_host, self.terms.watcher_name, found)
 
     def _lose(self, reason: str) -> None:
         if self.grant.lost is None:
@@ -224,14 +230,14 @@ def retired(found: dict[str, Any] | None) -> bool:
     )
 
 
-def revive(engine: Engine, name: str, found: dict[str, Any] | None) -> None:
+def revive(docker_host: DockerHost, name: str, found: dict[str, Any] | None) -> None:
     """Start a watcher that was cut off: after a `docker kill` or `docker stop` Docker itself does not."""
     if found is not None and found["State"]["Status"] == "exited" and not retired(found):
         with suppress(OSError):  # Docker says no: it is asked again
-            engine.start_watcher(name)
+            start_watcher(docker_host, name)
 
 
-def await_gone(engine: Engine, name: str, limit_s: float) -> None:
+def await_gone(docker_host: DockerHost, name: str, limit_s: float) -> None:
     """Wait until a watcher has retired, and is gone or has exited; one that was cut off is started again.
 
     Raises:
@@ -240,10 +246,10 @@ def await_gone(engine: Engine, name: str, limit_s: float) -> None:
     end = time.monotonic() + limit_s
     while True:
         with suppress(AuditionError, OSError):
-            found = engine.watcher(name)
+            found = find_watcher(docker_host, name)
             if found is None or retired(found):
                 return
-            revive(engine, name, found)
+            revive(docker_host, name, found)
         if time.monotonic() >= end:
             raise NeighbourNotBack(
                 f"The watcher {name} has not given the neighbour back in time; it goes on trying. "
@@ -253,7 +259,7 @@ def await_gone(engine: Engine, name: str, limit_s: float) -> None:
 
 
 def await_return(
-    engine: Engine, directory: LeaseDirectory, terms: Terms, image: str, limit_s: float
+    docker_host: DockerHost, directory: LeaseDirectory, terms: Terms, image: str, limit_s: float
 ) -> WatcherStatus | None:
     """Wait until the watcher has retired; return its last word, None when it could not write one.
 
@@ -267,17 +273,17 @@ def await_return(
         if status is not None and status.ended_utc is not None:
             return status
         try:
-            found = engine.watcher(terms.watcher_name)
+            found = find_watcher(docker_host, terms.watcher_name)
             if retired(found):
                 return None
             if found is not None:
-                revive(engine, terms.watcher_name, found)
+                revive(docker_host, terms.watcher_name, found)
                 missing_since = None
             elif missing_since is None:
                 missing_since = time.monotonic()
             elif time.monotonic() - missing_since > 2.0:
                 # Somebody removed it: another does its work.
-                run_restorer(engine, directory, terms, image)
+                run_restorer(docker_host, directory, terms, image)
                 missing_since = None
         except BadInput as error:
             raise NeighbourNotBack(
@@ -300,14 +306,14 @@ def _is(alive: Callable[[], bool]) -> bool:
         return False
 
 
-def run_restorer(engine: Engine, directory: LeaseDirectory, terms: Terms, image: str) -> None:
+def run_restorer(docker_host: DockerHost, directory: LeaseDirectory, terms: Terms, image: str) -> None:
     """Start a watcher that does nothing but restore what `terms` names; one that is there already is left."""
     only = terms.model_copy(update={"restore_only": True})
     with suppress(NameTaken):
-        engine.run_watcher(image, only.model_dump(mode="json"), directory.path, directory.boot_id_file)
+        run_watcher(docker_host, image, only.model_dump(mode="json"), directory.path, directory.boot_id_file)
 
 
-def settle_leftover(engine: Engine, directory: LeaseDirectory, image: str, limit_s: float) -> None:
+def settle_leftover(docker_host: DockerHost, directory: LeaseDirectory, image: str, limit_s: float) -> None:
     """See to a lease that is there when another is wanted.
 
     A lease with a watcher is somebody's; where that was cut off it is set to work again. One without is what
@@ -325,16 +331,16 @@ def settle_leftover(engine: Engine, directory: LeaseDirectory, image: str, limit
             terms = _terms(directory)
             if terms is None:
                 return
-            found = engine.watcher(terms.watcher_name)
+            found = find_watcher(docker_host, terms.watcher_name)
             last = directory.status(terms.lease_id)
             if found is None or retired(found):
-                engine.remove_watcher(terms.watcher_name)
-                run_restorer(engine, directory, terms, image)
+                remove_watcher(docker_host, terms.watcher_name)
+                run_restorer(docker_host, directory, terms, image)
             elif last is None or last.ended_utc is None:
-                revive(engine, terms.watcher_name, found)
+                revive(docker_host, terms.watcher_name, found)
                 raise held_by(terms, directory)
             # else its work is done, and it is just clearing away
-        await_gone(engine, terms.watcher_name, max(0.0, end - time.monotonic()))
+        await_gone(docker_host, terms.watcher_name, max(0.0, end - time.monotonic()))
 
 
 def _terms(directory: LeaseDirectory) -> Terms | None:
@@ -345,7 +351,7 @@ def _terms(directory: LeaseDirectory) -> Terms | None:
 
 
 def acquire(
-    request: LeaseRequest, engine: Engine, directory: LeaseDirectory, before: Snapshot, image: str
+    request: LeaseRequest, docker_host: DockerHost, directory: LeaseDirectory, before: Snapshot, image: str
 ) -> Terms:
     """Agree on a lease and start its watcher.
 
@@ -353,7 +359,7 @@ def acquire(
         LeaseHeld: another run holds the neighbour.
         BadInput: the lease cannot be written.
     """
-    settle_leftover(engine, directory, image, return_limit_s(request))
+    settle_leftover(docker_host, directory, image, return_limit_s(request))
     name = watcher_name(before.name)
     now = datetime.now(UTC)
     terms = Terms(
@@ -384,14 +390,14 @@ def acquire(
             raise held_by(other, directory)
         directory.agree(terms)
         try:
-            _start_watcher(engine, directory, terms, image)
+            _start_watcher(docker_host, directory, terms, image)
         except BaseException:
             directory.discard()
             raise
     return terms
 
 
-def _start_watcher(engine: Engine, directory: LeaseDirectory, terms: Terms, image: str) -> None:
+def _start_watcher(docker_host: DockerHost, directory: LeaseDirectory, terms: Terms, image: str) -> None:
     """Start the watcher; the last one's container may still be on its way out.
 
     Raises:
@@ -400,12 +406,14 @@ def _start_watcher(engine: Engine, directory: LeaseDirectory, terms: Terms, imag
     end = time.monotonic() + 15.0
     while True:
         try:
-            engine.run_watcher(image, terms.model_dump(mode="json"), directory.path, directory.boot_id_file)
+            run_watcher(
+                docker_host, image, terms.model_dump(mode="json"), directory.path, directory.boot_id_file
+            )
             return
         except NameTaken as error:
-            found = engine.watcher(terms.watcher_name)
+            found = find_watcher(docker_host, terms.watcher_name)
             if retired(found):
-                engine.remove_watcher(terms.watcher_name)
+                remove_watcher(docker_host, terms.watcher_name)
             elif time.monotonic() > end:
                 run = (found or {}).get("Config", {}).get("Labels", {}).get("audition.run", "unknown")
                 raise LeaseHeld(
@@ -425,7 +433,7 @@ def borrow(
     request: LeaseRequest,
     alive: Callable[[], bool],
     *,
-    engine: Engine | None = None,
+    docker_host: DockerHost | None = None,
     save: Callable[[NeighbourRecord], object] | None = None,
     proof: Proof | None = None,
 ) -> Iterator[Grant]:
@@ -437,7 +445,7 @@ def borrow(
     Args:
         request: what is asked for.
         alive: whether the controller's heartbeat is fresh and the step within its time; asked every 2 s.
-        engine: the Docker engine; by default this host's.
+        docker_host: the connection to Docker; by default one to this host's socket.
         save: called with the record whenever it changed, so that `neighbour.json` tells of a run that died.
         proof: how readiness and p50 are taken; by default as `request` says.
 
@@ -448,7 +456,7 @@ def borrow(
         NeighbourNotBack: after the block: it is not up, or not the same container.
         NeighbourSlower: after the block, however that ended: it is back, and its p50 drifted beyond the limit.
     """
-    engine = engine or Engine()
+    docker_host = docker_host or DockerHost()
     proof = proof or Proof(ready_limit_s=request.ready_limit_s, settle_s=request.settle_s)
     record = NeighbourRecord(
         mode=request.mode,
@@ -460,12 +468,12 @@ def borrow(
     note = save or (lambda _record: None)
     directory = LeaseDirectory(request.state_dir, request.boot_id_file)
     directory.prepare()
-    image, _built = engine.build_watcher(request.watcher_base)
-    settle_leftover(engine, directory, image, return_limit_s(request))
-    before = _look(request, engine, record, proof)
+    image, _built = build_watcher(docker_host, request.watcher_base)
+    settle_leftover(docker_host, directory, image, return_limit_s(request))
+    before = _look(request, docker_host, record, proof)
     grant = Grant(record, request.url)
-    terms = acquire(request, engine, directory, before, image)
-    lease = Lease(engine, directory, terms, grant)
+    terms = acquire(request, docker_host, directory, before, image)
+    lease = Lease(docker_host, directory, terms, grant)
     problem: BaseException | None = None
     status: WatcherStatus | None = None
     try:
@@ -480,7 +488,7 @@ def borrow(
             except BaseException as error:  # noqa: BLE001 (raised again below, once the neighbour is back)
                 problem = error
             lease.release("the block ended" if problem is None else f"the block failed: {problem!r}"[:300])
-            status = await_return(engine, directory, terms, image, return_limit_s(request))
+            status = await_return(docker_host, directory, terms, image, return_limit_s(request))
     except NeighbourNotBack as error:
         fail(record, "not_back", str(error))
         raise error from problem
@@ -488,7 +496,7 @@ def borrow(
         _account(record, directory, terms)
         note(record)
     try:
-        proof.prove(record, engine.neighbour(before.name), status)
+        proof.prove(record, Neighbour(docker_host, before.name), status)
     except NeighbourSlower as error:
         if problem is None:
             raise
@@ -504,13 +512,13 @@ def borrow(
         raise problem
 
 
-def _look(request: LeaseRequest, engine: Engine, record: NeighbourRecord, proof: Proof) -> Snapshot:
+def _look(request: LeaseRequest, docker_host: DockerHost, record: NeighbourRecord, proof: Proof) -> Snapshot:
     """Record what the neighbour is like before it is touched.
 
     Raises:
         BadInput: it is not up and well, or something else answers at its address.
     """
-    neighbour = engine.neighbour(request.container)
+    neighbour = Neighbour(docker_host, request.container)
     before = Snapshot.take(neighbour)
     (check_can_pause if request.mode == "pause" else check_well)(before)
     record.before.snapshot = before

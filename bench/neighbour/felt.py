@@ -10,8 +10,8 @@ import httpx
 import numpy as np
 
 from bench.client.chat import PROMPT
-from bench.host.neighbour_record import Felt, NeighbourRecord
-from bench.host.readiness import direct_client, root_of
+from bench.neighbour.readiness import direct_client, root_of
+from bench.neighbour.record import Felt, NeighbourRecord
 
 
 @contextmanager

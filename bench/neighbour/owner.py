@@ -7,10 +7,11 @@ import uuid
 from contextlib import suppress
 from pathlib import Path
 
+from bench.docker_host.host import DockerHost, OurContainer
 from bench.errors import BadInput, NeighbourNotBack
-from bench.host.docker import DEFAULT_WATCHER_BASE, Engine, OurContainer, RestartPolicy, watcher_name
-from bench.host.lease import await_gone, retired, revive, run_restorer
-from bench.host.lease_files import (
+from bench.neighbour.container import Neighbour, RestartPolicy
+from bench.neighbour.lease import await_gone, retired, revive, run_restorer
+from bench.neighbour.lease_files import (
     DEFAULT_STATE_DIR,
     DamagedFile,
     LeaseDirectory,
@@ -19,9 +20,17 @@ from bench.host.lease_files import (
     boottime_s,
     held_by,
 )
-from bench.host.readiness import check_serving, wait_ready
-from bench.host.restarters import restarters
-from bench.host.snapshot import Snapshot
+from bench.neighbour.readiness import check_serving, wait_ready
+from bench.neighbour.restarters import restarters
+from bench.neighbour.snapshot import Snapshot
+from bench.neighbour.watcher_container import (
+    DEFAULT_WATCHER_BASE,
+    build_watcher,
+    end_watcher,
+    find_watcher,
+    remove_watcher,
+    watcher_name,
+)
 from bench.records import Record, utc_now
 
 
@@ -54,7 +63,7 @@ def status(
     *,
     url: str | None = None,
     state_dir: Path = DEFAULT_STATE_DIR,
-    engine: Engine | None = None,
+    docker_host: DockerHost | None = None,
 ) -> NeighbourStatus:
     """Look at everything and change nothing.
 
@@ -62,8 +71,8 @@ def status(
         BadInput: there is no such container.
         DockerSilent: Docker does not answer.
     """
-    engine = engine or Engine()
-    neighbour = engine.neighbour(container)
+    docker_host = docker_host or DockerHost()
+    neighbour = Neighbour(docker_host, container)
     snapshot = Snapshot.take(neighbour)
     directory = LeaseDirectory(state_dir)
     lease, lease_error = None, None
@@ -71,12 +80,12 @@ def status(
         lease = directory.terms()
     except DamagedFile as error:
         lease_error = str(error)
-    watcher = engine.watcher(watcher_name(snapshot.name))
+    watcher = find_watcher(docker_host, watcher_name(snapshot.name))
     serves = None if url is None else _serves(url)
     free = lease is None and lease_error is None and watcher is None
     return NeighbourStatus(
         name=snapshot.name,
-        docker_version=engine.version(),
+        docker_version=docker_host.version(),
         snapshot=snapshot,
         serves=serves,
         lease=lease,
@@ -85,7 +94,7 @@ def status(
         watcher=None if watcher is None else str(watcher["State"]["Status"]),
         last=directory.status(),
         restarters=restarters(neighbour.inspect()),
-        ours=engine.labelled(),
+        ours=docker_host.labelled(),
         well=snapshot.running and free and serves is not False,
         sentence=_sentence(snapshot, lease, lease_error, serves, directory),
     )
@@ -120,7 +129,7 @@ def restore(
     url: str | None = None,
     state_dir: Path = DEFAULT_STATE_DIR,
     watcher_base: str = DEFAULT_WATCHER_BASE,
-    engine: Engine | None = None,
+    docker_host: DockerHost | None = None,
     limit_s: float = 1200.0,
 ) -> NeighbourStatus:
     """Take the neighbour back from whoever holds it, and wait until it runs (and, with `url`, serves).
@@ -134,21 +143,21 @@ def restore(
         BadInput: there is no such container.
         NeighbourNotBack: it is not up, or does not serve, within `limit_s`; the lease is kept.
     """
-    engine = engine or Engine()
-    now = Snapshot.take(engine.neighbour(container))
+    docker_host = docker_host or DockerHost()
+    now = Snapshot.take(Neighbour(docker_host, container))
     directory = LeaseDirectory(state_dir)
     directory.prepare()
     name = watcher_name(now.name)
     end = time.monotonic() + limit_s
     terms: Terms | None = None
     while True:
-        agreed = _agreed(engine, now, directory)
+        agreed = _agreed(docker_host, now, directory)
         terms = agreed or (terms if terms is not None and _is_of(terms, now) else None)
         if terms is None and not now.running:
             terms = terms_as_it_is(now, directory)
-        _set_to_work(engine, name, directory, terms, watcher_base)
-        await_gone(engine, name, max(0.0, end - time.monotonic()))
-        now = Snapshot.take(engine.neighbour(container))
+        _set_to_work(docker_host, name, directory, terms, watcher_base)
+        await_gone(docker_host, name, max(0.0, end - time.monotonic()))
+        now = Snapshot.take(Neighbour(docker_host, container))
         if now.running and (terms is None or not _is_of(terms, now) or now.policy == _policy(terms)):
             break
         if time.monotonic() > end:
@@ -157,33 +166,33 @@ def restore(
                 f"is kept: restore again. `docker logs {now.name}` says why it does not run."
             )
         time.sleep(1.0)
-    _forget(engine, name, directory, terms)
+    _forget(docker_host, name, directory, terms)
     if url is not None:
         wait_ready(url, limit_s=limit_s)
-    after = status(container, url=url, state_dir=state_dir, engine=engine)
+    after = status(container, url=url, state_dir=state_dir, docker_host=docker_host)
     if not after.well:
         raise NeighbourNotBack(f"{after.sentence} `docker logs {now.name}` says why it does not run.")
     return after
 
 
 def _set_to_work(
-    engine: Engine, name: str, directory: LeaseDirectory, terms: Terms | None, watcher_base: str
+    docker_host: DockerHost, name: str, directory: LeaseDirectory, terms: Terms | None, watcher_base: str
 ) -> None:
     """Have a watcher restore: the one that is there, or a new one where there are terms to restore."""
     with directory.lock():
-        found = engine.watcher(name)
+        found = find_watcher(docker_host, name)
         if found is not None and not retired(found):
             if terms is not None:
                 with suppress(OSError):
                     directory.ask(terms, "release", "the owner took it back")
-            revive(engine, name, found)
-            engine.tell_watcher_to_end(name)  # reaches it whatever has become of its files
+            revive(docker_host, name, found)
+            end_watcher(docker_host, name)  # reaches it whatever has become of its files
         elif terms is not None:
-            engine.remove_watcher(name)
-            _restore_by(engine, directory, terms, watcher_base)
+            remove_watcher(docker_host, name)
+            _restore_by(docker_host, directory, terms, watcher_base)
 
 
-def _forget(engine: Engine, name: str, directory: LeaseDirectory, terms: Terms | None) -> None:
+def _forget(docker_host: DockerHost, name: str, directory: LeaseDirectory, terms: Terms | None) -> None:
     """Remove what is left of the lease that was restored; another's, taken since, stays."""
     with directory.lock():
         lease: Terms | None = None
@@ -192,13 +201,13 @@ def _forget(engine: Engine, name: str, directory: LeaseDirectory, terms: Terms |
         if lease is not None and (terms is None or lease.lease_id != terms.lease_id):
             return
         directory.discard()
-        if retired(engine.watcher(name)):
-            engine.remove_watcher(name)
+        if retired(find_watcher(docker_host, name)):
+            remove_watcher(docker_host, name)
 
 
-def _of_watcher(engine: Engine, name: str) -> Terms | None:
+def _of_watcher(docker_host: DockerHost, name: str) -> Terms | None:
     """Return the terms a watcher was started with."""
-    found = engine.watcher(name)
+    found = find_watcher(docker_host, name)
     for each in (found or {}).get("Config", {}).get("Env", []):
         if each.startswith("AUDITION_LEASE="):
             with suppress(ValueError):
@@ -206,9 +215,9 @@ def _of_watcher(engine: Engine, name: str) -> Terms | None:
     return None
 
 
-def _agreed(engine: Engine, now: Snapshot, directory: LeaseDirectory) -> Terms | None:
+def _agreed(docker_host: DockerHost, now: Snapshot, directory: LeaseDirectory) -> Terms | None:
     """Return the terms of the lease that is on the neighbour, from whichever place is legible."""
-    found = [_of_watcher(engine, watcher_name(now.name))]
+    found = [_of_watcher(docker_host, watcher_name(now.name))]
     with suppress(DamagedFile):
         found.insert(0, directory.terms())
     last = directory.status()
@@ -255,12 +264,12 @@ def terms_as_it_is(now: Snapshot, directory: LeaseDirectory, run_id: str = "owne
     )
 
 
-def _restore_by(engine: Engine, directory: LeaseDirectory, terms: Terms, watcher_base: str) -> None:
+def _restore_by(docker_host: DockerHost, directory: LeaseDirectory, terms: Terms, watcher_base: str) -> None:
     try:
-        image, _built = engine.build_watcher(watcher_base)
-        run_restorer(engine, directory, terms, image)
+        image, _built = build_watcher(docker_host, watcher_base)
+        run_restorer(docker_host, directory, terms, image)
     except BadInput:  # no image to be had: nothing else is at work, so it is done from here
-        engine.remove_run(terms.run_id)
-        neighbour = engine.neighbour(terms.container_id)
+        docker_host.remove_run(terms.run_id)
+        neighbour = Neighbour(docker_host, terms.container_id)
         neighbour.start()
         neighbour.set_policy(_policy(terms))

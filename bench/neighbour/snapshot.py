@@ -3,7 +3,7 @@
 from typing import Any, Self
 
 from bench.errors import BadInput, NeighbourNotBack
-from bench.host.docker import Neighbour, RestartPolicy
+from bench.neighbour.container import Neighbour, RestartPolicy
 from bench.records import Record, canonical_json, sha256_bytes, utc_now
 
 

@@ -17,7 +17,7 @@ from typing import Any, Literal
 from pydantic import ConfigDict
 
 from bench.errors import AuditionError, BadInput
-from bench.host.docker import KERNEL_BOOT_ID
+from bench.neighbour.spec import KERNEL_BOOT_ID
 from bench.records import Record, utc_now, write_atomically
 
 DEFAULT_STATE_DIR = Path("/var/lib/audition/lease")

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import AuditionError
-from bench.host.neighbour_spec import NeighbourSpec
 from bench.memory.sampler import available_bytes, meminfo_bytes
+from bench.neighbour.container import Neighbour
+from bench.neighbour.spec import NeighbourSpec
 from bench.records import Check
 
 RESERVE_LIMIT_BYTES = 2 << 30
@@ -76,8 +77,8 @@ def borrowed(
     if spec.mode == "none" or spec.container is None:
         yield Held(spec.floor_bytes if spec.container else None)
         return
-    from bench.host.felt import felt_latency
-    from bench.host.lease import LeaseRequest, borrow
+    from bench.neighbour.felt import felt_latency
+    from bench.neighbour.lease import LeaseRequest, borrow
 
     floor_bytes = spec.floor_bytes if spec.mode == "parallel" else reserve_bytes()
     request = LeaseRequest(
@@ -122,14 +123,14 @@ def look(spec: NeighbourSpec) -> tuple[list[Check], dict[str, Any]]:
         )
         return [Check(name="neighbour", ok=False, detail=missing, severity="gate")], {}
     from bench.client.chat import measure_chat
-    from bench.host.docker import Engine
-    from bench.host.readiness import NotReady, check_serving
-    from bench.host.restarters import removers, restarters
-    from bench.host.snapshot import Snapshot, check_can_pause, check_well
+    from bench.docker_host.host import DockerHost
+    from bench.neighbour.readiness import NotReady, check_serving
+    from bench.neighbour.restarters import removers, restarters
+    from bench.neighbour.snapshot import Snapshot, check_can_pause, check_well
 
     try:
-        with Engine() as engine:
-            neighbour = engine.neighbour(spec.container)
+        with DockerHost() as docker_host:
+            neighbour = Neighbour(docker_host, spec.container)
             snapshot = Snapshot.take(neighbour)
             if spec.mode == "pause":
                 check_can_pause(snapshot)
@@ -166,7 +167,7 @@ def look(spec: NeighbourSpec) -> tuple[list[Check], dict[str, Any]]:
 
 def _ready_s(spec: NeighbourSpec) -> float | None:
     """Return how long the neighbour took to be ready when it was last given back, None when it never was."""
-    from bench.host.lease_files import LeaseDirectory
+    from bench.neighbour.lease_files import LeaseDirectory
 
     ended = LeaseDirectory(spec.state_dir).history()
     took = [each.ready_s for each in ended if each.terms.get("container") == spec.container]

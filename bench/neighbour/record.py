@@ -3,8 +3,8 @@
 from typing import Any, ClassVar, Literal
 
 from bench.client.chat import ChatLatency
-from bench.host.readiness import Readiness
-from bench.host.snapshot import Snapshot
+from bench.neighbour.readiness import Readiness
+from bench.neighbour.snapshot import Snapshot
 from bench.records import FileRecord, NeighbourMode, Record
 
 

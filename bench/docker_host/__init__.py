@@ -1,0 +1,1 @@
+"""Docker on this host through its Python SDK: connection, labels, images, a command in a container."""

@@ -1,0 +1,117 @@
+"""An engine as a container of ours: labelled with the run, so that the watcher can end it."""
+
+import contextlib
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from docker import errors as docker_errors
+
+from bench.docker_host.host import ROLE_LABEL, RUN_LABEL, DockerHost, all_gpus
+from bench.errors import BadInput
+
+
+def need_image(docker_host: DockerHost, tag: str) -> None:
+    """Check that Docker has an engine's image.
+
+    Raises:
+        BadInput: it has not.
+    """
+    if not docker_host.has_image(tag):
+        raise BadInput(f"The engine's image {tag} is not on this host; run the install phase.")
+
+
+@dataclass(slots=True)
+class EngineContainer:
+    """A container of ours that serves a model; its port is published on 127.0.0.1 alone."""
+
+    id: str
+    pid: int
+    """Of its first process, on the host."""
+    host_port: int
+    _docker: DockerHost
+
+    def exit_code(self) -> int | None:
+        """Return None while it runs; -1 when it is gone altogether."""
+        with self._docker.answering():
+            try:
+                state = self._docker.api.inspect_container(self.id)["State"]
+            except docker_errors.NotFound:
+                return -1
+        return None if state["Running"] else int(state["ExitCode"])
+
+    def remove(self) -> None:
+        """Kill and remove it; gone already is well."""
+        with self._docker.answering():
+            try:
+                self._docker.api.remove_container(self.id, force=True)
+            except docker_errors.NotFound:
+                return
+            except docker_errors.APIError as error:
+                if error.status_code != 409:  # the watcher is removing it
+                    raise
+
+
+def run_engine(
+    *,
+    image: str,
+    run_id: str,
+    environment: dict[str, str],
+    command: list[str],
+    container_port: int,
+    host_port: int | None,
+    weights: Path | None,
+    gpu: bool,
+    log: Path,
+    docker_host: DockerHost | None = None,
+) -> EngineContainer:
+    """Start an engine's container with the run's label; what it writes goes to `log`.
+
+    `weights` is mounted read-only at /weights; `host_port` None takes any free one. Nothing restarts it.
+
+    Raises:
+        BadInput: the image is missing, the port is taken, or Docker cannot give it the GPU.
+        DockerSilent: Docker does not answer.
+    """
+    docker_host = docker_host or DockerHost()
+    volumes = {str(weights.resolve()): {"bind": "/weights", "mode": "ro"}} if weights else None
+    need_image(docker_host, image)
+    with docker_host.answering():
+        container = docker_host.containers.create(
+            image,
+            command,
+            environment=environment,
+            ports={f"{container_port}/tcp": ("127.0.0.1", host_port)},
+            volumes=volumes,
+            device_requests=all_gpus() if gpu else None,
+            labels={RUN_LABEL: run_id, ROLE_LABEL: "engine"},
+            init=True,
+            read_only=True,
+            tmpfs={"/tmp": "rw,size=4g"},  # noqa: S108 - the engine's only writable place
+            cap_drop=["ALL"],
+            security_opt=["no-new-privileges"],
+            oom_score_adj=500,  # of all that is on the host, the kernel is to end this first
+        )
+        made = EngineContainer(id=str(container.id), pid=0, host_port=0, _docker=docker_host)
+        try:
+            container.start()
+            inspected = docker_host.api.inspect_container(made.id)
+            published = inspected["NetworkSettings"]["Ports"].get(f"{container_port}/tcp")
+            made.pid = inspected["State"]["Pid"]
+            made.host_port = int(published[0]["HostPort"]) if published else 0
+        except docker_errors.APIError as error:
+            made.remove()
+            raise BadInput(f"The engine's container cannot be started. Docker says: {error}") from error
+        except BaseException:
+            made.remove()
+            raise
+    threading.Thread(target=_follow, args=(container, log), name="engine log", daemon=True).start()
+    return made
+
+
+def _follow(container: Any, log: Path) -> None:
+    """Copy what a container writes into a file until it ends."""
+    with log.open("ab", buffering=0) as stream, contextlib.suppress(Exception):
+        for piece in container.logs(stream=True, follow=True):
+            stream.write(piece)
