@@ -70,7 +70,7 @@ def main() -> None:
     )
     from pathlib import Path
 
-    from bench.host.follow import follow
+    from bench.jobs.follow import follow
 
     job_dir, offset = Path(module.params["job_dir"]), module.params["offset"]
     module.exit_json(changed=False, **follow(job_dir, offset))

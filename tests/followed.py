@@ -5,7 +5,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench.host.follow import follow
+from bench.jobs.follow import follow
 
 
 @contextlib.contextmanager

@@ -19,9 +19,9 @@ from bench.controller.run import Run, explain_full_disk, note_phase
 from bench.controller.wheel import REPO, Wheel, build
 from bench.engines.image.context import tag
 from bench.errors import AuditionError, BadInput
-from bench.host.archive import pack, unpack
 from bench.host.install_spec import InstallSpec, ran
-from bench.host.job_records import HEARD, JobResult, JobSpec, PassName
+from bench.jobs.archive import pack, unpack
+from bench.jobs.spec import HEARD, JobResult, JobSpec, PassName
 from bench.listening.mapping import REFERENCE
 from bench.neighbour.spec import NeighbourSpec
 from bench.records import Install, InstallStep, Record, canonical_json, sha256_bytes, sha256_file, utc_now

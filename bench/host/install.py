@@ -19,9 +19,9 @@ from bench.engines.image.context import tag
 from bench.errors import AuditionError
 from bench.host.check import gpu_names
 from bench.host.install_spec import InstallSpec, asked, ran
-from bench.host.job import Control, run_job, sigterm_stops
-from bench.host.job_records import JobSpec
 from bench.host.provision import InstallFailed, Provisioner
+from bench.jobs.job import Control, run_job, sigterm_stops
+from bench.jobs.spec import JobSpec
 from bench.neighbour.borrowed import room_beside
 from bench.records import Install, InstallStep, Take, utc_now, write_atomically
 

@@ -20,7 +20,7 @@ from typing import Any
 import psutil
 
 from bench.errors import AuditionError
-from bench.host.job import Cancelled
+from bench.jobs.job import Cancelled
 from bench.records import InstallStep
 
 _ERROR_CHARACTERS = 3000

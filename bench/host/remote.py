@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import AuditionError, BadInput
-from bench.host.archive import pack, unpack
-from bench.host.follow import process_of, sign
-from bench.host.heartbeat import touch_heartbeat
 from bench.host.install import install, kept
-from bench.host.job import run_job
+from bench.jobs.archive import pack, unpack
+from bench.jobs.follow import process_of, sign
+from bench.jobs.heartbeat import touch_heartbeat
+from bench.jobs.job import run_job
 
 _END_LIMIT_S = 60.0
 

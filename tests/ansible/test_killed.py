@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from bench.host.job import HEARTBEAT_LIMIT_S
+from bench.jobs.job import HEARTBEAT_LIMIT_S
 from bench.records import Phases
 from tests.ansible.conftest import TEN_WORDS, Demo
 from tests.ansible.play import REPO, inventory, lines, play

@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from bench.host.heartbeat import touch_heartbeat
+from bench.jobs.heartbeat import touch_heartbeat
 from bench.records import utc_now
 from tests.chaos.config import HEARTBEAT_S, Case, hear_signals
 

@@ -16,8 +16,8 @@ from bench.client.probe import Detection
 from bench.client.takes import PassResult
 from bench.controller import conclude, jobs
 from bench.controller.run import Run, note_phase
-from bench.host.archive import pack
-from bench.host.job_records import JobResult, PassName
+from bench.jobs.archive import pack
+from bench.jobs.spec import JobResult, PassName
 from bench.listening import mapping
 from bench.listening.results import Export, import_json
 from bench.metrics.take import TakeMetrics

@@ -14,8 +14,8 @@ from bench.controller.jobs import HostSettings
 from bench.controller.run import DiskFull, Run, open_or_create
 from bench.controller.steps import run_step
 from bench.errors import AuditionError, BadInput
-from bench.host.archive import pack, unpack
-from bench.host.job_records import HEARD, JobResult, JobSpec
+from bench.jobs.archive import pack, unpack
+from bench.jobs.spec import HEARD, JobResult, JobSpec
 from bench.neighbour.record import NeighbourRecord
 from bench.records import Install, utc_now
 from tests.controller.conftest import Asked

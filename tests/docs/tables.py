@@ -25,8 +25,8 @@ from bench.catalog.loader import load
 from bench.client.dialects import DIALECTS
 from bench.controller.run import MINIMUM_FREE_BYTES, NEEDS, ONCE
 from bench.errors import AuditionError, BadInput
-from bench.host.job import HEARTBEAT_LIMIT_S
 from bench.inputs.clip import MAX_S
+from bench.jobs.job import HEARTBEAT_LIMIT_S
 from bench.records import PHASES, Phase
 from bench.schema import PUBLISHED, attribute_docs
 

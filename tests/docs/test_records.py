@@ -13,9 +13,9 @@ from bench.client.takes import TAKES_FILE, PassResult
 from bench.controller import conclude, jobs
 from bench.controller.run import Run, note_phase
 from bench.errors import BadInput
-from bench.host.archive import pack
-from bench.host.job import _write_memory
-from bench.host.job_records import JobResult
+from bench.jobs.archive import pack
+from bench.jobs.job import _write_memory
+from bench.jobs.spec import JobResult
 from bench.listening import mapping
 from bench.memory.sampler import MemorySampler, settle_baseline
 from bench.metrics.take import TakeMetrics

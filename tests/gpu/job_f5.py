@@ -1,6 +1,6 @@
 """F5-TTS as the product measures it on a GPU: a host's whole job, over HTTP, by profile, alone and beside a busy GPU.
 
-`bench.host.job.run_job` as a host runs it, on the catalog's own entry and utterances: the engine in a process of its
+`bench.jobs.job.run_job` as a host runs it, on the catalog's own entry and utterances: the engine in a process of its
 own, the client's TTFA and RTF, the memory report with NVML's figures. In place of the checkpoint stand random weights
 of its size; the reference is arithmetic. "Beside" is a second process that multiplies bfloat16 matrices without a
 pause: worse than any language model, and the same for every profile.
@@ -26,8 +26,8 @@ import soundfile
 from bench.catalog import load
 from bench.catalog.entry import EngineRun, Entry
 from bench.client.summary import summarise
-from bench.host.job import run_job
-from bench.host.job_records import JobSpec
+from bench.jobs.job import run_job
+from bench.jobs.spec import JobSpec
 from bench.records import Take
 from tests.engines import tiny_f5
 from tests.engines.voiced import voiced

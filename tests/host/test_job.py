@@ -24,14 +24,14 @@ from bench.client.voicecheck import other_reference
 from bench.engines import launch, readback
 from bench.engines.launch import Engine
 from bench.errors import AuditionError
-from bench.host import job
-from bench.host.archive import pack, unpack
-from bench.host.follow import follow, process_of, sign
-from bench.host.heartbeat import heartbeat_time, touch_heartbeat
 from bench.host.install_spec import InstallSpec
-from bench.host.job_records import HEARD, JobResult, JobSpec
 from bench.host.remote import do_job, engine_step, remove
 from bench.inputs.demo_reference import make
+from bench.jobs import job
+from bench.jobs.archive import pack, unpack
+from bench.jobs.follow import follow, process_of, sign
+from bench.jobs.heartbeat import heartbeat_time, touch_heartbeat
+from bench.jobs.spec import HEARD, JobResult, JobSpec
 from bench.memory.sampler import settle_baseline
 from bench.metrics.f0 import drift_semitones, median_f0_hz
 from bench.metrics.take import TakeMetrics

@@ -9,12 +9,12 @@ import psutil
 import pytest
 
 from bench.errors import AuditionError
-from bench.host import job
 from bench.host.install import install
 from bench.host.install_spec import InstallSpec
-from bench.host.job import Cancelled
-from bench.host.job_records import JobSpec
 from bench.host.provision import InstallFailed, Provisioner, is_complete
+from bench.jobs import job
+from bench.jobs.job import Cancelled
+from bench.jobs.spec import JobSpec
 from bench.records import Install, InstallStep
 from tests.engines import entries
 

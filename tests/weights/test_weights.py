@@ -18,9 +18,9 @@ import pytest
 
 from bench.catalog.entry import WeightFile
 from bench.errors import AuditionError, BadInput
-from bench.host.follow import follow
-from bench.host.job import Control
 from bench.host.weights_job import weights_step
+from bench.jobs.follow import follow
+from bench.jobs.job import Control
 from bench.weights import hub as hub_of
 from bench.weights import store as store_of
 from bench.weights.store import DiskFull, HubError, WrongHash, ensure, missing, path_of

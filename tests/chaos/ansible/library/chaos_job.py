@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
-from bench.host.follow import sign
+from bench.jobs.follow import sign
 
 
 def main() -> None:

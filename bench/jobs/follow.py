@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench.host.heartbeat import touch_heartbeat
+from bench.jobs.heartbeat import touch_heartbeat
 
 _START_LIMIT_S = 60.0
 """A job in the background that has not begun by then never will."""

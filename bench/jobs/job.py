@@ -31,9 +31,9 @@ from bench.engines.image.context import tag
 from bench.engines.launch import Engine, EngineFailed, LaunchSpec, launch
 from bench.engines.readback import ReadBack
 from bench.errors import AuditionError, BadInput
-from bench.host.heartbeat import heartbeat_time, touch_heartbeat
-from bench.host.job_records import HEARD, JobResult, JobSpec, PassName
 from bench.inputs import utterances
+from bench.jobs.heartbeat import heartbeat_time, touch_heartbeat
+from bench.jobs.spec import HEARD, JobResult, JobSpec, PassName
 from bench.memory.sampler import MemoryReport, MemorySampler, settle_baseline
 from bench.metrics.f0 import median_f0_hz
 from bench.metrics.measure import Job as MetricsJob
