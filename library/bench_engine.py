@@ -103,7 +103,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    from bench.host.remote import engine_step
+    from bench.install.module import engine_step
 
     module.exit_json(**engine_step(module.params, check=module.check_mode))
 

@@ -118,7 +118,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    from bench.host.weights_job import weights_step
+    from bench.install.weights import weights_step
 
     result = weights_step(module.params, check=module.check_mode)
     if result.pop("failed", False):

@@ -19,7 +19,7 @@ from bench.controller.run import Run, explain_full_disk, note_phase
 from bench.controller.wheel import REPO, Wheel, build
 from bench.engines.image.context import tag
 from bench.errors import AuditionError, BadInput
-from bench.host.install_spec import InstallSpec, ran
+from bench.install.spec import InstallSpec, ran
 from bench.jobs.archive import pack, unpack
 from bench.jobs.spec import HEARD, JobResult, JobSpec, PassName
 from bench.listening.mapping import REFERENCE

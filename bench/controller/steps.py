@@ -19,7 +19,7 @@ from bench.controller.run import (
 )
 from bench.controller.wheel import REPO
 from bench.errors import AuditionError, BadInput, PhaseMissing
-from bench.host.install_spec import asked
+from bench.install.spec import asked
 from bench.records import Install, InstallStep, Phase, utc_now
 
 _MESSAGE_CHARACTERS = 4000

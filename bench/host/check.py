@@ -15,7 +15,7 @@ from bench.client.target import Target
 from bench.errors import AuditionError
 from bench.host.card import card_checks
 from bench.host.check_records import HostReport, HostSpec
-from bench.host.provision import is_complete
+from bench.install.provision import is_complete
 from bench.memory.nvml import NvmlReader
 from bench.memory.sampler import available_bytes, meminfo_bytes
 from bench.neighbour.borrowed import look

@@ -15,7 +15,7 @@ from unittest.mock import patch
 from bench.controller import jobs
 from bench.controller.run import Run
 from bench.engines.image.context import tag
-from bench.host.remote import do_job
+from bench.install.module import do_job
 from bench.jobs import job
 from bench.memory.sampler import settle_baseline
 from bench.neighbour.spec import NeighbourSpec

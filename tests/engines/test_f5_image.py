@@ -22,7 +22,7 @@ import pytest
 from bench.catalog import load
 from bench.engines.image import context
 from bench.engines.launch import LaunchSpec, launch
-from bench.host.provision import InstallFailed, Provisioner
+from bench.install.provision import InstallFailed, Provisioner
 from tests.engines import cpu_lock, make_f5_venv, tiny_f5
 from tests.hosts.engine import base_image, ensure_docker
 

@@ -8,7 +8,7 @@ import pytest
 from bench.docker_host.host import DockerHost, OurContainer
 from bench.engines.container import run_engine
 from bench.errors import BadInput
-from bench.host.remote import remove
+from bench.install.module import remove
 from bench.neighbour.container import Neighbour, RestartPolicy
 from bench.neighbour.watcher_container import build_watcher, watcher_tag
 from tests.host.neighbours import chat_neighbour, exists, until

@@ -24,9 +24,9 @@ from bench.client.voicecheck import other_reference
 from bench.engines import launch, readback
 from bench.engines.launch import Engine
 from bench.errors import AuditionError
-from bench.host.install_spec import InstallSpec
-from bench.host.remote import do_job, engine_step, remove
 from bench.inputs.demo_reference import make
+from bench.install.module import do_job, engine_step, remove
+from bench.install.spec import InstallSpec
 from bench.jobs import job
 from bench.jobs.archive import pack, unpack
 from bench.jobs.follow import follow, process_of, sign
@@ -366,7 +366,7 @@ def test_a_host_that_fails_under_the_smoke_sentence_says_nothing_of_the_model(
     assert "install" not in done, "no record, so no verdict"
 
 
-_DO = "import sys; from pathlib import Path; from bench.host.remote import do_job; print(do_job(Path(sys.argv[1])))"
+_DO = "import sys; from pathlib import Path; from bench.install.module import do_job; print(do_job(Path(sys.argv[1])))"
 
 
 def test_a_second_attempt_ends_the_first_that_an_interruption_left(tmp_path: Path, voice: Path) -> None:

@@ -17,7 +17,7 @@ from bench.client.chat import measure_chat
 from bench.docker_host.host import DockerHost, DockerSilent
 from bench.engines.launch import EngineFailed
 from bench.errors import BadInput, NeighbourNotBack
-from bench.host.remote import remove
+from bench.install.module import remove
 from bench.neighbour.lease import LeaseRequest, borrow
 from bench.neighbour.lease_files import LeaseDirectory, LeaseHeld, LeaseLost
 from bench.neighbour.owner import restore

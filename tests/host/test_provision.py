@@ -9,9 +9,9 @@ import psutil
 import pytest
 
 from bench.errors import AuditionError
-from bench.host.install import install
-from bench.host.install_spec import InstallSpec
-from bench.host.provision import InstallFailed, Provisioner, is_complete
+from bench.install.install import install
+from bench.install.provision import InstallFailed, Provisioner, is_complete
+from bench.install.spec import InstallSpec
 from bench.jobs import job
 from bench.jobs.job import Cancelled
 from bench.jobs.spec import JobSpec

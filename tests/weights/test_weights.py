@@ -18,7 +18,7 @@ import pytest
 
 from bench.catalog.entry import WeightFile
 from bench.errors import AuditionError, BadInput
-from bench.host.weights_job import weights_step
+from bench.install.weights import weights_step
 from bench.jobs.follow import follow
 from bench.jobs.job import Control
 from bench.weights import hub as hub_of
@@ -120,7 +120,7 @@ def test_a_download_that_waits_for_a_silent_hub_ends_when_nobody_follows_it(
     params = _weights_job(tmp_path / "job", store, hub)
     script = (
         "import json, sys; from bench.host import job; job.HEARTBEAT_LIMIT_S = 1.0;"
-        "from bench.host.weights_job import weights_step;"
+        "from bench.install.weights import weights_step;"
         "weights_step(json.loads(sys.argv[1]), check=False)"
     )
     begun = time.monotonic()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import AuditionError, BadInput
-from bench.host.install import install, kept
+from bench.install.install import install, kept
 from bench.jobs.archive import pack, unpack
 from bench.jobs.follow import process_of, sign
 from bench.jobs.heartbeat import touch_heartbeat

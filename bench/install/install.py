@@ -18,8 +18,8 @@ from bench.client.takes import TAKES_FILE
 from bench.engines.image.context import tag
 from bench.errors import AuditionError
 from bench.host.check import gpu_names
-from bench.host.install_spec import InstallSpec, asked, ran
-from bench.host.provision import InstallFailed, Provisioner
+from bench.install.provision import InstallFailed, Provisioner
+from bench.install.spec import InstallSpec, asked, ran
 from bench.jobs.job import Control, run_job, sigterm_stops
 from bench.jobs.spec import JobSpec
 from bench.neighbour.borrowed import room_beside
