@@ -9,7 +9,7 @@ from bench.controller import jobs
 from bench.controller.hosted_action import HostedAction
 from bench.controller.preflight import gates, with_card, write_preflight
 from bench.errors import AuditionError
-from bench.host.check_records import HostReport, HostSpec
+from bench.preflight.spec import HostReport, HostSpec
 from bench.records import Phase
 
 

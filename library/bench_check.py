@@ -79,8 +79,8 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    from bench.host.check import check_host
-    from bench.host.check_records import HostSpec
+    from bench.preflight.check import check_host
+    from bench.preflight.spec import HostSpec
 
     spec, token = HostSpec.model_validate_json(module.params["spec"]), module.params["token"]
     report = check_host(spec, token, looking=module.check_mode)

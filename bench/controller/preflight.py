@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from bench.catalog import Entry
 from bench.controller.run import Run, explain_full_disk, note_phase
-from bench.host.check_records import HostReport
 from bench.inputs.gates import CLONE_ENCODER, clone_gate, licence_gate, notices
+from bench.preflight.spec import HostReport
 from bench.records import Check, IntendedUse, Preflight, utc_now
 
 

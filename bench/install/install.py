@@ -17,12 +17,12 @@ from bench.catalog.entry import EngineRun
 from bench.client.takes import TAKES_FILE
 from bench.engines.image.context import tag
 from bench.errors import AuditionError
-from bench.host.check import gpu_names
 from bench.install.provision import InstallFailed, Provisioner
 from bench.install.spec import InstallSpec, asked, ran
 from bench.jobs.job import Control, run_job, sigterm_stops
 from bench.jobs.spec import JobSpec
 from bench.neighbour.borrowed import room_beside
+from bench.preflight.check import gpu_names
 from bench.records import Install, InstallStep, Take, utc_now, write_atomically
 
 _CONTEXT_BYTES = 2**30

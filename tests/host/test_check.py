@@ -7,11 +7,11 @@ import pytest
 
 from bench.catalog import load
 from bench.docker_host.host import DockerHost
-from bench.host import check
-from bench.host.check import check_host
-from bench.host.check_records import HostReport, HostSpec
 from bench.neighbour.spec import NeighbourSpec
 from bench.neighbour.watcher_container import build_watcher, watcher_tag
+from bench.preflight import check
+from bench.preflight.check import check_host
+from bench.preflight.spec import HostReport, HostSpec
 from bench.records import Check, sha256_bytes
 from tests.engines import entries
 from tests.hosts.engine import DockerEnv
@@ -89,7 +89,7 @@ def test_a_gpu_that_no_container_can_see_is_a_gate(
     tmp_path: Path, docker_env: DockerEnv, watcher_base: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DOCKER_HOST", docker_env.host)
-    monkeypatch.setattr("bench.host.check.gpu_names", lambda: ["a GPU"])
+    monkeypatch.setattr("bench.preflight.check.gpu_names", lambda: ["a GPU"])
     wanted = {
         "entry": load("f5"),
         "install": "container",

@@ -8,12 +8,12 @@ from bench.controller.preflight import gates, write_preflight
 from bench.controller.request import RunRequest
 from bench.controller.run import Run, note_phase, open_or_create
 from bench.controller.wheel import REPO
-from bench.host.check import check_host
-from bench.host.check_records import HostSpec
 from bench.inputs.demo_reference import make as make_reference
 from bench.jobs.archive import pack, unpack
 from bench.jobs.job import run_job
 from bench.jobs.spec import JobResult
+from bench.preflight.check import check_host
+from bench.preflight.spec import HostSpec
 from bench.records import Install, utc_now
 from tests.followed import followed
 

@@ -13,12 +13,12 @@ from bench.client.network import measure_network
 from bench.client.probe import ServerUnusable
 from bench.client.target import Target
 from bench.errors import AuditionError
-from bench.host.card import card_checks
-from bench.host.check_records import HostReport, HostSpec
 from bench.install.provision import is_complete
 from bench.memory.nvml import NvmlReader
 from bench.memory.sampler import available_bytes, meminfo_bytes
 from bench.neighbour.borrowed import look
+from bench.preflight.card import card_checks
+from bench.preflight.spec import HostReport, HostSpec
 from bench.records import Check
 from bench.weights.store import missing
 

@@ -1,0 +1,1 @@
+"""What is asked of a host before anything is installed or stopped there."""
