@@ -21,7 +21,7 @@ def _survey(state_dir: Path, folder: Path, hum_pieces: int) -> "subprocess.Popen
     """Begin a survey of one model that hums `hum_pieces` times 50 ms for each sentence, or speaks."""
     given = [f"state_dir={state_dir}", f"catalog_dir={folder / 'catalog'}", '{"chain": ["slow"]}']
     return subprocess.Popen(
-        [sys.executable, "-m", "bench.cli", "survey", "--runs-dir", str(folder / "runs"),
+        [sys.executable, "-m", "bench.commands.cli", "survey", "--runs-dir", str(folder / "runs"),
          *(word for each in given for word in ("-e", each))],
         cwd=REPO, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
         env={**os.environ, "PYTHONPATH": str(entries.FAULTY), "AUDITION_HUM_PIECES": str(hum_pieces),

@@ -4,7 +4,7 @@ import os
 import sys
 from pathlib import Path
 
-from bench.playbook import Stop, play
+from bench.commands.playbook import Stop, play
 from tests.chaos.config import Case, hear_signals
 from tests.hosts.engine import REPOSITORY
 

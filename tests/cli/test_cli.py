@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from bench import records
-from bench.cli import main
+from bench.commands.cli import main
 from bench.controller.run import Run
 from bench.listening.book import Book, Given
 from bench.listening.raters import invite
@@ -78,7 +78,7 @@ def test_a_reader_that_has_seen_enough_is_no_error(runs_dir: Path) -> None:
     """As in `audition raters RUN | head -1`, at its worst: the reader is gone before the first word."""
     reading, writing = os.pipe()
     os.close(reading)
-    command = [sys.executable, "-m", "bench.cli", "raters", FIRST, "--runs-dir", str(runs_dir)]
+    command = [sys.executable, "-m", "bench.commands.cli", "raters", FIRST, "--runs-dir", str(runs_dir)]
     with os.fdopen(writing, "w") as pipe:
         done = subprocess.run(command, stdout=pipe, stderr=subprocess.PIPE, text=True, cwd=REPO, check=False)
     assert (done.returncode, done.stderr) == (141, "")
@@ -210,7 +210,17 @@ def test_compare_refuses_other_hosts(runs_dir: Path, another: Callable[..., Path
 
 
 def test_rate_serves_the_page_until_interrupted(runs_dir: Path) -> None:
-    command = [sys.executable, "-m", "bench.cli", "rate", FIRST, "--runs-dir", str(runs_dir), "--port", "0"]
+    command = [
+        sys.executable,
+        "-m",
+        "bench.commands.cli",
+        "rate",
+        FIRST,
+        "--runs-dir",
+        str(runs_dir),
+        "--port",
+        "0",
+    ]
     process = subprocess.Popen(command, cwd=REPO, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
         assert process.stdout is not None
@@ -259,11 +269,11 @@ def test_schema_writes_a_file_a_record(tmp_path: Path, capsys: Output) -> None:
 
 
 def test_help_names_every_command_and_is_quick_to_import() -> None:
-    code = "import sys, bench.cli; print([m for m in ('numpy', 'fastapi', 'ansible_runner') if m in sys.modules])"
+    code = "import sys, bench.commands.cli; print([m for m in ('numpy', 'fastapi', 'ansible_runner') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=REPO, text=True, capture_output=True, check=True)
     assert done.stdout == "[]\n"
     shown = subprocess.run(
-        [sys.executable, "-m", "bench.cli", "--help"], cwd=REPO, text=True, capture_output=True, check=True,
+        [sys.executable, "-m", "bench.commands.cli", "--help"], cwd=REPO, text=True, capture_output=True, check=True,
         env={**os.environ, "COLUMNS": "100"},
     ).stdout  # fmt: skip
     for command in (

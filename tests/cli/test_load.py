@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.cli import main
+from bench.commands.cli import main
 from tests.client.raw_server import Asked, Reply, serving
 from tests.client.sound import RATE, pcm, wav
 

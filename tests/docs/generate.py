@@ -2,7 +2,7 @@
 
 import sys
 
-from bench.schema import write_schemas
+from bench.commands.schema import write_schemas
 from tests.docs.tables import DOCS, TABLES, filled
 
 

@@ -23,12 +23,12 @@ from pydantic_core import PydanticUndefined
 from bench.catalog.entry import EngineRun, Entry
 from bench.catalog.loader import load
 from bench.client.dialects import DIALECTS
+from bench.commands.schema import PUBLISHED, attribute_docs
 from bench.controller.run import MINIMUM_FREE_BYTES, NEEDS, ONCE
 from bench.errors import AuditionError, BadInput
 from bench.inputs.clip import MAX_S
 from bench.jobs.job import HEARTBEAT_LIMIT_S
 from bench.records import PHASES, Phase
-from bench.schema import PUBLISHED, attribute_docs
 
 REPO = Path(__file__).resolve().parents[2]
 DOCS = REPO / "docs"

@@ -10,6 +10,7 @@ import pytest
 
 from bench.client.probe import Detection
 from bench.client.takes import TAKES_FILE, PassResult
+from bench.commands.schema import PUBLISHED
 from bench.controller import conclude, jobs
 from bench.controller.run import Run, note_phase
 from bench.errors import BadInput
@@ -32,7 +33,6 @@ from bench.records import (
     Verdict,
     utc_now,
 )
-from bench.schema import PUBLISHED
 from tests.docs.tables import DOCS
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.schema import PUBLISHED, main, write_schemas
+from bench.commands.schema import PUBLISHED, main, write_schemas
 from tests.docs.tables import DOCS, REPO, TABLES, filled
 
 OURS = sorted(TABLES)

@@ -214,7 +214,16 @@ def test_a_host_whose_key_is_not_known_is_refused(host: SshHost, tmp_path: Path)
         tmp_path / "hosts.yml", {"far": host.variables | way},
         neighbour_container="nobody", state_dir=str(host.state_dir),
     )  # fmt: skip
-    command = [sys.executable, "-m", "bench.cli", "neighbour", "status", "far", "-i", str(hosts_file)]
+    command = [
+        sys.executable,
+        "-m",
+        "bench.commands.cli",
+        "neighbour",
+        "status",
+        "far",
+        "-i",
+        str(hosts_file),
+    ]
     asked = subprocess.run(command, cwd=REPO, capture_output=True, text=True, check=False)
     assert asked.returncode != 0
     assert "Host key verification failed" in asked.stdout + asked.stderr

@@ -6,6 +6,7 @@ from bench.client.chat import ChatLatency
 from bench.client.network import NetworkCost
 from bench.client.takes import PassResult
 from bench.client.voicecheck import VoiceCheck
+from bench.commands.schema import PassFile
 from bench.memory.sampler import Figure, MemoryReport
 from bench.memory.series import MemorySeries
 from bench.metrics.compare import Alarm, MetricsComparison
@@ -14,7 +15,6 @@ from bench.neighbour.record import NeighbourRecord, Side
 from bench.records import Summary
 from bench.report.objective import _ALARMS, _ROWS
 from bench.report.words import MEMORY
-from bench.schema import PassFile
 from bench.verdict.neighbour import neighbour_summary
 
 

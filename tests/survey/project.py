@@ -55,7 +55,7 @@ class Project:
         environment = {**os.environ, "TMPDIR": str(self.temp), **self.environment}
         environment.pop("ANSIBLE_CONFIG", None)
         return subprocess.Popen(
-            [sys.executable, "-m", "bench.cli", "--project", str(self.folder), command, *arguments],
+            [sys.executable, "-m", "bench.commands.cli", "--project", str(self.folder), command, *arguments],
             cwd=REPO, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             start_new_session=True,
         )  # fmt: skip

@@ -12,8 +12,8 @@ import psutil
 import pytest
 import yaml
 
+from bench.commands.survey import Options, survey
 from bench.errors import BadInput
-from bench.survey import Options, survey
 from tests.survey.project import PHASES, Project
 
 

@@ -17,7 +17,7 @@ from tests.browser.conftest import CHROMIUM, FLAGS
 from tests.browser.test_rating_page import begin, listen_by_mouse, next_pair, score, title
 from tests.whole.make import until_sealed
 
-AUDITION = [sys.executable, "-m", "bench.cli"]
+AUDITION = [sys.executable, "-m", "bench.commands.cli"]
 
 
 @pytest.fixture(scope="module")

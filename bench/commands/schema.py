@@ -1,4 +1,4 @@
-"""JSON Schema of every record that a run leaves, made from the models: `python -m bench.schema docs/schema`.
+"""JSON Schema of every record that a run leaves, made from the models: `python -m bench.commands.schema docs/schema`.
 
 The schemas describe what Audition writes, so every key is required, null among its types where a figure may be
 missing. A few files have no model of their own where they are written; theirs are here, and tests/docs holds
@@ -215,7 +215,7 @@ def _parts(annotation: Any) -> Iterator[Any]:
 def main(arguments: list[str]) -> int:
     """Write the schemas into the folder that is named; returns the exit code."""
     if len(arguments) != 1:
-        sys.stderr.write("usage: python -m bench.schema FOLDER (docs/schema in the checkout)\n")
+        sys.stderr.write("usage: python -m bench.commands.schema FOLDER (docs/schema in the checkout)\n")
         return 2
     try:
         for path in write_schemas(Path(arguments[0])):

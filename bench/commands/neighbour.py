@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
+from bench.commands.playbook import Interrupted, Stop, inventories, play, variable
+from bench.commands.survey import PhaseFailed
 from bench.errors import BadInput, NeighbourNotBack
-from bench.playbook import Interrupted, Stop, inventories, play, variable
-from bench.survey import PhaseFailed
 
 PLAYBOOK = "playbooks/neighbour.yml"
 BY_HAND = (

@@ -14,13 +14,13 @@ from typing import Any
 
 import yaml
 
+from bench.commands.playbook import Interrupted, Played, Stop, inventories, play, variable
 from bench.controller import prepare
 from bench.controller import run as runs
 from bench.controller.request import RunRequest
 from bench.controller.run import Run
 from bench.errors import AuditionError, BadInput, NeighbourNotBack
 from bench.neighbour.record import NeighbourRecord
-from bench.playbook import Interrupted, Played, Stop, inventories, play, variable
 from bench.records import Verdict
 
 PLAN = "playbooks/survey.yml"

@@ -45,13 +45,13 @@ def _say(text: str) -> None:
 
 
 def _run(args: argparse.Namespace, word: str | None = None) -> Path:
-    from bench.runs import find_run
+    from bench.commands.runs import find_run
 
     return find_run(word or args.run, args.runs_dir or _REPO / "runs").path
 
 
 def _survey(args: argparse.Namespace) -> int:
-    from bench.survey import Options, survey
+    from bench.commands.survey import Options, survey
 
     return survey(Options(args.project, args.inventory, args.limit, args.extra, args.runs_dir), _say)
 
@@ -150,14 +150,14 @@ def _report(args: argparse.Namespace) -> int:
     if not args.for_sharing:
         _say(str(run_dir / conclude.REPORT))
         return 0
-    from bench.sharing import write_without_clips
+    from bench.commands.sharing import write_without_clips
 
     _say(str(write_without_clips(run_dir)))
     return 0
 
 
 def _compare(args: argparse.Namespace) -> int:
-    from bench.compare import compare
+    from bench.commands.compare import compare
     from bench.controller.run import Run
 
     _say(compare([Run(_run(args, word)) for word in args.runs], anyway=args.anyway))
@@ -193,7 +193,7 @@ def _selftest(_args: argparse.Namespace) -> int:
 def _load(args: argparse.Namespace) -> int:
     from bench.catalog.entry import HttpRun
     from bench.client.dialects import by_name
-    from bench.load_command import Load, load
+    from bench.commands.load import Load, load
 
     dialect = args.dialect if args.dialect == "auto" else by_name(args.dialect).name
     run = HttpRun.model_validate(
@@ -223,7 +223,7 @@ def _load(args: argparse.Namespace) -> int:
 
 
 def _neighbour(args: argparse.Namespace) -> int:
-    from bench.neighbour_command import neighbour
+    from bench.commands.neighbour import neighbour
 
     return neighbour(
         args.action, args.host, project=args.project, inventory=args.inventory, extra=args.extra, say=_say
@@ -231,7 +231,7 @@ def _neighbour(args: argparse.Namespace) -> int:
 
 
 def _schema(args: argparse.Namespace) -> int:
-    from bench.schema import write_schemas
+    from bench.commands.schema import write_schemas
 
     for path in write_schemas(args.folder):
         _say(str(path))

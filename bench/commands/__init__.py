@@ -1,0 +1,1 @@
+"""The command `audition`: one file a command, and what commands share."""
