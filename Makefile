@@ -44,13 +44,13 @@ test: setup-test check ## every test
 	tests/run.sh
 
 bench: setup-test ## the figures of the measuring instrument, as one table and as JSON
-	$(PY) -m bench.benchmarks --json .cache/bench.json
+	$(PY) -m benchmarks --json .cache/bench.json
 
 bench-idle: setup ## what site.yml costs when nothing is to do, against an empty play
-	$(PY) -m bench.benchmarks.idle --json .cache/bench-idle.json -e runs_dir="$(CURDIR)/.cache/bench-idle"
+	$(PY) -m benchmarks.idle --json .cache/bench-idle.json -e runs_dir="$(CURDIR)/.cache/bench-idle"
 
 bench-listening: setup-test ## 1,000 raters, 200 kills, and what cues are left: figures of the listening test
-	$(PY) -m bench.benchmarks.listening --json .cache/bench-listening.json
+	$(PY) -m benchmarks.listening --json .cache/bench-listening.json
 
 bench-gpu: ## F5-TTS on this machine's GPU, full-size random weights (docs/RESEARCH-F5-TTS.md)
 	python3 -m tests.gpu.bench_f5 --out .cache/bench-gpu

@@ -4,7 +4,7 @@
 is taken apart by h11 after that, and nothing else happens while the answer is on its way: audio is decoded
 and judged afterwards. The reason is measured: on one identical stream common client idioms report a "TTFA"
 between 0.006 and 0.90 s, because they buffer, count the header, or read the whole body
-(`python -m bench.benchmarks.client` shows them side by side).
+(`python -m benchmarks.client` shows them side by side).
 
 The clock starts when the request's first byte is handed to a connection that already stands. What connecting
 costs is `connect_ms`, apart; proxies named in the environment are not used.

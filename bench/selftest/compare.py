@@ -11,7 +11,7 @@ WORST_TIMES = 20.0
 """No single take of a case may be off by more than this many tolerances, however good the median."""
 TOLERANCE_MS = {1: 5.0, 8: 15.0}
 """Of the median error of a time, by concurrency. Both ends and the instrument's threads share this host's
-cores, so this bounds the harness under ordinary load; `python -m bench.benchmarks.client` reports the error's
+cores, so this bounds the harness under ordinary load; `python -m benchmarks.client` reports the error's
 distribution on a quiet host."""
 
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from bench.benchmarks import __main__ as bench_all
-from bench.benchmarks import nvml, ovos
-from bench.benchmarks.client import error_rows
-from bench.benchmarks.rows import Row, null, row, table
-from bench.benchmarks.verdict import main as verdict_main
+from benchmarks import __main__ as bench_all
+from benchmarks import nvml, ovos
+from benchmarks.client import error_rows
+from benchmarks.rows import Row, null, row, table
+from benchmarks.verdict import main as verdict_main
 
 KEYS = {"area", "name", "value", "unit", "limit", "ok"}
 

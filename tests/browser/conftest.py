@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from bench.benchmarks.listening_run import WORDS, build
 from bench.listening.raters import invite
+from benchmarks.listening_run import WORDS, build
 from tests.listening.conftest import Live, live, patient, run_dir, sealed_once
 
 __all__ = ["live", "patient", "run_dir", "sealed_once"]

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.benchmarks import listening_run
 from bench.listening.score import seal
 from bench.records import Install, Manifest, Phase, Phases, PhaseState, Preflight, Rule, Take, sha256_bytes
+from benchmarks import listening_run
 
 FIRST = "espeak-here-20261122T101500Z"
 SECOND = "espeak-here-20261122T111500Z"

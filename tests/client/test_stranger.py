@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from bench.benchmarks import ovos
 from bench.client.takes import TAKES_FILE, run_takes
 from bench.client.target import Target, Voice
 from bench.client.voicecheck import check_voice
 from bench.records import Take, Utterance
+from benchmarks import ovos
 
 SAID = [
     Utterance(id="u01", text="The post is slow."),

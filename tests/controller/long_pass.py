@@ -11,7 +11,6 @@ import sys
 import time
 from pathlib import Path
 
-from bench.benchmarks.listening_run import WORDS, build
 from bench.client.probe import Detection
 from bench.client.takes import PassResult
 from bench.controller import conclude, jobs
@@ -22,6 +21,7 @@ from bench.listening import mapping
 from bench.listening.results import Export, import_json
 from bench.metrics.take import TakeMetrics
 from bench.records import Answer, Install, Phase, Preflight, Ratings, Take, utc_now
+from benchmarks.listening_run import WORDS, build
 
 FIGURES = {
     "ttfb_ms": 9.0, "ttfa_ms": 21.5, "ttfa_audible_ms": 30.25, "total_ms": 400.0, "rtf": 0.25,

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import soundfile
 
-from bench.benchmarks.listening_run import WORDS, build
 from bench.controller import conclude
 from bench.controller.run import Run, note_phase
 from bench.errors import BadInput, PhaseMissing
@@ -19,6 +18,7 @@ from bench.listening import mapping
 from bench.listening.score import CuesRemain
 from bench.records import Install, Phase, Preflight, Rule, Take, TakeError, Verdict, sha256_file, utc_now
 from bench.verdict.takes import TakeSide
+from benchmarks.listening_run import WORDS, build
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
 """The memory sampler, with a scripted double of NVML (no GPU here) and with real processes and /proc.
 
 The double has the functions of `pynvml` that are used, returns what a test scripts, and raises the real
-library's exceptions. What a real GPU says is shown by `python -m bench.benchmarks.nvml`.
+library's exceptions. What a real GPU says is shown by `python -m benchmarks.nvml`.
 """
 
 import subprocess

@@ -12,12 +12,12 @@ import httpx
 import pytest
 import uvicorn
 
-from bench.benchmarks.listening_run import WORDS, build
 from bench.listening import server as server_module
 from bench.listening.raters import invite
 from bench.listening.score import seal
 from bench.listening.server import create_app
 from bench.records import Manifest, sha256_file
+from benchmarks.listening_run import WORDS, build
 
 MakeRun = Callable[[], Path]
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from bench.benchmarks import listening
-from bench.benchmarks.listening import Kills, main, many_raters
+from benchmarks import listening
+from benchmarks.listening import Kills, main, many_raters
 
 
 def test_three_raters_lose_nothing(run_dir: Path) -> None:

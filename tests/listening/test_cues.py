@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from bench.audio.wav import Samples, read_mono, write_wav_16bit
-from bench.benchmarks.listening_run import SENTENCES, speak
 from bench.listening import cues
 from bench.listening.cues import CUES, REMOVED, ClipCues, CueResult, accuracy, attack, measured, still_telling
+from benchmarks.listening_run import SENTENCES, speak
 
 Pairs = list[tuple[ClipCues, ClipCues]]
 

@@ -11,11 +11,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from bench.benchmarks.listening import kill_often
 from bench.listening.book import Book
 from bench.listening.mapping import DIRECTORY, RATINGS
 from bench.listening.raters import invite, status
 from bench.listening.store import Log, NotSaved
+from benchmarks.listening import kill_often
 from tests.listening.conftest import start
 from tests.listening.synced import BYTES, Disk, calls, decoded
 

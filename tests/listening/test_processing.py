@@ -7,10 +7,10 @@ import soundfile as sf
 from bench.audio.levels import integrated_lufs, peak_dbfs
 from bench.audio.silence import leading_silence_s, sound_span
 from bench.audio.wav import Samples
-from bench.benchmarks.listening_run import SENTENCES, speak
 from bench.listening import processing
 from bench.listening.processing import RATE_HZ, UnusableTake, equal_length, level, opening, prepare
 from bench.records import Channel
+from benchmarks.listening_run import SENTENCES, speak
 
 
 @pytest.fixture(scope="module")

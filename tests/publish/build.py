@@ -7,8 +7,6 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from bench.benchmarks.listening_run import WORDS
-from bench.benchmarks.listening_run import build as speak_all
 from bench.catalog import load
 from bench.controller import conclude
 from bench.controller.run import Run
@@ -27,6 +25,8 @@ from bench.records import (
     Ratings,
     sha256_file,
 )
+from benchmarks.listening_run import WORDS
+from benchmarks.listening_run import build as speak_all
 
 RUN_ID = "espeak-here-20261122T101500Z"
 WORDS_OF_REFERENCE = "The quick reference says good morning to all of you."

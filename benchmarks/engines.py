@@ -1,6 +1,6 @@
 """Takes of real engines: our own server through each dialect and in each way a voice travels, and a stranger's.
 
-Run: `python -m bench.benchmarks.engines [--quick]`. docs/measuring.md names the servers that were tried and cannot
+Run: `python -m benchmarks.engines [--quick]`. docs/measuring.md names the servers that were tried and cannot
 run from packages alone.
 """
 
@@ -10,8 +10,6 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench.benchmarks import ovos
-from bench.benchmarks.rows import Row, null, row, table
 from bench.catalog import load
 from bench.client.summary import summarise
 from bench.client.takes import TAKES_FILE, run_takes
@@ -20,6 +18,8 @@ from bench.client.voicecheck import check_voice
 from bench.engines.launch import LaunchSpec, launch
 from bench.inputs.demo_reference import SENTENCES, make
 from bench.records import Take, Utterance
+from benchmarks import ovos
+from benchmarks.rows import Row, null, row, table
 
 AREA = "engines"
 OWN = ("openai", "openai_wav", "openai_sse", "openai_file")

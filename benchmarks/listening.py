@@ -1,6 +1,6 @@
 """Measures the listening test on this machine.
 
-    python -m bench.benchmarks.listening --json PATH [--raters 1000] [--kills 200]
+    python -m benchmarks.listening --json PATH [--raters 1000] [--kills 200]
 
 Three measurements: many raters at once against the real server (answers a second, latency, nothing lost); the cue
 attack before and after the processing, on pairs of real synthesisers; and the server killed again and again while
@@ -31,13 +31,13 @@ from typing import Any
 
 import httpx
 
-from bench.benchmarks.listening_run import SENTENCES, WORDS, build
 from bench.listening.book import Book
 from bench.listening.mapping import DIRECTORY, RATINGS
 from bench.listening.raters import invite
 from bench.listening.score import seal
 from bench.listening.store import Log
 from bench.records import utc_now
+from benchmarks.listening_run import SENTENCES, WORDS, build
 
 CONNECTIONS = 32
 CUE_PAIRS = (

@@ -1,6 +1,6 @@
 """Print how often the rule is wrong, and how far this program is from the table that was published for it.
 
-Run: `python -m bench.benchmarks.verdict [--simulations 60000] [--json PATH]`.
+Run: `python -m benchmarks.verdict [--simulations 60000] [--json PATH]`.
 
 Published: simulation, issue 6: 60,000 tests a cell, integer 1-5 ratings, baseline mean 3.2. Exact:
 enumeration by `bench.verdict.statistics.swap_probability`. Simulated: the test played here, sharing no
@@ -17,13 +17,13 @@ from typing import Any
 
 import numpy as np
 
-from bench.benchmarks.rows import Row, row, table
 from bench.verdict.statistics import (
     POWER_GAPS,
     bootstrap_interval,
     simulated_swap_probability,
     swap_probability,
 )
+from benchmarks.rows import Row, row, table
 
 PUBLISHED: dict[tuple[float, int], tuple[float, ...]] = {
     (0.8, 10): (0.054, 0.230, 0.552, 0.838, 0.966),

@@ -1,6 +1,6 @@
 """How right the stopwatch is, and what holding it costs.
 
-Run: `python -m bench.benchmarks.client [--json PATH] [--quick] [--realtime]`.
+Run: `python -m benchmarks.client [--json PATH] [--quick] [--realtime]`.
 
 - Error of TTFA against the instrument's own stamps, at concurrency 1 and 64, for a WAV header that comes
   first and one that comes with the audio. `arrival` is our stamp of the first sample minus the instrument's
@@ -31,7 +31,6 @@ from pathlib import Path
 import httpx
 import numpy as np
 
-from bench.benchmarks.rows import Row, row, table
 from bench.client.bodies import decode
 from bench.client.dialects import by_name
 from bench.client.session import Fetched, fetch, open_session, request_for
@@ -41,6 +40,7 @@ from bench.client.timing import quiet_gc
 from bench.errors import AuditionError
 from bench.records import Utterance
 from bench.selftest.process import Running, running
+from benchmarks.rows import Row, row, table
 
 HEADER_BYTES = 44
 UTTERANCES = (10, 1000, 10000)
@@ -185,7 +185,7 @@ def overhead(instrument: Running, counts: tuple[int, ...]) -> list[Row]:
     rows, peaks = [], []
     for n in counts:
         done = subprocess.run(
-            [sys.executable, "-m", "bench.benchmarks.client", "--pass", instrument.url("instant"), str(n)],
+            [sys.executable, "-m", "benchmarks.client", "--pass", instrument.url("instant"), str(n)],
             capture_output=True,
             text=True,
             check=True,

@@ -1,6 +1,6 @@
 """Print how much audio the metrics get through in a second of CPU, each and all, and what two cores gain.
 
-Run: `python -m bench.benchmarks.metrics [--json PATH] [--repeats 3]`.
+Run: `python -m benchmarks.metrics [--json PATH] [--repeats 3]`.
 
 The speech is made here by espeak-ng and flite. Audio-seconds per CPU-second are counted in this process, in
 CPU time, so that other work on the machine hardly moves them. The speed-up compares wall time of the same pass
@@ -22,7 +22,6 @@ from statistics import median
 from typing import Any
 
 from bench.audio.wav import Samples, read_mono
-from bench.benchmarks.rows import Row, null, row, table
 from bench.metrics.clipping import clipped
 from bench.metrics.f0 import median_f0_hz
 from bench.metrics.intelligibility import transcribe_pocketsphinx
@@ -31,6 +30,7 @@ from bench.metrics.measure import Job, measure_pass
 from bench.metrics.silence import silence
 from bench.metrics.similarity import NoEmbedding, embed_speaker
 from bench.metrics.take import measure_take
+from benchmarks.rows import Row, null, row, table
 
 AREA = "metrics"
 RATE = "audio-s/CPU-s"

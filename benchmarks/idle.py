@@ -1,6 +1,6 @@
 """What `ansible-playbook site.yml` costs when there is nothing to do, against an empty play.
 
-Run: `python -m bench.benchmarks.idle [--json PATH] [--repeats 5] [-i INVENTORY] [-e KEY=VALUE ...]`.
+Run: `python -m benchmarks.idle [--json PATH] [--repeats 5] [-i INVENTORY] [-e KEY=VALUE ...]`.
 
 `-i` and `-e` are those of ansible-playbook: `-e runs_dir=... -e state_dir=...` say where, `-e run_id=...` names a run
 that is decided. Two plays that are not timed come first: the first makes the run unless there is one, the second

@@ -1,6 +1,6 @@
 """On a real NVIDIA GPU: take known amounts of memory and print what each figure of MemoryReport says of them.
 
-    python -m bench.benchmarks.nvml [--json PATH] [--gib 1 4 16]
+    python -m benchmarks.nvml [--json PATH] [--gib 1 4 16]
 
 Needs a GPU and torch; without them its rows are null. An engine-like child allocates
 with torch; the parent samples it as it would an engine, in a cgroup of its own where one may be made. Exits 1
@@ -17,10 +17,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.benchmarks.rows import Row, null, row, table
 from bench.memory.nvml import NvmlReader
 from bench.memory.processes import CGROUP_ROOT, Engine, EngineProcesses, ProcessTree, cgroup_pids
 from bench.memory.sampler import MemoryReport, MemorySampler, settle_baseline
+from benchmarks.rows import Row, null, row, table
 
 GIB = 2**30
 HOLD_S = 1.5
@@ -84,7 +84,7 @@ def measure(amounts: list[int], hz: float) -> tuple[MemoryReport, dict[str, Any]
     with MemorySampler(hz=hz, baseline=baseline) as sampler:
         with sampler.window("no engine"):
             time.sleep(HOLD_S)
-        command = [sys.executable, "-m", "bench.benchmarks.nvml", "--child"]
+        command = [sys.executable, "-m", "benchmarks.nvml", "--child"]
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert process.stdin is not None and process.stdout is not None
         cgroup = own_cgroup(process.pid)

@@ -1,6 +1,6 @@
 """Every figure of the measuring instrument, as one table and as one JSON file.
 
-Run: `python -m bench.benchmarks [--json PATH] [--quick] [--realtime] [--only AREA ...]` (`make bench`). A target
+Run: `python -m benchmarks [--json PATH] [--quick] [--realtime] [--only AREA ...]` (`make bench`). A target
 that is missed, or an area that breaks, stops nothing: the rest is measured, and the exit code is 1 at the end. A figure
 that this machine cannot give is null with its reason.
 """
@@ -13,9 +13,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from bench.benchmarks import client, engines, metrics, nvml, verdict
-from bench.benchmarks.rows import Row, row, table
 from bench.records import utc_now, write_atomically
+from benchmarks import client, engines, metrics, nvml, verdict
+from benchmarks.rows import Row, row, table
 
 JSON = Path(".cache/bench.json")
 
