@@ -17,7 +17,7 @@ from pathlib import Path
 
 from bench.errors import AuditionError
 
-REPO = Path(__file__).resolve().parents[2]
+REPO = Path(__file__).resolve().parents[1]
 PINS = REPO / "tests" / "client" / "ovos.txt"
 INSTALL_LIMIT_S = 300.0
 START_LIMIT_S = 60.0

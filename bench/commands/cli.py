@@ -10,7 +10,7 @@ from pathlib import Path
 from bench import __version__
 from bench.errors import AuditionError, BadInput
 
-_REPO = Path(__file__).resolve().parents[1]
+_REPO = Path(__file__).resolve().parents[2]
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,1 +1,0 @@
-"""Borrowing a GPU host safely: Docker, the neighbour, the lease, memory."""
