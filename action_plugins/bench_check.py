@@ -10,7 +10,7 @@ from bench.controller.hosted_action import HostedAction
 from bench.controller.preflight import gates, with_card, write_preflight
 from bench.errors import AuditionError
 from bench.preflight.spec import HostReport, HostSpec
-from bench.records import Phase
+from bench.records.base import Phase
 
 
 class ActionModule(HostedAction):

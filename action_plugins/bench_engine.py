@@ -9,7 +9,10 @@ from typing import Any
 from bench.controller import jobs
 from bench.controller.hosted_action import HostedAction, said
 from bench.controller.run import Run, explain_full_disk, note_phase
-from bench.records import Install, Phase, utc_now
+from bench.records.base import Phase
+from bench.records.run import Install
+from bench.storage.clock import utc_now
+from bench.storage.record_file import save_record
 
 
 class ActionModule(HostedAction):
@@ -67,7 +70,7 @@ class ActionModule(HostedAction):
         changed = not path.is_file() or json.loads(path.read_bytes()) != record.model_dump(mode="json")
         if changed and not self.checking:
             with explain_full_disk(run.path):
-                record.save(run.path)
+                save_record(record, run.path)
             note_phase(run, "install", started, record.error, fault=None if record.ok else "candidate")
         return {
             "changed": changed,

@@ -7,7 +7,7 @@ from typing import Any
 from bench.controller import jobs
 from bench.controller.hosted_action import HostedAction, said
 from bench.controller.run import Run
-from bench.records import utc_now
+from bench.storage.clock import utc_now
 
 
 class ActionModule(HostedAction):

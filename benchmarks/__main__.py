@@ -13,7 +13,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from bench.records import utc_now, write_atomically
+from bench.storage.atomic import write_atomically
+from bench.storage.clock import utc_now
 from benchmarks import client, engines, metrics, nvml, verdict
 from benchmarks.rows import Row, row, table
 

@@ -38,7 +38,7 @@ from bench.client.takes import run_takes
 from bench.client.target import Target, Voice
 from bench.client.timing import quiet_gc
 from bench.errors import AuditionError
-from bench.records import Utterance
+from bench.records.run import Utterance
 from bench.selftest.process import Running, running
 from benchmarks.rows import Row, row, table
 

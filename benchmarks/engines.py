@@ -17,7 +17,8 @@ from bench.client.target import Target, Voice
 from bench.client.voicecheck import check_voice
 from bench.engines.launch import LaunchSpec, launch
 from bench.inputs.demo_reference import SENTENCES, make
-from bench.records import Take, Utterance
+from bench.records.run import Utterance
+from bench.records.take import Take
 from benchmarks import ovos
 from benchmarks.rows import Row, null, row, table
 

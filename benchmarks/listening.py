@@ -36,7 +36,7 @@ from bench.listening.mapping import DIRECTORY, RATINGS
 from bench.listening.raters import invite
 from bench.listening.score import seal
 from bench.listening.store import Log
-from bench.records import utc_now
+from bench.storage.clock import utc_now
 from benchmarks.listening_run import SENTENCES, WORDS, build
 
 CONNECTIONS = 32

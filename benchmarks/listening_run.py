@@ -10,7 +10,11 @@ from pathlib import Path
 
 import soundfile as sf
 
-from bench.records import Inputs, Manifest, Rule, Take, sha256_bytes, sha256_file, utc_now
+from bench.records.run import Inputs, Manifest, Rule
+from bench.records.take import Take
+from bench.storage.clock import utc_now
+from bench.storage.digests import sha256_bytes, sha256_file
+from bench.storage.record_file import save_record
 
 QUESTION = "How much does this sound like the reference speaker?"
 SENTENCES = (
@@ -78,7 +82,7 @@ def build(
         speak("flite rms", reference, run_dir / "reference" / "reference.wav")
     found = manifest(run_dir.name, rule or Rule(pairs=len(texts)))
     (run_dir / "rule.yml").write_text(found.rule.model_dump_json(), "utf-8")  # JSON is YAML
-    found.save(run_dir)
+    save_record(found, run_dir)
     return found
 
 

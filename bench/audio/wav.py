@@ -8,7 +8,7 @@ import soundfile as sf
 from numpy.typing import NDArray
 
 from bench.errors import BadInput
-from bench.records import write_atomically
+from bench.storage.atomic import write_atomically
 
 Samples = NDArray[np.float32]
 """Mono audio, shape (n,), full scale at +-1.0."""

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from bench.records import Record
+from bench.records.base import Record
 
 
 class Licence(Record):

@@ -18,7 +18,9 @@ from bench.client.faults import TakeFault
 from bench.client.summary import summarise
 from bench.client.target import Target
 from bench.client.timing import Connection, Exchange, HttpRequest, build_request, host_name, quiet_gc
-from bench.records import Record, Summary, utc_now
+from bench.records.base import Record
+from bench.records.take import Summary
+from bench.storage.clock import utc_now
 
 PROMPT = "List the days of the week in order, one per line, each with one short sentence about it."
 """Pinned: changing it makes earlier figures incomparable."""

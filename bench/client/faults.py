@@ -1,6 +1,6 @@
 """The named ways in which a take fails. A failed take is recorded and the pass goes on."""
 
-from bench.records import TakeError
+from bench.records.take import TakeError
 
 KINDS: dict[str, str] = {
     "connection_refused": "nothing listens at the address",

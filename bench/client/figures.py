@@ -28,7 +28,7 @@ FULL_SCALE_INT16 = 32767
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """See `bench.records.Take` for the meaning of each."""
+    """See `bench.records.take.Take` for the meaning of each."""
 
     audio_s: float
     ttfb_ms: float

@@ -27,7 +27,9 @@ from bench.client.takes import WARMUP
 from bench.client.target import Target, Voice
 from bench.client.timing import host_name, quiet_gc
 from bench.errors import BadInput
-from bench.records import Record, Summary, Take, Utterance
+from bench.records.base import Record
+from bench.records.run import Utterance
+from bench.records.take import Summary, Take
 
 CONCURRENCIES = (1, 2, 4, 8)
 MAX_TAKES = 2000

@@ -7,7 +7,8 @@ from bench.client.faults import TakeFault
 from bench.client.summary import summarise
 from bench.client.target import Target
 from bench.client.timing import Connection, build_request, host_name, quiet_gc
-from bench.records import Record, Summary
+from bench.records.base import Record
+from bench.records.take import Summary
 
 
 class NetworkCost(Record):

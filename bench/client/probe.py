@@ -16,7 +16,7 @@ from bench.client.session import Session, fetch, open_session, replace_message, 
 from bench.client.target import Target, Voice
 from bench.client.timing import build_request, send_once
 from bench.errors import AuditionError
-from bench.records import Record
+from bench.records.base import Record
 
 PROBE_TEXT = "Good morning."
 PROBE_TIMEOUT_S = 5.0

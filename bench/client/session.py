@@ -14,7 +14,8 @@ from bench.client.target import Target, Voice
 from bench.client.timing import Exchange, HttpRequest, send_once
 from bench.client.wav import Samples
 from bench.errors import BadInput
-from bench.records import Take, Utterance
+from bench.records.run import Utterance
+from bench.records.take import Take
 
 CACHED_HEADER = "x-reference-cached"
 """Our own engine server says `true` or `false` of a reference that came with the request."""

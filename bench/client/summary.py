@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.records import Summary
+from bench.records.take import Summary
 
 RESAMPLES = 4000
 SEED = 20261122

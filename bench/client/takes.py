@@ -23,7 +23,11 @@ from bench.client.target import Target, Voice
 from bench.client.timing import host_name, quiet_gc
 from bench.client.wav import Samples
 from bench.errors import BadInput
-from bench.records import Record, Take, Utterance, utc_now, write_atomically
+from bench.records.base import Record
+from bench.records.run import Utterance
+from bench.records.take import Take
+from bench.storage.atomic import write_atomically
+from bench.storage.clock import utc_now
 
 TAKES_FILE = "takes.jsonl"
 STOP_POLL_S = 0.2

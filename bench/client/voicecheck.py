@@ -45,7 +45,8 @@ from bench.client.takes import wav_bytes
 from bench.client.target import Target, Voice
 from bench.client.wav import Samples
 from bench.errors import BadInput
-from bench.records import Record, Utterance
+from bench.records.base import Record
+from bench.records.run import Utterance
 
 CHECK_TEXT = "The early train was late, so we walked along the river and talked about nothing in particular."
 BANDS = 24

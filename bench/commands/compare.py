@@ -10,7 +10,9 @@ from typing import Any
 from bench.client.summary import bootstrap_median
 from bench.controller.run import Run
 from bench.errors import BadInput, PhaseMissing
-from bench.records import Manifest, Preflight, Verdict
+from bench.records.run import Manifest, Preflight
+from bench.records.verdict import Verdict
+from bench.storage.record_file import load_record
 
 _HOST_FACTS = ("hostname", "machine", "cpus", "mem_total_bytes", "kernel", "python")
 _MEMORY = ("gpu_process", "torch_reserved", "available_dip", "cgroup", "rss")
@@ -36,7 +38,7 @@ def read(run: Run) -> Compared:
     """
     manifest = run.manifest()
     try:
-        verdict = Verdict.load(run.path)
+        verdict = load_record(Verdict, run.path)
     except FileNotFoundError:
         raise PhaseMissing(
             f"{run.run_id} has no verdict; `audition verdict {run.run_id}` makes one."
@@ -50,7 +52,7 @@ def fingerprint(run: Run, manifest: Manifest) -> dict[str, Any]:
     same = manifest.inputs.model_dump(mode="json", exclude={"model", "profile", "entry_sha256"})
     found = {"host": manifest.host, **same}
     try:
-        facts = Preflight.load(run.path).host
+        facts = load_record(Preflight, run.path).host
     except FileNotFoundError:
         return found
     gpu = facts.get("gpu") or {}

@@ -13,7 +13,8 @@ from bench.client.load import LoadResult, closed_loop, open_loop
 from bench.client.target import Target, Voice
 from bench.errors import BadInput
 from bench.inputs import utterances
-from bench.records import Summary, write_atomically
+from bench.records.take import Summary
+from bench.storage.atomic import write_atomically
 
 OPEN_SHARES = (0.5, 0.9)
 """Of the takes a second that the best closed loop came to: arrivals a server should stand, and nearly not."""

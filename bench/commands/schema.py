@@ -31,19 +31,13 @@ from bench.memory.sampler import MemoryReport
 from bench.metrics.compare import MetricsComparison
 from bench.metrics.take import TakeMetrics
 from bench.neighbour.record import NeighbourRecord
-from bench.records import (
-    SCHEMA_VERSION,
-    Install,
-    Manifest,
-    Phases,
-    Preflight,
-    Ratings,
-    Record,
-    Take,
-    Verdict,
-    write_atomically,
-)
+from bench.records.base import SCHEMA_VERSION, Record
+from bench.records.listening import Ratings
+from bench.records.run import Install, Manifest, Phases, Preflight
+from bench.records.take import Take
+from bench.records.verdict import Verdict
 from bench.report.view import ReportView
+from bench.storage.atomic import write_atomically
 from bench.verdict.takes import Unusable
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"

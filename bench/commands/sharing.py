@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from bench.controller.conclude import evidence_of
-from bench.records import write_atomically
 from bench.report import render, view
+from bench.storage.atomic import write_atomically
 from bench.verdict.rule import decide
 
 NAME = "report-for-sharing.html"

@@ -21,7 +21,8 @@ from bench.controller.request import RunRequest
 from bench.controller.run import Run
 from bench.errors import AuditionError, BadInput, NeighbourNotBack
 from bench.neighbour.record import NeighbourRecord
-from bench.records import Verdict
+from bench.records.verdict import Verdict
+from bench.storage.record_file import load_record
 
 PLAN = "playbooks/survey.yml"
 _OURS = ("model", "run_id")
@@ -218,7 +219,7 @@ class _Driver:
     def _compare_neighbour(self, run: Run, model: str, first: _Neighbour) -> None:
         """Hold the neighbour's p50 against the survey's first, so that a slow drift is not lost between runs."""
         try:
-            record = NeighbourRecord.load(run.path)
+            record = load_record(NeighbourRecord, run.path)
         except FileNotFoundError:
             return
         if record.state == "not_back":
@@ -279,7 +280,7 @@ def _phases_left(playbooks: list[str], run: Run | None) -> list[str]:
 
 def _verdict(run: Run) -> Verdict:
     try:
-        return Verdict.load(run.path)
+        return load_record(Verdict, run.path)
     except FileNotFoundError:
         raise AuditionError(
             f"{run.run_id} has no verdict although all its phases were played; "

@@ -9,8 +9,9 @@ from bench.listening.processing import UnusableTake
 from bench.listening.score import CuesRemain, TakesMissing, seal
 from bench.metrics.compare import compare_sides
 from bench.metrics.take import TakeMetrics
-from bench.records import utc_now, write_atomically
 from bench.report import as_json, markdown, render, view
+from bench.storage.atomic import write_atomically
+from bench.storage.clock import utc_now
 from bench.verdict.collect import UNUSABLE_FILE, collect, read_unusable, unusable_bytes
 from bench.verdict.evidence import Evidence
 from bench.verdict.rule import decide, verdict_bytes

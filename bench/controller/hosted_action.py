@@ -23,7 +23,8 @@ from bench.controller.request import RunRequest
 from bench.controller.run import Run, locate, note_phase
 from bench.controller.wheel import REPO, build
 from bench.errors import AuditionError, PhaseMissing
-from bench.records import Phase, utc_now
+from bench.records.base import Phase
+from bench.storage.clock import utc_now
 
 POLL_S = 1.0
 _ASYNC_EXTRA_S = 120

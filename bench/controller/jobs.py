@@ -24,7 +24,11 @@ from bench.jobs.archive import pack, unpack
 from bench.jobs.spec import HEARD, JobResult, JobSpec, PassName
 from bench.listening.mapping import REFERENCE
 from bench.neighbour.spec import NeighbourSpec
-from bench.records import Install, InstallStep, Record, canonical_json, sha256_bytes, sha256_file, utc_now
+from bench.records.base import Record
+from bench.records.run import Install, InstallStep
+from bench.storage.clock import utc_now
+from bench.storage.digests import canonical_json, sha256_bytes, sha256_file
+from bench.storage.record_file import load_record, save_record
 from bench.verdict.collect import read_takes
 from bench.verdict.takes import failures_of, named
 
@@ -183,7 +187,7 @@ def job_spec(run: Run, phase: JobPhase, host: HostSettings) -> JobSpec:
 
 def _passes(run: Run, phase: JobPhase, entry: Entry) -> list[PassName]:
     passes = [name for name in PASSES[phase] if name != "preset" or entry.preset is not None]
-    if phase == "benchmark" and entry.run.kind == "engine" and Install.load(run.path).smoke is None:
+    if phase == "benchmark" and entry.run.kind == "engine" and load_record(Install, run.path).smoke is None:
         # There was no room beside the neighbour; the sentence is said within the one pause.
         passes.insert(0, "smoke")
     return passes
@@ -347,11 +351,11 @@ def _seal(run: Run, phase: JobPhase, scratch: Path, result: JobResult) -> None:
         (made / "pass.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
         made.rename(place)
     if (smoke := read_takes(scratch / "smoke")) and phase == "benchmark":
-        proved = Install.load(run.path)
+        proved = load_record(Install, run.path)
         proved.smoke = smoke[-1]
         proved.settings = result.health.get("profile") or {}
         proved.ran = ran(result.health, str(proved.asked.get("install")), utc_now())
-        proved.save(run.path)
+        save_record(proved, run.path)
     for record in ("memory.json", "neighbour.json"):
         if phase == "benchmark" and (scratch / record).is_file():
             (scratch / record).replace(run.path / record)
@@ -372,7 +376,7 @@ def tell_of_pauses(run: Run, host: HostSettings, leases: list[dict[str, Any]]) -
     from bench.neighbour.record import LeaseAccount, NeighbourRecord
 
     try:
-        record = NeighbourRecord.load(run.path)
+        record = load_record(NeighbourRecord, run.path)
     except FileNotFoundError:
         neighbour = host.neighbour
         record = NeighbourRecord(
@@ -387,7 +391,7 @@ def tell_of_pauses(run: Run, host: HostSettings, leases: list[dict[str, Any]]) -
             f" An attempt was cut off, and its watcher gave the neighbour back: {missing[-1].reason}."
         )
         record.verdict = record.verdict.strip()
-        record.save(run.path)
+        save_record(record, run.path)
 
 
 def _reference_for(run: Run, spec: JobSpec, folder: Path) -> None:

@@ -6,7 +6,10 @@ from bench.catalog import Entry
 from bench.controller.run import Run, explain_full_disk, note_phase
 from bench.inputs.gates import CLONE_ENCODER, clone_gate, licence_gate, notices
 from bench.preflight.spec import HostReport
-from bench.records import Check, IntendedUse, Preflight, utc_now
+from bench.records.base import IntendedUse
+from bench.records.run import Check, Preflight
+from bench.storage.clock import utc_now
+from bench.storage.record_file import save_record
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,6 @@ def write_preflight(run: Run, found: Gates, report: HostReport | None) -> bool:
         notices=found.notices,
     )
     with explain_full_disk(run.path):
-        record.save(run.path)
+        save_record(record, run.path)
     note_phase(run, "preflight", utc_now(), note=f"refused: {found.refused}" if found.refused else None)
     return True

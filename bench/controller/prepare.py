@@ -11,7 +11,9 @@ from bench.controller.request import RunRequest
 from bench.errors import BadInput
 from bench.inputs import reference as references
 from bench.inputs import utterances
-from bench.records import Inputs, Record, Rule, canonical_json, sha256_bytes, sha256_file
+from bench.records.base import Record
+from bench.records.run import Inputs, Rule
+from bench.storage.digests import canonical_json, sha256_bytes, sha256_file
 from bench.verdict.collect import read_rule
 
 _INPUTS = Path(utterances.__file__).parent

@@ -10,7 +10,7 @@ from bench.catalog import Entry
 from bench.catalog import load as load_entry
 from bench.errors import BadInput
 from bench.inputs.gates import clone_gate, licence_gate
-from bench.records import IntendedUse, NeighbourMode, Record
+from bench.records.base import IntendedUse, NeighbourMode, Record
 
 DEFAULT_QUESTION = "How much does this sound like the reference speaker?"
 

@@ -21,17 +21,12 @@ from bench.controller.request import RunRequest
 from bench.controller.wheel import REPO
 from bench.errors import AuditionError, BadInput, PhaseMissing
 from bench.inputs import reference as references
-from bench.records import (
-    Install,
-    Manifest,
-    Phase,
-    Phases,
-    PhaseState,
-    Preflight,
-    Verdict,
-    utc_now,
-    write_atomically,
-)
+from bench.records.base import Phase
+from bench.records.run import Install, Manifest, Phases, PhaseState, Preflight
+from bench.records.verdict import Verdict
+from bench.storage.atomic import write_atomically
+from bench.storage.clock import utc_now
+from bench.storage.record_file import load_record, save_record
 
 _RUN_ID = re.compile(r"^(?P<model>[a-z0-9_]+)-(?P<host>.+)-(?P<utc>\d{8}T\d{6}Z)$")
 HELD_WAIT_S = 5.0
@@ -78,7 +73,7 @@ class Run:
     def manifest(self) -> Manifest:
         """Return what was committed to."""
         try:
-            return Manifest.load(self.path)
+            return load_record(Manifest, self.path)
         except FileNotFoundError as error:
             raise BadInput(f"{self.path} is not a run directory: it has no manifest.json.") from error
 
@@ -93,14 +88,14 @@ class Run:
     def phases(self) -> dict[Phase, PhaseState]:
         """Return how each phase last ended."""
         try:
-            return Phases.load(self.path).phases
+            return load_record(Phases, self.path).phases
         except FileNotFoundError:
             return {}
 
     def decision(self) -> str | None:
         """Return the verdict's decision, or None before there is one."""
         try:
-            return Verdict.load(self.path).decision
+            return load_record(Verdict, self.path).decision
         except FileNotFoundError:
             return None
 
@@ -121,14 +116,14 @@ class Run:
     def preflight_passed(self) -> bool:
         """Return whether preflight has been made and no gate stopped it."""
         try:
-            checks = Preflight.load(self.path).checks
+            checks = load_record(Preflight, self.path).checks
         except FileNotFoundError:
             return False
         return not any(check.severity == "gate" and check.ok is False for check in checks)
 
     def record_phase(self, phase: Phase, state: PhaseState) -> None:
         """Note how a phase ended."""
-        Phases(phases={**self.phases(), phase: state}).save(self.path)
+        save_record(Phases(phases={**self.phases(), phase: state}), self.path)
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
@@ -157,11 +152,13 @@ class Run:
     def ended_early(self) -> str | None:
         """Return why nothing more is to be measured (a refused gate, a failed install or benchmark), or None."""
         with contextlib.suppress(FileNotFoundError):
-            refused = [c for c in Preflight.load(self.path).checks if c.severity == "gate" and c.ok is False]
+            refused = [
+                c for c in load_record(Preflight, self.path).checks if c.severity == "gate" and c.ok is False
+            ]
             if refused:
                 return f"preflight refused it: {refused[0].name}"
         with contextlib.suppress(FileNotFoundError):
-            if not Install.load(self.path).ok:
+            if not load_record(Install, self.path).ok:
                 return "its installation failed"
         benchmark = self.phases().get("benchmark")
         if benchmark is not None and benchmark.status == "failed" and benchmark.fault == "candidate":
@@ -359,7 +356,7 @@ def _create(
                 references.write(cut, scratch / folder)
             shutil.copyfile(committed.utterances_file, scratch / "utterances.txt")
             write_atomically(scratch / "rule.yml", committed.rule_bytes)
-            manifest.save(scratch)
+            save_record(manifest, scratch)
             scratch.chmod(0o755)
             scratch.rename(final)
         except BaseException:

@@ -20,7 +20,10 @@ from bench.controller.run import (
 from bench.controller.wheel import REPO
 from bench.errors import AuditionError, BadInput, PhaseMissing
 from bench.install.spec import asked
-from bench.records import Install, InstallStep, Phase, utc_now
+from bench.records.base import Phase
+from bench.records.run import Install, InstallStep
+from bench.storage.clock import utc_now
+from bench.storage.record_file import save_record
 
 _MESSAGE_CHARACTERS = 4000
 
@@ -140,7 +143,7 @@ def _install_failed(run: Run, message: str, failure: dict[str, Any], host: dict[
         error=message,
     )
     with explain_full_disk(run.path):
-        record.save(run.path)
+        save_record(record, run.path)
 
 
 def _answer(run: Run, host: dict[str, Any], why: str | None) -> dict[str, Any]:

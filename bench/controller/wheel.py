@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 from bench.errors import AuditionError
-from bench.records import sha256_bytes, sha256_file
+from bench.storage.digests import sha256_bytes, sha256_file
 
 _EPOCH = "1767225600"
 _SOURCES = ("*.py", "*.yml", "*.txt", "*.css", "*.js", "*.html", "*.svg", "py.typed", "Dockerfile*")

@@ -17,7 +17,7 @@ from docker import errors as docker_errors
 from docker.types import DeviceRequest
 
 from bench.errors import AuditionError, BadInput
-from bench.records import Record
+from bench.records.base import Record
 
 RUN_LABEL = "audition.run"
 """Label with the run's id on every container of ours."""

@@ -5,7 +5,7 @@ from typing import Any
 
 from bench.catalog.entry import Entry
 from bench.engines.launch import Engine, EngineFailed, check_settings
-from bench.records import Take
+from bench.records.take import Take
 
 SETTLE_S = 10.0
 """An engine may still be busy with a take that was given up, in float32 for the moment; this long it may be."""

@@ -12,7 +12,8 @@ import numpy as np
 from bench.audio.silence import trim
 from bench.audio.wav import Samples, encode_wav_16bit, read_mono
 from bench.errors import AuditionError
-from bench.records import sha256_bytes, write_atomically
+from bench.storage.atomic import write_atomically
+from bench.storage.digests import sha256_bytes
 
 VOICE = "rms"
 """Not the voice in which the demo's baseline speaks by itself."""

@@ -6,7 +6,8 @@ Pure functions of the catalog entry and what the user intends.
 import re
 
 from bench.catalog.entry import Entry, Licence
-from bench.records import Check, IntendedUse
+from bench.records.base import IntendedUse
+from bench.records.run import Check
 
 LICENCE = "licence"
 CLONE_ENCODER = "clone_encoder"

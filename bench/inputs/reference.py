@@ -26,7 +26,8 @@ from bench.inputs import spans, speakers, transcript
 from bench.inputs.rights import Rights
 from bench.inputs.track import LevelTrack, clipped_at_s
 from bench.inputs.transcript import Transcript
-from bench.records import canonical_json, sha256_bytes, sha256_file, write_atomically
+from bench.storage.atomic import write_atomically
+from bench.storage.digests import canonical_json, sha256_bytes, sha256_file
 
 LOUDNESS_LUFS = -20.0
 """What a chosen reference is brought to: near -20 dBFS RMS, to which f5-tts raises what is softer."""

@@ -12,7 +12,7 @@ import yaml
 from pydantic import BeforeValidator, Field, StringConstraints, ValidationError
 
 from bench.errors import BadInput
-from bench.records import Record
+from bench.records.base import Record
 
 _MAX_BYTES = 64 * 1024
 

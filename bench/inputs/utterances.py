@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.errors import BadInput
-from bench.records import Utterance, sha256_file
+from bench.records.run import Utterance
+from bench.storage.digests import sha256_file
 
 DEFAULT = Path(__file__).with_name("utterances.txt")
 """The ten utterances that are spoken unless another file is given."""

@@ -23,7 +23,10 @@ from bench.jobs.job import Control, run_job, sigterm_stops
 from bench.jobs.spec import JobSpec
 from bench.neighbour.borrowed import room_beside
 from bench.preflight.check import gpu_names
-from bench.records import Install, InstallStep, Take, utc_now, write_atomically
+from bench.records.run import Install, InstallStep
+from bench.records.take import Take
+from bench.storage.atomic import write_atomically
+from bench.storage.clock import utc_now
 
 _CONTEXT_BYTES = 2**30
 """What the GPU check needs beside a neighbour: the CUDA context and torch."""

@@ -21,7 +21,7 @@ import psutil
 
 from bench.errors import AuditionError
 from bench.jobs.job import Cancelled
-from bench.records import InstallStep
+from bench.records.run import InstallStep
 
 _ERROR_CHARACTERS = 3000
 _SOURCE_BUILD = re.compile(r"Building wheel for (\S+)")

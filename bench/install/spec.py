@@ -3,7 +3,8 @@
 from typing import Any
 
 from bench.catalog.entry import Entry
-from bench.records import InstallStep, Record
+from bench.records.base import Record
+from bench.records.run import InstallStep
 
 
 class InstallSpec(Record):

@@ -40,7 +40,9 @@ from bench.metrics.measure import Job as MetricsJob
 from bench.metrics.measure import measure_pass
 from bench.metrics.take import TakeMetrics
 from bench.neighbour.borrowed import borrowed, room_beside
-from bench.records import Take, Utterance, write_atomically
+from bench.records.run import Utterance
+from bench.records.take import Take
+from bench.storage.atomic import write_atomically
 
 HEARTBEAT_LIMIT_S = 30.0
 """The controller touches the heartbeat about once a second; this long without one and it is gone."""

@@ -8,7 +8,7 @@ from bench.client.network import NetworkCost
 from bench.client.takes import PassResult
 from bench.client.voicecheck import VoiceCheck
 from bench.neighbour.spec import NeighbourSpec
-from bench.records import Record
+from bench.records.base import Record
 
 PassName = Literal["smoke", "preset", "candidate", "baseline"]
 HEARD = "heard.wav"

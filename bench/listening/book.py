@@ -21,7 +21,11 @@ from bench.listening.mapping import DIRECTORY, RATINGS, SECRET_BYTES, SealBroken
 from bench.listening.store import Event, Log
 from bench.listening.tickets import ticket, trial_ticket
 from bench.listening.trials import SIDES, Side, Trial
-from bench.records import Answer, Channel, Manifest, utc_now
+from bench.records.base import Channel
+from bench.records.listening import Answer
+from bench.records.run import Manifest
+from bench.storage.clock import utc_now
+from bench.storage.record_file import load_record
 
 MAX_REVISIONS = 200
 """Answers one rater may give to one trial, changes of mind included, and results of his headphone check; the log is
@@ -112,7 +116,7 @@ class Book:
         except FileNotFoundError:
             raise BadInput(f"{run_dir} has no sealed pairs yet; run the score phase first.") from None
         self.run_dir = run_dir
-        self._raters_needed = Manifest.load(run_dir).rule.minimum_raters
+        self._raters_needed = load_record(Manifest, run_dir).rule.minimum_raters
         self.seconds = {clip.file: clip.seconds for clip in self.sealed.clips}
         self.raters: dict[str, Rater] = {}
         self.by_token: dict[str, Rater] = {}

@@ -24,7 +24,7 @@ from scipy.signal import welch
 from bench.audio.levels import integrated_lufs
 from bench.audio.silence import leading_silence_s, sound_span, trailing_silence_s
 from bench.audio.wav import Samples, read_mono
-from bench.records import Record
+from bench.records.base import Record
 
 Array = NDArray[np.float64]
 Cue = Literal["format", "loudness", "onset", "removed", "ending", "duration", "bandwidth", "spectrum"]

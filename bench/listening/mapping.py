@@ -17,15 +17,9 @@ from pydantic import Field, ValidationError
 
 from bench.errors import BadInput
 from bench.listening.trials import Side, Source, Trial, plan
-from bench.records import (
-    SCHEMA_VERSION,
-    Channel,
-    Record,
-    canonical_json,
-    sha256_bytes,
-    sha256_file,
-    write_atomically,
-)
+from bench.records.base import SCHEMA_VERSION, Channel, Record
+from bench.storage.atomic import write_atomically
+from bench.storage.digests import canonical_json, sha256_bytes, sha256_file
 
 DIRECTORY = "listening"
 SEALED = "sealed.json"

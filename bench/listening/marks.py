@@ -12,7 +12,9 @@ from pydantic import ValidationError
 
 from bench.listening.mapping import DIRECTORY
 from bench.listening.store import NotSaved
-from bench.records import Record, canonical_json, write_atomically
+from bench.records.base import Record
+from bench.storage.atomic import write_atomically
+from bench.storage.digests import canonical_json
 
 FOLDER = "finished"
 

@@ -20,7 +20,7 @@ from bench.audio.silence import leading_silence_s, sound_span, speech_segments
 from bench.audio.telephone import narrowband, wideband
 from bench.audio.wav import Samples, encode_wav_16bit, read_mono
 from bench.errors import AuditionError, BadInput
-from bench.records import Channel
+from bench.records.base import Channel
 
 RATE_HZ = 48000
 LEAD_S = 0.2

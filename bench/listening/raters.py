@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.listening.book import Book, Rater
-from bench.records import Channel
+from bench.records.base import Channel
 
 OWNER = "owner"
 """The one rater by default."""

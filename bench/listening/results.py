@@ -17,16 +17,12 @@ from bench.listening import mapping
 from bench.listening.book import Book, Given, Rater, checked_name
 from bench.listening.mapping import SealBroken, Sealed
 from bench.listening.trials import Trial
-from bench.records import (
-    SCHEMA_VERSION,
-    Answer,
-    Manifest,
-    Ratings,
-    Record,
-    canonical_json,
-    sha256_bytes,
-    write_atomically,
-)
+from bench.records.base import SCHEMA_VERSION, Record
+from bench.records.listening import Answer, Ratings
+from bench.records.run import Manifest
+from bench.storage.atomic import write_atomically
+from bench.storage.digests import canonical_json, sha256_bytes
+from bench.storage.record_file import load_record
 
 
 class Export(Record):
@@ -50,7 +46,7 @@ def ratings(run_dir: Path) -> Ratings:
         SealBroken: the question or the rule in the manifest is not the one that people rated under.
         NotSaved: the ratings' database cannot be opened.
     """
-    manifest = Manifest.load(run_dir)
+    manifest = load_record(Manifest, run_dir)
     digest = mapping.published(run_dir)
     left_over = mapping.unpublished(run_dir)
     if digest is None and left_over is None:
@@ -111,7 +107,7 @@ def all_finished(run_dir: Path) -> bool:
         found = ratings(run_dir)
     except FileNotFoundError:
         return False
-    needed = Manifest.load(run_dir).rule.minimum_raters
+    needed = load_record(Manifest, run_dir).rule.minimum_raters
     states = list(found.raters.values())
     return found.mapping_intact and len(states) >= needed and all(s == "finished" for s in states)
 
@@ -185,14 +181,14 @@ def reveal(book: Book, rater: Rater, manifest: Manifest) -> dict[str, Any]:
 
 def export_json(run_dir: Path, path: Path) -> None:
     """Write the finished raters' ratings as JSON that `import_json` takes."""
-    manifest = Manifest.load(run_dir)
+    manifest = load_record(Manifest, run_dir)
     export = Export(run_id=manifest.run_id, ratings=ratings(run_dir))
     write_atomically(path, json.dumps(export.model_dump(mode="json"), indent=2, ensure_ascii=False).encode())
 
 
 def export_csv(run_dir: Path, path: Path) -> None:
     """Write the finished raters' answers as CSV (RFC 4180), a line each, the fields of
-    `bench.records.Answer`.
+    `bench.records.listening.Answer`.
 
     A text that a spreadsheet would run as a formula gets a quote before it.
     """

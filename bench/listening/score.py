@@ -17,17 +17,13 @@ from bench.listening.draws import Draws
 from bench.listening.mapping import REFERENCE, TAKES, Clip, Role, SealBroken, Sealed
 from bench.listening.processing import UnusableTake
 from bench.listening.trials import Source
-from bench.records import (
-    Channel,
-    Manifest,
-    Record,
-    Take,
-    canonical_json,
-    sha256_bytes,
-    sha256_file,
-    utc_now,
-    write_atomically,
-)
+from bench.records.base import Channel, Record
+from bench.records.run import Manifest
+from bench.records.take import Take
+from bench.storage.atomic import write_atomically
+from bench.storage.clock import utc_now
+from bench.storage.digests import canonical_json, sha256_bytes, sha256_file
+from bench.storage.record_file import load_record
 from bench.verdict.collect import UNUSABLE_FILE, check_commitments, read_takes, unusable_bytes
 from bench.verdict.takes import TakeSide, Unusable, failures_of, named, rateable, valid_takes
 
@@ -85,7 +81,7 @@ def seal(run_dir: Path, *, channels: Sequence[Channel] = CHANNELS) -> SealReport
         CuesRemain: the processed clips' loudness, onset or format names their side.
         BadInput: the question, the rule, a take or a sealed clip was changed.
     """
-    manifest = Manifest.load(run_dir)
+    manifest = load_record(Manifest, run_dir)
     check_commitments(run_dir, manifest)
     reference = run_dir / REFERENCE
     home = mapping.directory(run_dir)

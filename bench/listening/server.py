@@ -43,7 +43,10 @@ from bench.listening.raters import ensure_one, link
 from bench.listening.results import reveal
 from bench.listening.store import NotSaved
 from bench.listening.trials import SIDES, Side, Trial
-from bench.records import MAX_NOTE, Manifest, utc_now
+from bench.records.listening import MAX_NOTE
+from bench.records.run import Manifest
+from bench.storage.clock import utc_now
+from bench.storage.record_file import load_record
 
 PAGE = Path(__file__).with_name("page")
 TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
@@ -108,7 +111,7 @@ def create_app(run_dir: Path) -> FastAPI:
         BadInput: nothing is sealed, or it was changed since.
     """
     book = Book(run_dir)
-    manifest = Manifest.load(run_dir)
+    manifest = load_record(Manifest, run_dir)
     clips = {clip.file: (run_dir / DIRECTORY / CLIPS / clip.file).read_bytes() for clip in book.sealed.clips}
     page = {
         f"/{'' if path.name == 'index.html' else path.name}": (path.read_bytes(), TYPES[path.suffix])

@@ -20,7 +20,8 @@ from pathlib import Path
 
 from bench.errors import AuditionError
 from bench.listening.salvage import PAGE_SIZE, Row, rows_in_database, rows_in_wal
-from bench.records import canonical_json, utc_now
+from bench.storage.clock import utc_now
+from bench.storage.digests import canonical_json
 
 SYNCHRONOUS = "FULL"
 SALVAGE_WAIT_S = 5.0

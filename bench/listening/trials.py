@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from bench.listening.draws import Draws
-from bench.records import Channel, RatingKind
+from bench.records.base import Channel
+from bench.records.listening import RatingKind
 
 Side = Literal["A", "B"]
 SIDES: tuple[Side, ...] = ("A", "B")

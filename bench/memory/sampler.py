@@ -18,7 +18,7 @@ from typing import Any, Literal, Self
 from bench.memory.nvml import Gpu, NvmlReader
 from bench.memory.processes import EngineProcesses, cgroup_current_bytes, cgroup_peak_bytes, rss_bytes
 from bench.memory.series import MemorySeries, SeriesBuilder
-from bench.records import Record
+from bench.records.base import Record
 
 MEMINFO = Path("/proc/meminfo")
 

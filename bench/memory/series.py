@@ -1,6 +1,6 @@
 """A time series of bounded size that keeps every peak: for the plot of memory over time."""
 
-from bench.records import Record
+from bench.records.base import Record
 
 
 class MemorySeries(Record):

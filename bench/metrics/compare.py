@@ -9,7 +9,7 @@ from bench.metrics import clipping, f0, intelligibility
 from bench.metrics.duration import duration_ratio
 from bench.metrics.paired import PairedDifference, paired_difference
 from bench.metrics.take import TakeMetrics
-from bench.records import Record
+from bench.records.base import Record
 
 Side = Literal["candidate", "baseline"]
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from statistics import fmean, median
 
-from bench.records import Record
+from bench.records.base import Record
 
 
 class PairedDifference(Record):

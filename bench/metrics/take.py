@@ -15,7 +15,7 @@ from bench.metrics.loudness import loudness_lufs
 from bench.metrics.silence import silence
 from bench.metrics.similarity import NoEmbedding, cosine, embed_speaker
 from bench.metrics.speaking_rate import count_words, words_per_s
-from bench.records import Record
+from bench.records.base import Record
 
 
 class TakeMetrics(Record):

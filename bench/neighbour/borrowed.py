@@ -11,7 +11,8 @@ from bench.errors import AuditionError
 from bench.memory.sampler import available_bytes, meminfo_bytes
 from bench.neighbour.container import Neighbour
 from bench.neighbour.spec import NeighbourSpec
-from bench.records import Check
+from bench.records.run import Check
+from bench.storage.record_file import save_record
 
 RESERVE_LIMIT_BYTES = 2 << 30
 Speaking = Callable[[], contextlib.AbstractContextManager[Any]]
@@ -99,7 +100,7 @@ def borrowed(
         ratio_limit=spec.ratio_limit,
     )
     say(f"neighbour | {spec.container} | {'pausing' if spec.mode == 'pause' else 'measuring beside it'}")
-    with borrow(request, alive, save=lambda record: record.save(out)) as grant:
+    with borrow(request, alive, save=lambda record: save_record(record, out)) as grant:
         speaking: Speaking = contextlib.nullcontext
         if spec.mode == "parallel" and spec.measure:
             speaking = lambda: felt_latency(grant.record)  # noqa: E731 - made anew for each pass

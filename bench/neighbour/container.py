@@ -11,7 +11,7 @@ from docker import errors as docker_errors
 
 from bench.docker_host.host import DockerHost
 from bench.errors import BadInput
-from bench.records import Record
+from bench.records.base import Record
 
 
 class RestartPolicy(Record):

@@ -50,7 +50,8 @@ from bench.neighbour.watcher_container import (
     start_watcher,
     watcher_name,
 )
-from bench.records import Record, utc_now
+from bench.records.base import Record
+from bench.storage.clock import utc_now
 
 TTL_LIMIT_S = 60.0
 POLL_S = 0.2

@@ -18,7 +18,9 @@ from pydantic import ConfigDict
 
 from bench.errors import AuditionError, BadInput
 from bench.neighbour.spec import KERNEL_BOOT_ID
-from bench.records import Record, utc_now, write_atomically
+from bench.records.base import Record
+from bench.storage.atomic import write_atomically
+from bench.storage.clock import utc_now
 
 DEFAULT_STATE_DIR = Path("/var/lib/audition/lease")
 

@@ -12,7 +12,7 @@ from bench.neighbour.owner import NeighbourStatus, restore, status
 from bench.neighbour.record import NeighbourRecord
 from bench.neighbour.snapshot import Snapshot, check_can_pause
 from bench.neighbour.watcher_container import DEFAULT_WATCHER_BASE, build_watcher, watcher_tag
-from bench.records import Record
+from bench.records.base import Record
 
 
 class NeighbourTask(Record):

@@ -31,7 +31,8 @@ from bench.neighbour.watcher_container import (
     remove_watcher,
     watcher_name,
 )
-from bench.records import Record, utc_now
+from bench.records.base import Record
+from bench.storage.clock import utc_now
 
 
 class NeighbourStatus(Record):

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 
 from bench.errors import BadInput, NeighbourNotBack
-from bench.records import Record
+from bench.records.base import Record
 
 
 class Readiness(Record):

@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Literal
 from bench.client.chat import ChatLatency
 from bench.neighbour.readiness import Readiness
 from bench.neighbour.snapshot import Snapshot
-from bench.records import FileRecord, NeighbourMode, Record
+from bench.records.base import FileRecord, NeighbourMode, Record
 
 
 class Side(Record):

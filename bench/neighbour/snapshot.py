@@ -4,7 +4,9 @@ from typing import Any, Self
 
 from bench.errors import BadInput, NeighbourNotBack
 from bench.neighbour.container import Neighbour, RestartPolicy
-from bench.records import Record, canonical_json, sha256_bytes, utc_now
+from bench.records.base import Record
+from bench.storage.clock import utc_now
+from bench.storage.digests import canonical_json, sha256_bytes
 
 
 class Snapshot(Record):

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from bench.records import NeighbourMode, Record
+from bench.records.base import NeighbourMode, Record
 
 KERNEL_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 RETURN_EXTRA_S = 900.0

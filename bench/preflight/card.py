@@ -10,7 +10,7 @@ from typing import Any
 from bench.catalog.entry import Entry, WeightFile
 from bench.errors import AuditionError
 from bench.inputs.gates import clone_gate
-from bench.records import Check
+from bench.records.run import Check
 from bench.weights.store import ensure, missing, path_of
 
 MODEL_CARD = "model_card"

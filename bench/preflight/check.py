@@ -19,7 +19,7 @@ from bench.memory.sampler import available_bytes, meminfo_bytes
 from bench.neighbour.borrowed import look
 from bench.preflight.card import card_checks
 from bench.preflight.spec import HostReport, HostSpec
-from bench.records import Check
+from bench.records.run import Check
 from bench.weights.store import missing
 
 GIB = 2**30

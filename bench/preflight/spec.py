@@ -5,7 +5,8 @@ from typing import Any
 
 from bench.catalog.entry import Entry
 from bench.neighbour.spec import NeighbourSpec
-from bench.records import Check, Record
+from bench.records.base import Record
+from bench.records.run import Check
 
 
 class HostSpec(Record):

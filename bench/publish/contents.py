@@ -13,9 +13,13 @@ import soundfile
 from bench.controller import conclude
 from bench.errors import BadInput
 from bench.publish.permission import SIDES, Permission, Side, permission
-from bench.records import Manifest, Take, Verdict, sha256_file
+from bench.records.run import Manifest
+from bench.records.take import Take
+from bench.records.verdict import Verdict
 from bench.report import ReportView, as_json, markdown, render, view
 from bench.report.record import plain
+from bench.storage.digests import sha256_file
+from bench.storage.record_file import load_record
 from bench.verdict.collect import read_takes
 from bench.verdict.evidence import Evidence
 from bench.verdict.rule import decide, verdict_bytes
@@ -47,7 +51,7 @@ def gather(run_dir: Path, verdict: Verdict, today: datetime.date) -> Contents:
     Raises:
         BadInput: the run no longer gives that verdict, or a clip is not the one that was timed.
     """
-    manifest = Manifest.load(run_dir)
+    manifest = load_record(Manifest, run_dir)
     allowed = permission(manifest, today)
     evidence = conclude.evidence_of(run_dir)
     shown = _view(run_dir, verdict, evidence, with_clips=not any(map(allowed.withheld, SIDES)))

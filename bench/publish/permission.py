@@ -10,7 +10,8 @@ from pydantic import ValidationError
 from bench.catalog import Entry
 from bench.catalog.entry import Licence
 from bench.inputs.rights import Rights
-from bench.records import IntendedUse, Manifest
+from bench.records.base import IntendedUse
+from bench.records.run import Manifest
 
 Side = Literal["candidate", "baseline"]
 SIDES: tuple[Side, ...] = ("candidate", "baseline")

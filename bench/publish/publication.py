@@ -14,7 +14,11 @@ from bench.publish.git import RemoteState, Repository
 from bench.publish.permission import SIDES
 from bench.publish.pull_request import Proposal, forge_repository
 from bench.publish.secrets import refuse_secrets
-from bench.records import Manifest, Record, Verdict, utc_now
+from bench.records.base import Record
+from bench.records.run import Manifest
+from bench.records.verdict import Verdict
+from bench.storage.clock import utc_now
+from bench.storage.record_file import load_record
 
 ROOT = "audition"
 """Folder of the repository, and prefix of the branches."""
@@ -91,7 +95,7 @@ def publish(
     run = Run(run_dir.resolve())
     manifest = run.manifest()
     try:
-        verdict = Verdict.load(run.path)
+        verdict = load_record(Verdict, run.path)
     except FileNotFoundError as error:
         raise PhaseMissing(
             f"{run.run_id} has no verdict yet; make it with `audition verdict {run.run_id}`, then publish."

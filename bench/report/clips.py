@@ -13,7 +13,9 @@ from pathlib import Path
 import soundfile
 from pydantic import Field
 
-from bench.records import Record, Take, sha256_file
+from bench.records.base import Record
+from bench.records.take import Take
+from bench.storage.digests import sha256_file
 
 MAILABLE_BYTES = 15 * 1024 * 1024
 """Limit on all clips of one report as embedded, base64 included."""

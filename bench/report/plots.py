@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from bench.records import Record
+from bench.records.base import Record
 
 Tone = Literal["candidate", "baseline", "neighbour"]
 

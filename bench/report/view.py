@@ -11,7 +11,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from bench.records import SCHEMA_VERSION, Record, Take, Verdict
+from bench.records.base import SCHEMA_VERSION, Record
+from bench.records.take import Take
+from bench.records.verdict import Verdict
 from bench.report.clips import MAILABLE_BYTES, Clip, Clips, embed
 from bench.report.objective import alarms
 from bench.verdict.evidence import Evidence

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from bench.records import Gate
+from bench.records.verdict import Gate
 
 if TYPE_CHECKING:
     from bench.report.view import Side

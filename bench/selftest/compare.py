@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
-from bench.records import Record, Take
+from bench.records.base import Record
+from bench.records.take import Take
 from bench.selftest.cases import Case
 
 WORST_TIMES = 20.0

@@ -14,7 +14,7 @@ from bench.client.load import LoadResult, closed_loop
 from bench.client.probe import ServerUnusable
 from bench.client.target import Target, Voice
 from bench.client.voicecheck import check_voice
-from bench.records import Utterance
+from bench.records.run import Utterance
 from bench.selftest import sounds
 from bench.selftest.cases import FAULTS, PROBED, TIMED, Case
 from bench.selftest.compare import Row, SelftestReport, dialect_rows, fault_rows, timed_rows

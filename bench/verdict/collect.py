@@ -8,19 +8,12 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from bench.errors import BadInput, PhaseMissing
-from bench.records import (
-    Check,
-    Gate,
-    Install,
-    Manifest,
-    Phases,
-    PhaseState,
-    Preflight,
-    Ratings,
-    Rule,
-    Take,
-    sha256_bytes,
-)
+from bench.records.listening import Ratings
+from bench.records.run import Check, Install, Manifest, Phases, PhaseState, Preflight, Rule
+from bench.records.take import Take
+from bench.records.verdict import Gate
+from bench.storage.digests import sha256_bytes
+from bench.storage.record_file import load_record
 from bench.verdict.evidence import Evidence, InstallOutcome, Refusal
 from bench.verdict.takes import Unusable, utterance_ids, valid_takes
 
@@ -131,14 +124,14 @@ def collect(run_dir: Path, *, ratings: Ratings | None) -> Evidence:
         BadInput: rule or question was edited; a file is damaged or of another schema version.
     """
     try:
-        manifest = Manifest.load(run_dir)
-        preflight = Preflight.load(run_dir)
+        manifest = load_record(Manifest, run_dir)
+        preflight = load_record(Preflight, run_dir)
     except FileNotFoundError as error:
         raise PhaseMissing(
             f"{error.filename} is not there; run preflight first (`--tags preflight`)."
         ) from error
     check_commitments(run_dir, manifest)
-    phases = Phases.load(run_dir).phases if (run_dir / Phases.file_name).is_file() else {}
+    phases = load_record(Phases, run_dir).phases if (run_dir / Phases.file_name).is_file() else {}
     refusal = _refusal(preflight, run_dir)
     return Evidence(
         manifest=manifest,
@@ -247,7 +240,7 @@ def _install(run_dir: Path, phase: PhaseState | None) -> InstallOutcome | None:
     if phase is not None and phase.status == "failed" and phase.fault == "host":
         return None
     if (run_dir / Install.file_name).is_file():
-        install = Install.load(run_dir)
+        install = load_record(Install, run_dir)
         return InstallOutcome(
             ok=install.ok,
             total_s=install.total_s,

@@ -2,7 +2,11 @@
 
 from typing import Any, Literal
 
-from bench.records import Gate, Manifest, Ratings, Record, Take
+from bench.records.base import Record
+from bench.records.listening import Ratings
+from bench.records.run import Manifest
+from bench.records.take import Take
+from bench.records.verdict import Gate
 from bench.verdict.takes import Unusable
 
 Refusal = Literal["licence", "clone_encoder_withheld"]

@@ -20,7 +20,11 @@ from fractions import Fraction
 from typing import Any
 
 from bench.errors import BadInput, PhaseMissing
-from bench.records import Answer, Decision, Gate, Manifest, NextStep, Ratings, Reason, Summary, Verdict
+from bench.records.base import Decision, Reason
+from bench.records.listening import Answer, Ratings
+from bench.records.run import Manifest
+from bench.records.take import Summary
+from bench.records.verdict import Gate, NextStep, Verdict
 from bench.verdict.evidence import Evidence
 from bench.verdict.neighbour import neighbour_summary
 from bench.verdict.statistics import (

@@ -32,7 +32,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.records import Answer, Summary
+from bench.records.listening import Answer
+from bench.records.take import Summary
 
 METHODOLOGY_VERSION = 3
 """Raised whenever the rule's arithmetic or a statistic beside it changes; stamped on every verdict."""

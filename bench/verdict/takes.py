@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from bench.records import Record, Summary, Take
+from bench.records.base import Record
+from bench.records.take import Summary, Take
 from bench.verdict.statistics import summarise
 
 TakeSide = Literal["candidate", "baseline"]

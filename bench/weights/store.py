@@ -25,7 +25,8 @@ from typing import Any, Literal
 
 from bench.catalog.entry import WeightFile
 from bench.errors import AuditionError, BadInput
-from bench.records import sha256_file, write_atomically
+from bench.storage.atomic import write_atomically
+from bench.storage.digests import sha256_file
 from bench.weights.hub import DiskFull, Found, Hub, HubError, Progress, endpoint_of, shown, token_from
 
 __all__ = [

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from bench.audio.wav import read_mono, write_wav_16bit
-from bench.records import sha256_file
+from bench.storage.digests import sha256_file
 from tests.ansible.play import DEMO_REFERENCE, Played, inventory, lines, play
 from tests.engines import entries
 

@@ -16,7 +16,10 @@ import pytest
 import yaml
 
 import bench.catalog
-from bench.records import Install, Phases, Preflight, Take, Verdict
+from bench.records.run import Install, Phases, Preflight
+from bench.records.take import Take
+from bench.records.verdict import Verdict
+from bench.storage.record_file import load_record
 from tests.ansible.conftest import TEN_WORDS, Demo
 from tests.ansible.play import REPO, Played, inventory, lines, play
 from tests.engines import cpu_lock, entries, make_f5_venv, tiny_f5
@@ -93,8 +96,8 @@ def f5(
 def test_it_ends_well_and_awaits_people(f5: F5Run) -> None:
     assert f5.first.rc == 0, f5.first.text[-6000:]
     assert not [task for task in f5.first.tasks if task.status in ("failed", "unreachable")]
-    assert Verdict.load(f5.run_dir).decision == "awaiting_ratings"
-    noted = Phases.load(f5.run_dir).phases
+    assert load_record(Verdict, f5.run_dir).decision == "awaiting_ratings"
+    noted = load_record(Phases, f5.run_dir).phases
     assert {phase for phase in noted if noted[phase].status == "done"} >= {
         "preflight", "install", "benchmark", "baseline", "teardown", "score", "verdict",
     }  # fmt: skip
@@ -105,7 +108,7 @@ def test_the_card_and_each_file_were_asked_for_once_and_are_in_the_store(f5: F5R
     assert sorted(fetched) == sorted(
         ["README.md", "F5TTS_v1_Base/model_1250000.safetensors", "config.yaml", "pytorch_model.bin"]
     )
-    checks = {check.name: check for check in Preflight.load(f5.run_dir).checks}
+    checks = {check.name: check for check in load_record(Preflight, f5.run_dir).checks}
     assert checks["model_card"].value["sha256"] == hashlib.sha256(CARD).hexdigest()
     assert checks["clone_encoder"].ok
     assert (f5.store / tiny_f5.CHECKPOINT).is_file()
@@ -114,7 +117,7 @@ def test_the_card_and_each_file_were_asked_for_once_and_are_in_the_store(f5: F5R
 
 
 def test_the_record_says_what_was_installed_and_how_long_each_step_took(f5: F5Run) -> None:
-    record = Install.load(f5.run_dir)
+    record = load_record(Install, f5.run_dir)
     assert (record.ok, record.error) == (True, None)
     names = [step.name for step in record.steps]
     assert names[0] == "system packages"

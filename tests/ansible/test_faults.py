@@ -13,7 +13,10 @@ from typing import Any
 import pytest
 
 from bench.engines.launch import LaunchSpec, launch
-from bench.records import Phases, Take, Verdict
+from bench.records.run import Phases
+from bench.records.take import Take
+from bench.records.verdict import Verdict
+from bench.storage.record_file import load_record
 from tests.ansible.conftest import TEN_WORDS, Demo
 from tests.ansible.play import Played, inventory, lines, play
 from tests.engines import entries
@@ -41,7 +44,7 @@ class Faults:
         return found[0]
 
     def verdict(self, host: str) -> Verdict:
-        return Verdict.load(self.run_dir(host))
+        return load_record(Verdict, self.run_dir(host))
 
 
 @pytest.fixture(scope="module")
@@ -143,14 +146,14 @@ def test_a_licence_that_forbids_the_use_decides_without_one_request(faults: Faul
 def test_a_withheld_clone_encoder_ends_the_run_at_once(faults: Faults) -> None:
     verdict = faults.verdict("withheld")
     assert (verdict.decision, verdict.reason) == ("keep_baseline_survey_complete", "clone_encoder_withheld")
-    assert set(Phases.load(faults.run_dir("withheld")).phases) == {"preflight", "teardown", "verdict"}
+    assert set(load_record(Phases, faults.run_dir("withheld")).phases) == {"preflight", "teardown", "verdict"}
 
 
 def test_a_model_card_that_withholds_the_encoder_ends_the_run_before_any_weights(faults: Faults) -> None:
     verdict = faults.verdict("card")
     assert (verdict.decision, verdict.reason) == ("keep_baseline_survey_complete", "clone_encoder_withheld")
     assert "the model card says" in verdict.model_dump_json()
-    assert set(Phases.load(faults.run_dir("card")).phases) == {"preflight", "teardown", "verdict"}
+    assert set(load_record(Phases, faults.run_dir("card")).phases) == {"preflight", "teardown", "verdict"}
     assert {asked.path for asked in faults.cards.requests} == {"README.md"}
     assert not (faults.run_dir("card") / "install.json").exists()
 
@@ -166,7 +169,7 @@ def test_a_baseline_out_of_reach_is_warned_of_and_awaited(faults: Faults) -> Non
     assert "baseline_reachable" in warned[0] and "the run goes on without" in warned[0]
     verdict = faults.verdict("deaf")
     assert (verdict.decision, verdict.reason) == ("awaiting_baseline", None)
-    phases = Phases.load(faults.run_dir("deaf")).phases
+    phases = load_record(Phases, faults.run_dir("deaf")).phases
     assert (phases["benchmark"].status, phases["baseline"].status) == ("done", "failed")
     assert "--tags baseline,score,verdict" in " ".join(verdict.next.commands)
 

@@ -10,7 +10,10 @@ from typing import Any
 
 import pytest
 
-from bench.records import Install, Phase, Phases, PhaseState, Verdict
+from bench.records.base import Phase
+from bench.records.run import Install, Phases, PhaseState
+from bench.records.verdict import Verdict
+from bench.storage.record_file import load_record, save_record
 from tests.ansible.conftest import TEN_WORDS, Demo
 from tests.ansible.play import Played, inventory, lines, play
 from tests.engines import entries
@@ -23,7 +26,7 @@ Private = Callable[[], Path]
 
 
 def _phase(run_dir: Path, phase: Phase) -> PhaseState:
-    return Phases.load(run_dir).phases[phase]
+    return load_record(Phases, run_dir).phases[phase]
 
 
 # Install
@@ -64,7 +67,7 @@ def test_a_taken_port_and_packages_out_of_reach_do_not_disqualify(
     again = tagged("install", "--limit", "port")
     assert again.rc == 0, again.text[-4000:]
     (run_dir,) = (tmp_path / "runs").glob("*-port-*Z")
-    assert (_phase(run_dir, "install").status, Install.load(run_dir).ok) == ("done", True)
+    assert (_phase(run_dir, "install").status, load_record(Install, run_dir).ok) == ("done", True)
 
 
 # Teardown
@@ -79,9 +82,9 @@ def test_a_neighbour_that_is_not_well_fails_teardown_until_it_is(
     tmp_path: Path,
 ) -> None:
     run_dir = copied / demo.run_id
-    phases = Phases.load(run_dir).phases
+    phases = load_record(Phases, run_dir).phases
     del phases["teardown"]
-    Phases(phases=phases).save(run_dir)
+    save_record(Phases(phases=phases), run_dir)
     given = {"state_dir": str(state_dir), "runs_dir": str(copied), "run_id": demo.run_id}
     absent = {
         "neighbour_mode": "pause",
@@ -113,7 +116,7 @@ def test_a_refused_run_beside_a_neighbour_is_torn_down_without_touching_the_host
     played = play(private(), given)
     assert played.rc == 0, played.text[-4000:]
     (run_dir,) = (tmp_path / "runs").glob("*Z")
-    assert Verdict.load(run_dir).reason == "licence"
+    assert load_record(Verdict, run_dir).reason == "licence"
     assert _phase(run_dir, "teardown").status == "done"
     # What the run committed to rules: another use, given later, does not open the gate.
     again = play(

@@ -12,7 +12,8 @@ import psutil
 import pytest
 
 from bench.jobs.job import HEARTBEAT_LIMIT_S
-from bench.records import Phases
+from bench.records.run import Phases
+from bench.storage.record_file import load_record
 from tests.ansible.conftest import TEN_WORDS, Demo
 from tests.ansible.play import REPO, inventory, lines, play
 from tests.engines import entries
@@ -77,11 +78,11 @@ def test_a_killed_controllers_job_ends_itself_and_the_next_run_goes_on(
         "the job outlived its controller",
     )
     assert took > 1, "it was alive when its controller was killed"
-    assert "benchmark" not in Phases.load(tmp_path / "runs" / run_id).phases
+    assert "benchmark" not in load_record(Phases, tmp_path / "runs" / run_id).phases
 
     again = play(private(), None, "--tags", "benchmark", inventory=hosts_file, environ=short)
     assert again.rc == 0, again.text[-4000:]
-    state = Phases.load(tmp_path / "runs" / run_id).phases["benchmark"]
+    state = load_record(Phases, tmp_path / "runs" / run_id).phases["benchmark"]
     assert (state.status, state.error) == ("done", None)
     assert len((tmp_path / "runs" / run_id / "candidate/takes.jsonl").read_text().splitlines()) == 12
     assert not (state_dir / "jobs" / run_id).exists(), "the killed attempt is gone too, and its reference"

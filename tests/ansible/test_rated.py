@@ -9,7 +9,8 @@ import pytest
 from bench.controller.run import Run
 from bench.listening import results
 from bench.listening import server as server_module
-from bench.records import Verdict
+from bench.records.verdict import Verdict
+from bench.storage.record_file import load_record
 from tests.ansible.conftest import Demo
 from tests.ansible.play import Played, play
 from tests.listening.conftest import start
@@ -50,7 +51,7 @@ def test_a_whole_set_of_ratings_gives_a_decision_by_the_rule(
     rated: Path, demo: Demo, decided: tuple[Played, bytes, Played, bytes]
 ) -> None:
     assert decided[0].rc == 0, decided[0].text[-4000:]
-    verdict = Verdict.load(rated / demo.run_id)
+    verdict = load_record(Verdict, rated / demo.run_id)
     found = results.ratings(rated / demo.run_id)
     counted = [a for a in found.answers if a.kind == "pair" and a.channel == "full"]
     assert len(counted) == 10 and found.raters == {"ann": "finished"}

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.records import Phases, Verdict
+from bench.records.run import Phases
+from bench.records.verdict import Verdict
+from bench.storage.record_file import load_record
 from tests.ansible.conftest import Demo
 from tests.ansible.play import REPO
 from tests.engines import entries
@@ -46,7 +48,7 @@ def test_an_interrupted_survey_goes_on_and_ends_with_what_to_do(
     assert process.returncode == 130, "".join(said) + rest
     assert "interrupted in benchmark" in rest
     (run_dir,) = (path for path in (tmp_path / "runs").glob("*Z") if not path.is_symlink())
-    assert set(Phases.load(run_dir).phases) == {"preflight", "install"}
+    assert set(load_record(Phases, run_dir).phases) == {"preflight", "install"}
 
     again = _survey(state_dir, tmp_path, hum_pieces=0)
     text, _ = again.communicate(timeout=600)
@@ -55,7 +57,7 @@ def test_an_interrupted_survey_goes_on_and_ends_with_what_to_do(
     for model, name in (("slow", "preset"), ("slow", "candidate"), ("flite", "baseline")):
         shown = re.findall(rf"\| {model} \| {name} \| (\d+)/10 \| \w+ \| TTFA", text)
         assert shown == [str(n) for n in range(1, 11)], name
-    assert Verdict.load(run_dir).decision == "awaiting_ratings"
+    assert load_record(Verdict, run_dir).decision == "awaiting_ratings"
     where = f"--runs-dir {run_dir.parent}"
     assert text.splitlines()[-2:] == [
         f"  audition rate {run_dir.name} {where}",

@@ -11,7 +11,10 @@ import httpx
 import pytest
 
 from bench.controller.run import Run
-from bench.records import Phase, Phases, Verdict
+from bench.records.base import Phase
+from bench.records.run import Phases
+from bench.records.verdict import Verdict
+from bench.storage.record_file import load_record, save_record
 from tests.ansible.conftest import TEN_WORDS, Demo
 from tests.ansible.play import Played, inventory, lines, play
 from tests.strangers import obliging
@@ -67,7 +70,9 @@ def stepped(
         assert steps[phase].rc == 0, steps[phase].text[-4000:]
         run_dir = (root / "runs" / "latest").resolve()
         named = {"run_id": run_dir.name}
-        noted[phase] = {name for name, state in Phases.load(run_dir).phases.items() if state.status == "done"}
+        noted[phase] = {
+            name for name, state in load_record(Phases, run_dir).phases.items() if state.status == "done"
+        }
         if phase == "preflight":
             too_early["benchmark"] = tagged("benchmark", named)
             too_early["verdict"] = tagged("verdict", named)
@@ -88,7 +93,7 @@ def test_a_tag_runs_its_phase_alone(stepped: Stepped, phase: Phase) -> None:
 
 def test_the_phases_one_by_one_come_to_the_same_as_all_at_once(stepped: Stepped, demo: Demo) -> None:
     run_dir = stepped.runs_dir / stepped.run_id
-    assert Verdict.load(run_dir).decision == "awaiting_ratings"
+    assert load_record(Verdict, run_dir).decision == "awaiting_ratings"
     names = {path.name for path in run_dir.iterdir()}
     assert names == {path.name for path in demo.run_dir.iterdir()}
 
@@ -168,7 +173,7 @@ def test_a_second_play_leaves_alone_what_the_first_is_at_work_on(
     run = Run(copied / demo.run_id)
     phases = run.phases()
     del phases["benchmark"], phases["teardown"]
-    Phases(phases=phases).save(run.path)
+    save_record(Phases(phases=phases), run.path)
     job = state_dir / "jobs" / run.run_id / "benchmark-1"
     job.mkdir(parents=True)
     given = {"state_dir": str(state_dir), "runs_dir": str(copied), "run_id": run.run_id}

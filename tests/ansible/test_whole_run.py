@@ -8,18 +8,12 @@ import pytest
 from bench.audio.wav import read_mono
 from bench.listening.mapping import published
 from bench.metrics.take import TakeMetrics
-from bench.records import (
-    PHASES,
-    FileRecord,
-    Install,
-    Manifest,
-    Phases,
-    Preflight,
-    Take,
-    Verdict,
-    sha256_bytes,
-    sha256_file,
-)
+from bench.records.base import PHASES, FileRecord
+from bench.records.run import Install, Manifest, Phases, Preflight
+from bench.records.take import Take
+from bench.records.verdict import Verdict
+from bench.storage.digests import sha256_bytes, sha256_file
+from bench.storage.record_file import load_record
 from tests.ansible.conftest import Demo
 from tests.ansible.play import DEMO_REFERENCE, REPO
 
@@ -43,7 +37,7 @@ def _takes(run_dir: Path, side: str) -> list[Take]:
 def test_it_ends_well_and_waits_for_people_without_blocking(demo: Demo) -> None:
     assert demo.first.rc == 0
     assert not [task for task in demo.first.tasks if task.status in ("failed", "unreachable")]
-    assert Verdict.load(demo.run_dir).decision == "awaiting_ratings"
+    assert load_record(Verdict, demo.run_dir).decision == "awaiting_ratings"
 
 
 def test_it_prints_the_two_commands_that_go_on(demo: Demo) -> None:
@@ -54,7 +48,7 @@ def test_it_prints_the_two_commands_that_go_on(demo: Demo) -> None:
 
 
 def test_the_phases_come_in_order_and_each_is_noted(demo: Demo) -> None:
-    noted = Phases.load(demo.run_dir).phases
+    noted = load_record(Phases, demo.run_dir).phases
     done = [phase for phase in PHASES if phase in noted]
     assert done[:7] == ["preflight", "install", "benchmark", "baseline", "teardown", "score", "verdict"]
     for phase in done[:7]:
@@ -64,7 +58,7 @@ def test_the_phases_come_in_order_and_each_is_noted(demo: Demo) -> None:
 
 
 def test_the_name_of_the_run_and_the_latest_link(demo: Demo) -> None:
-    manifest = Manifest.load(demo.run_dir)
+    manifest = load_record(Manifest, demo.run_dir)
     stamp = manifest.created_utc.replace("-", "").replace(":", "")
     assert demo.run_id == manifest.run_id == f"espeak-local-{stamp}"
     assert [path.name for path in sorted(demo.runs_dir.iterdir())] == [demo.run_id, "latest"]
@@ -72,7 +66,7 @@ def test_the_name_of_the_run_and_the_latest_link(demo: Demo) -> None:
 
 @pytest.mark.parametrize("record", [Manifest, Preflight, Install, Phases, Verdict])
 def test_every_record_is_there_and_loads(demo: Demo, record: type[FileRecord]) -> None:
-    assert record.load(demo.run_dir).schema_version == 1
+    assert load_record(record, demo.run_dir).schema_version == 1
 
 
 def test_every_json_file_carries_its_schema_version(demo: Demo) -> None:
@@ -82,7 +76,7 @@ def test_every_json_file_carries_its_schema_version(demo: Demo) -> None:
 
 
 def test_the_manifest_commits_to_what_was_given(demo: Demo) -> None:
-    manifest = Manifest.load(demo.run_dir)
+    manifest = load_record(Manifest, demo.run_dir)
     assert manifest.inputs.utterances_sha256 == sha256_file(REPO / "bench/inputs/utterances.txt")
     assert manifest.inputs.utterances_sha256 == sha256_file(demo.run_dir / "utterances.txt")
     assert manifest.rule_sha256 == sha256_file(demo.run_dir / "rule.yml")
@@ -120,10 +114,10 @@ def test_the_cloned_takes_were_timed_with_the_reference_encoded_beforehand(demo:
 
 
 def test_the_smoke_sentence_was_said_and_its_settings_read_back(demo: Demo) -> None:
-    install = Install.load(demo.run_dir)
+    install = load_record(Install, demo.run_dir)
     assert install.ok and install.receipt
     assert install.smoke is not None and install.smoke.audio_s is not None and install.smoke.audio_s > 1
-    assert install.settings == Manifest.load(demo.run_dir).entry["profiles"]["upstream"]
+    assert install.settings == load_record(Manifest, demo.run_dir).entry["profiles"]["upstream"]
     assert "smoke sentence" in [step.name for step in install.steps]
 
 

@@ -22,6 +22,7 @@ from bench.neighbour.container import Neighbour
 from bench.neighbour.lease import Grant, LeaseRequest, borrow
 from bench.neighbour.proof import Proof
 from bench.neighbour.record import NeighbourRecord
+from bench.storage.record_file import save_record
 from tests.chaos.config import STEP_LIMIT_S, TTL_S, Case
 
 TAKES_BEFORE = 4
@@ -123,7 +124,7 @@ class Run:
         )
 
     def saved(self, record: NeighbourRecord) -> None:
-        record.save(Path(self.case.run_dir))
+        save_record(record, Path(self.case.run_dir))
         if record.state == "held":
             self.gate("before stop")
 

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from bench.jobs.heartbeat import touch_heartbeat
-from bench.records import utc_now
+from bench.storage.clock import utc_now
 from tests.chaos.config import HEARTBEAT_S, Case, hear_signals
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from bench.controller.run import Run
 from bench.neighbour.lease_files import LeaseDirectory
 from bench.neighbour.record import NeighbourRecord
+from bench.storage.record_file import load_record
 from tests.chaos.config import GRACE_S, SPEAK_S, TTL_S, Mode, Moment
 from tests.chaos.drivers import Driver
 from tests.chaos.evidence import complaints
@@ -178,7 +179,7 @@ def _told(made: Scene) -> list[str]:
         # What a job that was killed had noted never left the host: the resumed one has to tell of it.
         return [] if Run(run_dir).preflight_passed() else ["the run directory is damaged"]
     try:
-        told = NeighbourRecord.load(run_dir)
+        told = load_record(NeighbourRecord, run_dir)
         _result(made)
     except (OSError, ValueError) as error:
         return [f"the run directory tells nothing: {error}"]
@@ -196,7 +197,7 @@ def _resume(made: Scene) -> list[str]:
     again = run_again(made.case, sys.executable)
     if again.returncode:
         return [f"it cannot be resumed: {_tail(made)} | {again.stderr[-300:]}"]
-    told = NeighbourRecord.load(run_dir)
+    told = load_record(NeighbourRecord, run_dir)
     known = {each.lease_id for each in told.leases}
     forgotten = [each.lease_id for each in ended if each.lease_id not in known]
     problems = [f"the resumed run does not tell of {len(forgotten)} earlier leases"] if forgotten else []

@@ -7,7 +7,11 @@ from pathlib import Path
 import pytest
 
 from bench.listening.score import seal
-from bench.records import Install, Manifest, Phase, Phases, PhaseState, Preflight, Rule, Take, sha256_bytes
+from bench.records.base import Phase
+from bench.records.run import Install, Manifest, Phases, PhaseState, Preflight, Rule
+from bench.records.take import Take
+from bench.storage.digests import sha256_bytes
+from bench.storage.record_file import load_record, save_record
 from benchmarks import listening_run
 
 FIRST = "espeak-here-20261122T101500Z"
@@ -44,12 +48,12 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rule_sha256 = sha256_bytes(RULE)
     (run_dir / "rule.yml").write_bytes(RULE)
     inputs = manifest.inputs.model_copy(update={"rule_sha256": rule_sha256})
-    manifest.model_copy(update={"rule_sha256": rule_sha256, "inputs": inputs}).save(run_dir)
-    Preflight(host=HOST, checks=[], forecast={}).save(run_dir)
-    Install(ok=True, steps=[], total_s=1.0, limit_s=60.0).save(run_dir)
+    save_record(manifest.model_copy(update={"rule_sha256": rule_sha256, "inputs": inputs}), run_dir)
+    save_record(Preflight(host=HOST, checks=[], forecast={}), run_dir)
+    save_record(Install(ok=True, steps=[], total_s=1.0, limit_s=60.0), run_dir)
     done = PhaseState(status="done", started_utc="a", ended_utc="b")
     phases: tuple[Phase, ...] = ("preflight", "install", "benchmark", "baseline")
-    Phases(phases=dict.fromkeys(phases, done)).save(run_dir)
+    save_record(Phases(phases=dict.fromkeys(phases, done)), run_dir)
     set_latency(run_dir, 1.0)
     seal(run_dir)
     return runs_dir
@@ -69,7 +73,8 @@ def another(runs_dir: Path) -> Callable[..., Path]:
 
     def make(scale: float, host: str = "here") -> Path:
         copy = Path(shutil.copytree(runs_dir / FIRST, runs_dir / SECOND))
-        Manifest.load(copy).model_copy(update={"run_id": SECOND, "host": host}).save(copy)
+        again = load_record(Manifest, copy).model_copy(update={"run_id": SECOND, "host": host})
+        save_record(again, copy)
         if scale != 1.0:  # takes are immutable once sealed
             set_latency(copy, scale)
             shutil.rmtree(copy / "listening")

@@ -15,13 +15,15 @@ from pathlib import Path
 
 import pytest
 
-from bench import records
 from bench.commands.cli import main
 from bench.controller.run import Run
 from bench.listening.book import Book, Given
 from bench.listening.raters import invite
 from bench.listening.trials import SIDES
-from bench.records import Verdict, utc_now
+from bench.records.run import Manifest
+from bench.records.verdict import Verdict
+from bench.storage.clock import utc_now
+from bench.storage.record_file import load_record
 from tests.cli.conftest import FIRST, SECOND
 
 REPO = Path(__file__).resolve().parents[2]
@@ -43,7 +45,7 @@ def test_a_run_by_id_by_latest_and_by_path(runs_dir: Path, capsys: Output, how: 
     assert said[-2:] == [f"  audition rate {FIRST} {where}", f"  audition verdict {FIRST} {where}"]
     assert main(shlex.split(said[-1])[1:]) == 0
     assert capsys.readouterr().out.splitlines() == said
-    assert Verdict.load(runs_dir / FIRST).decision == "awaiting_ratings"
+    assert load_record(Verdict, runs_dir / FIRST).decision == "awaiting_ratings"
 
 
 def test_a_wrong_run_lists_what_there_is(
@@ -110,7 +112,7 @@ def test_ratings_travel_to_a_copy_and_decide_there(
     assert audition(runs_dir, "ratings", "import", SECOND, tmp_path / "r.json") == 0
     assert "taken in: ann" in capsys.readouterr().out
     assert audition(runs_dir, "verdict", SECOND) == 0
-    assert Verdict.load(copy).decision == "keep_baseline_survey_complete"
+    assert load_record(Verdict, copy).decision == "keep_baseline_survey_complete"
     assert audition(runs_dir, "ratings", "import", SECOND, tmp_path / "r.csv") == 2
     assert "is not an export of ratings" in capsys.readouterr().err
 
@@ -265,7 +267,7 @@ def test_schema_writes_a_file_a_record(tmp_path: Path, capsys: Output) -> None:
     written = {Path(line).name for line in capsys.readouterr().out.splitlines()}
     assert written == {path.name for path in tmp_path.iterdir()}
     manifest = json.loads((tmp_path / "manifest.json").read_text())
-    assert set(records.Manifest.model_fields) <= set(manifest["properties"])
+    assert set(Manifest.model_fields) <= set(manifest["properties"])
 
 
 def test_help_names_every_command_and_is_quick_to_import() -> None:

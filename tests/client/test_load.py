@@ -11,7 +11,7 @@ from bench.client.load import MAX_TAKES, arrivals, closed_loop, open_loop
 from bench.client.takes import WARMUP
 from bench.client.target import Target, Voice
 from bench.errors import BadInput
-from bench.records import Utterance
+from bench.records.run import Utterance
 from tests.client.raw_server import Asked, Reply, serving
 from tests.client.sound import RATE, pcm, wav
 

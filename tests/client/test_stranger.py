@@ -10,7 +10,8 @@ import pytest
 from bench.client.takes import TAKES_FILE, run_takes
 from bench.client.target import Target, Voice
 from bench.client.voicecheck import check_voice
-from bench.records import Take, Utterance
+from bench.records.run import Utterance
+from bench.records.take import Take
 from benchmarks import ovos
 
 SAID = [

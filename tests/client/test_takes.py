@@ -20,7 +20,8 @@ from bench.client.session import Fetched
 from bench.client.takes import WARMUP, _unless, run_takes
 from bench.client.target import Target, Voice
 from bench.errors import BadInput
-from bench.records import Take, Utterance
+from bench.records.run import Utterance
+from bench.records.take import Take
 from tests.client.raw_server import Asked, Reply, serving
 from tests.client.sound import RATE, pcm, tone, wav
 

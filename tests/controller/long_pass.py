@@ -20,7 +20,12 @@ from bench.jobs.spec import JobResult, PassName
 from bench.listening import mapping
 from bench.listening.results import Export, import_json
 from bench.metrics.take import TakeMetrics
-from bench.records import Answer, Install, Phase, Preflight, Ratings, Take, utc_now
+from bench.records.base import Phase
+from bench.records.listening import Answer, Ratings
+from bench.records.run import Install, Preflight
+from bench.records.take import Take
+from bench.storage.clock import utc_now
+from bench.storage.record_file import save_record
 from benchmarks.listening_run import WORDS, build
 
 FIGURES = {
@@ -95,9 +100,9 @@ def main(folder: Path, count: int) -> None:
     run.path.mkdir()
     for name in ("manifest.json", "rule.yml", "reference"):
         (small / name).rename(run.path / name)
-    run.manifest().model_copy(update={"utterances": count}).save(run.path)
-    Preflight(host={}, checks=[], forecast={}).save(run.path)
-    Install(ok=True, steps=[], total_s=1.0, limit_s=60.0).save(run.path)
+    save_record(run.manifest().model_copy(update={"utterances": count}), run.path)
+    save_record(Preflight(host={}, checks=[], forecast={}), run.path)
+    save_record(Install(ok=True, steps=[], total_s=1.0, limit_s=60.0), run.path)
     phases: tuple[Phase, ...] = ("preflight", "install")
     for phase in phases:
         note_phase(run, phase, utc_now())

@@ -16,7 +16,13 @@ from bench.controller.run import Run, note_phase
 from bench.errors import BadInput, PhaseMissing
 from bench.listening import mapping
 from bench.listening.score import CuesRemain
-from bench.records import Install, Phase, Preflight, Rule, Take, TakeError, Verdict, sha256_file, utc_now
+from bench.records.base import Phase
+from bench.records.run import Install, Preflight, Rule
+from bench.records.take import Take, TakeError
+from bench.records.verdict import Verdict
+from bench.storage.clock import utc_now
+from bench.storage.digests import sha256_file
+from bench.storage.record_file import load_record, save_record
 from bench.verdict.takes import TakeSide
 from benchmarks.listening_run import WORDS, build
 
@@ -27,9 +33,9 @@ def spoken_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = Run(tmp_path_factory.mktemp("made") / "espeak-here-20261122T101500Z")
     build(run.path, texts=WORDS[:5], rule=Rule(pairs=4))
     manifest = run.manifest()
-    manifest.model_copy(update={"utterances": 5}).save(run.path)
-    Preflight(host={}, checks=[], forecast={}).save(run.path)
-    Install(ok=True, steps=[], total_s=1.0, limit_s=60.0).save(run.path)
+    save_record(manifest.model_copy(update={"utterances": 5}), run.path)
+    save_record(Preflight(host={}, checks=[], forecast={}), run.path)
+    save_record(Install(ok=True, steps=[], total_s=1.0, limit_s=60.0), run.path)
     phases: tuple[Phase, ...] = ("preflight", "install", "benchmark", "baseline")
     for phase in phases:
         note_phase(run, phase, utc_now())
@@ -64,7 +70,7 @@ def fail(run: Run, side: TakeSide, number: int) -> None:
 
 def decided(run: Run) -> Verdict:
     conclude.verdict(run)
-    return Verdict.load(run.path)
+    return load_record(Verdict, run.path)
 
 
 @pytest.mark.parametrize("spoil", [fail, click])

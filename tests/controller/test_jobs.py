@@ -17,7 +17,9 @@ from bench.errors import AuditionError, BadInput
 from bench.jobs.archive import pack, unpack
 from bench.jobs.spec import HEARD, JobResult, JobSpec
 from bench.neighbour.record import NeighbourRecord
-from bench.records import Install, utc_now
+from bench.records.run import Install
+from bench.storage.clock import utc_now
+from bench.storage.record_file import load_record, save_record
 from tests.controller.conftest import Asked
 from tests.engines import entries
 from tests.verdict.build import take
@@ -28,7 +30,7 @@ HOST = HostSettings(state_dir="/var/lib/audition")
 @pytest.fixture
 def run(asked: Asked) -> Run:
     found, _ = open_or_create(asked(), Path("/"))
-    Install(ok=True, steps=[], total_s=1.0, limit_s=2.0, smoke=take(1)).save(found.path)
+    save_record(Install(ok=True, steps=[], total_s=1.0, limit_s=2.0, smoke=take(1)), found.path)
     return found
 
 
@@ -55,7 +57,7 @@ def _came_back(
     result = {"phase": phase, "ok": ok, "passes": {name: made}, "seconds": 1.0} | more
     (out / "result.json").write_text(json.dumps(result))
     if neighbour is not None:
-        neighbour.save(out)
+        save_record(neighbour, out)
     pack(out, out.with_suffix(".tar"))
     return out.with_suffix(".tar")
 
@@ -134,7 +136,7 @@ def test_a_pause_of_a_killed_attempt_is_told_of_at_the_next_contact(run: Run) ->
     jobs.tell_of_pauses(run, HOST, [{**lease, "lease_id": "b", "stopped": False}])
     assert not (run.path / "neighbour.json").exists()
     jobs.tell_of_pauses(run, HOST, [lease])
-    told = NeighbourRecord.load(run.path)
+    told = load_record(NeighbourRecord, run.path)
     assert (told.pauses, told.down_s, told.state) == (1, 75.0, "held")
     assert "no renewal for 61.0 s" in told.verdict
     before = (run.path / "neighbour.json").read_bytes()
@@ -143,7 +145,7 @@ def test_a_pause_of_a_killed_attempt_is_told_of_at_the_next_contact(run: Run) ->
 
 
 def test_a_sentence_that_had_no_room_beside_the_neighbour_is_said_in_the_benchmark(run: Run) -> None:
-    Install(ok=True, steps=[], total_s=1.0, limit_s=2.0, smoke=None).save(run.path)
+    save_record(Install(ok=True, steps=[], total_s=1.0, limit_s=2.0, smoke=None), run.path)
     assert jobs.job_spec(run, "benchmark", HOST).passes == ["smoke", "preset", "candidate"]
 
 
@@ -189,11 +191,11 @@ def test_takes_are_sealed_once(run: Run, tmp_path: Path) -> None:
 
 def test_a_sentence_said_in_the_pause_says_what_ran(run: Run, tmp_path: Path) -> None:
     asked = {"version": "1.0", "install": "container"}
-    Install(ok=True, steps=[], total_s=1.0, limit_s=2.0, asked=asked).save(run.path)
+    save_record(Install(ok=True, steps=[], total_s=1.0, limit_s=2.0, asked=asked), run.path)
     health = {"revision": "1.1", "device": "cuda:0", "profile": {"voice": "en-us"}}
     tar = _came_back(tmp_path, "benchmark", smoke=True, health=health)
     assert _accept(run, "benchmark", tar).ok
-    proved = Install.load(run.path)
+    proved = load_record(Install, run.path)
     assert proved.smoke is not None and proved.settings == {"voice": "en-us"}
     assert {key: proved.ran[key] for key in ("version", "device", "install")} == {
         "version": "1.1", "device": "cuda:0", "install": "container",
@@ -212,7 +214,7 @@ def test_an_installation_that_fails_before_the_engine_is_recorded_like_any_other
         host={"state_dir": str(tmp_path), "install_timeout_s": 1800}, check=False,
         failure={"msg": "the hub has no such file", "fault": "candidate", "steps": [step], "since": time.time() - 60},
     )  # fmt: skip
-    record = Install.load(found.path)
+    record = load_record(Install, found.path)
     assert (record.ok, record.limit_s) == (False, 1800)
     assert [one.name for one in record.steps] == ["before it failed", "weights"]
     assert sum(one.seconds for one in record.steps) == pytest.approx(record.total_s, abs=0.01)
@@ -246,7 +248,9 @@ def test_what_the_host_spoilt_is_kept_aside_and_may_be_made_again(run: Run, tmp_
     assert not _accept(run, "benchmark", spoilt).ok
     assert not (run.path / "candidate").exists()
     assert len(list(run.path.glob("attempts/benchmark-*/candidate/takes.jsonl"))) == 1
-    assert NeighbourRecord.load(run.path) == slower  # the run itself says what became of the neighbour
+    assert (
+        load_record(NeighbourRecord, run.path) == slower
+    )  # the run itself says what became of the neighbour
     assert (run.phases()["benchmark"].fault, run.ended_early()) == ("host", None)
     assert _accept(run, "benchmark", _came_back(tmp_path, "benchmark")).ok
     assert run.phases()["benchmark"].status == "done"

@@ -13,7 +13,10 @@ from bench.controller import run as runs
 from bench.controller.run import DiskFull, Run, RunBusy, locate, open_or_create
 from bench.controller.wheel import REPO
 from bench.errors import BadInput, PhaseMissing
-from bench.records import Install, Manifest, Phase, Phases, PhaseState, utc_now
+from bench.records.base import FileRecord, Phase
+from bench.records.run import Install, Phases, PhaseState
+from bench.storage.clock import utc_now
+from bench.storage.record_file import load_record, save_record
 from tests.controller.conftest import Asked
 
 
@@ -28,7 +31,7 @@ def _older(run: Run, stamp: str) -> Run:
     name = f"{run.run_id.rpartition('-')[0]}-{stamp}"
     manifest = run.manifest().model_copy(update={"run_id": name})
     moved = run.path.rename(run.path.with_name(name))
-    manifest.save(moved)
+    save_record(manifest, moved)
     return Run(moved)
 
 
@@ -226,13 +229,13 @@ def test_a_new_run_holds_what_was_committed_and_appears_whole(
     asked: Asked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[list[str]] = []
-    save = Manifest.save
+    save = runs.save_record
 
-    def spy(self: Manifest, run_dir: Path) -> None:
+    def spy(record: FileRecord, run_dir: Path) -> None:
         seen.append([p.name for p in run_dir.parent.iterdir() if not p.name.startswith(".")])
-        save(self, run_dir)
+        save(record, run_dir)
 
-    monkeypatch.setattr(Manifest, "save", spy)
+    monkeypatch.setattr(runs, "save_record", spy)
     run = _new(asked)
     assert seen == [[]], "until all of it is there, nothing is under its name"
     assert {path.name for path in run.path.iterdir()} == {
@@ -308,7 +311,7 @@ def test_what_a_phase_has_to_do(asked: Asked, noted: dict[str, str], phase: Phas
 def test_after_a_failed_installation_nothing_is_measured_and_it_may_be_tried_no_more(asked: Asked) -> None:
     run = _new(asked)
     _noted(run, preflight="done", install="candidate")
-    Install(ok=False, steps=[], total_s=1.0, limit_s=2.0, error="no wheel").save(run.path)
+    save_record(Install(ok=False, steps=[], total_s=1.0, limit_s=2.0, error="no wheel"), run.path)
     for phase in ("install", "benchmark", "baseline", "score"):
         assert run.todo(phase) == "nothing to do: its installation failed"
     assert run.todo("verdict") is None
@@ -318,7 +321,7 @@ def test_a_later_note_of_a_phase_replaces_the_earlier(asked: Asked) -> None:
     run = _new(asked)
     _noted(run, benchmark="host")
     _noted(run, benchmark="done", preflight="done")
-    assert {name: state.status for name, state in Phases.load(run.path).phases.items()} == {
+    assert {name: state.status for name, state in load_record(Phases, run.path).phases.items()} == {
         "benchmark": "done",
         "preflight": "done",
     }

@@ -12,7 +12,9 @@ from bench.controller import run as runs
 from bench.controller.run import DiskFull, Run, open_or_create
 from bench.controller.steps import run_step
 from bench.errors import AuditionError, BadInput
-from bench.records import Install, sha256_file
+from bench.records.run import Install
+from bench.storage.digests import sha256_file
+from bench.storage.record_file import load_record
 from tests.controller.conftest import Asked
 
 HOST = {"state_dir": "/var/lib/audition", "install_timeout_s": 90}
@@ -60,7 +62,7 @@ def test_weights_out_of_reach_are_a_failed_installation(asked: Asked, run: Run) 
         "task": "Put the weights in place",
     }
     assert step(asked, "install", "failed", **failed)["changed"]
-    record = Install.load(run.path)
+    record = load_record(Install, run.path)
     assert (record.ok, record.limit_s, record.error) == (False, 90.0, "Put the weights in place: 404")
     assert run.phases()["install"].fault == "candidate"
     assert run.ended_early() == "its installation failed"

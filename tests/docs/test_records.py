@@ -20,19 +20,12 @@ from bench.jobs.spec import JobResult
 from bench.listening import mapping
 from bench.memory.sampler import MemorySampler, settle_baseline
 from bench.metrics.take import TakeMetrics
-from bench.records import (
-    SCHEMA_VERSION,
-    FileRecord,
-    Install,
-    Manifest,
-    Phases,
-    PhaseState,
-    Preflight,
-    Take,
-    TakeError,
-    Verdict,
-    utc_now,
-)
+from bench.records.base import SCHEMA_VERSION, FileRecord
+from bench.records.run import Install, Manifest, Phases, PhaseState, Preflight
+from bench.records.take import Take, TakeError
+from bench.records.verdict import Verdict
+from bench.storage.clock import utc_now
+from bench.storage.record_file import load_record, save_record
 from tests.docs.tables import DOCS
 
 
@@ -75,7 +68,7 @@ def test_another_version_does_not_fit_and_is_refused(tmp_path: Path) -> None:
     record = Phases(
         phases={"install": PhaseState(status="failed", started_utc="x", ended_utc="y", error="e")}
     )
-    record.save(tmp_path)
+    save_record(record, tmp_path)
     written = json.loads((tmp_path / "phases.json").read_text())
     check("phases", written)
     other = written | {"schema_version": SCHEMA_VERSION + 1}
@@ -83,7 +76,7 @@ def test_another_version_does_not_fit_and_is_refused(tmp_path: Path) -> None:
         check("phases", other)
     (tmp_path / "phases.json").write_text(json.dumps(other))
     with pytest.raises(BadInput, match=f"{SCHEMA_VERSION + 1}.*reads {SCHEMA_VERSION}"):
-        Phases.load(tmp_path)
+        load_record(Phases, tmp_path)
 
 
 def test_memory_file(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from ansible.executor.task_queue_manager import TaskQueueManager
 
 from bench.controller.request import RunRequest
 from bench.errors import AuditionError, BadInput, NeighbourNotBack, PhaseMissing
-from bench.records import PHASES
+from bench.records.base import PHASES
 from tests.docs.tables import (
     DOCS,
     EXIT_MEANINGS,

@@ -18,7 +18,7 @@ from bench.audio.wav import read_mono, write_wav_16bit
 from bench.catalog import load
 from bench.engines.launch import LaunchSpec, launch
 from bench.inputs import demo_reference, reference, transcript
-from bench.records import sha256_file
+from bench.storage.digests import sha256_file
 from tests.engines import make_f5_venv, tiny_f5
 
 ROOT = Path(__file__).parents[2]

@@ -28,7 +28,7 @@ from bench.catalog.entry import EngineRun, Entry
 from bench.client.summary import summarise
 from bench.jobs.job import run_job
 from bench.jobs.spec import JobSpec
-from bench.records import Take
+from bench.records.take import Take
 from tests.engines import tiny_f5
 from tests.engines.voiced import voiced
 from tests.followed import followed

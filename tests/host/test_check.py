@@ -12,7 +12,8 @@ from bench.neighbour.watcher_container import build_watcher, watcher_tag
 from bench.preflight import check
 from bench.preflight.check import check_host
 from bench.preflight.spec import HostReport, HostSpec
-from bench.records import Check, sha256_bytes
+from bench.records.run import Check
+from bench.storage.digests import sha256_bytes
 from tests.engines import entries
 from tests.hosts.engine import DockerEnv
 from tests.strangers import obliging

@@ -39,7 +39,8 @@ from bench.neighbour.borrowed import Held, borrowed, drop_caches, reserve_bytes
 from bench.neighbour.lease import Grant, LeaseRequest, return_limit_s
 from bench.neighbour.record import NeighbourRecord
 from bench.neighbour.spec import NeighbourSpec
-from bench.records import NeighbourMode, Take, TakeError
+from bench.records.base import NeighbourMode
+from bench.records.take import Take, TakeError
 from tests.client.raw_server import Asked, Reply, serving
 from tests.client.sound import espeak
 from tests.engines import entries

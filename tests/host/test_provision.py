@@ -15,7 +15,7 @@ from bench.install.spec import InstallSpec
 from bench.jobs import job
 from bench.jobs.job import Cancelled
 from bench.jobs.spec import JobSpec
-from bench.records import Install, InstallStep
+from bench.records.run import Install, InstallStep
 from tests.engines import entries
 
 

@@ -21,7 +21,11 @@ from bench.jobs.job import HEARTBEAT_LIMIT_S
 from bench.metrics.take import TakeMetrics
 from bench.neighbour.lease import TTL_LIMIT_S
 from bench.neighbour.record import NeighbourRecord
-from bench.records import Install, Manifest, Phase, Phases, Preflight, Take, sha256_file
+from bench.records.base import Phase
+from bench.records.run import Install, Manifest, Phases, Preflight
+from bench.records.take import Take
+from bench.storage.digests import sha256_file
+from bench.storage.record_file import load_record
 from tests.ansible.conftest import TEN_WORDS
 from tests.ansible.play import REPO, Played, inventory, lines, play
 from tests.chaos.config import GRACE_S
@@ -135,14 +139,14 @@ def test_it_runs_from_preflight_to_teardown(whole: Whole) -> None:
     for played in (whole.made, whole.torn):
         assert played.rc == 0, played.text[-6000:]
         assert not [task.name for task in played.tasks if task.status in ("failed", "unreachable")]
-    noted = Phases.load(whole.run_dir).phases
+    noted = load_record(Phases, whole.run_dir).phases
     done = {phase: (noted[phase].status, noted[phase].error) for phase in PHASES}
     assert done == dict.fromkeys(PHASES, ("done", None))
 
 
 def test_the_controller_has_the_whole_run(whole: Whole) -> None:
-    assert Manifest.load(whole.run_dir).host == "far"
-    install = Install.load(whole.run_dir)
+    assert load_record(Manifest, whole.run_dir).host == "far"
+    install = load_record(Install, whole.run_dir)
     assert install.ok and install.receipt and install.smoke is not None
     assert (whole.run_dir / "memory.json").is_file()
     for side in ("preset", "candidate", "baseline"):
@@ -158,7 +162,7 @@ def test_the_controller_has_the_whole_run(whole: Whole) -> None:
 
 
 def test_all_of_it_happened_on_the_host_and_nothing_on_the_controller(whole: Whole, host: SshHost) -> None:
-    assert Preflight.load(whole.run_dir).host["hostname"] == host.name
+    assert load_record(Preflight, whole.run_dir).host["hostname"] == host.name
     assert whole.jobs == [], "a job that has ended takes its files with it"
     commands = [command for _, command in whole.sightings.seen]
     for program in ("-m bench.serving.server", "bench.metrics.measure", "bench_takes.py"):
@@ -288,7 +292,7 @@ def test_a_cut_link_gives_the_neighbour_back_and_the_same_command_goes_on(
             told = complaints(events, neighbour.id, run_dir.name)
             actions = [e["Action"] for e in events.of(neighbour.id) if e["Action"] in ("die", "start")]
         assert told == [] and actions == ["die", "start"], (told, actions)
-        failed = Phases.load(run_dir).phases["benchmark"]
+        failed = load_record(Phases, run_dir).phases["benchmark"]
         assert (failed.status, failed.fault) == ("failed", "host")
         assert failed.error is not None and "out of reach" in failed.error
 
@@ -297,8 +301,8 @@ def test_a_cut_link_gives_the_neighbour_back_and_the_same_command_goes_on(
             _benchmark(hosts_file), cwd=REPO, env=_environ(), capture_output=True, text=True
         )
         assert again.returncode == 0, again.stdout[-4000:]
-        assert Phases.load(run_dir).phases["benchmark"].status == "done"
-        record = NeighbourRecord.load(run_dir)
+        assert load_record(Phases, run_dir).phases["benchmark"].status == "done"
+        record = load_record(NeighbourRecord, run_dir)
         assert record.state == "restored" and record.differences == []
         # The smoke sentence's, that of the attempt that was cut off, and that of the attempt that was not.
         assert [lease.stopped for lease in record.leases] == [False, True, True]

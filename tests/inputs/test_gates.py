@@ -4,7 +4,7 @@ import pytest
 
 from bench.catalog import loader
 from bench.inputs.gates import clone_gate, licence_gate, notices, withheld_in
-from bench.records import IntendedUse
+from bench.records.base import IntendedUse
 
 
 @pytest.mark.parametrize(

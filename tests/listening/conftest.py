@@ -16,7 +16,9 @@ from bench.listening import server as server_module
 from bench.listening.raters import invite
 from bench.listening.score import seal
 from bench.listening.server import create_app
-from bench.records import Manifest, sha256_file
+from bench.records.run import Manifest
+from bench.storage.digests import sha256_file
+from bench.storage.record_file import load_record, save_record
 from benchmarks.listening_run import WORDS, build
 
 MakeRun = Callable[[], Path]
@@ -142,9 +144,9 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def ask_for(run_dir: Path, **changed: Any) -> None:
     """Put another rule in force: its file, its hash and the manifest's copy."""
-    manifest = Manifest.load(run_dir)
+    manifest = load_record(Manifest, run_dir)
     rule = manifest.rule.model_copy(update=changed)
     (run_dir / "rule.yml").write_text(rule.model_dump_json())
     digest = sha256_file(run_dir / "rule.yml")
     inputs = manifest.inputs.model_copy(update={"rule_sha256": digest})
-    manifest.model_copy(update={"rule": rule, "rule_sha256": digest, "inputs": inputs}).save(run_dir)
+    save_record(manifest.model_copy(update={"rule": rule, "rule_sha256": digest, "inputs": inputs}), run_dir)

@@ -9,7 +9,7 @@ from bench.audio.silence import leading_silence_s, sound_span
 from bench.audio.wav import Samples
 from bench.listening import processing
 from bench.listening.processing import RATE_HZ, UnusableTake, equal_length, level, opening, prepare
-from bench.records import Channel
+from bench.records.base import Channel
 from benchmarks.listening_run import SENTENCES, speak
 
 

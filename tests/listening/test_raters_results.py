@@ -11,7 +11,7 @@ from bench.listening.mapping import DIRECTORY, RATINGS
 from bench.listening.raters import ensure_one, invite, link, notices, status, withdraw
 from bench.listening.score import seal
 from bench.listening.store import Log
-from bench.records import utc_now
+from bench.storage.clock import utc_now
 from tests.listening.conftest import Live, MakeRun, ask_for, start
 
 _ = MakeRun

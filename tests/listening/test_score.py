@@ -14,7 +14,10 @@ from bench.listening import mapping, results
 from bench.listening.mapping import SealBroken
 from bench.listening.processing import UnusableTake
 from bench.listening.score import CuesRemain, TakesMissing, seal
-from bench.records import Manifest, Take, sha256_file
+from bench.records.run import Manifest
+from bench.records.take import Take
+from bench.storage.digests import sha256_file
+from bench.storage.record_file import load_record, save_record
 from bench.verdict.collect import read_unusable
 from bench.verdict.takes import TakeSide
 from tests.listening.conftest import ask_for
@@ -334,9 +337,9 @@ def test_a_take_changed_after_the_sealing_is_refused(run_dir: Path) -> None:
 
 
 def test_a_rule_changed_after_the_sealing_is_refused(run_dir: Path) -> None:
-    manifest = Manifest.load(run_dir)
+    manifest = load_record(Manifest, run_dir)
     manifest.rule_sha256 = "f" * 64
-    manifest.save(run_dir)
+    save_record(manifest, run_dir)
     with pytest.raises(BadInput, match="rule"):
         seal(run_dir)
     with pytest.raises(SealBroken, match="rule"):

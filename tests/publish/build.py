@@ -13,18 +13,11 @@ from bench.controller.run import Run
 from bench.listening import mapping
 from bench.listening.results import Export, import_json
 from bench.listening.score import seal
-from bench.records import (
-    Answer,
-    Check,
-    Install,
-    Manifest,
-    Phase,
-    Phases,
-    PhaseState,
-    Preflight,
-    Ratings,
-    sha256_file,
-)
+from bench.records.base import Phase
+from bench.records.listening import Answer, Ratings
+from bench.records.run import Check, Install, Manifest, Phases, PhaseState, Preflight
+from bench.storage.digests import sha256_file
+from bench.storage.record_file import load_record, save_record
 from benchmarks.listening_run import WORDS
 from benchmarks.listening_run import build as speak_all
 
@@ -57,8 +50,8 @@ def reference(**changes: Any) -> dict[str, Any]:
 
 
 def change_manifest(run_dir: Path, **values: Any) -> None:
-    manifest = Manifest.load(run_dir)
-    Manifest.model_validate(manifest.model_dump() | values).save(run_dir)
+    manifest = load_record(Manifest, run_dir)
+    save_record(Manifest.model_validate(manifest.model_dump() | values), run_dir)
 
 
 def forbid(run_dir: Path, **changes: Any) -> None:
@@ -70,7 +63,7 @@ def make(run_dir: Path) -> Path:
     speak_all(run_dir, texts=WORDS, reference=WORDS_OF_REFERENCE)
     (run_dir / "rule.yml").write_text("pairs: 10\n")
     digest = sha256_file(run_dir / "rule.yml")
-    inputs = Manifest.load(run_dir).inputs.model_copy(update={"rule_sha256": digest})
+    inputs = load_record(Manifest, run_dir).inputs.model_copy(update={"rule_sha256": digest})
     change_manifest(
         run_dir,
         created_utc="2026-11-22T10:15:00Z",
@@ -83,11 +76,11 @@ def make(run_dir: Path) -> Path:
         reference=reference(),
     )
     gate = Check(name="licence", ok=True, value="free", limit="research", severity="gate")
-    Preflight(host={}, checks=[gate], forecast={}).save(run_dir)
-    Install(ok=True, steps=[], total_s=1.0, limit_s=3600.0).save(run_dir)
+    save_record(Preflight(host={}, checks=[gate], forecast={}), run_dir)
+    save_record(Install(ok=True, steps=[], total_s=1.0, limit_s=3600.0), run_dir)
     done = PhaseState(status="done", started_utc="2026-11-22T10:15:00Z", ended_utc="2026-11-22T10:16:00Z")
     names: list[Phase] = ["preflight", "install", "benchmark", "baseline"]
-    Phases(phases=dict.fromkeys(names, done)).save(run_dir)
+    save_record(Phases(phases=dict.fromkeys(names, done)), run_dir)
     (run_dir / "neighbour.json").write_text('{"schema_version": 1, "mode": "none"}\n')
     seal(run_dir)
     (run_dir / "metrics.json").write_text('{"schema_version": 1, "candidate": [], "baseline": []}\n')
@@ -98,7 +91,7 @@ def rate(run_dir: Path) -> None:
     """Have one rater like the baseline better, as an import from another copy of the run."""
     digest = mapping.published(run_dir)
     assert digest is not None
-    manifest = Manifest.load(run_dir)
+    manifest = load_record(Manifest, run_dir)
     answers = [
         Answer(
             rater="ann", trial_id=f"pair-full-u{number:02d}", kind="pair", utterance_id=f"u{number:02d}",

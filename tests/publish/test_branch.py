@@ -8,7 +8,9 @@ import pytest
 
 from bench.errors import AuditionError, BadInput, PhaseMissing
 from bench.publish import publish
-from bench.records import Phases, Verdict
+from bench.records.run import Phases
+from bench.records.verdict import Verdict
+from bench.storage.record_file import load_record, save_record
 from tests.publish.build import RUN_ID, decide, git, published, rate, seen
 
 BRANCH = f"audition/{RUN_ID}"
@@ -29,7 +31,7 @@ def test_one_commit_on_a_branch_and_nothing_else_of_the_repository_changes(run_d
     said = f"{RUN_ID}: keep_flite_survey_complete"
     assert shown == ["Ann Other <ann@example.org>", "Ann Other", when, when, "N", said]
     assert git(repo, "fsck", "--strict", "--no-dangling") == ""
-    assert Phases.load(run_dir).phases["publish"].note == f"{BRANCH} {report.commit}"
+    assert load_record(Phases, run_dir).phases["publish"].note == f"{BRANCH} {report.commit}"
 
 
 def test_hooks_signatures_and_line_endings_of_the_user_do_not_matter(
@@ -77,7 +79,7 @@ def test_check_says_what_would_change_and_writes_nothing(run_dir: Path, repo: Pa
     assert publish(run_dir, repo, check=True).changed
     assert git(repo, "count-objects", "-v") == objects
     assert "audition/" not in git(repo, "show-ref")
-    assert "publish" not in Phases.load(run_dir).phases
+    assert "publish" not in load_record(Phases, run_dir).phases
     publish(run_dir, repo)
     assert not publish(run_dir, repo, check=True).changed
 
@@ -97,9 +99,9 @@ def test_a_run_that_waits_has_nothing_to_publish(unrated: Path, repo: Path) -> N
 @pytest.mark.parametrize("how", ["verdict", "takes"])
 def test_a_verdict_that_the_run_no_longer_gives_is_refused(run_dir: Path, repo: Path, how: str) -> None:
     if how == "verdict":
-        verdict = Verdict.load(run_dir)
+        verdict = load_record(Verdict, run_dir)
         verdict.sentence = "Take espeak."
-        verdict.save(run_dir)
+        save_record(verdict, run_dir)
     else:
         path = run_dir / "candidate" / "takes.jsonl"
         path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))

@@ -17,8 +17,9 @@ from bench.errors import BadInput
 from bench.publish import publish
 from bench.publish.permission import Side, permission
 from bench.publish.secrets import refuse_secrets
-from bench.records import Check, Manifest, Preflight
+from bench.records.run import Check, Manifest, Preflight
 from bench.report.record import plain
+from bench.storage.record_file import load_record, save_record
 from tests.publish.build import (
     SPEAKER,
     WORDS_OF_REFERENCE,
@@ -114,7 +115,7 @@ def side_licence(run_dir: Path, name: str, spdx: str, *, use: str = "research") 
     entry = load("f5").model_dump(mode="json")
     entry["licences"]["weights"]["spdx"] = spdx
     change_manifest(run_dir, **{name: entry, "intended_use": use})
-    return permission(Manifest.load(run_dir), datetime.date(2026, 11, 22)).licence
+    return permission(load_record(Manifest, run_dir), datetime.date(2026, 11, 22)).licence
 
 
 def test_the_licence_of_the_weights_counts_for_its_own_side(run_dir: Path) -> None:
@@ -146,7 +147,7 @@ def test_a_side_whose_licence_forbids_it_keeps_its_clips_and_the_report_has_no_p
 
 def test_what_was_sealed_stays_silent_where_not_all_have_rated(unrated: Path, repo: Path) -> None:
     refused = Check(name="licence", ok=False, value="personal", limit="no", detail="No.", severity="gate")
-    Preflight(host={}, checks=[refused], forecast={}).save(unrated)
+    save_record(Preflight(host={}, checks=[refused], forecast={}), unrated)
     assert decide(unrated) == "keep_baseline_survey_complete"
     report = publish(unrated, repo)
     assert set(published(repo)) == RECORD
@@ -159,7 +160,7 @@ def test_a_refused_run_without_a_take_is_published_too(run_dir: Path, repo: Path
     for name in ("install.json", "neighbour.json", "metrics.json"):
         (run_dir / name).unlink()
     refused = Check(name="licence", ok=False, value="personal", limit="no", detail="No.", severity="gate")
-    Preflight(host={}, checks=[refused], forecast={}).save(run_dir)
+    save_record(Preflight(host={}, checks=[refused], forecast={}), run_dir)
     decide(run_dir)
     publish(run_dir, repo)
     assert set(published(repo)) == RECORD - {"install.json", "neighbour.json"}

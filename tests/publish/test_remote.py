@@ -16,7 +16,8 @@ from bench.errors import BadInput
 from bench.publish import PublishFailed, publish
 from bench.publish.commands import execute, without_login
 from bench.publish.pull_request import forge_repository
-from bench.records import Phases
+from bench.records.run import Phases
+from bench.storage.record_file import load_record
 from tests.publish.build import RUN_ID, decide, git, program, published, seen
 
 BRANCH = f"audition/{RUN_ID}"
@@ -137,7 +138,7 @@ def test_a_push_that_fails_loses_nothing_and_says_how_to_go_on(
         publish(run_dir, repo, remote="origin")
     assert caught.value.exit_code == 1
     assert git(repo, "rev-parse", "--verify", BRANCH)
-    state = Phases.load(run_dir).phases["publish"]
+    state = load_record(Phases, run_dir).phases["publish"]
     assert (state.status, state.fault) == ("failed", "host")
     (remote / "hooks" / "pre-receive").unlink()
     command = str(caught.value).split("Again: ")[1]

@@ -10,7 +10,8 @@ from bench.controller.run import Run, locate, open_or_create
 from bench.errors import PhaseMissing
 from bench.inputs import demo_reference
 from bench.publish.step import publish_step
-from bench.records import Check, Preflight
+from bench.records.run import Check, Preflight
+from bench.storage.record_file import save_record
 from tests.ansible.play import REPO, play
 from tests.publish.build import RUN_ID, decide, git, seen
 
@@ -52,7 +53,7 @@ def test_the_newest_run_with_these_inputs_is_published_although_it_is_decided(
     with pytest.raises(PhaseMissing, match="has no verdict"):
         step(request, repo)
     refused = Check(name="licence", ok=False, value="personal", limit="no", detail="No.", severity="gate")
-    Preflight(host={}, checks=[refused], forecast={}).save(opened.path)
+    save_record(Preflight(host={}, checks=[refused], forecast={}), opened.path)
     assert decide(opened.path) == "keep_baseline_survey_complete"
     with pytest.raises(PhaseMissing):
         locate(request)

@@ -8,8 +8,10 @@ from typing import Any
 import soundfile
 
 from bench.metrics.compare import Alarm
-from bench.records import Take, Verdict, sha256_file
+from bench.records.take import Take
+from bench.records.verdict import Verdict
 from bench.report import ReportView, build
+from bench.storage.digests import sha256_file
 from bench.verdict.evidence import Evidence
 from bench.verdict.rule import decide
 from tests.verdict.build import answer, evidence, manifest, ratings

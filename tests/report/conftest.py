@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.records import Verdict
+from bench.records.verdict import Verdict
 from bench.report import ReportView
 from bench.verdict.evidence import Evidence
 from bench.verdict.rule import decide

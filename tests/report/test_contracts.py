@@ -12,7 +12,7 @@ from bench.memory.series import MemorySeries
 from bench.metrics.compare import Alarm, MetricsComparison
 from bench.metrics.paired import PairedDifference
 from bench.neighbour.record import NeighbourRecord, Side
-from bench.records import Summary
+from bench.records.take import Summary
 from bench.report.objective import _ALARMS, _ROWS
 from bench.report.words import MEMORY
 from bench.verdict.neighbour import neighbour_summary

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import pytest
 from playwright.sync_api import sync_playwright
 
-from bench.records import Verdict
+from bench.records.verdict import Verdict
 from bench.report import ReportView, as_json, build, markdown, render
 from bench.report import __file__ as report_package
 from bench.report.words import gib, number

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from bench.records import Verdict
+from bench.records.verdict import Verdict
 from bench.report import ReportView, as_json, build, markdown, render
 from bench.report.clips import embed
 from bench.report.objective import alarms

@@ -15,7 +15,7 @@ from bench.client.bodies import Pcm
 from bench.client.dialects import DIALECTS
 from bench.client.figures import Figures, measure
 from bench.client.target import Target
-from bench.records import Take
+from bench.records.take import Take
 from bench.selftest.cases import FAULTS, PROBED, TIMED, Case
 from bench.selftest.compare import SelftestReport, timed_rows
 from bench.selftest.run import run_selftest

@@ -14,7 +14,9 @@ from ansible.utils.display import Display
 from bench.controller.request import RunRequest
 from bench.controller.run import Run, locate, note_phase, open_or_create
 from bench.neighbour.record import NeighbourRecord, Side
-from bench.records import NextStep, Verdict, utc_now
+from bench.records.verdict import NextStep, Verdict
+from bench.storage.clock import utc_now
+from bench.storage.record_file import save_record
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no types
@@ -52,30 +54,35 @@ def _speak(run: Run, script: dict[str, Any]) -> None:
         Display().display(f"{manifest.host} | {manifest.model} | candidate | {number}/3 | ttfa 10 ms")
         time.sleep(script.get("seconds", 0.0))
     if (p50 := script.get("neighbour_p50_ms")) is not None:
-        NeighbourRecord(
+        save_record(NeighbourRecord(
             mode="pause", name="llm", url=None, run_id=run.run_id,
             before=Side(p50_ms=p50), after=Side(p50_ms=p50), state="restored",
-        ).save(run.path)  # fmt: skip
+        ), run.path)  # fmt: skip
 
 
 def _decide(run: Run, script: dict[str, Any]) -> None:
     manifest = run.manifest()
     decision = script["decision"]
-    Verdict(
-        run_id=run.run_id,
-        model=manifest.model,
-        baseline=manifest.inputs.baseline,
-        decision=decision,
-        label=decision,
-        reason=None if decision.startswith("awaiting") else "rule",
-        sentence=f"What was decided of {manifest.model}.",
-        gates=[],
-        ratings={},
-        latency={},
-        memory={},
-        neighbour={},
-        failures={},
-        warnings=[],
-        next=NextStep(model=None, commands=[f"audition rate {run.run_id}", f"audition verdict {run.run_id}"]),
-        methodology_version=1,
-    ).save(run.path)
+    save_record(
+        Verdict(
+            run_id=run.run_id,
+            model=manifest.model,
+            baseline=manifest.inputs.baseline,
+            decision=decision,
+            label=decision,
+            reason=None if decision.startswith("awaiting") else "rule",
+            sentence=f"What was decided of {manifest.model}.",
+            gates=[],
+            ratings={},
+            latency={},
+            memory={},
+            neighbour={},
+            failures={},
+            warnings=[],
+            next=NextStep(
+                model=None, commands=[f"audition rate {run.run_id}", f"audition verdict {run.run_id}"]
+            ),
+            methodology_version=1,
+        ),
+        run.path,
+    )

@@ -16,7 +16,9 @@ from typing import Any
 
 import yaml
 
-from bench.records import Manifest, Phases, Verdict
+from bench.records.run import Manifest, Phases
+from bench.records.verdict import Verdict
+from bench.storage.record_file import load_record
 
 REPO = Path(__file__).resolve().parents[2]
 PHASES = ("preflight", "benchmark", "teardown", "verdict")
@@ -73,10 +75,10 @@ class Project:
         return sorted(p for p in self.runs_dir.glob(f"{model}-box-*Z") if not p.is_symlink())
 
     def verdict(self, model: str) -> Verdict:
-        return Verdict.load(self.runs(model)[-1])
+        return load_record(Verdict, self.runs(model)[-1])
 
     def phases(self, model: str) -> list[str]:
-        return list(Phases.load(self.runs(model)[-1]).phases)
+        return list(load_record(Phases, self.runs(model)[-1]).phases)
 
     def played(self) -> list[str]:
         """Return `<model> <phase>` of every phase that ran, in order."""
@@ -84,7 +86,7 @@ class Project:
         return log.read_text().splitlines() if log.exists() else []
 
     def manifest(self, model: str) -> Manifest:
-        return Manifest.load(self.runs(model)[-1])
+        return load_record(Manifest, self.runs(model)[-1])
 
 
 def make(folder: Path, reference: tuple[Path, Path, Path]) -> Project:

@@ -3,18 +3,11 @@
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from bench.records import (
-    Answer,
-    Channel,
-    Inputs,
-    Manifest,
-    RatingKind,
-    Ratings,
-    Rule,
-    Take,
-    TakeError,
-    sha256_bytes,
-)
+from bench.records.base import Channel
+from bench.records.listening import Answer, RatingKind, Ratings
+from bench.records.run import Inputs, Manifest, Rule
+from bench.records.take import Take, TakeError
+from bench.storage.digests import sha256_bytes
 from bench.verdict.evidence import Evidence, InstallOutcome
 
 QUESTION = "How much does this sound like the reference speaker?"

@@ -8,18 +8,11 @@ from typing import Any, Literal
 import pytest
 
 from bench.errors import BadInput, PhaseMissing
-from bench.records import (
-    Check,
-    Install,
-    Phase,
-    Phases,
-    PhaseState,
-    Preflight,
-    Rule,
-    Take,
-    sha256_bytes,
-    sha256_file,
-)
+from bench.records.base import Phase
+from bench.records.run import Check, Install, Phases, PhaseState, Preflight, Rule
+from bench.records.take import Take
+from bench.storage.digests import sha256_bytes, sha256_file
+from bench.storage.record_file import load_record, save_record
 from bench.verdict.collect import collect, read_takes
 from bench.verdict.rule import decide, verdict_bytes
 from tests.verdict.build import RULE_BYTES, evidence, manifest, ratings, takes
@@ -35,22 +28,22 @@ def write_takes(folder: Path, rows: list[Take]) -> None:
 def run_directory(
     root: Path, *, checks: list[Check] | None = None, failed: dict[Phase, str] | None = None
 ) -> Path:
-    manifest().save(root)
+    save_record(manifest(), root)
     (root / "rule.yml").write_bytes(RULE_BYTES)
-    Preflight(host={}, checks=checks if checks is not None else [GATE], forecast={}).save(root)
+    save_record(Preflight(host={}, checks=checks if checks is not None else [GATE], forecast={}), root)
     phases: dict[Phase, PhaseState] = {}
     names: list[Phase] = ["preflight", "install", "benchmark", "baseline"]
     for name in names:
         error = (failed or {}).get(name)
         status: Literal["done", "failed"] = "done" if error is None else "failed"
         phases[name] = PhaseState(status=status, started_utc="a", ended_utc="b", error=error)
-    Phases(phases=phases).save(root)
+    save_record(Phases(phases=phases), root)
     return root
 
 
 def whole_run(root: Path) -> Path:
     run_directory(root)
-    Install(ok=True, steps=[], total_s=120.0, limit_s=3600.0).save(root)
+    save_record(Install(ok=True, steps=[], total_s=120.0, limit_s=3600.0), root)
     for side, rows in (("preset", takes()), ("candidate", takes()), ("baseline", takes(ttfa_ms=420.0))):
         write_takes(root / side, rows)
     neighbour = {"mode": "pause", "before": {"p50_ms": 100.0}, "after": {"p50_ms": 104.0}}
@@ -94,7 +87,7 @@ def test_a_gate_of_the_host_says_nothing_of_the_model(tmp_path: Path, ok: Any) -
 def test_preflights_warnings_are_carried_on(tmp_path: Path) -> None:
     whole_run(tmp_path)
     warning = Check(name="baseline", ok=False, detail="Out of reach.", severity="warning")
-    Preflight(host={}, checks=[GATE, warning], forecast={}).save(tmp_path)
+    save_record(Preflight(host={}, checks=[GATE, warning], forecast={}), tmp_path)
     verdict = decide(collect(tmp_path, ratings=ratings([1] * 10)))
     assert "Out of reach." in verdict.warnings
 
@@ -108,16 +101,16 @@ def test_a_failed_phase_brings_its_error(tmp_path: Path) -> None:
 
 def test_a_pass_that_was_cut_off_is_run_again_and_not_held_against_the_model(tmp_path: Path) -> None:
     whole_run(tmp_path)
-    Phases(phases={}).save(tmp_path)
+    save_record(Phases(phases={}), tmp_path)
     with pytest.raises(PhaseMissing, match="--tags benchmark"):
         decide(collect(tmp_path, ratings=None))
 
 
 def fail(root: Path, phase: Phase, fault: Literal["candidate", "host"]) -> None:
-    phases = Phases.load(root)
+    phases = load_record(Phases, root)
     ended = PhaseState(status="failed", started_utc="a", ended_utc="b", error="broken", fault=fault)
     phases.phases[phase] = ended
-    phases.save(root)
+    save_record(phases, root)
 
 
 def test_a_fault_of_the_host_is_not_held_against_the_model(tmp_path: Path) -> None:
@@ -138,9 +131,9 @@ def test_a_host_that_failed_after_the_takes_leaves_them_good(tmp_path: Path) -> 
 
 def test_an_installation_that_the_host_failed_is_run_again(tmp_path: Path) -> None:
     fail(run_directory(tmp_path), "install", "host")
-    phases = Phases.load(tmp_path)
+    phases = load_record(Phases, tmp_path)
     del phases.phases["benchmark"]
-    phases.save(tmp_path)
+    save_record(phases, tmp_path)
     with pytest.raises(PhaseMissing, match="--tags install"):
         decide(collect(tmp_path, ratings=None))
 

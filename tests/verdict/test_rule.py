@@ -8,7 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.errors import BadInput, PhaseMissing
-from bench.records import Gate, Rule, Take, Verdict
+from bench.records.run import Rule
+from bench.records.take import Take
+from bench.records.verdict import Gate, Verdict
+from bench.storage.record_file import save_record
 from bench.verdict.evidence import Evidence, InstallOutcome
 from bench.verdict.rule import decide, verdict_bytes
 from bench.verdict.takes import Unusable
@@ -422,7 +425,7 @@ def test_same_evidence_same_bytes_whatever_the_order_of_the_answers() -> None:
 
 def test_saved_bytes_are_the_verdicts_bytes(tmp_path: Any) -> None:
     verdict = decide(evidence())
-    verdict.save(tmp_path)
+    save_record(verdict, tmp_path)
     assert (tmp_path / "verdict.json").read_bytes() == verdict_bytes(verdict)
 
 

@@ -14,7 +14,9 @@ from bench.jobs.job import run_job
 from bench.jobs.spec import JobResult
 from bench.preflight.check import check_host
 from bench.preflight.spec import HostSpec
-from bench.records import Install, utc_now
+from bench.records.run import Install
+from bench.storage.clock import utc_now
+from bench.storage.record_file import save_record
 from tests.followed import followed
 
 SHORT = (
@@ -68,7 +70,7 @@ def preflight(asked: RunRequest, host: jobs.HostSettings) -> Run:
 
 def install(run: Run) -> None:
     """Note an installation as done; the engines are system packages that the test set-up installed."""
-    Install(ok=True, steps=[], total_s=0.0, limit_s=3600.0).save(run.path)
+    save_record(Install(ok=True, steps=[], total_s=0.0, limit_s=3600.0), run.path)
     note_phase(run, "install", utc_now())
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from bench.neighbour.record import NeighbourRecord
 from bench.neighbour.spec import NeighbourSpec
+from bench.storage.record_file import load_record
 from tests.host.conftest import docker_env, watcher_base
 from tests.host.neighbours import chat_neighbour
 from tests.hosts.engine import DockerEnv
@@ -44,7 +45,7 @@ def test_the_benchmark_gives_the_neighbour_back(
         install(run)
         made = speak(run, "benchmark", host, tmp_path)
         assert made.ok, made.error
-        record = NeighbourRecord.load(run.path)
+        record = load_record(NeighbourRecord, run.path)
         assert record.state == "restored" and not record.differences
         assert record.pauses == (1 if mode == "pause" else 0)
         assert (record.felt is not None) == (mode == "parallel")

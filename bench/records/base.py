@@ -1,0 +1,36 @@
+"""What every record is, and the words that several of them share."""
+
+from typing import ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+SCHEMA_VERSION = 1
+
+Phase = Literal["preflight", "install", "benchmark", "baseline", "teardown", "score", "verdict", "publish"]
+PHASES: tuple[Phase, ...] = (
+    "preflight", "install", "benchmark", "baseline", "teardown", "score", "verdict", "publish",
+)  # fmt: skip
+NeighbourMode = Literal["pause", "parallel", "none"]
+IntendedUse = Literal["personal", "research", "commercial"]
+Decision = Literal[
+    "swap_candidate",
+    "keep_baseline_try_next",
+    "keep_baseline_survey_complete",
+    "awaiting_ratings",
+    "awaiting_baseline",
+]
+Reason = Literal["rule", "licence", "clone_encoder_withheld", "install_failed", "synthesis_failed"]
+Channel = Literal["full", "narrowband", "wideband"]
+
+
+class Record(BaseModel):
+    """A strict record: an unknown key is an error, so a typing slip never passes for data."""
+
+    model_config = ConfigDict(extra="forbid", validate_assignment=True)
+
+
+class FileRecord(Record):
+    """A record that is a whole JSON file in the run directory."""
+
+    file_name: ClassVar[str]
+    schema_version: int = SCHEMA_VERSION

@@ -1,0 +1,1 @@
+"""Writing and hashing files: whole or not at all, and the same bytes for the same content."""

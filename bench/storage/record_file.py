@@ -1,0 +1,43 @@
+"""A record as a JSON file of a run directory; a file of another schema version is refused, never guessed at."""
+
+import json
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+from bench.errors import BadInput
+from bench.records.base import SCHEMA_VERSION, FileRecord
+from bench.storage.atomic import write_atomically
+
+Kept = TypeVar("Kept", bound=FileRecord)
+
+
+def save_record(record: FileRecord, run_dir: Path) -> None:
+    """Write a record into `run_dir`, atomically; the same record gives the same bytes."""
+    text = json.dumps(record.model_dump(mode="json"), indent=2, ensure_ascii=False, sort_keys=False)
+    write_atomically(run_dir / record.file_name, text.encode() + b"\n")
+
+
+def load_record(kind: type[Kept], run_dir: Path) -> Kept:
+    """Read the record of a kind from `run_dir`.
+
+    Raises:
+        FileNotFoundError: there is none.
+        BadInput: the file is of another schema version, or not a record of this kind.
+    """
+    path = run_dir / kind.file_name
+    try:
+        raw = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise BadInput(f"{path} is not JSON ({error}); move the run directory away.") from error
+    found = raw.get("schema_version") if isinstance(raw, dict) else None
+    if found != SCHEMA_VERSION:
+        raise BadInput(
+            f"{path} has schema_version {found!r} and this Audition reads {SCHEMA_VERSION}; "
+            "finish that run with the version that began it, or start a new one."
+        )
+    try:
+        return kind.model_validate(raw)
+    except ValidationError as error:
+        raise BadInput(f"{path} is not a valid {kind.file_name}: {error}") from error
