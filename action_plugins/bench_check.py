@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from bench.controller import jobs
+from bench.controller import host_settings
 from bench.controller.hosted_action import HostedAction
 from bench.controller.preflight import gates, with_card, write_preflight
 from bench.errors import AuditionError
@@ -39,12 +39,12 @@ class ActionModule(HostedAction):
             if self.checking:
                 return result | {"changed": True, "msg": "the host is checked once bench is installed there"}
             self.require_bench()
-        how = jobs.way(entry, self.host)
+        how = host_settings.way(entry, self.host)
         spec = HostSpec(
             entry=entry,
             install=how,
-            engine_python=jobs.engine_python(entry, self.host) if how == "venv" else None,
-            image=jobs.engine_image(entry, self.host) if how == "container" else None,
+            engine_python=host_settings.engine_python(entry, self.host) if how == "venv" else None,
+            image=host_settings.engine_image(entry, self.host) if how == "container" else None,
             baseline=run.baseline_entry() if run else self.request.baseline_entry(),
             baseline_url=given.baseline_url,
             model_url=given.model_url,

@@ -6,7 +6,7 @@ import json
 import time
 from typing import Any
 
-from bench.controller import jobs
+from bench.controller import incoming, outgoing
 from bench.controller.hosted_action import HostedAction, said
 from bench.controller.run import Run, explain_full_disk, note_phase
 from bench.records.base import Phase
@@ -41,8 +41,8 @@ class ActionModule(HostedAction):
 
     def _install(self, run: Run) -> dict[str, Any]:
         started = utc_now()
-        spec = jobs.job_spec(run, "install", self.host)
-        receipt = jobs.receipt(spec, self.wheel.venv_key)
+        spec = outgoing.job_spec(run, "install", self.host)
+        receipt = outgoing.receipt(spec, self.wheel.venv_key)
         names = {"model": spec.entry.name, "profile": spec.profile, "state_dir": self.host.state_dir}
         found = self.module("bench_engine", {"action": "look", "receipt": receipt, **names})
         if found.get("failed"):
@@ -54,8 +54,8 @@ class ActionModule(HostedAction):
             return {"changed": True, "msg": "the engine would be installed and would say one sentence"}
         job_dir = self.host.job_dir(run.run_id, "install")
         before_s = max(time.time() - float(self._task.args.get("since") or time.time()), 0.0)
-        before = jobs.before(before_s, self._task.args.get("weights") or {})
-        with jobs.packed_install(run, spec, receipt, self.host, self.wheel, before) as tar:
+        before = outgoing.before(before_s, self._task.args.get("weights") or {})
+        with outgoing.packed_install(run, spec, receipt, self.host, self.wheel, before) as tar:
             self.send(tar, job_dir)
         arguments = {"action": "install", "job_dir": job_dir, "receipt": receipt, **names}
         done = self.follow("bench_engine", arguments, job_dir, self.host.install_timeout_s)
@@ -93,5 +93,5 @@ class ActionModule(HostedAction):
             done = self.module("bench_engine", names)
         if done.get("leases") and not self.checking:
             with explain_full_disk(run.path):
-                jobs.tell_of_pauses(run, self.host, done["leases"])
+                incoming.tell_of_pauses(run, self.host, done["leases"])
         return done | {"on_host": True, "run_id": run.run_id}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench.controller import jobs
+from bench.controller import incoming, outgoing
 from bench.controller.hosted_action import HostedAction, said
 from bench.controller.run import Run
 from bench.storage.clock import utc_now
@@ -14,9 +14,9 @@ class ActionModule(HostedAction):
     """See library/bench_takes.py."""
 
     @property
-    def phase(self) -> jobs.JobPhase:
+    def phase(self) -> outgoing.JobPhase:
         """Return `benchmark` or `baseline`."""
-        phase: jobs.JobPhase = self._task.args["phase"]
+        phase: outgoing.JobPhase = self._task.args["phase"]
         return phase
 
     def work(self) -> dict[str, Any]:
@@ -37,16 +37,16 @@ class ActionModule(HostedAction):
 
     def _make(self, run: Run) -> dict[str, Any]:
         phase, started = self.phase, utc_now()
-        spec = jobs.job_spec(run, phase, self.host)
+        spec = outgoing.job_spec(run, phase, self.host)
         job_dir = self.host.job_dir(run.run_id, phase)
         token = self.host.token("baseline" if phase == "baseline" else "model", spec.entry)
-        with jobs.packed(run, spec, {"token": token.encode()} if token else {}) as tar:
+        with outgoing.packed(run, spec, {"token": token.encode()} if token else {}) as tar:
             self.send(tar, job_dir)
         done = self.follow("bench_takes", {"job_dir": job_dir}, job_dir, spec.limit_s())
         try:
             if not done.get("tar"):
                 return {"failed": True, "fault": "host", "msg": said(done)}
-            result = self.fetch(done["tar"], lambda tar: jobs.accept(run, phase, tar, started))
+            result = self.fetch(done["tar"], lambda tar: incoming.accept(run, phase, tar, started))
         finally:
             self.discard(job_dir)
         return {

@@ -17,9 +17,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.memory.meminfo import settle_baseline
 from bench.memory.nvml import NvmlReader
 from bench.memory.processes import CGROUP_ROOT, Engine, EngineProcesses, ProcessTree, cgroup_pids
-from bench.memory.sampler import MemoryReport, MemorySampler, settle_baseline
+from bench.memory.report import MemoryReport
+from bench.memory.sampler import MemorySampler
 from benchmarks.rows import Row, null, row, table
 
 GIB = 2**30

@@ -70,7 +70,7 @@ def main() -> None:
         module.exit_json(changed=False)
     from pathlib import Path
 
-    from bench.install.module import do_job
+    from bench.jobs.module import do_job
 
     module.exit_json(**do_job(Path(module.params["job_dir"])))
 

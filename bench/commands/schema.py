@@ -27,7 +27,7 @@ from bench.errors import AuditionError
 from bench.listening.mapping import Sealed
 from bench.listening.results import Export
 from bench.listening.score import SealReport
-from bench.memory.sampler import MemoryReport
+from bench.memory.report import MemoryReport
 from bench.metrics.compare import MetricsComparison
 from bench.metrics.take import TakeMetrics
 from bench.neighbour.record import NeighbourRecord

@@ -18,7 +18,7 @@ from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from bench.controller.jobs import HostSettings
+from bench.controller.host_settings import HostSettings
 from bench.controller.request import RunRequest
 from bench.controller.run import Run, locate, note_phase
 from bench.controller.wheel import REPO, build

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from bench.controller import prepare
-from bench.controller.jobs import HostSettings, engine_python, way
+from bench.controller.host_settings import HostSettings, engine_python, way
 from bench.controller.request import RunRequest
 from bench.controller.run import (
     DiskFull,

@@ -19,7 +19,8 @@ from bench.engines.image.context import tag
 from bench.errors import AuditionError
 from bench.install.provision import InstallFailed, Provisioner
 from bench.install.spec import InstallSpec, asked, ran
-from bench.jobs.job import Control, run_job, sigterm_stops
+from bench.jobs.control import Control, sigterm_stops
+from bench.jobs.job import run_job
 from bench.jobs.spec import JobSpec
 from bench.neighbour.borrowed import room_beside
 from bench.preflight.check import gpu_names

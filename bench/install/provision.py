@@ -20,7 +20,7 @@ from typing import Any
 import psutil
 
 from bench.errors import AuditionError
-from bench.jobs.job import Cancelled
+from bench.jobs.control import Cancelled
 from bench.records.run import InstallStep
 
 _ERROR_CHARACTERS = 3000

@@ -13,8 +13,8 @@ from pydantic import ValidationError
 
 from bench.catalog.entry import WeightFile
 from bench.errors import AuditionError, BadInput
+from bench.jobs.control import Cancelled, Control
 from bench.jobs.follow import sign
-from bench.jobs.job import Cancelled, Control
 from bench.weights.hub import Progress
 from bench.weights.store import DiskFull, ensure, missing, size_words
 

@@ -14,21 +14,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import httpx
 from pydantic import Field
 
 from bench.client.chat import shortfall
-from bench.docker_host.host import DockerHost, DockerSilent, NameTaken
+from bench.docker_host.host import DockerHost, DockerSilent
 from bench.errors import AuditionError, BadInput, NeighbourNotBack
-from bench.memory.sampler import available_bytes
+from bench.memory.meminfo import available_bytes
 from bench.neighbour.container import Neighbour
 from bench.neighbour.lease_files import (
     DEFAULT_STATE_DIR,
-    DamagedFile,
     LeaseDirectory,
-    LeaseHeld,
     LeaseLost,
     Terms,
     WatcherStatus,
@@ -45,18 +43,21 @@ from bench.neighbour.watcher_container import (
     DEFAULT_WATCHER_BASE,
     build_watcher,
     find_watcher,
-    remove_watcher,
-    run_watcher,
-    start_watcher,
     watcher_name,
+)
+from bench.neighbour.watcher_control import (
+    POLL_S,
+    await_return,
+    read_terms,
+    retired,
+    revive,
+    settle_leftover,
+    start_watcher_of,
 )
 from bench.records.base import Record
 from bench.storage.clock import utc_now
 
 TTL_LIMIT_S = 60.0
-POLL_S = 0.2
-RETIRED = (0, 3)
-"""Exit codes with which a watcher retires: done, and refused. Any other is a watcher that was cut off."""
 
 
 class LeaseRequest(Record):
@@ -224,131 +225,11 @@ class Lease:
             self.directory.ask(self.terms, "release", reason)
 
 
-def retired(found: dict[str, Any] | None) -> bool:
-    """Tell of Docker's inspection of a watcher whether it ended of itself, its work done."""
-    return (
-        found is not None and found["State"]["Status"] == "exited" and found["State"]["ExitCode"] in RETIRED
-    )
-
-
-def revive(docker_host: DockerHost, name: str, found: dict[str, Any] | None) -> None:
-    """Start a watcher that was cut off: after a `docker kill` or `docker stop` Docker itself does not."""
-    if found is not None and found["State"]["Status"] == "exited" and not retired(found):
-        with suppress(OSError):  # Docker says no: it is asked again
-            start_watcher(docker_host, name)
-
-
-def await_gone(docker_host: DockerHost, name: str, limit_s: float) -> None:
-    """Wait until a watcher has retired, and is gone or has exited; one that was cut off is started again.
-
-    Raises:
-        NeighbourNotBack: it is still at work after `limit_s`.
-    """
-    end = time.monotonic() + limit_s
-    while True:
-        with suppress(AuditionError, OSError):
-            found = find_watcher(docker_host, name)
-            if found is None or retired(found):
-                return
-            revive(docker_host, name, found)
-        if time.monotonic() >= end:
-            raise NeighbourNotBack(
-                f"The watcher {name} has not given the neighbour back in time; it goes on trying. "
-                f"`docker logs {name}` says what keeps it."
-            )
-        time.sleep(POLL_S)
-
-
-def await_return(
-    docker_host: DockerHost, directory: LeaseDirectory, terms: Terms, image: str, limit_s: float
-) -> WatcherStatus | None:
-    """Wait until the watcher has retired; return its last word, None when it could not write one.
-
-    Raises:
-        NeighbourNotBack: not within `limit_s`.
-    """
-    end = time.monotonic() + limit_s
-    missing_since: float | None = None
-    while time.monotonic() < end:
-        status = directory.status(terms.lease_id)
-        if status is not None and status.ended_utc is not None:
-            return status
-        try:
-            found = find_watcher(docker_host, terms.watcher_name)
-            if retired(found):
-                return None
-            if found is not None:
-                revive(docker_host, terms.watcher_name, found)
-                missing_since = None
-            elif missing_since is None:
-                missing_since = time.monotonic()
-            elif time.monotonic() - missing_since > 2.0:
-                # Somebody removed it: another does its work.
-                run_restorer(docker_host, directory, terms, image)
-                missing_since = None
-        except BadInput as error:
-            raise NeighbourNotBack(
-                f"The watcher was removed, and another that would start {terms.container} cannot be: {error} "
-                "`audition neighbour restore` does without."
-            ) from error
-        except (DockerSilent, OSError):  # silent, or out of sorts
-            missing_since = None
-        time.sleep(POLL_S)
-    raise NeighbourNotBack(
-        f"The watcher did not report {terms.container} back within {limit_s:.0f} s; it goes on trying. "
-        "`audition neighbour status` shows how far it is."
-    )
-
-
 def _is(alive: Callable[[], bool]) -> bool:
     try:
         return bool(alive())
     except Exception:  # noqa: BLE001 (whatever is wrong with the heartbeat, it is not fresh)
         return False
-
-
-def run_restorer(docker_host: DockerHost, directory: LeaseDirectory, terms: Terms, image: str) -> None:
-    """Start a watcher that does nothing but restore what `terms` names; one that is there already is left."""
-    only = terms.model_copy(update={"restore_only": True})
-    with suppress(NameTaken):
-        run_watcher(docker_host, image, only.model_dump(mode="json"), directory.path, directory.boot_id_file)
-
-
-def settle_leftover(docker_host: DockerHost, directory: LeaseDirectory, image: str, limit_s: float) -> None:
-    """See to a lease that is there when another is wanted.
-
-    A lease with a watcher is somebody's; where that was cut off it is set to work again. One without is what
-    a process left that died before it had started the watcher (or whose watcher somebody removed): it is
-    restored first, which does no harm.
-
-    Raises:
-        LeaseHeld: another run holds the neighbour.
-        BadInput: `lease.json` is damaged, and nobody is left to see to it.
-        NeighbourNotBack: what was left cannot be restored within `limit_s`.
-    """
-    end = time.monotonic() + limit_s
-    while True:
-        with directory.lock():
-            terms = _terms(directory)
-            if terms is None:
-                return
-            found = find_watcher(docker_host, terms.watcher_name)
-            last = directory.status(terms.lease_id)
-            if found is None or retired(found):
-                remove_watcher(docker_host, terms.watcher_name)
-                run_restorer(docker_host, directory, terms, image)
-            elif last is None or last.ended_utc is None:
-                revive(docker_host, terms.watcher_name, found)
-                raise held_by(terms, directory)
-            # else its work is done, and it is just clearing away
-        await_gone(docker_host, terms.watcher_name, max(0.0, end - time.monotonic()))
-
-
-def _terms(directory: LeaseDirectory) -> Terms | None:
-    try:
-        return directory.terms()
-    except DamagedFile as error:
-        raise BadInput(f"{error}. `audition neighbour restore` sees to it.") from error
 
 
 def acquire(
@@ -387,41 +268,15 @@ def acquire(
         holder=f"process {os.getpid()} on {socket.gethostname()}",
     )
     with directory.lock():
-        if (other := _terms(directory)) is not None:
+        if (other := read_terms(directory)) is not None:
             raise held_by(other, directory)
         directory.agree(terms)
         try:
-            _start_watcher(docker_host, directory, terms, image)
+            start_watcher_of(docker_host, directory, terms, image)
         except BaseException:
             directory.discard()
             raise
     return terms
-
-
-def _start_watcher(docker_host: DockerHost, directory: LeaseDirectory, terms: Terms, image: str) -> None:
-    """Start the watcher; the last one's container may still be on its way out.
-
-    Raises:
-        LeaseHeld: a watcher of this neighbour is at work under another lease directory.
-    """
-    end = time.monotonic() + 15.0
-    while True:
-        try:
-            run_watcher(
-                docker_host, image, terms.model_dump(mode="json"), directory.path, directory.boot_id_file
-            )
-            return
-        except NameTaken as error:
-            found = find_watcher(docker_host, terms.watcher_name)
-            if retired(found):
-                remove_watcher(docker_host, terms.watcher_name)
-            elif time.monotonic() > end:
-                run = (found or {}).get("Config", {}).get("Labels", {}).get("audition.run", "unknown")
-                raise LeaseHeld(
-                    f"{terms.container} is held by run {run}: its watcher {terms.watcher_name} is at work under "
-                    "another lease directory. Wait for that run, and use one neighbour_state_dir on a host."
-                ) from error
-            time.sleep(POLL_S)
 
 
 def return_limit_s(request: LeaseRequest) -> float:

@@ -10,7 +10,6 @@ from pathlib import Path
 from bench.docker_host.host import DockerHost, OurContainer
 from bench.errors import BadInput, NeighbourNotBack
 from bench.neighbour.container import Neighbour, RestartPolicy
-from bench.neighbour.lease import await_gone, retired, revive, run_restorer
 from bench.neighbour.lease_files import (
     DEFAULT_STATE_DIR,
     DamagedFile,
@@ -31,6 +30,7 @@ from bench.neighbour.watcher_container import (
     remove_watcher,
     watcher_name,
 )
+from bench.neighbour.watcher_control import await_gone, retired, revive, run_restorer
 from bench.records.base import Record
 from bench.storage.clock import utc_now
 

@@ -14,9 +14,9 @@ from bench.client.probe import ServerUnusable
 from bench.client.target import Target
 from bench.errors import AuditionError
 from bench.install.provision import is_complete
+from bench.memory.meminfo import available_bytes, meminfo_bytes
 from bench.memory.nvml import NvmlReader
-from bench.memory.sampler import available_bytes, meminfo_bytes
-from bench.neighbour.borrowed import look
+from bench.neighbour.look import look
 from bench.preflight.card import card_checks
 from bench.preflight.spec import HostReport, HostSpec
 from bench.records.run import Check

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from bench.jobs.job import HEARTBEAT_LIMIT_S
+from bench.jobs.control import HEARTBEAT_LIMIT_S
 from bench.records.run import Phases
 from bench.storage.record_file import load_record
 from tests.ansible.conftest import TEN_WORDS, Demo

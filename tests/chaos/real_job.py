@@ -12,12 +12,12 @@ import time
 from pathlib import Path
 from unittest.mock import patch
 
-from bench.controller import jobs
+from bench.controller import host_settings, incoming, outgoing
 from bench.controller.run import Run
 from bench.engines.image.context import tag
-from bench.install.module import do_job
-from bench.jobs import job
-from bench.memory.sampler import settle_baseline
+from bench.jobs import control, job
+from bench.jobs.module import do_job
+from bench.memory.meminfo import settle_baseline
 from bench.neighbour.spec import NeighbourSpec
 from tests.chaos.config import HEARTBEAT_LIMIT_S, TTL_S, Case
 from tests.engines import entries
@@ -56,11 +56,11 @@ def send(case: Case) -> Path | None:
     run = Run(Path(case.run_dir))
     if run.todo("benchmark") is not None:
         return None
-    kept = jobs.HostSettings.model_validate_json((Path(case.directory) / "host.json").read_bytes())
+    kept = host_settings.HostSettings.model_validate_json((Path(case.directory) / "host.json").read_bytes())
     host = kept.model_copy(update={"neighbour": neighbour_of(case)})
     job_dir = Path(host.job_dir(run.run_id, "benchmark"))
     job_dir.mkdir(parents=True)
-    with jobs.packed(run, jobs.job_spec(run, "benchmark", host)) as tar:
+    with outgoing.packed(run, outgoing.job_spec(run, "benchmark", host)) as tar:
         shutil.copyfile(tar, job_dir / "job.tar")
     return job_dir
 
@@ -68,7 +68,7 @@ def send(case: Case) -> Path | None:
 def take_back(case: Case, job_dir: Path, started_utc: str) -> bool:
     """Take what the job left into the run, if it left anything; return whether the benchmark is done."""
     tar = job_dir / "out.tar"
-    return tar.exists() and jobs.accept(Run(Path(case.run_dir)), "benchmark", tar, started_utc).ok
+    return tar.exists() and incoming.accept(Run(Path(case.run_dir)), "benchmark", tar, started_utc).ok
 
 
 def neighbour_of(case: Case) -> NeighbourSpec:
@@ -90,9 +90,11 @@ def neighbour_of(case: Case) -> NeighbourSpec:
 def main() -> None:
     """Do the job as the module does, with the suite's short limits, and without what follows the pause."""
     with (
-        patch.object(job, "HEARTBEAT_LIMIT_S", HEARTBEAT_LIMIT_S),
+        patch.object(control, "HEARTBEAT_LIMIT_S", HEARTBEAT_LIMIT_S),
         patch.object(job, "settle_baseline", lambda timeout_s: settle_baseline(timeout_s=0.2)),
-        patch.object(job, "_measure", lambda spec, folder, reference: None),  # the neighbour is back by then
+        patch.object(
+            job, "measure_takes", lambda spec, folder, reference: None
+        ),  # the neighbour is back by then
     ):
         done = do_job(Path(sys.argv[1]))
     print(json.dumps({**done, "at": time.time()}), file=sys.stderr)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.docker_host.host import DockerHost
-from bench.memory.sampler import available_bytes
+from bench.memory.meminfo import available_bytes
 from bench.neighbour.lease_files import LeaseDirectory
 from bench.neighbour.watcher_container import build_watcher, remove_watcher
 from tests.chaos import real_job

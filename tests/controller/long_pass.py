@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bench.client.probe import Detection
 from bench.client.takes import PassResult
-from bench.controller import conclude, jobs
+from bench.controller import conclude, incoming, outgoing
 from bench.controller.run import Run, note_phase
 from bench.jobs.archive import pack
 from bench.jobs.spec import JobResult, PassName
@@ -106,8 +106,8 @@ def main(folder: Path, count: int) -> None:
     phases: tuple[Phase, ...] = ("preflight", "install")
     for phase in phases:
         note_phase(run, phase, utc_now())
-    tars: dict[jobs.JobPhase, tuple[PassName, Path]] = {}
-    passes: tuple[tuple[jobs.JobPhase, PassName], ...] = (
+    tars: dict[outgoing.JobPhase, tuple[PassName, Path]] = {}
+    passes: tuple[tuple[outgoing.JobPhase, PassName], ...] = (
         ("benchmark", "candidate"),
         ("baseline", "baseline"),
     )
@@ -123,7 +123,7 @@ def main(folder: Path, count: int) -> None:
         grown[step] = round((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - base_kib) / 1024, 1)
 
     for job, (name, tar) in tars.items():
-        jobs.accept(run, job, tar, utc_now())
+        incoming.accept(run, job, tar, utc_now())
         for number in range(1, count + 1):
             os.link(small / name / f"u{number % 10 + 1:02d}.wav", run.path / name / f"u{number:02d}.wav")
     note("accept")

@@ -229,13 +229,13 @@ def test_a_new_run_holds_what_was_committed_and_appears_whole(
     asked: Asked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[list[str]] = []
-    save = runs.save_record
+    save = save_record
 
     def spy(record: FileRecord, run_dir: Path) -> None:
         seen.append([p.name for p in run_dir.parent.iterdir() if not p.name.startswith(".")])
         save(record, run_dir)
 
-    monkeypatch.setattr(runs, "save_record", spy)
+    monkeypatch.setattr("bench.controller.run.save_record", spy)
     run = _new(asked)
     assert seen == [[]], "until all of it is there, nothing is under its name"
     assert {path.name for path in run.path.iterdir()} == {

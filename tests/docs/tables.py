@@ -27,7 +27,7 @@ from bench.commands.schema import PUBLISHED, attribute_docs
 from bench.controller.run import MINIMUM_FREE_BYTES, NEEDS, ONCE
 from bench.errors import AuditionError, BadInput
 from bench.inputs.clip import MAX_S
-from bench.jobs.job import HEARTBEAT_LIMIT_S
+from bench.jobs.control import HEARTBEAT_LIMIT_S
 from bench.records.base import PHASES, Phase
 
 REPO = Path(__file__).resolve().parents[2]

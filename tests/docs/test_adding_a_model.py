@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from bench.catalog.loader import HERE, available, load
-from bench.controller.jobs import HostSettings, way
+from bench.controller.host_settings import HostSettings, way
 from bench.controller.request import RunRequest
 from tests.docs.tables import DOCS, KEY_MEANINGS, entry_errors, example, key_rows, mistakes, options
 

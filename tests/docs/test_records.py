@@ -11,14 +11,15 @@ import pytest
 from bench.client.probe import Detection
 from bench.client.takes import TAKES_FILE, PassResult
 from bench.commands.schema import PUBLISHED
-from bench.controller import conclude, jobs
+from bench.controller import conclude, incoming
 from bench.controller.run import Run, note_phase
 from bench.errors import BadInput
 from bench.jobs.archive import pack
 from bench.jobs.job import _write_memory
 from bench.jobs.spec import JobResult
 from bench.listening import mapping
-from bench.memory.sampler import MemorySampler, settle_baseline
+from bench.memory.meminfo import settle_baseline
+from bench.memory.sampler import MemorySampler
 from bench.metrics.take import TakeMetrics
 from bench.records.base import SCHEMA_VERSION, FileRecord
 from bench.records.run import Install, Manifest, Phases, PhaseState, Preflight
@@ -115,7 +116,7 @@ def test_a_sealed_pass(tmp_path: Path) -> None:
     )
     (tmp_path / "out" / "result.json").write_text(result.model_dump_json())
     pack(tmp_path / "out", tmp_path / "out.tar")
-    assert jobs.accept(run, "baseline", tmp_path / "out.tar", utc_now()).ok
+    assert incoming.accept(run, "baseline", tmp_path / "out.tar", utc_now()).ok
     made_as = json.loads((run.path / "baseline" / "pass.json").read_text())
     check("pass", made_as)
     assert made_as["health"]["profile"]["fp32_retries"] == 2, "as it was after the pass"
@@ -148,7 +149,7 @@ def test_page_names_every_file_and_rule() -> None:
         f"{mapping.CLIPS}/",
         f"{mapping.DIRECTORY}/",
         "attempts/",
-        *(f"{n}/" for n in jobs.PASSES["benchmark"]),
+        *(f"{n}/" for n in outgoing.PASSES["benchmark"]),
     ]
     for name in names:
         assert name in page, name

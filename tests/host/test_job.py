@@ -25,14 +25,16 @@ from bench.engines import launch, readback
 from bench.engines.launch import Engine
 from bench.errors import AuditionError
 from bench.inputs.demo_reference import make
-from bench.install.module import do_job, engine_step, remove
+from bench.install.module import engine_step, remove
 from bench.install.spec import InstallSpec
 from bench.jobs import job
 from bench.jobs.archive import pack, unpack
+from bench.jobs.control import Control
 from bench.jobs.follow import follow, process_of, sign
 from bench.jobs.heartbeat import heartbeat_time, touch_heartbeat
+from bench.jobs.module import do_job
 from bench.jobs.spec import HEARD, JobResult, JobSpec
-from bench.memory.sampler import settle_baseline
+from bench.memory.meminfo import settle_baseline
 from bench.metrics.f0 import drift_semitones, median_f0_hz
 from bench.metrics.take import TakeMetrics
 from bench.neighbour.borrowed import Held, borrowed, drop_caches, reserve_bytes
@@ -144,7 +146,7 @@ def test_a_job_leaves_takes_metrics_memory_and_how_it_ended(
 def test_a_job_whose_controller_is_gone_ends_itself_and_its_engine(
     tmp_path: Path, voice: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(job, "HEARTBEAT_LIMIT_S", 3.0)
+    monkeypatch.setattr("bench.jobs.control.HEARTBEAT_LIMIT_S", 3.0)
     result = job.run_job(_job(tmp_path, voice, entries.faulty("Slow")))
     assert (result.ok, result.fault) == (False, "host")
     assert "the controller has not been heard of" in str(result.error)
@@ -231,7 +233,7 @@ def test_an_engine_that_hangs_ends_the_job_after_one_take(
 def test_what_stops_a_job_ends_an_engine_that_is_still_loading(
     tmp_path: Path, voice: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(job, "HEARTBEAT_LIMIT_S", 2.0)
+    monkeypatch.setattr("bench.jobs.control.HEARTBEAT_LIMIT_S", 2.0)
     began = time.monotonic()
     result = job.run_job(_job(tmp_path, voice, entries.faulty("Loading", **{"run.start_timeout_s": 300})))
     assert time.monotonic() - began < 60.0
@@ -269,7 +271,7 @@ def test_the_page_cache_is_dropped_where_the_kernel_lets_it(tmp_path: Path) -> N
 
 
 def test_what_comes_late_is_stopped_at_once(tmp_path: Path) -> None:
-    control = job.Control(tmp_path, 60.0)
+    control = Control(tmp_path, 60.0)
     control.stop("only 1 MiB was left")
     ended: list[str] = []
     control.on_stop(lambda: ended.append("engine"))

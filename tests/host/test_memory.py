@@ -16,6 +16,7 @@ from typing import Any
 import pynvml
 import pytest
 
+from bench.memory.meminfo import MemoryBaseline, available_bytes, settle_baseline
 from bench.memory.processes import (
     Engine,
     ProcessTree,
@@ -26,7 +27,8 @@ from bench.memory.processes import (
     memory_cgroup,
     rss_bytes,
 )
-from bench.memory.sampler import MemoryBaseline, MemoryReport, MemorySampler, available_bytes, settle_baseline
+from bench.memory.report import MemoryReport
+from bench.memory.sampler import MemorySampler
 from bench.memory.series import SeriesBuilder
 
 MIB = 2**20

@@ -11,13 +11,13 @@ import pytest
 
 from bench.docker_host.host import DockerHost
 from bench.errors import BadInput, NeighbourNotBack
-from bench.neighbour import owner as neighbour
+from bench.neighbour import owner
 from bench.neighbour import restarters as looked_for
-from bench.neighbour.borrowed import look
 from bench.neighbour.container import Neighbour
 from bench.neighbour.felt import felt_latency, summary
 from bench.neighbour.lease import borrow
 from bench.neighbour.lease_files import LeaseHeld, LeaseLost
+from bench.neighbour.look import look
 from bench.neighbour.owner import restore, status
 from bench.neighbour.proof import Proof
 from bench.neighbour.readiness import check_serving, wait_ready
@@ -135,7 +135,7 @@ def test_restore_keeps_the_lease_until_the_neighbour_is_up_with_its_policy(
         ):
             chat.client.api.remove_container(watcher_name(chat.name), force=True)
             with monkeypatch.context() as broken:  # a watcher that does nothing, and a time that is soon over
-                broken.setattr(neighbour, "run_restorer", lambda *_: None)
+                broken.setattr(owner, "run_restorer", lambda *_: None)
                 with pytest.raises(NeighbourNotBack, match="The lease is kept: restore again"):
                     restore(chat.name, limit_s=2.0, **where)
             assert not chat.running() and (state_dir / "lease.json").exists()

@@ -12,8 +12,7 @@ from bench.errors import AuditionError
 from bench.install.install import install
 from bench.install.provision import InstallFailed, Provisioner, is_complete
 from bench.install.spec import InstallSpec
-from bench.jobs import job
-from bench.jobs.job import Cancelled
+from bench.jobs.control import Cancelled
 from bench.jobs.spec import JobSpec
 from bench.records.run import Install, InstallStep
 from tests.engines import entries
@@ -171,7 +170,7 @@ def test_an_installation_ends_with_its_controller(
     slow_pip.write_text(f"#!/bin/sh\nsleep {mark} &\nsleep {mark}\n")
     slow_pip.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(slow_pip))
-    monkeypatch.setattr(job, "HEARTBEAT_LIMIT_S", 2.0)
+    monkeypatch.setattr("bench.jobs.control.HEARTBEAT_LIMIT_S", 2.0)
     folder = _job(
         tmp_path / "job",
         3600.0,

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from bench.controller.wheel import build
-from bench.jobs.job import HEARTBEAT_LIMIT_S
+from bench.jobs.control import HEARTBEAT_LIMIT_S
 from bench.metrics.take import TakeMetrics
 from bench.neighbour.lease import TTL_LIMIT_S
 from bench.neighbour.record import NeighbourRecord

@@ -7,7 +7,7 @@ from bench.client.network import NetworkCost
 from bench.client.takes import PassResult
 from bench.client.voicecheck import VoiceCheck
 from bench.commands.schema import PassFile
-from bench.memory.sampler import Figure, MemoryReport
+from bench.memory.report import Figure, MemoryReport
 from bench.memory.series import MemorySeries
 from bench.metrics.compare import Alarm, MetricsComparison
 from bench.metrics.paired import PairedDifference

@@ -19,8 +19,8 @@ import pytest
 from bench.catalog.entry import WeightFile
 from bench.errors import AuditionError, BadInput
 from bench.install.weights import weights_step
+from bench.jobs.control import Control
 from bench.jobs.follow import follow
-from bench.jobs.job import Control
 from bench.weights import hub as hub_of
 from bench.weights import store as store_of
 from bench.weights.store import DiskFull, HubError, WrongHash, ensure, missing, path_of
@@ -119,7 +119,7 @@ def test_a_download_that_waits_for_a_silent_hub_ends_when_nobody_follows_it(
     hub.faults.stall_after[BIG] = 1000
     params = _weights_job(tmp_path / "job", store, hub)
     script = (
-        "import json, sys; from bench.jobs import job; job.HEARTBEAT_LIMIT_S = 1.0;"
+        "import json, sys; from bench.jobs import control; control.HEARTBEAT_LIMIT_S = 1.0;"
         "from bench.install.weights import weights_step;"
         "weights_step(json.loads(sys.argv[1]), check=False)"
     )

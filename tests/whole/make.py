@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from bench.controller import conclude, jobs
+from bench.controller import conclude, host_settings, incoming, outgoing
 from bench.controller.preflight import gates, write_preflight
 from bench.controller.request import RunRequest
 from bench.controller.run import Run, note_phase, open_or_create
@@ -45,18 +45,18 @@ def request(folder: Path, **changes: Any) -> RunRequest:
     return RunRequest.of(given | changes)
 
 
-def settings(folder: Path) -> jobs.HostSettings:
+def settings(folder: Path) -> host_settings.HostSettings:
     """Return a host whose state lives below `folder`."""
-    return jobs.HostSettings(state_dir=str(folder / "state"), warmups=1)
+    return host_settings.HostSettings(state_dir=str(folder / "state"), warmups=1)
 
 
-def preflight(asked: RunRequest, host: jobs.HostSettings) -> Run:
+def preflight(asked: RunRequest, host: host_settings.HostSettings) -> Run:
     """Begin a run and make preflight's record."""
     run, _ = open_or_create(asked, REPO)
     found = gates(run.entry(), asked.intended_use)
     spec = HostSpec(
         entry=run.entry(),
-        install=jobs.way(run.entry(), host),
+        install=host_settings.way(run.entry(), host),
         baseline=run.baseline_entry(),
         baseline_url=asked.baseline_url,
         state_dir=Path(host.state_dir),
@@ -74,16 +74,16 @@ def install(run: Run) -> None:
     note_phase(run, "install", utc_now())
 
 
-def speak(run: Run, phase: jobs.JobPhase, host: jobs.HostSettings, folder: Path) -> JobResult:
+def speak(run: Run, phase: outgoing.JobPhase, host: host_settings.HostSettings, folder: Path) -> JobResult:
     """Do a phase's job as the host's module does, and take it into the run."""
     started = utc_now()
     job_dir = folder / f"job-{phase}"
-    with jobs.packed(run, jobs.job_spec(run, phase, host)) as tar:
+    with outgoing.packed(run, outgoing.job_spec(run, phase, host)) as tar:
         unpack(tar, job_dir)
     with followed(job_dir):
         run_job(job_dir)
     pack(job_dir / "out", job_dir / "out.tar")
-    return jobs.accept(run, phase, job_dir / "out.tar", started)
+    return incoming.accept(run, phase, job_dir / "out.tar", started)
 
 
 def until_sealed(folder: Path, **changes: Any) -> Run:

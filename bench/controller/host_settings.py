@@ -1,0 +1,153 @@
+"""How a host is treated, as the inventory says, and where a model's engine lives there."""
+
+import os
+import time
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, ValidationError
+
+from bench.catalog import Entry
+from bench.catalog.entry import EngineRun, HttpRun
+from bench.controller.wheel import REPO, build
+from bench.engines.image.context import tag
+from bench.errors import BadInput
+from bench.neighbour.spec import NeighbourSpec
+from bench.records.base import Record
+from bench.storage.digests import sha256_bytes, sha256_file
+
+Way = Literal["system", "venv", "container"]
+
+
+def _absolute(given: str) -> str:
+    if given and not given.startswith("/"):
+        raise ValueError(f"'{given}' must be an absolute path on the host")
+    return given
+
+
+def _spaceless(given: str) -> str:
+    if any(character.isspace() for character in given):
+        raise ValueError(f"'{given}' must have no space in it: Ansible starts the host's Python by this path")
+    return given
+
+
+HostPath = Annotated[str, AfterValidator(_absolute)]
+
+
+class HostSettings(Record):
+    """What the inventory says of a host, as far as a job needs it (docs/variables.md)."""
+
+    state_dir: Annotated[HostPath, AfterValidator(_spaceless)]
+    engine_install: Literal["auto", Way] = "auto"
+    engine_port: int = Field(default=0, ge=0, le=65535)
+    engine_image_base: str = "python:3.12-slim"
+    weights_store: HostPath = ""
+    """Empty: `weights` under `state_dir`."""
+    weights_endpoint: str = ""
+    weights_token_file: str = ""
+    # Bounded here, for an engine that has no time to speak would be out by its own fault.
+    take_timeout_s: float = Field(default=120.0, gt=0)
+    pass_timeout_s: float = Field(default=3600.0, gt=0)
+    install_timeout_s: float = Field(default=3600.0, gt=0)
+    warmups: int = Field(default=2, ge=0)
+    baseline_token_env: str = ""
+    """Variable of the controller's environment with the baseline's bearer token; the token itself is in no task."""
+    model_token_env: str = ""
+    baseline_voice_accepted: str = ""
+    """Who heard that a server which the voice check left `unclear` speaks in the voice asked for; recorded."""
+    model_voice_accepted: str = ""
+    similarity_python: str = ""
+    """Interpreter on the host with Resemblyzer; empty: no speaker similarity."""
+    whisper_model: str = ""
+    """Directory on the host of a faster-whisper model; empty: pocketsphinx."""
+    neighbour: NeighbourSpec = NeighbourSpec()
+
+    @classmethod
+    def of(cls, raw: object) -> "HostSettings":
+        """Read the settings as the inventory gives them.
+
+        Raises:
+            BadInput: one is missing or wrong; the message names it.
+        """
+        try:
+            settings = cls.model_validate(raw)
+        except ValidationError as error:
+            faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+            raise BadInput(f"{faults}. docs/variables.md lists every variable.") from error
+        neighbour = settings.neighbour
+        if neighbour.mode != "none" and not (neighbour.container and neighbour.url):
+            raise BadInput(
+                f"neighbour_mode is {neighbour.mode}: name the container in neighbour_container, and its API in "
+                "neighbour_url, which proves that it is back."
+            )
+        return settings
+
+    def token(self, side: Literal["model", "baseline"], entry: Entry) -> str | None:
+        """Return the bearer token for a side's server: from the inventory's variable, else from the entry's.
+
+        Raises:
+            BadInput: the inventory names a variable of the environment that is not set.
+        """
+        if not isinstance(entry.run, HttpRun):
+            return None
+        named = self.model_token_env if side == "model" else self.baseline_token_env
+        if named and not os.environ.get(named):
+            raise BadInput(
+                f"{side}_token_env names {named}, which is not set in this environment; export it, or set "
+                f"{side}_token_env to an empty string."
+            )
+        return os.environ.get(named or entry.run.auth_env or "") or None
+
+    def store(self) -> Path:
+        """Return the folder of weights on the host."""
+        return Path(self.weights_store or f"{self.state_dir}/weights")
+
+    def job_dir(self, run_id: str, phase: str) -> str:
+        """Return where a new attempt at a job lives on the host; each attempt has its own directory."""
+        return f"{self.state_dir}/jobs/{run_id}/{phase}-{time.time_ns()}"
+
+
+def way(entry: Entry, host: HostSettings) -> Literal[Way, "http"]:
+    """Return how a candidate's engine runs on this host.
+
+    Raises:
+        BadInput: the inventory asks for a way that the entry does not have, or that a neighbour forbids.
+    """
+    if entry.run.kind == "http":
+        return "http"
+    neighbour = host.neighbour.mode != "none"
+    if neighbour and entry.run.gpu and host.engine_install in ("system", "venv"):
+        raise BadInput(
+            f"{entry.name} shares the GPU with a neighbour, so it must run as a container, which the watcher can end; "
+            "set engine_install to auto or container."
+        )
+    if host.engine_install == "auto":
+        # A container is what the watcher can end; without a neighbour a venv needs no Docker.
+        first: tuple[Way, ...] = ("container",) if neighbour else ("system", "venv")
+        return next((name for name in first if name in entry.run.install), entry.run.install[0])
+    if host.engine_install not in entry.run.install:
+        raise BadInput(
+            f"engine_install is {host.engine_install}, and {entry.name} can be installed as: "
+            f"{', '.join(entry.run.install)}."
+        )
+    return host.engine_install
+
+
+def engine_lock(entry: Entry) -> Path:
+    """Return the file of pins that a model's venv or image is made from."""
+    if not isinstance(entry.run, EngineRun) or entry.run.requirements is None:
+        raise BadInput(
+            f"{entry.name} has no run.requirements, so it cannot be installed as venv or container."
+        )
+    return REPO / "requirements" / entry.run.requirements
+
+
+def engine_python(entry: Entry, host: HostSettings) -> str:
+    """Return the interpreter of the model's own venv on the host, named by what is in it."""
+    key = sha256_bytes((sha256_file(engine_lock(entry)) + build(REPO).sha256).encode())[:16]
+    return f"{host.state_dir}/engines/{entry.name}-{key}/bin/python"
+
+
+def engine_image(entry: Entry, host: HostSettings) -> str:
+    """Return the name of the model's own image, which is the hash of what it is built from."""
+    return tag(entry.name, engine_lock(entry), base=host.engine_image_base)

@@ -1,0 +1,117 @@
+"""What comes back from a host, taken into the run directory."""
+
+import json
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from bench.controller.host_settings import HostSettings
+from bench.controller.outgoing import PASSES, JobPhase
+from bench.controller.run import Run, explain_full_disk, note_phase
+from bench.errors import AuditionError
+from bench.install.spec import ran
+from bench.jobs.archive import unpack
+from bench.jobs.spec import JobResult
+from bench.records.run import Install
+from bench.storage.clock import utc_now
+from bench.storage.record_file import load_record, save_record
+from bench.verdict.collect import read_takes
+from bench.verdict.takes import failures_of, named
+
+
+def accept(run: Run, phase: JobPhase, tar: Path, started_utc: str) -> JobResult:
+    """Take a finished pass into the run directory, seal it and note how the phase ended.
+
+    A pass that failed through the host's fault is kept under `attempts/` and may be done again; takes that are
+    part of the evidence are moved into their place once and never touched again.
+    """
+    with explain_full_disk(run.path):
+        scratch = Path(tempfile.mkdtemp(prefix=".incoming-", dir=run.path))
+        try:
+            unpack(tar, scratch)
+            result = JobResult.model_validate_json((scratch / "result.json").read_bytes())
+            _judge_baseline(phase, result, scratch / "baseline")
+            if result.ok or (result.fault == "candidate" and phase == "benchmark"):
+                _seal(run, phase, scratch, result)
+            else:
+                _keep_attempt(run, phase, scratch)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+    note_phase(run, phase, started_utc, result.error, fault=result.fault)
+    return result
+
+
+def _judge_baseline(phase: JobPhase, result: JobResult, takes: Path) -> None:
+    """A baseline with a failed take is not a baseline: nothing is rated against nine clips."""
+    made = result.passes.get("baseline")
+    if phase != "baseline" or made is None or not result.ok or not (made.failed or made.stopped):
+        return
+    failed = (failures_of(read_takes(takes)) or {"failed": []})["failed"]
+    which = [f"{each['utterance_id']} ({each['kind']})" for each in failed]
+    result.ok, result.fault = False, "candidate"
+    count = f"{sum(made.failed.values())} of {made.takes}"
+    result.error = f"the baseline failed {count} takes: {named(which) or made.stopped}"
+
+
+def _seal(run: Run, phase: JobPhase, scratch: Path, result: JobResult) -> None:
+    for name in PASSES[phase]:
+        made, place = scratch / name, run.path / name
+        if name == "smoke" or not made.is_dir():
+            continue
+        if place.exists():
+            raise AuditionError(f"{place} is sealed already; takes are never made twice in one run.")
+        facts = {
+            "schema_version": 1,
+            "pass": result.passes[name].model_dump(mode="json") if name in result.passes else None,
+            "health": result.health_after.get(name, result.health),
+            "fp32_retries": result.fp32_retries.get(name),
+            "engine_start_s": result.engine_start_s,
+            "reference_f0_hz": result.reference_f0_hz,
+            "network": result.network.model_dump(mode="json") if result.network else None,
+            "voice_check": result.voice_check.model_dump(mode="json") if result.voice_check else None,
+        }
+        (made / "pass.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+        made.rename(place)
+    if (smoke := read_takes(scratch / "smoke")) and phase == "benchmark":
+        proved = load_record(Install, run.path)
+        proved.smoke = smoke[-1]
+        proved.settings = result.health.get("profile") or {}
+        proved.ran = ran(result.health, str(proved.asked.get("install")), utc_now())
+        save_record(proved, run.path)
+    for record in ("memory.json", "neighbour.json"):
+        if phase == "benchmark" and (scratch / record).is_file():
+            (scratch / record).replace(run.path / record)
+
+
+def _keep_attempt(run: Run, phase: JobPhase, scratch: Path) -> None:
+    kept = run.path / "attempts" / f"{phase}-{utc_now().replace(':', '').replace('-', '')}"
+    kept.parent.mkdir(exist_ok=True)
+    if phase == "benchmark" and (scratch / "neighbour.json").is_file():
+        # The run says what became of the neighbour whether or not its takes are kept.
+        shutil.copyfile(scratch / "neighbour.json", run.path / "neighbour.json")
+    if not kept.exists():
+        scratch.rename(kept)
+
+
+def tell_of_pauses(run: Run, host: HostSettings, leases: list[dict[str, Any]]) -> None:
+    """Enter into `neighbour.json` the pauses of attempts that were killed, as the host's history has them."""
+    from bench.neighbour.record import LeaseAccount, NeighbourRecord
+
+    try:
+        record = load_record(NeighbourRecord, run.path)
+    except FileNotFoundError:
+        neighbour = host.neighbour
+        record = NeighbourRecord(
+            mode=neighbour.mode, name=neighbour.container, url=neighbour.url, run_id=run.run_id, state="held"
+        )
+    known = {each.lease_id for each in record.leases}
+    paused = [each for each in map(LeaseAccount.model_validate, leases) if each.stopped]
+    missing = [each for each in paused if each.lease_id not in known]
+    if missing:
+        record.account([*record.leases, *missing])
+        record.verdict += (
+            f" An attempt was cut off, and its watcher gave the neighbour back: {missing[-1].reason}."
+        )
+        record.verdict = record.verdict.strip()
+        save_record(record, run.path)

@@ -1,0 +1,164 @@
+"""A phase's work for a host, packed into one tar."""
+
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from bench.catalog import Entry
+from bench.catalog.entry import EngineRun
+from bench.controller.host_settings import HostSettings, engine_lock, engine_python, way
+from bench.controller.run import Run
+from bench.controller.wheel import Wheel
+from bench.install.spec import InstallSpec
+from bench.jobs.archive import pack
+from bench.jobs.spec import HEARD, JobSpec, PassName
+from bench.listening.mapping import REFERENCE
+from bench.neighbour.spec import NeighbourSpec
+from bench.records.run import Install, InstallStep
+from bench.storage.digests import canonical_json, sha256_bytes, sha256_file
+from bench.storage.record_file import load_record
+
+JobPhase = Literal["install", "benchmark", "baseline"]
+
+
+PASSES: dict[JobPhase, list[PassName]] = {
+    "install": ["smoke"],
+    "benchmark": ["preset", "candidate"],
+    "baseline": ["baseline"],
+}
+
+
+def job_spec(run: Run, phase: JobPhase, host: HostSettings) -> JobSpec:
+    """Return the job of `phase`; the entry is the one the manifest committed to, not today's file."""
+    manifest = run.manifest()
+    candidate = phase != "baseline"
+    entry = run.entry() if candidate else run.baseline_entry()
+    # `engine_install` is about the candidate; a baseline of ours comes from system packages (request.py).
+    how = way(entry, host) if candidate or entry.run.kind == "http" else "system"
+    return JobSpec(
+        run_id=run.run_id,
+        phase=phase,
+        passes=_passes(run, phase, entry),
+        entry=entry,
+        profile=manifest.profile if candidate else manifest.baseline_profile,
+        url=manifest.model_url if candidate else manifest.baseline_url,
+        install=how,
+        engine_python=engine_python(entry, host) if how == "venv" else None,
+        lock=engine_lock(entry).name if how in ("venv", "container") else None,
+        image_base=host.engine_image_base,
+        weights=host.store() if entry.weights else None,
+        port=host.engine_port or None,
+        take_timeout_s=host.take_timeout_s,
+        pass_timeout_s=host.pass_timeout_s,
+        warmups=host.warmups,
+        voice_accepted=(host.model_voice_accepted if candidate else host.baseline_voice_accepted) or None,
+        similarity_python=host.similarity_python or None,
+        whisper_model=Path(host.whisper_model) if host.whisper_model else None,
+        neighbour=_neighbour(phase, entry, host),
+    )
+
+
+def _passes(run: Run, phase: JobPhase, entry: Entry) -> list[PassName]:
+    passes = [name for name in PASSES[phase] if name != "preset" or entry.preset is not None]
+    if phase == "benchmark" and entry.run.kind == "engine" and load_record(Install, run.path).smoke is None:
+        # There was no room beside the neighbour; the sentence is said within the one pause.
+        passes.insert(0, "smoke")
+    return passes
+
+
+def _neighbour(phase: JobPhase, entry: Entry, host: HostSettings) -> NeighbourSpec:
+    """Only the benchmark may pause the neighbour; every other engine is lent a place beside it, and watched."""
+    gib = entry.run.memory_gib if isinstance(entry.run, EngineRun) else None
+    update: dict[str, Any] = {"engine_bytes": int((gib or 0.0) * 2**30)}
+    if phase != "benchmark":
+        beside = host.neighbour.mode != "none" and isinstance(entry.run, EngineRun)
+        update |= {"mode": "parallel" if beside else "none", "measure": False}
+    return host.neighbour.model_copy(update={**update, "hard_limit_s": host.pass_timeout_s})
+
+
+def receipt(spec: JobSpec, venv_key: str) -> str:
+    """Return the hash of all that a smoke sentence proves: code, model, profile, and how it runs."""
+    what = {
+        "bench": venv_key,
+        "entry": spec.entry.model_dump(mode="json"),
+        "profile": spec.profile,
+        "install": spec.install,
+        "lock": sha256_file(engine_lock(spec.entry)) if spec.lock else None,
+        "image_base": spec.image_base if spec.install == "container" else None,
+    }
+    return sha256_bytes(canonical_json(what))
+
+
+@contextlib.contextmanager
+def packed(run: Run, spec: JobSpec, extra: Mapping[str, bytes] | None = None) -> Iterator[Path]:
+    """Yield a tar with everything the job needs; `extra` are more files, by name."""
+    with tempfile.TemporaryDirectory(prefix="audition-job-") as scratch:
+        folder = Path(scratch) / "job"
+        folder.mkdir()
+        (folder / "job.json").write_text(spec.model_dump_json(indent=1), encoding="utf-8")
+        shutil.copyfile(run.path / "utterances.txt", folder / "utterances.txt")
+        _reference_for(run, spec, folder)
+        if spec.lock is not None:
+            shutil.copyfile(engine_lock(spec.entry), folder / spec.lock)
+        for name, data in (extra or {}).items():
+            (folder / name).write_bytes(data)
+        tar = Path(scratch) / "job.tar"
+        pack(folder, tar)
+        yield tar
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What Ansible did before the engine's own installation."""
+
+    steps: list[InstallStep]
+    weights: list[dict[str, Any]]
+
+
+def before(seconds: float, report: dict[str, Any]) -> Before:
+    """Return the steps of the `seconds` before the installation; `report` is what `bench_weights` returned."""
+    files = list(report.get("files", []))
+    steps = [
+        InstallStep(
+            name=f"weights {file['repo']}/{file['path']}",
+            seconds=file["seconds"],
+            changed=file["status"] != "present",
+            detail=f"{file['status']}, {file['bytes_fetched']} bytes fetched",
+        )
+        for file in files
+    ]
+    rest = max(seconds - sum(step.seconds for step in steps), 0.0)
+    return Before([InstallStep(name="system packages", seconds=round(rest, 3)), *steps], files)
+
+
+@contextlib.contextmanager
+def packed_install(
+    run: Run, spec: JobSpec, receipt: str, host: HostSettings, wheel: Wheel, before: Before
+) -> Iterator[Path]:
+    """Yield a tar with the job of the install phase: the sentence, and what to install before it is said."""
+    wanted = InstallSpec(
+        receipt=receipt,
+        limit_s=host.install_timeout_s,
+        wheel=wheel.path.name if spec.install == "venv" else None,
+        before=before.steps,
+        weights=before.weights,
+    )
+    extra = {"install.json": wanted.model_dump_json(indent=1).encode()}
+    if wanted.wheel is not None:
+        extra[wanted.wheel] = wheel.path.read_bytes()
+    with packed(run, spec, extra) as tar:
+        yield tar
+
+
+def _reference_for(run: Run, spec: JobSpec, folder: Path) -> None:
+    """Put the reference into the job: the candidate's stretch, or the one that suits the baseline's limits and beside
+    it the candidate's, which raters hear: what both sides' metrics are held against is one clip."""
+    cut = "reference-baseline" if spec.phase == "baseline" else "reference"
+    for name in ("reference.wav", "reference.txt"):
+        shutil.copyfile(run.path / cut / name, folder / name)
+    if spec.phase == "baseline":
+        shutil.copyfile(run.path / REFERENCE, folder / HEARD)

@@ -1,0 +1,86 @@
+"""What the module `bench_takes` calls on a host: do a job that was sent."""
+
+import os
+import signal
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from bench.errors import AuditionError, BadInput
+from bench.jobs.archive import pack, unpack
+from bench.jobs.follow import process_of, sign
+from bench.jobs.heartbeat import touch_heartbeat
+from bench.jobs.job import run_job
+
+_END_LIMIT_S = 60.0
+
+
+def do_job(job_dir: Path) -> dict[str, Any]:
+    """Unpack and do the job in `job_dir`; returns the module's result. What it made is in `job_dir/out.tar`."""
+    begin_attempt(job_dir)
+    try:
+        unpack(job_dir / "job.tar", job_dir)
+        result = run_job(job_dir, token=_take_token(job_dir))
+        pack(job_dir / "out", job_dir / "out.tar")
+    except (AuditionError, OSError) as error:
+        return {"failed": True, "msg": str(error), "fault": "host"}
+    finally:
+        (job_dir / "done").touch()
+    return {
+        "changed": True,
+        "failed": not result.ok,
+        "msg": result.error or "",
+        "fault": result.fault,
+        "tar": str(job_dir / "out.tar"),
+        "seconds": result.seconds,
+        "passes": {name: made.model_dump(mode="json") for name, made in result.passes.items()},
+    }
+
+
+def _take_token(job_dir: Path) -> str | None:
+    """Return the bearer token that came with the job; it does not stay on the disk."""
+    (job_dir / "job.tar").unlink(missing_ok=True)
+    try:
+        return (job_dir / "token").read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    finally:
+        (job_dir / "token").unlink(missing_ok=True)
+
+
+def begin_attempt(job_dir: Path) -> None:
+    """Say who does this job, and end an earlier attempt at it that an interruption left behind."""
+    sign(job_dir)
+    touch_heartbeat(job_dir)
+    phase = job_dir.name.rpartition("-")[0]
+    for other in job_dir.parent.glob(f"{phase}-*"):
+        if other != job_dir:
+            _end_attempt(other)
+    with suppress(
+        OSError
+    ):  # an engine that outlived its attempt; what Docker cannot remove must not stop this one
+        remove_containers(job_dir.parent.name)
+
+
+def _end_attempt(job_dir: Path) -> None:
+    """End the process that does a job, in order if it lets itself be ended so."""
+    for which in (signal.SIGTERM, signal.SIGKILL):
+        if (process := process_of(job_dir)) is None:
+            return
+        with suppress(ProcessLookupError):
+            os.kill(process, which)
+        end = time.monotonic() + _END_LIMIT_S
+        while process_of(job_dir) is not None and time.monotonic() < end:
+            time.sleep(0.1)
+
+
+def remove_containers(run_id: str) -> list[str]:
+    """Remove the run's containers, where there is a Docker that could have run some."""
+    from bench.docker_host.host import DockerHost, DockerSilent
+
+    try:
+        with DockerHost() as docker_host:
+            return docker_host.remove_run(run_id)
+    except (DockerSilent, BadInput):  # no Docker, or one that no job of ours can have used
+        return []

@@ -1,0 +1,148 @@
+"""One pass of a job: the voice, the takes, what ends them."""
+
+import contextlib
+import time
+from pathlib import Path
+
+import httpx
+
+from bench.catalog.entry import HttpRun
+from bench.client.network import measure_network
+from bench.client.probe import ServerUnusable
+from bench.client.takes import run_takes
+from bench.client.target import Target, Voice
+from bench.client.voicecheck import check_voice
+from bench.engines.launch import Engine, EngineFailed
+from bench.engines.readback import ReadBack
+from bench.errors import AuditionError
+from bench.inputs import utterances
+from bench.jobs.control import Control
+from bench.jobs.progress import Progress
+from bench.jobs.spec import JobResult, JobSpec, PassName
+from bench.memory.sampler import MemorySampler
+from bench.records.run import Utterance
+from bench.records.take import Take
+
+SEED = 20_260_101
+
+
+_SMOKE_TEXT = "This is one sentence, to hear that the model speaks."
+
+
+def speak_pass(
+    spec: JobSpec, name: PassName, target: Target, engine: Engine | None, job_dir: Path, out: Path,
+    control: Control, result: JobResult, progress: "Progress", sampler: MemorySampler,
+) -> None:  # fmt: skip
+    """Speak one pass of the job into `out/<name>`, and enter in `result` what it came to.
+
+    Raises:
+        EngineFailed: the engine hangs: each further take would keep the neighbour down for another time limit.
+    """
+    text_file = job_dir / "utterances.txt"
+    total = 1 if name == "smoke" else sum(1 for _ in utterances.read(text_file))
+    spoken = (
+        iter([Utterance(id="smoke", text=_SMOKE_TEXT)]) if name == "smoke" else utterances.read(text_file)
+    )
+    voice = _voice(spec, name, job_dir)
+    if result.network is None:
+        result.network = measure_network(target, n=10)
+    if engine is None and name in ("candidate", "baseline"):
+        _check_stranger(target, voice, spec, result, out / "voicecheck")
+    read_back = ReadBack(engine, spec.entry, spec.profile) if engine is not None else None
+    progress.begin(spec.entry.name, name, total)
+
+    hung: list[str] = []
+
+    def stop() -> str | None:
+        return control.reason() or (engine.died() if engine is not None else None) or next(iter(hung), None)
+
+    def on_take(take: Take) -> None:
+        progress.take(take)
+        sampler.add_audio(take.audio_s or 0.0)
+        if read_back is not None:
+            read_back.take(take)
+        late = take.error is not None and take.error.kind == "timeout"
+        # Somebody else's server may be too busy for /health; it matters only while a neighbour waits for it.
+        if late and (engine is not None or spec.neighbour.mode == "pause") and _silent(target):
+            hung.append(
+                f"the engine hangs: no take within {spec.take_timeout_s:.0f} s, and /health is silent"
+            )
+
+    result.passes[name] = run_takes(
+        target,
+        spoken,
+        voice,
+        out / name,
+        warmups=0 if name == "smoke" else spec.warmups,
+        timeout_s=spec.take_timeout_s,
+        seed=SEED,
+        on_take=on_take,
+        stop=stop,
+        timed=sampler.window(name),
+    )
+    made = result.passes[name]
+    if engine is not None and made.stopped is None and made.ok < made.takes:
+        made.stopped = _last_words(engine)
+    if read_back is not None:
+        result.fp32_retries[name] = read_back.retries
+    if hung:  # each further take would keep the neighbour down for another time limit
+        raise EngineFailed(f"{spec.entry.title}: {hung[0]}.")
+    if read_back is not None and made.stopped is None:
+        result.health_after[name] = read_back.after()
+
+
+def _silent(target: Target) -> bool:
+    """Return whether a server gives no answer of any kind to `/health`, asked twice."""
+    for _ in range(2):
+        with contextlib.suppress(httpx.HTTPError):
+            httpx.get(target.url("/health"), timeout=5.0, verify=target.tls() or True, trust_env=False)
+            return False
+    return True
+
+
+def _last_words(engine: Engine) -> str | None:
+    """Return how the engine ended, or None; a process is gone from its sockets a moment before it is gone."""
+    for _ in range(10):
+        if (ended := engine.died()) is not None:
+            return ended
+        time.sleep(0.05)
+    return None
+
+
+def _check_stranger(target: Target, voice: Voice, spec: JobSpec, result: JobResult, clips: Path) -> None:
+    """See that a server that is not ours speaks in the voice asked for, before anything is built on its takes.
+
+    Raises:
+        ServerUnusable: it answers in its default voice whatever it is asked for.
+        AuditionError: that was not shown, and nobody has said that it is the voice all the same.
+    """
+    check = check_voice(target, voice, timeout_s=spec.take_timeout_s, keep=clips)
+    result.voice_check = check
+    if check.verdict == "honoured":
+        return
+    found = "; ".join(check.evidence)
+    if check.verdict == "substituted":
+        raise ServerUnusable(
+            "voice_substituted", f"the server speaks in a voice of its own, whatever it is asked for: {found}"
+        )
+    if check.verdict == "not_checked":
+        raise AuditionError(f"whether the server honours the voice could not be checked: {found}")
+    if not spec.voice_accepted:
+        side = "baseline" if spec.phase == "baseline" else "model"
+        raise AuditionError(
+            f"it is unclear whether the server honours the voice: {found}. Listen to voicecheck/asked.wav and "
+            f"other.wav under the run's attempts/; if they are two voices, say who heard it in {side}_voice_accepted "
+            "and start this phase again."
+        )
+    check.accepted = spec.voice_accepted
+
+
+def _voice(spec: JobSpec, name: PassName, job_dir: Path) -> Voice:
+    preset = spec.entry.preset
+    if name in ("smoke", "preset") and preset is not None:
+        return Voice.named(preset.name)
+    if isinstance(spec.entry.run, HttpRun) and spec.entry.run.voice is not None:
+        return Voice.named(spec.entry.run.voice)
+    return Voice.clone(
+        job_dir / "reference.wav", (job_dir / "reference.txt").read_text(encoding="utf-8").strip()
+    )
