@@ -5,7 +5,7 @@
 set -uo pipefail
 set -m # a background process of its own group takes SIGINT; without this bash would have it ignored
 cd "$(dirname "$0")/.."
-first=(tests/ansible tests/chaos tests/host)
+first=(tests/ansible tests/chaos tests/neighbour tests/jobs tests/docker_host)
 rest=()
 for folder in tests/*/; do
     folder=${folder%/}

@@ -22,8 +22,8 @@ from bench.install.spec import InstallSpec, asked, ran
 from bench.jobs.control import Control, sigterm_stops
 from bench.jobs.job import run_job
 from bench.jobs.spec import JobSpec
+from bench.memory.nvml import gpu_names
 from bench.neighbour.borrowed import room_beside
-from bench.preflight.check import gpu_names
 from bench.records.run import Install, InstallStep
 from bench.records.take import Take
 from bench.storage.atomic import write_atomically

@@ -123,3 +123,24 @@ class NvmlReader:
 
 def _text(value: str | bytes | None) -> str | None:
     return value.decode(errors="replace") if isinstance(value, bytes) else value
+
+
+def gpu_names() -> list[str]:
+    """Return the GPUs that NVML sees here."""
+    return list(gpu_facts().get("names", []))
+
+
+def gpu_facts() -> dict[str, Any]:
+    """Return what NVML says of this machine's GPUs: count, names, driver, and what it refused."""
+    reader = NvmlReader()
+    try:
+        if not reader.open():
+            return {"count": 0, "errors": dict(reader.errors)}
+        return {
+            "count": len(reader.gpus),
+            "names": [gpu.name for gpu in reader.gpus],
+            "driver": reader.driver_version(),
+            "errors": dict(reader.errors),
+        }
+    finally:
+        reader.close()

@@ -15,7 +15,7 @@ from bench.client.target import Target
 from bench.errors import AuditionError
 from bench.install.provision import is_complete
 from bench.memory.meminfo import available_bytes, meminfo_bytes
-from bench.memory.nvml import NvmlReader
+from bench.memory.nvml import gpu_facts, gpu_names
 from bench.neighbour.look import look
 from bench.preflight.card import card_checks
 from bench.preflight.spec import HostReport, HostSpec
@@ -65,28 +65,8 @@ def facts() -> dict[str, Any]:
         "cpus": os.cpu_count(),
         "mem_total_bytes": meminfo_bytes("MemTotal"),
         "mem_available_bytes": available_bytes(),
-        "gpu": _gpu_facts(),
+        "gpu": gpu_facts(),
     }
-
-
-def gpu_names() -> list[str]:
-    """Return the GPUs that NVML sees here."""
-    return list(_gpu_facts().get("names", []))
-
-
-def _gpu_facts() -> dict[str, Any]:
-    reader = NvmlReader()
-    try:
-        if not reader.open():
-            return {"count": 0, "errors": dict(reader.errors)}
-        return {
-            "count": len(reader.gpus),
-            "names": [gpu.name for gpu in reader.gpus],
-            "driver": reader.driver_version(),
-            "errors": dict(reader.errors),
-        }
-    finally:
-        reader.close()
 
 
 def _disk(spec: HostSpec) -> list[Check]:
@@ -170,7 +150,7 @@ def _engine_bytes(entry: Entry) -> int | None:
 def _gpu(spec: HostSpec) -> Check | None:
     if not (isinstance(spec.entry.run, EngineRun) and spec.entry.run.gpu):
         return None
-    found = _gpu_facts()
+    found = gpu_facts()
     errors = ", ".join(f"{k}: {v}" for k, v in found["errors"].items())
     return Check(
         name="gpu",

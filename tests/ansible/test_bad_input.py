@@ -16,7 +16,7 @@ import yaml
 from bench.audio.wav import read_mono, write_wav_16bit
 from bench.storage.digests import sha256_file
 from tests.ansible.play import DEMO_REFERENCE, Played, inventory, lines, play
-from tests.engines import entries
+from tests.support import entries
 
 pytestmark = pytest.mark.timeout(1200)
 

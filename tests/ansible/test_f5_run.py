@@ -22,8 +22,8 @@ from bench.records.verdict import Verdict
 from bench.storage.record_file import load_record
 from tests.ansible.conftest import TEN_WORDS, Demo
 from tests.ansible.play import REPO, Played, inventory, lines, play
-from tests.engines import cpu_lock, entries, make_f5_venv, tiny_f5
-from tests.weights.hub import Hub
+from tests.support import cpu_lock, entries, make_f5_venv, tiny_f5
+from tests.support.hub import Hub
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 CARD = b"# F5-TTS\n\nA flow-matching model. Everything it needs is in this repository.\n"
@@ -63,7 +63,7 @@ def f5(
     del demo  # the host's venv is made by then
     root = tmp_path_factory.mktemp("f5")
     subprocess.run(
-        [str(make_f5_venv.python()), "-m", "tests.engines.tiny_f5", str(root / "made")],
+        [str(make_f5_venv.python()), "-m", "tests.support.tiny_f5", str(root / "made")],
         cwd=REPO, check=True, stdout=subprocess.DEVNULL,
     )  # fmt: skip
     tree, files = _entry(root / "made")

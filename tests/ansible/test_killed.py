@@ -16,7 +16,7 @@ from bench.records.run import Phases
 from bench.storage.record_file import load_record
 from tests.ansible.conftest import TEN_WORDS, Demo
 from tests.ansible.play import REPO, inventory, lines, play
-from tests.engines import entries
+from tests.support import entries
 
 pytestmark = pytest.mark.timeout(1800)
 

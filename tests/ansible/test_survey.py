@@ -14,7 +14,7 @@ from bench.records.verdict import Verdict
 from bench.storage.record_file import load_record
 from tests.ansible.conftest import Demo
 from tests.ansible.play import REPO
-from tests.engines import entries
+from tests.support import entries
 
 pytestmark = pytest.mark.timeout(1800)
 

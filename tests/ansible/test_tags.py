@@ -17,7 +17,7 @@ from bench.records.verdict import Verdict
 from bench.storage.record_file import load_record, save_record
 from tests.ansible.conftest import TEN_WORDS, Demo
 from tests.ansible.play import Played, inventory, lines, play
-from tests.strangers import obliging
+from tests.support.strangers import obliging
 
 pytestmark = pytest.mark.timeout(1800)
 

@@ -13,7 +13,7 @@ from bench.catalog.loader import HERE, read
 from bench.client.dialects import DIALECTS
 from bench.errors import BadInput
 from bench.serving.server import load_adapter
-from tests.engines import entries
+from tests.support import entries
 
 
 def _file(folder: Path, name: str = "mine", edit: Callable[[str], str] = str) -> Path:

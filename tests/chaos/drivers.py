@@ -15,7 +15,7 @@ from typing import Protocol
 import psutil
 
 from tests.chaos.config import HEARTBEAT_LIMIT_S, Case
-from tests.hosts.engine import REPOSITORY, hash_of
+from tests.support.docker import REPOSITORY, hash_of
 
 
 class Driver(Protocol):

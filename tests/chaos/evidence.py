@@ -16,7 +16,7 @@ import requests
 
 from bench.docker_host.host import ROLE_LABEL, RUN_LABEL
 from bench.neighbour.container import RestartPolicy
-from tests.hosts.engine import DockerEnv
+from tests.support.docker import DockerEnv
 
 SILENT = (docker.errors.DockerException, requests.exceptions.RequestException, OSError, ValueError)
 

@@ -20,8 +20,8 @@ from bench.jobs.module import do_job
 from bench.memory.meminfo import settle_baseline
 from bench.neighbour.spec import NeighbourSpec
 from tests.chaos.config import HEARTBEAT_LIMIT_S, TTL_S, Case
-from tests.engines import entries
-from tests.hosts.engine import BASE_IMAGE, REPOSITORY
+from tests.support import entries
+from tests.support.docker import BASE_IMAGE, REPOSITORY
 from tests.whole import make
 
 MODEL = "tone"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bench.commands.playbook import Stop, play
 from tests.chaos.config import Case, hear_signals
-from tests.hosts.engine import REPOSITORY
+from tests.support.docker import REPOSITORY
 
 HERE = Path(__file__).parent / "ansible"
 

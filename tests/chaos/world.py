@@ -21,8 +21,8 @@ from tests.chaos import real_job
 from tests.chaos.config import SPEAK_S, Case, Mode, Moment
 from tests.chaos.drivers import Driver
 from tests.chaos.evidence import EventLog, Onlooker
-from tests.host.neighbours import ChatNeighbour, chat_image, chat_neighbour, free_port
-from tests.hosts.engine import BASE_IMAGE, Dockerd, DockerEnv, base_image, install_missing
+from tests.support.docker import BASE_IMAGE, Dockerd, DockerEnv, base_image, install_missing
+from tests.support.neighbours import ChatNeighbour, chat_image, chat_neighbour, free_port
 
 MARGIN_BYTES = 1 << 30
 """How far MemAvailable may fall in a case that eats memory before the watcher ends the engine."""

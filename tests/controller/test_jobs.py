@@ -21,7 +21,7 @@ from bench.records.run import Install
 from bench.storage.clock import utc_now
 from bench.storage.record_file import load_record, save_record
 from tests.controller.conftest import Asked
-from tests.engines import entries
+from tests.support import entries
 from tests.verdict.build import take
 
 HOST = HostSettings(state_dir="/var/lib/audition")

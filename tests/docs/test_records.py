@@ -11,7 +11,7 @@ import pytest
 from bench.client.probe import Detection
 from bench.client.takes import TAKES_FILE, PassResult
 from bench.commands.schema import PUBLISHED
-from bench.controller import conclude, incoming
+from bench.controller import conclude, incoming, outgoing
 from bench.controller.run import Run, note_phase
 from bench.errors import BadInput
 from bench.jobs.archive import pack

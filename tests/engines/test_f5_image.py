@@ -23,8 +23,8 @@ from bench.catalog import load
 from bench.engines.image import context
 from bench.engines.launch import LaunchSpec, launch
 from bench.install.provision import InstallFailed, Provisioner
-from tests.engines import cpu_lock, make_f5_venv, tiny_f5
-from tests.hosts.engine import base_image, ensure_docker
+from tests.support import cpu_lock, make_f5_venv, tiny_f5
+from tests.support.docker import base_image, ensure_docker
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
@@ -122,7 +122,7 @@ def test_the_gpu_check_is_made_inside_it(image: str) -> None:
 def test_answers_as_on_a_host(client: Any, image: str, tmp_path: Path) -> None:
     weights = tmp_path / "weights"
     subprocess.run(
-        [str(make_f5_venv.python()), "-m", "tests.engines.tiny_f5", str(weights)],
+        [str(make_f5_venv.python()), "-m", "tests.support.tiny_f5", str(weights)],
         cwd=Path(__file__).parents[2], check=True, stdout=subprocess.DEVNULL,
     )  # fmt: skip
     entry = load("f5")

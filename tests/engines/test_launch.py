@@ -15,8 +15,8 @@ import pytest
 
 from bench.engines.launch import EngineFailed, LaunchSpec, launch
 from bench.errors import BadInput
-from tests.engines import entries
-from tests.strangers import obliging
+from tests.support import entries
+from tests.support.strangers import obliging
 
 
 @pytest.fixture(autouse=True)
@@ -124,8 +124,8 @@ _OWNER = """
 import sys, time
 from pathlib import Path
 from bench.engines.launch import LaunchSpec, launch
-from tests.engines import entries
-from tests.strangers import obliging
+from tests.support import entries
+from tests.support.strangers import obliging
 spec = LaunchSpec(
     entry=entries.entry(entries.raw("espeak")), profile="upstream", run_id="t", install="system", log=Path(sys.argv[1])
 )

@@ -43,8 +43,6 @@ from bench.serving.f5 import chunking  # noqa: E402 - after the stand-ins
 from bench.serving.f5.adapter import F5, LONGEST_CHUNK_S  # noqa: E402
 from bench.serving.f5.graphed import GraphedFlow  # noqa: E402
 from bench.serving.f5.package import seed_everything, torch, utils_infer  # noqa: E402
-from tests.engines import tiny_f5  # noqa: E402
-from tests.engines.voiced import voiced  # noqa: E402
 from tests.gpu.f5_judge import (  # noqa: E402
     FIRST_CLAUSE,
     GRAPHED,
@@ -61,6 +59,8 @@ from tests.gpu.f5_judge import (  # noqa: E402
     table,
 )
 from tests.gpu.nvml_peak import NvmlPeak  # noqa: E402
+from tests.support import tiny_f5  # noqa: E402
+from tests.support.voiced import voiced  # noqa: E402
 
 TEXTS = (
     "Good morning.",

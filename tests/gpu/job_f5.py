@@ -29,9 +29,9 @@ from bench.client.summary import summarise
 from bench.jobs.job import run_job
 from bench.jobs.spec import JobSpec
 from bench.records.take import Take
-from tests.engines import tiny_f5
-from tests.engines.voiced import voiced
-from tests.followed import followed
+from tests.support import tiny_f5
+from tests.support.followed import followed
+from tests.support.voiced import voiced
 
 PROFILES = ("upstream", "nfe16", "low_latency", "graphed", "graphed_low_latency", "graphed_low_latency_nfe16")
 REFERENCE_S = 6.0
@@ -51,7 +51,7 @@ _LEAVE_OUT = "import tests.gpu.stand_ins as s\ns.leave_out_what_is_missing()\n"
 
 def build_weights(python: str, store: Path, entry: Entry, environment: dict[str, str], *, tiny: bool) -> None:
     """Make the store with the engine's own interpreter, each repository at the revision that the entry pins."""
-    command = [python, "-m", "tests.engines.tiny_f5", str(store), *([] if tiny else ["--full-size"])]
+    command = [python, "-m", "tests.support.tiny_f5", str(store), *([] if tiny else ["--full-size"])]
     subprocess.run(command, check=True, env=environment)
     for file in entry.weights:
         folder = store / file.repo.replace("/", "--")

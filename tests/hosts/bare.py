@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.hosts.engine import REPOSITORY, Dockerd, DockerEnv, debootstrapped, install_missing
+from tests.support.docker import REPOSITORY, Dockerd, DockerEnv, debootstrapped, install_missing
 
 IMAGE = "audition-bare:bookworm"
 PACKAGES = ("python3", "git", "make", "ca-certificates")

@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 from urllib.request import getproxies_environment
 
-from tests.host.neighbours import until
-from tests.hosts.engine import BASE_IMAGE, SEARCH, DockerEnv, base_image
+from tests.support.docker import BASE_IMAGE, SEARCH, DockerEnv, base_image
+from tests.support.neighbours import until
 
 USER = "owner"
 DOCKERFILE = f"""

@@ -30,10 +30,10 @@ from tests.ansible.conftest import TEN_WORDS
 from tests.ansible.play import REPO, Played, inventory, lines, play
 from tests.chaos.config import GRACE_S
 from tests.chaos.evidence import EventLog, Onlooker, complaints
-from tests.engines import entries
-from tests.host.neighbours import ChatNeighbour, chat_neighbour, until
-from tests.hosts.engine import BASE_IMAGE, ensure_docker
 from tests.hosts.ssh_host import USER, SshHost, ssh_host
+from tests.support import entries
+from tests.support.docker import BASE_IMAGE, ensure_docker
+from tests.support.neighbours import ChatNeighbour, chat_neighbour, until
 
 pytestmark = pytest.mark.timeout(1800)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.weights.hub import Hub
+from tests.support.hub import Hub
 
 REPO = Path(__file__).resolve().parents[2]
 REVISION = "ab" * 20

@@ -24,7 +24,7 @@ from bench.jobs.follow import follow
 from bench.weights import hub as hub_of
 from bench.weights import store as store_of
 from bench.weights.store import DiskFull, HubError, WrongHash, ensure, missing, path_of
-from tests.weights.hub import SIGNATURE, Hub
+from tests.support.hub import SIGNATURE, Hub
 
 REPO, REVISION = "maker/voice", "ab" * 20
 SMALL, BIG = "config.yaml", "sub/model.bin"

@@ -17,7 +17,7 @@ from bench.preflight.spec import HostSpec
 from bench.records.run import Install
 from bench.storage.clock import utc_now
 from bench.storage.record_file import save_record
-from tests.followed import followed
+from tests.support.followed import followed
 
 SHORT = (
     "Yes, please.", "Not today.", "One moment.", "Which day?", "Good night.",

@@ -9,12 +9,9 @@ import pytest
 from bench.neighbour.record import NeighbourRecord
 from bench.neighbour.spec import NeighbourSpec
 from bench.storage.record_file import load_record
-from tests.host.conftest import docker_env, watcher_base
-from tests.host.neighbours import chat_neighbour
-from tests.hosts.engine import DockerEnv
+from tests.support.docker import DockerEnv
+from tests.support.neighbours import chat_neighbour
 from tests.whole.make import install, preflight, request, settings, speak
-
-__all__ = ["docker_env", "watcher_base"]
 
 
 @pytest.mark.parametrize("mode", ["pause", "parallel"])

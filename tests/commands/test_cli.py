@@ -1,0 +1,301 @@
+"""The commands as they are typed, in this process; those that serve or drive hosts, as processes."""
+
+import json
+import os
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bench.commands.cli import main
+from bench.controller.run import Run
+from bench.listening.book import Book, Given
+from bench.listening.raters import invite
+from bench.listening.trials import SIDES
+from bench.records.run import Manifest
+from bench.records.verdict import Verdict
+from bench.storage.clock import utc_now
+from bench.storage.record_file import load_record
+from tests.commands.conftest import FIRST, SECOND
+
+REPO = Path(__file__).resolve().parents[2]
+Output = pytest.CaptureFixture[str]
+
+
+def audition(runs_dir: Path, *words: str | Path) -> int:
+    return main([*map(str, words), "--runs-dir", str(runs_dir)])
+
+
+@pytest.mark.parametrize("how", ["id", "latest", "path"])
+def test_a_run_by_id_by_latest_and_by_path(runs_dir: Path, capsys: Output, how: str) -> None:
+    word = {"id": FIRST, "latest": "latest", "path": str(runs_dir / FIRST)}[how]
+    assert audition(runs_dir, "verdict", word) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].startswith("awaiting_ratings: ")
+    # They work as they are printed, though these runs are not in the checkout.
+    where = shlex.join(["--runs-dir", str(runs_dir)])
+    assert said[-2:] == [f"  audition rate {FIRST} {where}", f"  audition verdict {FIRST} {where}"]
+    assert main(shlex.split(said[-1])[1:]) == 0
+    assert capsys.readouterr().out.splitlines() == said
+    assert load_record(Verdict, runs_dir / FIRST).decision == "awaiting_ratings"
+
+
+def test_a_wrong_run_lists_what_there_is(
+    runs_dir: Path, another: Callable[..., Path], tmp_path: Path, capsys: Output
+) -> None:
+    another(1.0)
+    assert audition(runs_dir, "verdict", "espeak-there-20261122T101500Z") == 2
+    error = capsys.readouterr().err
+    assert error.startswith("audition: there is no run 'espeak-there-20261122T101500Z'; ")
+    assert error.endswith(f"has, newest first: {SECOND}, {FIRST}.\n")
+    assert audition(tmp_path / "empty", "raters", "latest") == 2
+    assert "has none (--runs-dir names another place)" in capsys.readouterr().err
+
+
+def test_a_run_of_another_schema_version_is_refused(runs_dir: Path, capsys: Output) -> None:
+    path = runs_dir / FIRST / "manifest.json"
+    path.write_text(path.read_text().replace('"schema_version": 1', '"schema_version": 99'))
+    assert audition(runs_dir, "verdict", FIRST) == 2
+    assert "schema_version 99" in capsys.readouterr().err
+
+
+def test_a_bug_of_ours_keeps_its_traceback(runs_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_run: Run) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("bench.controller.conclude.verdict", broken)
+    with pytest.raises(ZeroDivisionError):
+        audition(runs_dir, "verdict", FIRST)
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(runs_dir: Path) -> None:
+    """As in `audition raters RUN | head -1`, at its worst: the reader is gone before the first word."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "bench.commands.cli", "raters", FIRST, "--runs-dir", str(runs_dir)]
+    with os.fdopen(writing, "w") as pipe:
+        done = subprocess.run(command, stdout=pipe, stderr=subprocess.PIPE, text=True, cwd=REPO, check=False)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_invite_and_raters(runs_dir: Path, capsys: Output) -> None:
+    assert audition(runs_dir, "raters", FIRST) == 0
+    assert "Nobody was invited" in capsys.readouterr().out
+    for _ in range(2):
+        assert audition(runs_dir, "invite", FIRST, "ann", "--url", "https://rate.example/") == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == second, "the same name has the same link"
+    assert re.fullmatch(r"ann: https://rate\.example/#[\w-]{20,}", first)
+    assert audition(runs_dir, "raters", FIRST) == 0
+    assert capsys.readouterr().out.startswith("ann: invited, 0 of ")
+
+
+@pytest.mark.usefixtures("patient")
+def test_ratings_travel_to_a_copy_and_decide_there(
+    runs_dir: Path, another: Callable[..., Path], tmp_path: Path, capsys: Output
+) -> None:
+    copy = another(1.0)
+    rate_everything(runs_dir / FIRST, "ann")
+    for name in ("r.json", "r.csv"):
+        assert audition(runs_dir, "ratings", "export", FIRST, tmp_path / name) == 0
+    assert json.loads((tmp_path / "r.json").read_text())["format"] == "audition-ratings"
+    assert len((tmp_path / "r.csv").read_text().splitlines()) > 4
+    assert audition(runs_dir, "ratings", "export", FIRST, tmp_path / "r.xls") == 2
+    assert audition(runs_dir, "ratings", "import", SECOND, tmp_path / "r.json") == 0
+    assert "taken in: ann" in capsys.readouterr().out
+    assert audition(runs_dir, "verdict", SECOND) == 0
+    assert load_record(Verdict, copy).decision == "keep_baseline_survey_complete"
+    assert audition(runs_dir, "ratings", "import", SECOND, tmp_path / "r.csv") == 2
+    assert "is not an export of ratings" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("patient")
+def test_who_does_not_come_is_taken_off_and_who_comes_late_is_said(runs_dir: Path, capsys: Output) -> None:
+    run_dir = runs_dir / FIRST
+    invite(run_dir, "Bo")
+    rate_everything(run_dir, "ann")
+    assert audition(runs_dir, "verdict", FIRST) == 0
+    said = capsys.readouterr().out
+    assert (
+        "waiting for Bo to finish rating." in said and f"  audition withdraw {FIRST} NAME --runs-dir" in said
+    )
+    assert audition(runs_dir, "withdraw", FIRST, "Bo") == 0
+    assert "Bo, who had not finished, was taken off" in capsys.readouterr().out
+    assert audition(runs_dir, "withdraw", FIRST, "ann") == 2
+    assert "ann has finished; ratings are never dropped" in capsys.readouterr().err
+    assert audition(runs_dir, "invite", FIRST, "Cy") == 2
+    assert "`--late`" in capsys.readouterr().err
+    assert audition(runs_dir, "invite", FIRST, "Cy", "--late") == 0
+    assert audition(runs_dir, "raters", FIRST) == 0
+    said = capsys.readouterr().out
+    assert "Note: Bo, who had not finished" in said and "Note: Cy was invited" in said
+
+
+def rate_everything(run_dir: Path, name: str) -> None:
+    """Answer every pair with a tie, as the page's server does it."""
+    invite(run_dir, name)
+    book = Book(run_dir)
+    try:
+        rater = next(each for each in book.raters.values() if each.name == name)
+        for trial in rater.trials:
+            whole = [(0.0, book.length_s(trial))]
+            for side in SIDES:
+                book.opened(rater, trial, side)
+            book.hear(rater, trial, dict.fromkeys(SIDES, whole))
+            book.answer(rater, trial, Given(a=3, b=3, comparison=None, note="", answered_utc=utc_now()), 0)
+        book.finish(rater)
+    finally:
+        book.close()
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a test that is not about listening claim to have listened."""
+    monkeypatch.setattr("bench.listening.heard.SLACK_S", 1e9)
+
+
+@pytest.mark.usefixtures("patient")
+def test_report_and_the_report_for_sharing(runs_dir: Path, capsys: Output) -> None:
+    rate_everything(runs_dir / FIRST, "ann")
+    assert audition(runs_dir, "report", FIRST) == 0
+    assert audition(runs_dir, "report", FIRST, "--for-sharing") == 0
+    whole, shared = (Path(line) for line in capsys.readouterr().out.splitlines())
+    assert whole.name == "report.html"
+    assert b"data:audio/" in whole.read_bytes()
+    assert b"data:audio/" not in shared.read_bytes()
+    assert b"eSpeak NG" in shared.read_bytes()
+
+
+def test_compare(runs_dir: Path, another: Callable[..., Path], capsys: Output) -> None:
+    another(0.5)
+    assert audition(runs_dir, "compare", FIRST, SECOND) == 2
+    assert "has no verdict" in capsys.readouterr().err
+    for run in (FIRST, SECOND):
+        assert audition(runs_dir, "verdict", run) == 0
+    capsys.readouterr()
+    assert audition(runs_dir, "compare", FIRST, SECOND) == 0
+    said = capsys.readouterr().out
+    assert "espeak against espeak, time to first audio: 2.00x faster\n" in said
+    row = next(line for line in said.splitlines() if line.startswith(FIRST))
+    assert row.split()[1:4] == ["upstream", "101.5", "102.8"]
+    assert audition(runs_dir, "compare", SECOND, FIRST) == 0
+    assert "time to first audio: 2.00x slower\n" in capsys.readouterr().out
+
+
+def test_compare_says_not_significant(runs_dir: Path, another: Callable[..., Path], capsys: Output) -> None:
+    another(1.001)
+    for run in (FIRST, SECOND):
+        audition(runs_dir, "verdict", run)
+    assert audition(runs_dir, "compare", FIRST, SECOND) == 0
+    assert "time to first audio: not significant (1.00x slower; " in capsys.readouterr().out
+
+
+def test_compare_refuses_other_hosts(runs_dir: Path, another: Callable[..., Path], capsys: Output) -> None:
+    another(1.0, host="there")
+    for run in (FIRST, SECOND):
+        audition(runs_dir, "verdict", run)
+    capsys.readouterr()
+    assert audition(runs_dir, "compare", FIRST, SECOND) == 2
+    assert f"{SECOND}: host is 'there', not 'here'" in capsys.readouterr().err
+    assert audition(runs_dir, "compare", FIRST, SECOND, "--anyway") == 0
+    assert "WARNING: they did not measure the same thing" in capsys.readouterr().out
+    assert audition(runs_dir, "compare", FIRST, "latest") == 2
+    assert "two different runs" in capsys.readouterr().err
+
+
+def test_rate_serves_the_page_until_interrupted(runs_dir: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "bench.commands.cli",
+        "rate",
+        FIRST,
+        "--runs-dir",
+        str(runs_dir),
+        "--port",
+        "0",
+    ]
+    process = subprocess.Popen(command, cwd=REPO, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        found = re.fullmatch(r"owner \(invited\): (http://127\.0\.0\.1:\d+)/#\S+\n", line)
+        assert found, line + (process.communicate(timeout=20)[1] if not line else "")
+        page = fetch(found[1])
+        assert b"<html" in page
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)
+        assert process.returncode in (0, 130)
+    finally:
+        process.kill()
+
+
+def fetch(url: str) -> bytes:
+    for _ in range(200):
+        try:
+            with urllib.request.urlopen(url, timeout=10) as answer:
+                return bytes(answer.read())
+        except OSError:
+            time.sleep(0.1)
+    raise AssertionError(f"{url} never answered")
+
+
+def test_rate_says_no_link_that_would_lead_to_somebody_elses_server(runs_dir: Path, capsys: Output) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        assert audition(runs_dir, "rate", FIRST, "--port", str(port)) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert re.search(rf"port {port}, .*in use.*--port", said.err)
+
+
+def test_rate_refuses_a_public_address_without_tls(runs_dir: Path, capsys: Output) -> None:
+    assert audition(runs_dir, "rate", FIRST, "--host", "0.0.0.0") == 2
+    assert "--behind-tls-proxy" in capsys.readouterr().err
+
+
+def test_schema_writes_a_file_a_record(tmp_path: Path, capsys: Output) -> None:
+    assert main(["schema", str(tmp_path)]) == 0
+    written = {Path(line).name for line in capsys.readouterr().out.splitlines()}
+    assert written == {path.name for path in tmp_path.iterdir()}
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    assert set(Manifest.model_fields) <= set(manifest["properties"])
+
+
+def test_help_names_every_command_and_is_quick_to_import() -> None:
+    named = "('numpy', 'fastapi', 'ansible_runner')"
+    code = f"import sys, bench.commands.cli; print([m for m in {named} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPO, text=True, capture_output=True, check=True)
+    assert done.stdout == "[]\n"
+    shown = subprocess.run(
+        [sys.executable, "-m", "bench.commands.cli", "--help"], cwd=REPO, text=True, capture_output=True, check=True,
+        env={**os.environ, "COLUMNS": "100"},
+    ).stdout  # fmt: skip
+    for command in (
+        "survey", "rate", "invite", "raters", "ratings", "verdict", "report", "compare", "publish", "selftest",
+        "load", "neighbour", "schema",
+    ):  # fmt: skip
+        assert re.search(rf"^    {command}\b", shown, re.M), command
+
+
+def test_publish_says_that_there_is_nothing_to_publish_yet(runs_dir: Path, capsys: Output) -> None:
+    assert audition(runs_dir, "publish", FIRST) == 2
+    assert "has no verdict yet" in capsys.readouterr().err
+    audition(runs_dir, "verdict", FIRST)
+    capsys.readouterr()
+    assert audition(runs_dir, "publish", FIRST) == 0
+    assert capsys.readouterr().out.startswith("nothing to publish yet: No decision yet")
+
+
+def test_an_unknown_command_exits_2() -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["decide"])
+    assert ended.value.code == 2
