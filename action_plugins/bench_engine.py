@@ -42,7 +42,7 @@ class ActionModule(HostedAction):
     def _install(self, run: Run) -> dict[str, Any]:
         started = utc_now()
         spec = outgoing.job_spec(run, "install", self.host)
-        receipt = outgoing.receipt(spec, self.wheel.venv_key)
+        receipt = outgoing.receipt(spec)
         names = {"model": spec.entry.name, "profile": spec.profile, "state_dir": self.host.state_dir}
         found = self.module("bench_engine", {"action": "look", "receipt": receipt, **names})
         if found.get("failed"):
@@ -55,7 +55,7 @@ class ActionModule(HostedAction):
         job_dir = self.host.job_dir(run.run_id, "install")
         before_s = max(time.time() - float(self._task.args.get("since") or time.time()), 0.0)
         before = outgoing.before(before_s, self._task.args.get("weights") or {})
-        with outgoing.packed_install(run, spec, receipt, self.host, self.wheel, before) as tar:
+        with outgoing.packed_install(run, spec, receipt, self.host, before) as tar:
             self.send(tar, job_dir)
         arguments = {"action": "install", "job_dir": job_dir, "receipt": receipt, **names}
         done = self.follow("bench_engine", arguments, job_dir, self.host.install_timeout_s)

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench.catalog import load
+from bench.catalog.loader import load
 from bench.client.summary import summarise
 from bench.client.takes import TAKES_FILE, run_takes
 from bench.client.target import Target, Voice

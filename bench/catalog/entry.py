@@ -5,9 +5,16 @@ Adding a model that serves speech over HTTP means adding such a file and nothing
 
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from bench.records.base import Record
+
+MOVED_ADAPTERS = {
+    "bench.engines.espeak:Espeak": "bench.serving.espeak:Espeak",
+    "bench.engines.flite:Flite": "bench.serving.flite:Flite",
+    "bench.engines.f5:F5": "bench.serving.f5.adapter:F5",
+}
+"""Where the adapters that entries and manifests of version 0.1.0 name are today."""
 
 
 class Licence(Record):
@@ -91,6 +98,7 @@ class EngineRun(Record):
     kind: Literal["engine"]
     adapter: str = Field(pattern=r"^[a-z_][\w.]*:[A-Za-z_]\w*$")
     """`module:Class` of the adapter, for instance `bench.serving.espeak:Espeak`."""
+
     install: list[Literal["system", "venv", "container"]] = Field(min_length=1)
     """Ways it can be installed. On a host with a neighbour it must be `container`."""
     system_packages: list[str] = []
@@ -101,6 +109,11 @@ class EngineRun(Record):
     memory_gib: float | None = Field(default=None, ge=0)
     """Expected peak, with what it rests on in `memory_source`; the forecast uses it."""
     memory_source: str = ""
+
+    @field_validator("adapter", mode="before")
+    @classmethod
+    def _take_old_path(cls, given: object) -> object:
+        return MOVED_ADAPTERS.get(given, given) if isinstance(given, str) else given
 
 
 DialectName = Literal[

@@ -5,9 +5,9 @@ import os
 import select
 import sys
 from collections.abc import Callable, Sequence
+from importlib import metadata
 from pathlib import Path
 
-from bench import __version__
 from bench.errors import AuditionError, BadInput
 
 _REPO = Path(__file__).resolve().parents[2]
@@ -243,7 +243,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="audition",
         description="Decides whether a voice-cloning TTS model may replace the one in service.",
     )
-    parser.add_argument("--version", action="version", version=f"audition {__version__}")
+    parser.add_argument("--version", action="version", version=f"audition {metadata.version('audition')}")
     parser.add_argument("--project", type=Path, default=_REPO, help=argparse.SUPPRESS)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 

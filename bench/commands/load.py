@@ -11,6 +11,7 @@ from pathlib import Path
 from bench.catalog.entry import HttpRun
 from bench.client.load import LoadResult, closed_loop, open_loop
 from bench.client.target import Target, Voice
+from bench.controller.prepare import DEFAULT_UTTERANCES
 from bench.errors import BadInput
 from bench.inputs import utterances
 from bench.records.take import Summary
@@ -55,7 +56,7 @@ def load(wanted: Load, say: Callable[[str], None]) -> int:
         )
     if wanted.json is not None:
         _check_writable(wanted.json)
-    said = list(utterances.read(wanted.utterances or utterances.DEFAULT))
+    said = list(utterances.read(wanted.utterances or DEFAULT_UTTERANCES))
     results: list[LoadResult] = []
 
     def keep(result: LoadResult) -> None:

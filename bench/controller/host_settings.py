@@ -7,10 +7,10 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, ValidationError
 
-from bench.catalog import Entry
-from bench.catalog.entry import EngineRun, HttpRun
-from bench.controller.wheel import REPO, build
-from bench.engines.image.context import tag
+from bench.catalog.entry import EngineRun, Entry, HttpRun
+from bench.controller.parts import Part, find_engine_part
+from bench.controller.wheel import REPO
+from bench.engines.image.context import name_image
 from bench.errors import BadInput
 from bench.neighbour.spec import NeighbourSpec
 from bench.records.base import Record
@@ -144,10 +144,16 @@ def engine_lock(entry: Entry) -> Path:
 
 def engine_python(entry: Entry, host: HostSettings) -> str:
     """Return the interpreter of the model's own venv on the host, named by what is in it."""
-    key = sha256_bytes((sha256_file(engine_lock(entry)) + build(REPO).sha256).encode())[:16]
+    key = sha256_bytes((sha256_file(engine_lock(entry)) + engine_part(entry).sha256).encode())[:16]
     return f"{host.state_dir}/engines/{entry.name}-{key}/bin/python"
 
 
 def engine_image(entry: Entry, host: HostSettings) -> str:
     """Return the name of the model's own image, which is the hash of what it is built from."""
-    return tag(entry.name, engine_lock(entry), base=host.engine_image_base)
+    return name_image(entry.name, engine_lock(entry), engine_part(entry).sha256, base=host.engine_image_base)
+
+
+def engine_part(entry: Entry) -> Part:
+    """Return the code that a model's engine runs."""
+    assert isinstance(entry.run, EngineRun)
+    return find_engine_part(REPO, entry.run.adapter)

@@ -8,14 +8,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from bench.catalog import Entry
-from bench.catalog.entry import EngineRun
-from bench.controller.host_settings import HostSettings, engine_lock, engine_python, way
+from bench.catalog.entry import EngineRun, Entry
+from bench.controller.host_settings import (
+    HostSettings,
+    engine_image,
+    engine_lock,
+    engine_part,
+    engine_python,
+    way,
+)
+from bench.controller.parts import pack_part
 from bench.controller.run import Run
-from bench.controller.wheel import Wheel
 from bench.install.spec import InstallSpec
 from bench.jobs.archive import pack
-from bench.jobs.spec import HEARD, JobSpec, PassName
+from bench.jobs.spec import ENGINE_CODE, HEARD, JobSpec, PassName
 from bench.listening.mapping import REFERENCE
 from bench.neighbour.spec import NeighbourSpec
 from bench.records.run import Install, InstallStep
@@ -50,6 +56,7 @@ def job_spec(run: Run, phase: JobPhase, host: HostSettings) -> JobSpec:
         engine_python=engine_python(entry, host) if how == "venv" else None,
         lock=engine_lock(entry).name if how in ("venv", "container") else None,
         image_base=host.engine_image_base,
+        image=engine_image(entry, host) if how == "container" else None,
         weights=host.store() if entry.weights else None,
         port=host.engine_port or None,
         take_timeout_s=host.take_timeout_s,
@@ -80,10 +87,10 @@ def _neighbour(phase: JobPhase, entry: Entry, host: HostSettings) -> NeighbourSp
     return host.neighbour.model_copy(update={**update, "hard_limit_s": host.pass_timeout_s})
 
 
-def receipt(spec: JobSpec, venv_key: str) -> str:
-    """Return the hash of all that a smoke sentence proves: code, model, profile, and how it runs."""
+def receipt(spec: JobSpec) -> str:
+    """Return the hash of all that a smoke sentence proves: the engine's code, model, profile, and how it runs."""
     what = {
-        "bench": venv_key,
+        "code": engine_part(spec.entry).sha256 if isinstance(spec.entry.run, EngineRun) else None,
         "entry": spec.entry.model_dump(mode="json"),
         "profile": spec.profile,
         "install": spec.install,
@@ -104,6 +111,8 @@ def packed(run: Run, spec: JobSpec, extra: Mapping[str, bytes] | None = None) ->
         _reference_for(run, spec, folder)
         if spec.lock is not None:
             shutil.copyfile(engine_lock(spec.entry), folder / spec.lock)
+        if isinstance(spec.entry.run, EngineRun):
+            (folder / ENGINE_CODE).write_bytes(pack_part(engine_part(spec.entry)))
         for name, data in (extra or {}).items():
             (folder / name).write_bytes(data)
         tar = Path(scratch) / "job.tar"
@@ -137,20 +146,16 @@ def before(seconds: float, report: dict[str, Any]) -> Before:
 
 @contextlib.contextmanager
 def packed_install(
-    run: Run, spec: JobSpec, receipt: str, host: HostSettings, wheel: Wheel, before: Before
+    run: Run, spec: JobSpec, receipt: str, host: HostSettings, before: Before
 ) -> Iterator[Path]:
     """Yield a tar with the job of the install phase: the sentence, and what to install before it is said."""
     wanted = InstallSpec(
         receipt=receipt,
         limit_s=host.install_timeout_s,
-        wheel=wheel.path.name if spec.install == "venv" else None,
         before=before.steps,
         weights=before.weights,
     )
-    extra = {"install.json": wanted.model_dump_json(indent=1).encode()}
-    if wanted.wheel is not None:
-        extra[wanted.wheel] = wheel.path.read_bytes()
-    with packed(run, spec, extra) as tar:
+    with packed(run, spec, {"install.json": wanted.model_dump_json(indent=1).encode()}) as tar:
         yield tar
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from bench.catalog import Entry
+from bench.catalog.entry import Entry
 from bench.controller.run import Run, explain_full_disk, note_phase
 from bench.inputs.gates import CLONE_ENCODER, clone_gate, licence_gate, notices
 from bench.preflight.spec import HostReport

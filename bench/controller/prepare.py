@@ -4,20 +4,20 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-import bench
-from bench.catalog import Entry
-from bench.catalog import load as load_entry
+from bench.catalog.entry import Entry
+from bench.catalog.loader import load as load_entry
 from bench.controller.request import RunRequest
 from bench.errors import BadInput
 from bench.inputs import reference as references
 from bench.inputs import utterances
 from bench.records.base import Record
-from bench.records.run import Inputs, Rule
+from bench.records.run import Inputs, Manifest, Rule
 from bench.storage.digests import canonical_json, sha256_bytes, sha256_file
 from bench.verdict.collect import read_rule
 
 _INPUTS = Path(utterances.__file__).parent
 DEFAULT_UTTERANCES = _INPUTS / "utterances.txt"
+"""The ten utterances that are spoken unless another file is given."""
 DEFAULT_RULE = _INPUTS / "rule.yml"
 
 
@@ -57,13 +57,9 @@ def commit(request: RunRequest) -> Committed:
     inputs = Inputs(
         model=request.model,
         profile=request.profile,
-        entry_sha256=sha256_bytes(canonical_json([entry.model_dump(mode="json"), request.model_url])),
+        entry_sha256=_hash_side(entry, request.model_url),
         baseline=request.baseline,
-        baseline_sha256=sha256_bytes(
-            canonical_json(
-                [baseline_entry.model_dump(mode="json"), request.baseline_profile, request.baseline_url]
-            )
-        ),
+        baseline_sha256=_hash_side(baseline_entry, request.baseline_profile, request.baseline_url),
         rule_sha256=sha256_bytes(rule_bytes),
         question_sha256=sha256_bytes(request.question.encode()),
         reference_sha256=_reference_sha256(request),
@@ -83,6 +79,28 @@ def commit(request: RunRequest) -> Committed:
     )
 
 
+def recommit(manifest: Manifest) -> str:
+    """Return the hash of a run's inputs as this version would commit to them.
+
+    Entries are read as today's are: keys that came later have their defaults, an adapter that moved its new place. So a
+    run that an earlier version began is found by the same inputs.
+    """
+    entry, baseline = Entry.model_validate(manifest.entry), Entry.model_validate(manifest.baseline_entry)
+    return _sha(
+        manifest.inputs.model_copy(
+            update={
+                "entry_sha256": _hash_side(entry, manifest.model_url),
+                "baseline_sha256": _hash_side(baseline, manifest.baseline_profile, manifest.baseline_url),
+            }
+        )
+    )
+
+
+def _hash_side(entry: Entry, *served: str | None) -> str:
+    """Hash a side's entry and how it is asked for: the profile where it is chosen apart, the address."""
+    return sha256_bytes(canonical_json([entry.model_dump(mode="json"), *served]))
+
+
 def load_chain_member(request: RunRequest, name: str) -> None:
     """Check that a model of the chain has a catalog entry."""
     load_entry(name, request.catalog_dir)
@@ -93,12 +111,19 @@ def load_reference(request: RunRequest) -> references.ReferenceInput:
     return references.load(*_reference_files(request))
 
 
+def read_version() -> str:
+    """Return the version of Audition, as its package was installed here."""
+    from importlib import metadata
+
+    return metadata.version("audition")
+
+
 def versions() -> dict[str, str]:
     """Return the versions a record names, of what runs on the controller."""
     import platform
     from importlib import metadata
 
-    found = {"audition": bench.__version__, "python": platform.python_version()}
+    found = {"audition": read_version(), "python": platform.python_version()}
     for package in ("ansible-core", "numpy", "pydantic"):
         try:
             found[package] = metadata.version(package)

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError
 
-from bench.catalog import Entry
-from bench.catalog import load as load_entry
+from bench.catalog.entry import Entry
+from bench.catalog.loader import load as load_entry
 from bench.errors import BadInput
 from bench.inputs.gates import clone_gate, licence_gate
 from bench.records.base import IntendedUse, NeighbourMode, Record

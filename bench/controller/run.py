@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from bench.catalog import Entry
+from bench.catalog.entry import Entry
 from bench.controller import prepare
 from bench.controller.request import RunRequest
 from bench.controller.wheel import REPO
@@ -307,7 +307,7 @@ def newest(request: RunRequest, inputs_sha256: str, *, undecided: bool) -> Run |
         # What this version cannot read (another schema, a damaged file) is no run to go on with; by name it
         # is refused, but it must not stand in the way of a new one.
         with contextlib.suppress(BadInput):
-            if run.manifest().inputs_sha256 == inputs_sha256 and (run.undecided() or not undecided):
+            if prepare.recommit(run.manifest()) == inputs_sha256 and (run.undecided() or not undecided):
                 return run
     return None
 

@@ -1,22 +1,41 @@
-"""`bench` as a wheel, and the name of the venv that holds it on a host.
+"""What a host runs as a wheel, and the name of the venv that holds it there.
 
-The wheel is built with a fixed SOURCE_DATE_EPOCH, so the same tree gives the same bytes, and the venv is named
-by the hash of lock and wheel: another version is another venv, and provisioning again changes nothing.
+The venv is named by the lock and by the files that a host runs (parts.py): provisioning again changes nothing, and an
+edit of what only the controller runs makes no new venv. The wheel is built with a fixed SOURCE_DATE_EPOCH.
 """
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
+import tomllib
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
+from bench.controller.parts import Part, find_host_part
 from bench.errors import AuditionError
 from bench.storage.digests import sha256_bytes, sha256_file
 
 _EPOCH = "1767225600"
-_SOURCES = ("*.py", "*.yml", "*.txt", "*.css", "*.js", "*.html", "*.svg", "py.typed", "Dockerfile*")
+_PROJECT = """\
+[build-system]
+requires = ["setuptools"]
+build-backend = "setuptools.build_meta"
+
+[project]
+name = "audition"
+version = "{version}"
+requires-python = "{python}"
+dependencies = {dependencies}
+
+[tool.setuptools.packages.find]
+include = ["bench*"]
+
+[tool.setuptools.package-data]
+"*" = ["*"]
+"""
 REPO = Path(__file__).resolve().parents[2]
 """The checkout: a controller always runs from one."""
 HOST_LOCK = "requirements/host.txt"
@@ -42,41 +61,52 @@ class Wheel:
 
 @lru_cache(maxsize=4)
 def build(repo: Path) -> Wheel:
-    """Build the wheel of `repo`, once a source tree; two seconds the first time, none afterwards.
+    """Build the wheel of what a host of `repo` runs, once a source tree: two seconds the first time, none afterwards.
 
     Raises:
         AuditionError: the build failed; the message ends with its output.
     """
-    lock = repo / HOST_LOCK
-    sources = sha256_bytes("".join(f"{p}:{sha256_file(p)};" for p in _tree(repo)).encode())[:24]
-    folder = repo / ".cache" / "wheels" / sources
+    part, project = find_host_part(repo), _describe(repo)
+    folder = repo / ".cache" / "wheels" / _hash(part, project)[:24]
     if not (found := sorted(folder.glob("*.whl"))):
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
-            _build(repo, Path(scratch))
+            _build(part, project, Path(scratch))
             if not folder.exists():
-                built = Path(scratch) / "out"
-                built.rename(folder)
+                (Path(scratch) / "out").rename(folder)
         found = sorted(folder.glob("*.whl"))
-    digest = sha256_file(found[0])
-    return Wheel(found[0], digest, lock, sha256_bytes((sha256_file(lock) + digest).encode())[:16])
+    return Wheel(found[0], sha256_file(found[0]), repo / HOST_LOCK, name_venv(repo))
 
 
-def _tree(repo: Path) -> list[Path]:
-    files = [p for pattern in _SOURCES for p in (repo / "bench").rglob(pattern)]
-    return sorted({*files, repo / "pyproject.toml"})
+def name_venv(repo: Path) -> str:
+    """Return the key of the venv that holds what a host of `repo` runs; nothing is built for it."""
+    part, project = find_host_part(repo), _describe(repo)
+    return sha256_bytes((sha256_file(repo / HOST_LOCK) + _hash(part, project)).encode())[:16]
 
 
-def _build(repo: Path, scratch: Path) -> None:
+def _hash(part: Part, project: str) -> str:
+    return sha256_bytes(f"{part.sha256}{project}".encode())
+
+
+def _describe(repo: Path) -> str:
+    """Return the wheel's pyproject.toml: what a venv has to know of ours, without the tools' settings."""
+    try:
+        project = tomllib.loads((repo / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    except (tomllib.TOMLDecodeError, KeyError) as error:
+        raise AuditionError(f"building bench's wheel failed: pyproject.toml: {error}") from error
+    return _PROJECT.format(
+        version=project["version"], python=project["requires-python"], dependencies=project["dependencies"]
+    )
+
+
+def _build(part: Part, project: str, scratch: Path) -> None:
     command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--quiet"]
-    # A copy is built, so that no build/ or egg-info of an earlier tree leaks into the wheel.
     source = scratch / "source"
-    (source / "bench").mkdir(parents=True)
-    for path in _tree(repo):
-        copy = source / path.relative_to(repo)
+    for name, path in part.files.items():
+        copy = source / name
         copy.parent.mkdir(parents=True, exist_ok=True)
-        copy.write_bytes(path.read_bytes())
-    (source / "README.md").touch()  # the README is no part of what runs, so editing it makes no new venv
+        shutil.copyfile(path, copy)
+    (source / "pyproject.toml").write_text(project, encoding="utf-8")
     done = subprocess.run(
         [*command, "--wheel-dir", str(scratch / "out"), str(source)],
         capture_output=True,

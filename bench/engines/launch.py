@@ -20,14 +20,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+import bench
 from bench.catalog.entry import EngineRun, Entry
 from bench.errors import AuditionError, BadInput
 from bench.memory.processes import EngineProcesses, ProcessTree, container_engine
-from bench.serving.server import CONFIG_VARIABLE, EngineConfig
+from bench.serving.config import CONFIG_VARIABLE, EngineConfig
 from bench.weights.store import revision_of
 
 Install = Literal["system", "venv", "container"]
-RUN_LABEL = "audition.run"
 _CONTAINER_PORT = 8000
 _IN_CONTAINER = Path("/weights")
 """Where the store is mounted."""
@@ -53,6 +53,8 @@ class LaunchSpec:
     python: str = sys.executable
     """Interpreter that has the engine's packages (`system`, `venv`)."""
     image: str | None = None
+    code: Path | None = None
+    """Folder that has the engine's code (`system`); null: what `python` has, or this checkout."""
     weights: Path | None = None
     """The store of weights on this host."""
     port: int | None = None
@@ -196,6 +198,7 @@ def _start_process(spec: LaunchSpec, config: EngineConfig) -> tuple[_Running, st
                 stderr=log,
                 pass_fds=[listener.fileno()],
                 env=_without_tokens(os.environ)
+                | ({"PYTHONPATH": os.pathsep.join(_find_code(spec))} if spec.install == "system" else {})
                 | {
                     CONFIG_VARIABLE: config.model_dump_json(),
                     "HF_HUB_OFFLINE": "1",
@@ -206,6 +209,12 @@ def _start_process(spec: LaunchSpec, config: EngineConfig) -> tuple[_Running, st
     finally:
         listener.close()  # the engine holds its own copy
     return _Process(popen, ProcessTree(popen.pid), scratch), f"http://{host}:{port}"
+
+
+def _find_code(spec: LaunchSpec) -> list[str]:
+    """Return where a system engine finds its code, and the adapters that somebody put beside ours."""
+    given = os.environ.get("PYTHONPATH")
+    return [str((spec.code or Path(bench.__file__).parents[1]).absolute()), *([given] if given else [])]
 
 
 def _without_tokens(environment: Mapping[str, str]) -> dict[str, str]:

@@ -16,9 +16,6 @@ from bench.errors import BadInput
 from bench.records.run import Utterance
 from bench.storage.digests import sha256_file
 
-DEFAULT = Path(__file__).with_name("utterances.txt")
-"""The ten utterances that are spoken unless another file is given."""
-
 MAX_CHARACTERS = 1000
 """Longest text, about a minute of speech: a take must fit the engines and a listener's patience."""
 

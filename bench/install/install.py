@@ -15,13 +15,12 @@ import numpy as np
 from bench.audio.wav import read_mono
 from bench.catalog.entry import EngineRun
 from bench.client.takes import TAKES_FILE
-from bench.engines.image.context import tag
 from bench.errors import AuditionError
 from bench.install.provision import InstallFailed, Provisioner
 from bench.install.spec import InstallSpec, asked, ran
 from bench.jobs.control import Control, sigterm_stops
 from bench.jobs.job import run_job
-from bench.jobs.spec import JobSpec
+from bench.jobs.spec import ENGINE_CODE, JobSpec
 from bench.memory.nvml import gpu_names
 from bench.neighbour.borrowed import room_beside
 from bench.records.run import Install, InstallStep
@@ -68,11 +67,11 @@ def install(job_dir: Path, state_dir: Path, say: Any) -> Install:
     )
     try:
         with sigterm_stops(control), control.watching():
-            if _provide(job_dir, job, spec, provisioner):
+            if _provide(job_dir, job, provisioner):
                 # Making a model's environment removes its older ones, and with them what its receipts prove.
                 for receipt in (state_dir / "receipts").glob(f"{job.entry.name}-*.json"):
                     receipt.unlink()
-            record.gpu_check = _gpu_check(job_dir, job, provisioner)
+            record.gpu_check = _gpu_check(job, provisioner)
         if job.install == "http":
             record.receipt = spec.receipt
         elif (why := room_beside(job.neighbour)) is not None:
@@ -94,19 +93,19 @@ def install(job_dir: Path, state_dir: Path, say: Any) -> Install:
     return record
 
 
-def _provide(job_dir: Path, job: JobSpec, spec: InstallSpec, provisioner: Provisioner) -> bool:
+def _provide(job_dir: Path, job: JobSpec, provisioner: Provisioner) -> bool:
     """Make the model's environment; returns whether it was not there before."""
     if job.install == "venv":
-        assert job.lock and spec.wheel and job.engine_python
+        assert job.lock and job.engine_python
         target = Path(job.engine_python).parent.parent
-        return provisioner.venv(target, job_dir / job.lock, job_dir / spec.wheel)
+        return provisioner.venv(target, job_dir / job.lock, job_dir / ENGINE_CODE)
     if job.install == "container":
-        assert job.lock
-        return provisioner.image(job.entry.name, job_dir / job.lock, job.image_base)
+        assert job.lock and job.image
+        return provisioner.image(job.image, job_dir / job.lock, job_dir / ENGINE_CODE, job.image_base)
     return False
 
 
-def _gpu_check(job_dir: Path, job: JobSpec, provisioner: Provisioner) -> dict[str, Any]:
+def _gpu_check(job: JobSpec, provisioner: Provisioner) -> dict[str, Any]:
     """See that the environment works on this host's GPU; returns nothing where there is no such thing to see."""
     run = job.entry.run
     if not isinstance(run, EngineRun) or not run.gpu or job.lock is None:
@@ -116,8 +115,7 @@ def _gpu_check(job_dir: Path, job: JobSpec, provisioner: Provisioner) -> dict[st
         provisioner.steps.append(InstallStep(name="gpu check", seconds=0.0, detail=f"not made: {why}"))
         return {}
     if job.install == "container":
-        image = tag(job.entry.name, job_dir / job.lock, base=job.image_base)
-        command = [sys.executable, "-m", "bench.engines.image.check", image, job.run_id, run.adapter]
+        command = [sys.executable, "-m", "bench.engines.image.check", str(job.image), job.run_id, run.adapter]
     else:
         command = [str(job.engine_python), "-P", "-m", "bench.serving.gpu_check", run.adapter]
     names = gpu_names()

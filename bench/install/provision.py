@@ -20,6 +20,7 @@ from typing import Any
 import psutil
 
 from bench.errors import AuditionError
+from bench.jobs.archive import unpack
 from bench.jobs.control import Cancelled
 from bench.records.run import InstallStep
 
@@ -77,8 +78,8 @@ class Provisioner:
             raise self._late(name)
         return left
 
-    def venv(self, target: Path, lock: Path, wheel: Path) -> bool:
-        """Make the venv `target` from `lock` and `wheel`; returns False when it is there already.
+    def venv(self, target: Path, lock: Path, code: Path) -> bool:
+        """Make the venv `target` from `lock`, with the engine's `code` in it; returns False when it is there already.
 
         An interrupted attempt has no mark of completion and is made anew.
         """
@@ -89,26 +90,26 @@ class Provisioner:
         pip = [str(target / "bin" / "python"), "-m", "pip", "--disable-pip-version-check"]
         self.run("venv", [sys.executable, "-m", "venv", str(target)])
         self.run("packages", [*pip, "install", "--require-hashes", "-r", str(lock)])
-        # Checked before bench comes in: the engine's lock has what the server needs, not all that bench names.
         self.run("pip check", [*pip, "check"])
-        self.run("bench", [*pip, "install", "--no-deps", str(wheel)])
+        (packages,) = (target / "lib").glob("python3*/site-packages")
+        unpack(code, packages)
         (target / _COMPLETE).touch()
         _prune(target)
         return True
 
-    def image(self, model: str, lock: Path, base: str) -> bool:
-        """Build the engine's image from `lock` on `base`; returns False when Docker has it already."""
+    def image(self, name: str, lock: Path, code: Path, base: str) -> bool:
+        """Build the engine's image from `lock` and `code` on `base`; returns False when Docker has it already."""
         from bench.docker_host.host import DockerHost
-        from bench.engines.image import context
 
-        name = context.tag(model, lock, base=base)
         with DockerHost() as docker_host:
             if docker_host.has_image(name):
                 return False
         # In a process of its own, so that the limit holds whatever Docker does.
-        self.run("image", [sys.executable, "-m", "bench.engines.image.build", model, str(lock), base])
+        self.run(
+            "image", [sys.executable, "-m", "bench.engines.image.build", name, str(lock), str(code), base]
+        )
         with DockerHost() as docker_host:
-            docker_host.prune_images(f"audition-engine-{model}", keep=name)
+            docker_host.prune_images(name.partition(":")[0], keep=name)
         return True
 
     def run(self, name: str, command: Sequence[str]) -> str:

@@ -12,8 +12,6 @@ class InstallSpec(Record):
 
     receipt: str
     limit_s: float
-    wheel: str | None = None
-    """File of bench's wheel beside the job, for `venv`."""
     before: list[InstallStep] = []
     """What Ansible did before (system packages, weights), with its seconds."""
     weights: list[dict[str, Any]] = []

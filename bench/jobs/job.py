@@ -17,14 +17,14 @@ from bench.audio.wav import read_mono
 from bench.catalog.entry import EngineRun, HttpRun
 from bench.client.probe import ServerUnusable
 from bench.client.target import Target
-from bench.engines.image.context import tag
 from bench.engines.launch import Engine, EngineFailed, LaunchSpec, launch
 from bench.errors import AuditionError, BadInput
+from bench.jobs.archive import unpack
 from bench.jobs.control import Cancelled, Control, sigterm_stops
 from bench.jobs.metrics import measure_takes, try_metrics
 from bench.jobs.progress import Progress
 from bench.jobs.speak import speak_pass
-from bench.jobs.spec import HEARD, JobResult, JobSpec
+from bench.jobs.spec import ENGINE_CODE, HEARD, JobResult, JobSpec
 from bench.memory.meminfo import settle_baseline
 from bench.memory.report import MemoryReport
 from bench.memory.sampler import MemorySampler
@@ -80,7 +80,7 @@ def _do(
     if ours and (why := room_beside(spec.neighbour)) is not None:
         raise BadInput(f"There is no room for the baseline beside the neighbour: {why}.")
     try_metrics(spec, heard)
-    _need_image(_image(spec, job_dir))
+    _need_image(spec.image)
     with borrowed(spec.neighbour, spec.run_id, control.alive, progress.say, out) as held:
         baseline = settle_baseline(timeout_s=10.0)
         control.also(held.lost)
@@ -151,7 +151,8 @@ def _target(
             run_id=spec.run_id,
             install=spec.install if spec.install != "http" else "system",
             log=job_dir / "out" / "engine.log",
-            image=_image(spec, job_dir),
+            image=spec.image,
+            code=_unpack_code(spec, job_dir),
             weights=spec.weights,
             port=spec.port,
             **({"python": spec.engine_python} if spec.engine_python else {}),
@@ -166,9 +167,9 @@ def _target(
         sampler.attach(None)
 
 
-def _image(spec: JobSpec, job_dir: Path) -> str | None:
-    """Return the name of the image, which is the hash of what it is built from."""
-    if spec.install != "container":
+def _unpack_code(spec: JobSpec, job_dir: Path) -> Path | None:
+    """Return the folder that a system engine runs from; a venv and an image have the code in them."""
+    if spec.install != "system" or not (job_dir / ENGINE_CODE).is_file():
         return None
-    assert spec.lock is not None
-    return tag(spec.entry.name, job_dir / spec.lock, base=spec.image_base)
+    unpack(job_dir / ENGINE_CODE, job_dir / "engine")
+    return job_dir / "engine"

@@ -15,6 +15,8 @@ HEARD = "heard.wav"
 """In a baseline's job, the reference that raters hear: the engine may be given another cut of it, the metrics of both
 sides are held against this one."""
 
+ENGINE_CODE = "engine.tar"
+"""In the job of an engine of ours, the code that it runs: an archive of its own, not bench as the host has it."""
 METRICS_LIMIT_S = 600.0
 
 
@@ -32,6 +34,8 @@ class JobSpec(Record):
     """File of pins beside the job, for `venv` and `container`."""
     image_base: str = "python:3.12-slim"
     """What a container's image is built on."""
+    image: str | None = None
+    """Name of a container's image, which is the hash of what is in it."""
     weights: Path | None = None
     port: int | None = None
     url: str | None = None

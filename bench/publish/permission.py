@@ -7,8 +7,7 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from bench.catalog import Entry
-from bench.catalog.entry import Licence
+from bench.catalog.entry import Entry, Licence
 from bench.inputs.rights import Rights
 from bench.records.base import IntendedUse
 from bench.records.run import Manifest

@@ -46,26 +46,13 @@ from bench.serving.adapter import (
     SynthesisError,
     UnknownVoice,
 )
+from bench.serving.config import CONFIG_VARIABLE, EngineConfig
 
-CONFIG_VARIABLE = "AUDITION_ENGINE"
 MAX_REFERENCE_BYTES = 64 * 1024 * 1024
 _PR_SET_PDEATHSIG = 1
 _LAST_WORDS_S = 1
 """An engine that is told to end in mid-take ends: whoever told it wants the memory."""
 T = TypeVar("T")
-
-
-class EngineConfig(BaseModel):
-    """What the launcher tells the server, as JSON in the environment variable `AUDITION_ENGINE`."""
-
-    model: str
-    adapter: str
-    """`module:Class`."""
-    profile: dict[str, Any]
-    weights: dict[str, Path] = {}
-    """Where each repository of the weights lies, at the pinned revision, as the engine sees the file system."""
-    nonce: str
-    """Answered by `/health`, so that a stranger on the port is never taken for this engine."""
 
 
 class SpeechBody(BaseModel):

@@ -7,9 +7,8 @@ from typing import Any, get_args
 import pytest
 import yaml
 
-from bench.catalog import available, load
 from bench.catalog.entry import DialectName, EngineRun
-from bench.catalog.loader import HERE, read
+from bench.catalog.loader import HERE, available, load, read
 from bench.client.dialects import DIALECTS
 from bench.errors import BadInput
 from bench.serving.server import load_adapter

@@ -14,7 +14,7 @@ from unittest.mock import patch
 
 from bench.controller import host_settings, incoming, outgoing
 from bench.controller.run import Run
-from bench.engines.image.context import tag
+from bench.engines.image.context import name_image
 from bench.jobs import control, job
 from bench.jobs.module import do_job
 from bench.memory.meminfo import settle_baseline
@@ -27,18 +27,19 @@ from tests.whole import make
 MODEL = "tone"
 LOCK = "host.txt"
 """Any file under requirements/: the image is ours, under the name that this lock gives it."""
+TREE = entries.raw(MODEL, **{"run.install": ["container"], "run.requirements": LOCK})
 
 
 def image_name() -> str:
     """Return the name under which the job looks for its engine's image."""
-    return tag(MODEL, REPOSITORY / "requirements" / LOCK, base=BASE_IMAGE)
+    code = host_settings.engine_part(entries.entry(TREE)).sha256
+    return name_image(MODEL, REPOSITORY / "requirements" / LOCK, code, base=BASE_IMAGE)
 
 
 def prepare(folder: Path, docker_host: str, spec: NeighbourSpec) -> Run:
     """Begin a run whose install phase is done, with the host's settings beside it."""
-    tree = entries.raw(MODEL, **{"run.install": ["container"], "run.requirements": LOCK})
     asked = make.request(
-        folder, model=MODEL, catalog_dir=entries.write(folder / "catalog", tree), neighbour_mode=spec.mode
+        folder, model=MODEL, catalog_dir=entries.write(folder / "catalog", TREE), neighbour_mode=spec.mode
     )
     host = make.settings(folder).model_copy(
         update={"neighbour": spec, "engine_image_base": BASE_IMAGE, "take_timeout_s": 3.0}

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from bench.catalog import load
+from bench.catalog.loader import load
 from bench.controller import host_settings, incoming, outgoing
 from bench.controller.host_settings import HostSettings
 from bench.controller.run import DiskFull, Run, open_or_create
 from bench.controller.steps import run_step
 from bench.errors import AuditionError, BadInput
 from bench.jobs.archive import pack, unpack
-from bench.jobs.spec import HEARD, JobResult, JobSpec
+from bench.jobs.spec import ENGINE_CODE, HEARD, JobResult, JobSpec
 from bench.neighbour.record import NeighbourRecord
 from bench.records.run import Install
 from bench.storage.clock import utc_now
@@ -157,7 +157,8 @@ def test_the_tar_holds_the_job_its_words_and_the_reference_cut_for_that_model(
         with outgoing.packed(run, outgoing.job_spec(run, phase, HOST)) as tar:
             unpack(tar, tmp_path / phase)
         assert {path.name for path in (tmp_path / phase).iterdir()} == {
-            "job.json", "utterances.txt", "reference.wav", "reference.txt", *([HEARD] if phase == "baseline" else []),
+            "job.json", "utterances.txt", "reference.wav", "reference.txt", ENGINE_CODE,
+            *([HEARD] if phase == "baseline" else []),
         }  # fmt: skip
         sent = (tmp_path / phase / "reference.wav").read_bytes()
         assert sent == (run.path / cut / "reference.wav").read_bytes()
@@ -168,12 +169,11 @@ def test_the_tar_holds_the_job_its_words_and_the_reference_cut_for_that_model(
 
 def test_a_receipt_holds_for_what_was_proved_and_nothing_else(run: Run) -> None:
     spec = outgoing.job_spec(run, "install", HOST)
-    proved = outgoing.receipt(spec, "venv")
-    assert outgoing.receipt(spec.model_copy(update={"run_id": "another", "port": 9}), "venv") == proved
-    assert outgoing.receipt(spec, "another venv") != proved
-    assert outgoing.receipt(spec.model_copy(update={"profile": "fast"}), "venv") != proved
+    proved = outgoing.receipt(spec)
+    assert outgoing.receipt(spec.model_copy(update={"run_id": "another", "port": 9})) == proved
+    assert outgoing.receipt(spec.model_copy(update={"profile": "fast"})) != proved
     other = spec.entry.model_copy(update={"profiles": {"upstream": {"voice": "en-gb"}}})
-    assert outgoing.receipt(spec.model_copy(update={"entry": other}), "venv") != proved
+    assert outgoing.receipt(spec.model_copy(update={"entry": other})) != proved
 
 
 # What comes back

@@ -19,7 +19,9 @@ from typing import Any
 import httpx
 import pytest
 
-from bench.catalog import load
+from bench.catalog.loader import load
+from bench.controller.parts import find_engine_part, pack_part
+from bench.controller.wheel import REPO
 from bench.engines.image import context
 from bench.engines.launch import LaunchSpec, launch
 from bench.install.provision import InstallFailed, Provisioner
@@ -29,6 +31,7 @@ from tests.support.docker import base_image, ensure_docker
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 ADAPTER = "bench.serving.f5.adapter:F5"
+PART = find_engine_part(REPO, ADAPTER)
 WITH_VENV = """
 FROM {base}
 RUN apt-get update -q && apt-get install -q -y --no-install-recommends python3-venv
@@ -87,24 +90,37 @@ def _provisioner() -> Provisioner:
 
 
 @pytest.fixture(scope="module")
-def image(host: pytest.MonkeyPatch, base: str) -> str:
-    _provisioner().image("f5", cpu_lock.LOCK, base)
-    return context.tag("f5", cpu_lock.LOCK, base=base)
+def code(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The archive that an F5 engine gets."""
+    path = tmp_path_factory.mktemp("code") / "engine.tar"
+    path.write_bytes(pack_part(PART))
+    return path
 
 
-def test_carries_the_tag_of_its_content_and_is_built_once(client: Any, image: str, base: str) -> None:
+@pytest.fixture(scope="module")
+def image(host: pytest.MonkeyPatch, base: str, code: Path) -> str:
+    name = context.name_image("f5", cpu_lock.LOCK, PART.sha256, base=base)
+    _provisioner().image(name, cpu_lock.LOCK, code, base)
+    return name
+
+
+def test_carries_the_tag_of_its_content_and_is_built_once(
+    client: Any, image: str, base: str, code: Path
+) -> None:
     assert re.fullmatch(r"audition-engine-f5:[0-9a-f]{16}", image)
     assert client.images.get(image).attrs["Config"]["User"] == "10001:10001"
     again = _provisioner()
-    assert not again.image("f5", cpu_lock.LOCK, base)
+    assert not again.image(image, cpu_lock.LOCK, code, base)
     assert again.steps == []
 
 
-def test_the_build_that_fails_says_with_what(host: pytest.MonkeyPatch, base: str, tmp_path: Path) -> None:
+def test_the_build_that_fails_says_with_what(
+    host: pytest.MonkeyPatch, base: str, code: Path, tmp_path: Path
+) -> None:
     lock = tmp_path / "unhashed.txt"
     lock.write_text("six==1.17.0\n")
     with pytest.raises(InstallFailed) as failed:
-        _provisioner().image("f5", lock, base)
+        _provisioner().image("audition-engine-f5:unhashed", lock, code, base)
     assert "Hashes are required in --require-hashes mode" in str(failed.value)
     assert "Traceback" not in str(failed.value)
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from bench.controller.parts import find_engine_part, pack_part
+from bench.controller.wheel import REPO
 from bench.engines.image import build, context
 
 
@@ -18,45 +20,47 @@ def lock(tmp_path: Path) -> Path:
     return path
 
 
-def _names(data: bytes) -> list[str]:
-    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
-        return archive.getnames()
+@pytest.fixture
+def code(tmp_path: Path) -> Path:
+    path = tmp_path / "engine.tar"
+    path.write_bytes(pack_part(find_engine_part(REPO, "bench.serving.flite:Flite")))
+    return path
 
 
-def _bytes(lock: Path) -> bytes:
+def _write(lock: Path, code: Path) -> bytes:
     out = io.BytesIO()
-    context.write(out, lock)
+    context.write(out, lock, code)
     return out.getvalue()
 
 
-def test_the_same_content_gives_the_same_bytes(lock: Path) -> None:
-    first = _bytes(lock)
+def test_the_same_content_gives_the_same_bytes(lock: Path, code: Path) -> None:
+    first = _write(lock, code)
     os.utime(lock, (1, 1))
     lock.chmod(0o600)
-    assert _bytes(lock) == first
+    assert _write(lock, code) == first
 
 
-def test_holds_what_is_served_and_nothing_else(lock: Path) -> None:
-    names = _names(_bytes(lock))
-    assert {
-        "Dockerfile",
-        "requirements.txt",
-        "bench/serving/server.py",
-        "bench/serving/f5/adapter.py",
-    } <= set(names)
-    assert not [name for name in names if "__pycache__" in name or name.startswith("bench/host")]
+def test_holds_the_dockerfile_the_lock_and_the_code_and_nothing_else(lock: Path, code: Path) -> None:
+    with tarfile.open(fileobj=io.BytesIO(_write(lock, code))) as archive, tarfile.open(code) as sent:
+        names = set(archive.getnames())
+        assert names == {"Dockerfile", "requirements.txt", *(f"code/{name}" for name in sent.getnames())}
+    assert "code/bench/serving/flite.py" in names
 
 
-def test_the_tag_follows_the_lock_and_the_base(lock: Path) -> None:
-    plain = context.tag("f5", lock)
-    assert plain == context.tag("f5", lock)
-    other = context.tag("f5", lock, base="debian:13")
+def test_the_tag_follows_the_lock_the_code_and_the_base(lock: Path) -> None:
+    plain = context.name_image("f5", lock, "code")
+    assert plain == context.name_image("f5", lock, "code")
+    names = {
+        plain,
+        context.name_image("f5", lock, "code", base="debian:13"),
+        context.name_image("f5", lock, "other"),
+    }
     lock.write_text("a==2 --hash=sha256:00\n")
-    assert len({plain, context.tag("f5", lock), other}) == 3
+    assert len({*names, context.name_image("f5", lock, "code")}) == 4
 
 
 def test_every_setting_that_a_build_passes_on_is_one_that_the_dockerfile_or_docker_takes() -> None:
-    text = Path(context.__file__).with_name("Dockerfile").read_text()
+    text = context.DOCKERFILE.read_text()
     taken = set(re.findall(r"^ARG (PIP_\w+)", text, re.MULTILINE))
     assert {name for name in build.PASSED_ON if name.startswith("PIP_")} == taken
     assert {name.upper() for name in build.PASSED_ON} - taken == {"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"}

@@ -23,8 +23,8 @@ from typing import Any, Literal, get_args
 
 import soundfile
 
-from bench.catalog import load
 from bench.catalog.entry import EngineRun, Entry
+from bench.catalog.loader import load
 from bench.client.summary import summarise
 from bench.jobs.job import run_job
 from bench.jobs.spec import JobSpec

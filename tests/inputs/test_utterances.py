@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.controller.prepare import DEFAULT_UTTERANCES
 from bench.errors import BadInput
 from bench.inputs import utterances
 
@@ -103,7 +104,7 @@ def test_ten_thousand_lines_need_little_memory(tmp_path: Path) -> None:
 
 def test_the_default_ten_are_phone_length_with_question_number_name_and_list(tmp_path: Path) -> None:
     """Spoken by a real voice: the shortest is two words, the longest about eight seconds."""
-    spoken = list(utterances.read(utterances.DEFAULT))
+    spoken = list(utterances.read(DEFAULT_UTTERANCES))
     assert len(spoken) == 10
     seconds = []
     for one in spoken:

@@ -12,6 +12,7 @@ from bench.errors import AuditionError
 from bench.install.install import install
 from bench.install.provision import InstallFailed, Provisioner, is_complete
 from bench.install.spec import InstallSpec
+from bench.jobs.archive import pack
 from bench.jobs.control import Cancelled
 from bench.jobs.spec import JobSpec
 from bench.records.run import Install, InstallStep
@@ -109,19 +110,24 @@ def test_a_new_venv_takes_the_models_older_ones_away(
     for name in ("f5-old", "f5-running", "f5x-old", "other-old"):
         (engines / name / "bin").mkdir(parents=True)
     (engines / "f5-running/bin/sleep").symlink_to("/bin/sleep")
-    monkeypatch.setattr(Provisioner, "run", lambda *_: (engines / "f5-new").mkdir(exist_ok=True))
+    packages = engines / "f5-new/lib/python3.11/site-packages"
+    monkeypatch.setattr(Provisioner, "run", lambda *_: packages.mkdir(parents=True, exist_ok=True))
+    (tmp_path / "code/bench/serving").mkdir(parents=True)
+    (tmp_path / "code/bench/serving/server.py").write_text("served")
+    pack(tmp_path / "code", code := tmp_path / "engine.tar")
     running = psutil.Popen([str(engines / "f5-running/bin/sleep"), mark])
     try:
         # Popen returns in the midst of exec, when the kernel has no arguments to show yet.
         while running.cmdline() != [str(engines / "f5-running/bin/sleep"), mark]:
             time.sleep(0.01)
-        assert _provisioner().venv(engines / "f5-new", tmp_path / "lock", tmp_path / "wheel")
+        assert _provisioner().venv(engines / "f5-new", tmp_path / "lock", code)
     finally:
         running.kill()
         running.wait()
     assert is_complete(engines / "f5-new")
     assert {path.name for path in engines.iterdir()} == {"f5-new", "f5-running", "f5x-old", "other-old"}
-    assert not _provisioner().venv(engines / "f5-new", tmp_path / "lock", tmp_path / "wheel")
+    assert (engines / "f5-new/lib/python3.11/site-packages/bench/serving/server.py").read_text() == "served"
+    assert not _provisioner().venv(engines / "f5-new", tmp_path / "lock", code)
 
 
 # The whole installation
@@ -178,8 +184,6 @@ def test_an_installation_ends_with_its_controller(
         lock="lock.txt",
         engine_python=str(tmp_path / "v/bin/python"),
     )
-    spec = InstallSpec.model_validate_json((folder / "install.json").read_bytes())
-    (folder / "install.json").write_text(spec.model_copy(update={"wheel": "w.whl"}).model_dump_json())
     with pytest.raises(Cancelled, match="the controller has not been heard of"):
         _install(folder, tmp_path)
     assert _all_end(mark)

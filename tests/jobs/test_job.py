@@ -19,7 +19,7 @@ import psutil
 import pytest
 
 from bench.audio.wav import read_mono
-from bench.catalog import load
+from bench.catalog.loader import load
 from bench.client.voicecheck import other_reference
 from bench.engines import launch, readback
 from bench.engines.launch import Engine

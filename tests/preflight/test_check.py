@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from bench.catalog import load
+from bench.catalog.loader import load
 from bench.docker_host.host import DockerHost
 from bench.neighbour.spec import NeighbourSpec
 from bench.neighbour.watcher_container import build_watcher, watcher_tag

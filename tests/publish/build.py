@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from bench.catalog import load
+from bench.catalog.loader import load
 from bench.controller import conclude
 from bench.controller.run import Run
 from bench.listening import mapping

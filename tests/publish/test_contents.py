@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import soundfile
 
-from bench.catalog import load
+from bench.catalog.loader import load
 from bench.errors import BadInput
 from bench.publish import publish
 from bench.publish.permission import Side, permission

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from bench.audio.wav import read_mono, write_wav_16bit
-from bench.catalog import load
+from bench.catalog.loader import load
 from bench.engines.launch import LaunchSpec, launch
 from bench.inputs import demo_reference, reference, transcript
 from bench.storage.digests import sha256_file

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.catalog import load
+from bench.catalog.loader import load
 
 LOCK = Path(__file__).parents[2] / "requirements" / "engine-f5.txt"
 

@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from bench.audio.wav import read_mono, write_wav_16bit
-from bench.catalog import load
+from bench.catalog.loader import load
 from bench.metrics.f0 import median_f0_hz
 from bench.serving.adapter import Adapter, BadReference, Samples, SpeechRequest, SynthesisError, UnknownVoice
 from bench.serving.command import spoken

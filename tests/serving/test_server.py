@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from bench.audio.wav import read_mono
-from bench.catalog import load
+from bench.catalog.loader import load
 from bench.engines.launch import Engine, LaunchSpec, launch
 from tests.support import entries
 

@@ -1,4 +1,4 @@
-"""`python -m bench.engines.image.build MODEL LOCK BASE`: build an engine's image, and say what failed."""
+"""`python -m bench.engines.image.build IMAGE LOCK CODE BASE`: build an engine's image, and say what failed."""
 
 import argparse
 import contextlib
@@ -25,20 +25,21 @@ _LIMIT_S = 3600
 def main() -> None:
     """Build; exit 1 with the end of the build's log when a step failed."""
     parser = argparse.ArgumentParser(prog="bench.engines.image.build", description=__doc__)
-    parser.add_argument("model")
+    parser.add_argument("image")
     parser.add_argument("lock", type=Path)
+    parser.add_argument("code", type=Path)
     parser.add_argument("base")
     given = parser.parse_args()
     arguments = {name: os.environ[name] for name in PASSED_ON if os.environ.get(name)}
     try:
         with contextlib.closing(docker.from_env(timeout=_LIMIT_S)) as client:
-            name, built = build(
-                client, given.model, given.lock, base=given.base, build_args=arguments,
+            built = build(
+                client, given.image, given.lock, given.code, base=given.base, build_args=arguments,
                 network=os.environ.get(_NETWORK) or None,
             )  # fmt: skip
     except (ImageFailed, DockerException) as error:
         sys.exit(str(error))
-    print(f"{name} {'built' if built else 'is there'}")  # noqa: T201 - what this command is for
+    print(f"{given.image} {'built' if built else 'is there'}")  # noqa: T201 - what this command is for
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import pytest
 import soundfile
 from safetensors.torch import load_file
 
-from bench.catalog import load
+from bench.catalog.loader import load
 from bench.errors import BadInput
 from bench.serving.adapter import BadReference, SpeechRequest, SynthesisError, UnknownVoice
 from bench.serving.f5 import graphed
