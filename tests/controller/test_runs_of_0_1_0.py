@@ -1,0 +1,98 @@
+"""Run directories that version 0.1.0 left (tests/data): they load, they are found by their inputs, they go on."""
+
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.catalog.loader import read
+from bench.controller import conclude, outgoing
+from bench.controller.host_settings import HostSettings
+from bench.controller.request import RunRequest
+from bench.controller.run import Run, locate, open_or_create
+from bench.controller.wheel import REPO
+from bench.records.verdict import Verdict
+from bench.serving.server import load_adapter
+from bench.storage.record_file import load_record
+
+ARCHIVE = REPO / "tests" / "data" / "runs-0.1.0.tar.xz"
+SEALED, HALF, REFUSED, BEGUN = (
+    "espeak-local-20261126T153008Z", "espeak-local-20261126T153039Z",
+    "f5-local-20261126T153057Z", "f5-local-20261126T153104Z",
+)  # fmt: skip
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    with tarfile.open(ARCHIVE) as archive:
+        archive.extractall(tmp_path, filter="data")
+    return tmp_path
+
+
+def _request(old: Path, **changes: Any) -> RunRequest:
+    """Return what those runs were begun with."""
+    voice = old / "reference"
+    given = {
+        "runs_dir": old / "runs",
+        "host": "local",
+        "model": "espeak",
+        "baseline": "flite",
+        "reference_audio": voice / "voice.wav",
+        "reference_transcript": voice / "voice.txt",
+        "reference_rights": voice / "voice.rights.yml",
+        "utterances_file": old / "one.txt",
+        "rule_file": old / "rule.yml",
+        "catalog_dir": old / "catalog",
+        "chain": ["espeak"],
+    }
+    return RunRequest.of(given | changes)
+
+
+def test_old_paths_of_adapters_still_load(old: Path) -> None:
+    for name in ("espeak", "flite"):
+        run = read(old / "catalog" / f"{name}.yml").run
+        assert "bench.engines" in (old / "catalog" / f"{name}.yml").read_text()
+        assert load_adapter(getattr(run, "adapter", "")).sample_rate_hz > 0
+    for run_id in (SEALED, HALF, REFUSED, BEGUN):
+        adapter = getattr(Run(old / "runs" / run_id).entry().run, "adapter", "")
+        assert adapter.startswith("bench.serving.")
+
+
+@pytest.mark.parametrize(
+    ("run_id", "changes"),
+    [
+        (SEALED, {}),
+        (HALF, {"utterances_file": "other.txt"}),
+        (BEGUN, {"model": "f5", "chain": ["f5"]}),
+    ],
+)
+def test_an_unfinished_run_is_found_by_the_same_inputs(
+    old: Path, run_id: str, changes: dict[str, Any]
+) -> None:
+    if "utterances_file" in changes:
+        changes = changes | {"utterances_file": old / changes["utterances_file"]}
+    request = _request(old, **changes)
+    assert locate(request).run_id == run_id
+    assert open_or_create(request, REPO)[1] is False
+    other = old / "another.yml"
+    other.write_text("pairs: 1\nttfa_p50_limit_ms: 400\n")
+    assert open_or_create(request.model_copy(update={"rule_file": other}), REPO)[1] is True
+
+
+def test_a_half_made_run_has_the_rest_to_do(old: Path) -> None:
+    run = Run(old / "runs" / HALF)
+    assert (run.todo("benchmark"), run.todo("baseline")) == ("already done", None)
+    job = outgoing.job_spec(run, "baseline", HostSettings.of({"state_dir": "/var/lib/audition"}))
+    assert (job.passes, job.install) == (["baseline"], "system")
+
+
+@pytest.mark.parametrize(
+    ("run_id", "decision"), [(SEALED, "awaiting_ratings"), (REFUSED, "keep_baseline_survey_complete")]
+)
+def test_its_verdict_is_the_one_that_was_given(old: Path, run_id: str, decision: str) -> None:
+    run = Run(old / "runs" / run_id)
+    before = (run.path / Verdict.file_name).read_bytes()
+    assert load_record(Verdict, run.path).decision == decision
+    conclude.verdict(run)
+    assert (run.path / Verdict.file_name).read_bytes() == before
