@@ -177,8 +177,8 @@ def test_nothing_is_borrowed_for_an_image_that_was_pruned(
 ) -> None:
     monkeypatch.setenv("DOCKER_HOST", docker_env.host)
     monkeypatch.setattr(job, "borrowed", lambda *_: pytest.fail("the neighbour was asked for its place"))
-    folder = _job(tmp_path, voice, entries.raw("espeak"), install="container", lock="engine.txt")
-    (folder / "engine.txt").write_text("\n")
+    gone = "audition-engine-espeak:0123456789abcdef"
+    folder = _job(tmp_path, voice, entries.raw("espeak"), install="container", image=gone)
     result = job.run_job(folder)
     assert (result.ok, result.fault) == (False, "host")
     assert "not on this host; run the install phase" in str(result.error)
