@@ -14,46 +14,59 @@ description:
     the neighbour comes back whatever becomes of this play (docs/neighbour.md).
   - Runs on the host, in the interpreter of the bench venv, as a user who may use Docker's socket.
 options:
-  state:
-    description:
-      - V(inspected) looks and changes nothing.
-      - V(prepared) builds the watcher's image where it is missing; its tag is the hash of its build context.
-      - V(stopped) borrows the neighbour's place for O(ttl_s). Asked again with the same O(run_id) in time, it
-        stays stopped for that long again; else the watcher starts it. Between tasks nothing else renews.
-      - V(started) takes it back from whoever holds it, and waits until it runs and (with O(url)) generates.
-      - V(policy) sets the restart policy in place; refused while a lease is on the container.
-    type: str
-    choices: [inspected, prepared, stopped, started, policy]
-    default: inspected
-  container:
-    description: Full name of the container. Needed by every state but V(prepared).
-    type: str
-  url:
-    description: Root of its OpenAI API. Needed by V(stopped).
-    type: str
-  restart_policy:
-    description: Needed by V(policy).
-    type: str
-    choices: ['no', on-failure, unless-stopped, always]
-  run_id:
-    description: Who borrows. Needed by V(stopped).
-    type: str
+  # Made by `python -m tests.docs.generate` from bench.neighbour.module.NeighbourTask.
   ttl_s:
-    description: How long without being asked again until the watcher starts the neighbour; 60 at most.
+    description: How long without a renewal until the watcher starts the neighbour, in seconds; 60 at most.
     type: float
     default: 60
   hard_limit_s:
-    description: After this the neighbour is started however often it was asked for.
+    description: However alive the run is, the neighbour is given back after this many seconds.
     type: float
     default: 3600
   state_dir:
-    description: The host's lease directory; one for all runs.
+    description: The host's lease directory; one for all runs, for it is how a second run learns who holds
+      the neighbour.
     type: path
     default: /var/lib/audition/lease
   watcher_base:
     description: Image with Python 3.9 or newer on which the watcher's is built.
     type: str
     default: python:3.12-slim
+  container:
+    description: Name of the neighbour's container.
+    type: str
+  url:
+    description: Root of the neighbour's OpenAI API, as seen from its host.
+    type: str
+  state:
+    description:
+      - V(inspected) looks and changes nothing.
+      - V(prepared) builds the watcher's image where it is missing; its tag is the hash of its build context.
+      - V(stopped) borrows the neighbour's place for O(ttl_s). Asked again with the same O(run_id) in time,
+        it stays stopped for that long again; else the watcher starts it. Between tasks nothing else renews.
+      - V(started) takes it back from whoever holds it, and waits until it runs and (with O(url)) generates.
+      - V(policy) sets the restart policy in place; refused while a lease is on the container.
+      - Every state but V(prepared) needs O(container); V(stopped) needs O(url) and O(run_id), V(policy)
+        needs O(restart_policy).
+    type: str
+    choices:
+      - inspected
+      - prepared
+      - stopped
+      - started
+      - policy
+    default: inspected
+  restart_policy:
+    description: What C(policy) sets.
+    type: str
+    choices:
+      - 'no'
+      - on-failure
+      - unless-stopped
+      - always
+  run_id:
+    description: Who borrows.
+    type: str
 attributes:
   check_mode:
     support: full
@@ -101,25 +114,28 @@ neighbour:
   sample: {name: vllm-gemma4, well: true, serves: true, lease: null, restarters: []}
 """
 
+# Made by `python -m tests.docs.generate`, as the options above are.
+ARGUMENTS = {
+    "ttl_s": {"type": "float", "default": 60},
+    "hard_limit_s": {"type": "float", "default": 3600},
+    "state_dir": {"type": "path", "default": "/var/lib/audition/lease"},
+    "watcher_base": {"type": "str", "default": "python:3.12-slim"},
+    "container": {"type": "str"},
+    "url": {"type": "str"},
+    "state": {
+        "type": "str",
+        "choices": ["inspected", "prepared", "stopped", "started", "policy"],
+        "default": "inspected",
+    },
+    "restart_policy": {"type": "str", "choices": ["no", "on-failure", "unless-stopped", "always"]},
+    "run_id": {"type": "str"},
+}
+
 
 def main() -> None:
     """Arguments in, one bench call, JSON out."""
     module = AnsibleModule(
-        argument_spec={
-            "state": {
-                "type": "str",
-                "choices": ["inspected", "prepared", "stopped", "started", "policy"],
-                "default": "inspected",
-            },
-            "container": {"type": "str"},
-            "url": {"type": "str"},
-            "restart_policy": {"type": "str", "choices": ["no", "on-failure", "unless-stopped", "always"]},
-            "run_id": {"type": "str"},
-            "ttl_s": {"type": "float", "default": 60.0},
-            "hard_limit_s": {"type": "float", "default": 3600.0},
-            "state_dir": {"type": "path", "default": "/var/lib/audition/lease"},
-            "watcher_base": {"type": "str", "default": "python:3.12-slim"},
-        },
+        argument_spec=ARGUMENTS,
         supports_check_mode=True,
     )
     try:

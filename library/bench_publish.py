@@ -15,6 +15,24 @@ description:
   - A run that still waits for ratings or for the baseline has nothing to publish.
   - Neither work tree nor index nor the current branch of O(repo) is touched.
 options:
+  # Made by `python -m tests.docs.generate` from bench.publish.settings.PublishTask.
+  enabled:
+    description: Whether to commit to a local branch; O(remote) and O(pull_request) ask for it too.
+    type: bool
+    default: false
+  remote:
+    description: Where to push, a remote's name or an address; empty for nowhere.
+    type: str
+    default: ""
+  pull_request:
+    description: Open a pull request with C(gh), or print the command that does; needs O(remote).
+    type: bool
+    default: false
+  base:
+    description: Branch to start from and to propose to; empty for the remote's default, without a remote
+      HEAD.
+    type: str
+    default: ""
   run:
     description: The public variables of the run (docs/variables.md).
     type: dict
@@ -23,22 +41,6 @@ options:
     description: Folder of the git repository.
     type: path
     required: true
-  enabled:
-    description: Whether to publish at all; O(remote) or O(pull_request) ask for it too.
-    type: bool
-    default: false
-  remote:
-    description: Name or address of the remote to push to; empty for none.
-    type: str
-    default: ""
-  pull_request:
-    description: Open a pull request with C(gh), or say how; needs O(remote).
-    type: bool
-    default: false
-  base:
-    description: Branch to start from and to propose to; empty for the remote's default, without a remote HEAD.
-    type: str
-    default: ""
 attributes:
   check_mode:
     support: full

@@ -16,26 +16,19 @@ description:
     held to the hash of its first download.
   - Proxies are taken from the environment (C(HTTPS_PROXY), C(HTTP_PROXY), C(NO_PROXY)).
 options:
-  weights:
-    description: The C(weights) of the catalog entry. Each has C(repo), C(revision), C(path), C(bytes), C(sha256).
-    type: list
-    elements: dict
-    required: true
-  store:
-    description: The store's folder on the host.
-    type: path
-    required: true
+  # Made by `python -m tests.docs.generate` from bench.weights.settings.WeightsTask.
   endpoint:
-    description: The hub's address. Empty for C(HF_ENDPOINT) of the environment, or the public hub.
+    description: The hub's address; empty for C(HF_ENDPOINT) of the host's environment, or the public hub.
     type: str
     default: ""
   token_file:
-    description: File on the host that holds the hub's token. Empty for C(HF_TOKEN) of the environment, if set.
+    description: File on the host that holds the hub's token; empty for C(HF_TOKEN) of the host's environment,
+      if set.
     type: path
   margin_gib:
-    description: What must stay free on the disk, in GiB.
+    description: Room that must stay free on the disk, in GiB.
     type: float
-    default: 1.0
+    default: 1
   rehash:
     description: Read and hash the files that are in place, too.
     type: bool
@@ -44,6 +37,34 @@ options:
     description: Seconds after which the download is given up; what arrived is kept for the next run.
     type: int
     default: 3600
+  weights:
+    description: The O(weights) of the catalog entry.
+    type: list
+    elements: dict
+    required: true
+    options:
+      repo:
+        description: Owner and name on the hub.
+        type: str
+        required: true
+      revision:
+        description: Commit, 40 hexadecimal digits.
+        type: str
+        required: true
+      path:
+        description: Path of the file there.
+        type: str
+        required: true
+      bytes:
+        description: Size; null where unknown.
+        type: int
+      sha256:
+        description: Null is recorded at first sight and held to afterwards.
+        type: str
+  store:
+    description: The store's folder on the host.
+    type: path
+    required: true
   job_dir:
     description: Where the download says how far it is; filled in by the action plugin, which shows it.
     type: path
@@ -102,20 +123,34 @@ would_fetch_bytes:
   returned: in check mode
 """
 
+# Made by `python -m tests.docs.generate`, as the options above are.
+ARGUMENTS = {
+    "endpoint": {"type": "str", "default": ""},
+    "token_file": {"type": "path", "no_log": False},
+    "margin_gib": {"type": "float", "default": 1},
+    "rehash": {"type": "bool", "default": False},
+    "timeout_s": {"type": "int", "default": 3600},
+    "weights": {
+        "type": "list",
+        "elements": "dict",
+        "required": True,
+        "options": {
+            "repo": {"type": "str", "required": True},
+            "revision": {"type": "str", "required": True},
+            "path": {"type": "str", "required": True},
+            "bytes": {"type": "int"},
+            "sha256": {"type": "str"},
+        },
+    },
+    "store": {"type": "path", "required": True},
+    "job_dir": {"type": "path"},
+}
+
 
 def main() -> None:
     """Arguments in, one bench call, JSON out."""
     module = AnsibleModule(
-        argument_spec={
-            "weights": {"type": "list", "elements": "dict", "required": True},
-            "store": {"type": "path", "required": True},
-            "endpoint": {"type": "str", "default": ""},
-            "token_file": {"type": "path", "no_log": False},  # the path is no secret, and messages name it
-            "margin_gib": {"type": "float", "default": 1.0},
-            "rehash": {"type": "bool", "default": False},
-            "timeout_s": {"type": "int", "default": 3600},
-            "job_dir": {"type": "path"},
-        },
+        argument_spec=ARGUMENTS,
         supports_check_mode=True,
     )
     from bench.install.weights import weights_step

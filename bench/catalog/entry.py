@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from bench.records.base import Record
+from bench.records.settings import Settings, Way
 
 MOVED_ADAPTERS = {
     "bench.engines.espeak:Espeak": "bench.serving.espeak:Espeak",
@@ -72,14 +73,19 @@ class PresetVoice(Record):
     text: str | None = None
 
 
-class WeightFile(Record):
+class WeightFile(Settings):
     """One file of weights. A null `sha256` is recorded at first sight and held to afterwards."""
 
     repo: str
+    """Owner and name on the hub."""
     revision: str = Field(pattern=r"^[0-9a-f]{40}$")
+    """Commit, 40 hexadecimal digits."""
     path: str
+    """Path of the file there."""
     bytes: int | None = Field(default=None, ge=0)
+    """Size; null where unknown."""
     sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    """Null is recorded at first sight and held to afterwards."""
 
 
 class Version(Record):
@@ -99,7 +105,7 @@ class EngineRun(Record):
     adapter: str = Field(pattern=r"^[a-z_][\w.]*:[A-Za-z_]\w*$")
     """`module:Class` of the adapter, for instance `bench.serving.espeak:Espeak`."""
 
-    install: list[Literal["system", "venv", "container"]] = Field(min_length=1)
+    install: list[Way] = Field(min_length=1)
     """Ways it can be installed. On a host with a neighbour it must be `container`."""
     system_packages: list[str] = []
     requirements: str | None = None

@@ -19,6 +19,7 @@ from bench.client.summary import summarise
 from bench.client.target import Target
 from bench.client.timing import Connection, Exchange, HttpRequest, build_request, host_name, quiet_gc
 from bench.records.base import Record
+from bench.records.settings import P50_RATIO_LIMIT
 from bench.records.take import Summary
 from bench.storage.clock import utc_now
 
@@ -28,7 +29,6 @@ PROTOCOL_VERSION = 1
 CONTRACT_SAMPLES = 5
 MIN_SAMPLES = 20
 """Fewer prove nothing."""
-P50_RATIO_LIMIT = 1.2
 
 
 class ChatLatency(Record):

@@ -12,11 +12,10 @@ from bench.controller.parts import Part, find_engine_part
 from bench.controller.wheel import REPO
 from bench.engines.image.context import name_image
 from bench.errors import BadInput
+from bench.jobs.spec import JobLimits
 from bench.neighbour.spec import NeighbourSpec
-from bench.records.base import Record
+from bench.records.settings import ELSEWHERE, PYTHON_IMAGE, STATE_DIR, Given, Settings, Way
 from bench.storage.digests import sha256_bytes, sha256_file
-
-Way = Literal["system", "venv", "container"]
 
 
 def _absolute(given: str) -> str:
@@ -31,35 +30,47 @@ def _spaceless(given: str) -> str:
     return given
 
 
-HostPath = Annotated[str, AfterValidator(_absolute)]
+HostPath = Annotated[str, AfterValidator(_absolute), Given(kind="path")]
 
 
-class HostSettings(Record):
+class RoleSettings(Settings):
+    """What the roles themselves go by; no job needs it."""
+
+    manage_packages: bool = True
+    """Whether Ansible may install system packages on the host."""
+
+
+class HostSettings(JobLimits):
     """What the inventory says of a host, as far as a job needs it (docs/variables.md)."""
 
-    state_dir: Annotated[HostPath, AfterValidator(_spaceless)]
+    state_dir: Annotated[HostPath, AfterValidator(_spaceless)] = STATE_DIR
+    """Where a host keeps venvs, weights, receipts, jobs and the lease."""
     engine_install: Literal["auto", Way] = "auto"
+    """How the candidate's engine runs; `auto` is a container beside a neighbour, else system packages or a venv."""
     engine_port: int = Field(default=0, ge=0, le=65535)
-    engine_image_base: str = "python:3.12-slim"
-    weights_store: HostPath = ""
-    """Empty: `weights` under `state_dir`."""
-    weights_endpoint: str = ""
-    weights_token_file: str = ""
-    # Bounded here, for an engine that has no time to speak would be out by its own fault.
-    take_timeout_s: float = Field(default=120.0, gt=0)
-    pass_timeout_s: float = Field(default=3600.0, gt=0)
+    """The engine's port on the host's loopback; 0 takes any free one."""
+    engine_image_base: str = PYTHON_IMAGE
+    """What an engine's image is built on; a Python 3.11 or 3.12 with venv."""
     install_timeout_s: float = Field(default=3600.0, gt=0)
-    warmups: int = Field(default=2, ge=0)
-    baseline_token_env: str = ""
-    """Variable of the controller's environment with the baseline's bearer token; the token itself is in no task."""
+    """Limit of an installation in seconds."""
+    weights_store: Annotated[HostPath, ELSEWHERE] = ""
+    """Empty: `weights` under `state_dir`."""
+    weights_endpoint: Annotated[str, ELSEWHERE] = ""
+    weights_token_file: Annotated[str, ELSEWHERE] = ""
     model_token_env: str = ""
-    baseline_voice_accepted: str = ""
-    """Who heard that a server which the voice check left `unclear` speaks in the voice asked for; recorded."""
+    """Variable of the controller's environment that holds the candidate's bearer token."""
     model_voice_accepted: str = ""
+    """Who heard that a candidate served by somebody else, whose voice check was `unclear`, speaks in the voice asked
+    for; recorded in their words. Empty stops at `unclear`."""
+    baseline_token_env: str = ""
+    """Variable of the controller's environment that holds the baseline's bearer token."""
+    baseline_voice_accepted: str = ""
+    """The same of a baseline served by somebody else."""
     similarity_python: str = ""
-    """Interpreter on the host with Resemblyzer; empty: no speaker similarity."""
+    """An interpreter on the host with Resemblyzer (and faster-whisper, for `whisper_model`); empty measures no speaker
+    similarity."""
     whisper_model: str = ""
-    """Directory on the host of a faster-whisper model; empty: pocketsphinx."""
+    """Directory on the host of a faster-whisper model, in pocketsphinx's place; empty takes pocketsphinx."""
     neighbour: NeighbourSpec = NeighbourSpec()
 
     @classmethod

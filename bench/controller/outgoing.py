@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from bench.catalog.entry import EngineRun, Entry
 from bench.controller.host_settings import (
@@ -22,14 +22,12 @@ from bench.controller.run import Run
 from bench.install.spec import InstallSpec
 from bench.jobs.archive import pack
 from bench.jobs.spec import ENGINE_CODE, HEARD, JobSpec, PassName
+from bench.jobs.spec import JobPhase as JobPhase
 from bench.listening.mapping import REFERENCE
 from bench.neighbour.spec import NeighbourSpec
 from bench.records.run import Install, InstallStep
 from bench.storage.digests import canonical_json, sha256_bytes, sha256_file
 from bench.storage.record_file import load_record
-
-JobPhase = Literal["install", "benchmark", "baseline"]
-
 
 PASSES: dict[JobPhase, list[PassName]] = {
     "install": ["smoke"],

@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import BeforeValidator, Field, ValidationError
 
@@ -10,9 +10,8 @@ from bench.catalog.entry import Entry
 from bench.catalog.loader import load as load_entry
 from bench.errors import BadInput
 from bench.inputs.gates import clone_gate, licence_gate
-from bench.records.base import IntendedUse, NeighbourMode, Record
-
-DEFAULT_QUESTION = "How much does this sound like the reference speaker?"
+from bench.records.base import IntendedUse, NeighbourMode
+from bench.records.settings import ELSEWHERE, INTERNAL, Settings
 
 
 def _none_if_empty(value: object) -> object:
@@ -29,29 +28,46 @@ OptionalPath = Annotated[Path | None, BeforeValidator(_at_home), BeforeValidator
 OptionalText = Annotated[str | None, BeforeValidator(_none_if_empty)]
 
 
-class RunRequest(Record):
+class RunRequest(Settings):
     """The variables every phase resolves its run by (docs/variables.md). An empty string means "not given"."""
 
-    runs_dir: GivenPath
-    host: str = Field(min_length=1)
     model: str
-    run_id: OptionalText = None
+    """The candidate, by its name in the catalog."""
     profile: str = "upstream"
+    """Which of the candidate's profiles is measured and rated. `upstream` is the package as it ships."""
     model_url: OptionalText = None
-    baseline: str
-    baseline_profile: str = "upstream"
-    baseline_url: OptionalText = None
-    intended_use: IntendedUse = "personal"
-    neighbour_mode: NeighbourMode = "none"
-    reference_audio: GivenPath
-    reference_transcript: OptionalPath = None
-    reference_rights: OptionalPath = None
-    utterances_file: OptionalPath = None
-    rule_file: OptionalPath = None
-    question: str = DEFAULT_QUESTION
+    """Where the candidate is served, as seen from the host; for a candidate of kind `http`."""
     chain: list[str] = []
+    """The survey's models in order; by default the candidate alone."""
+    baseline: str
+    """The model in service, by its name in the catalog."""
+    baseline_profile: str = "upstream"
+    """The baseline's profile."""
+    baseline_url: OptionalText = None
+    """Where the baseline is served, as seen from the candidate's host; for a baseline of kind `http`."""
+    intended_use: IntendedUse = "personal"
+    """What the winner would be used for; the licence gate goes by it."""
+    question: str = "How much does this sound like the reference speaker?"
+    """What raters are asked, printed exactly and committed to by its hash."""
+    reference_audio: GivenPath
+    """The recording of the voice to clone."""
+    reference_transcript: OptionalPath = None
+    """Its words (SRT, VTT, JSON or plain text). A run without them is refused."""
+    reference_rights: OptionalPath = None
+    """The rights statement (YAML or JSON). A run without it is refused."""
+    utterances_file: OptionalPath = None
+    """What is spoken, one sentence a line; empty for the ten that ship."""
+    rule_file: OptionalPath = None
+    """The rule; empty for the one that ships (bench/inputs/rule.yml)."""
     catalog_dir: OptionalPath = None
-    engine_install: Literal["auto", "system", "venv", "container"] = "auto"
+    """A folder of your own catalog entries, which win over ours."""
+    runs_dir: GivenPath
+    """Where run directories are, on the controller; by default `runs` in the checkout."""
+    run_id: OptionalText = None
+    """The run to work on; empty for the newest unfinished one with the same inputs, else a new one."""
+    host: Annotated[str, INTERNAL] = Field(min_length=1)
+    """The host's name in the inventory."""
+    neighbour_mode: Annotated[NeighbourMode, ELSEWHERE] = "none"
 
     @classmethod
     def of(cls, raw: object) -> "RunRequest":

@@ -18,16 +18,16 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import bench
 from bench.catalog.entry import EngineRun, Entry
 from bench.errors import AuditionError, BadInput
 from bench.memory.processes import EngineProcesses, ProcessTree, container_engine
+from bench.records.settings import Way
 from bench.serving.config import CONFIG_VARIABLE, EngineConfig
 from bench.weights.store import revision_of
 
-Install = Literal["system", "venv", "container"]
 _CONTAINER_PORT = 8000
 _IN_CONTAINER = Path("/weights")
 """Where the store is mounted."""
@@ -48,7 +48,7 @@ class LaunchSpec:
     entry: Entry
     profile: str
     run_id: str
-    install: Install
+    install: Way
     log: Path
     python: str = sys.executable
     """Interpreter that has the engine's packages (`system`, `venv`)."""

@@ -9,11 +9,12 @@ from bench.errors import AuditionError
 from bench.install.install import install, kept
 from bench.jobs.archive import unpack
 from bench.jobs.module import begin_attempt, remove_containers
+from bench.records.settings import STATE_DIR
 
 
 def engine_step(params: dict[str, Any], *, check: bool) -> dict[str, Any]:
     """Do what `library/bench_engine.py` was told by its action plugin; returns the module's result."""
-    state_dir = Path(params["state_dir"] or "/var/lib/audition")
+    state_dir = Path(params["state_dir"] or STATE_DIR)
     match params["action"]:
         case "look":
             found = kept(state_dir, params["model"], params["profile"], params["receipt"])

@@ -15,7 +15,9 @@ from bench.catalog.entry import WeightFile
 from bench.errors import AuditionError, BadInput
 from bench.jobs.control import Cancelled, Control
 from bench.jobs.follow import sign
+from bench.records.settings import GIB
 from bench.weights.hub import Progress
+from bench.weights.settings import WeightsTask
 from bench.weights.store import DiskFull, ensure, missing, size_words
 
 _SAY_EVERY_S = 2.0
@@ -25,29 +27,29 @@ def weights_step(params: dict[str, Any], *, check: bool) -> dict[str, Any]:
     """Do what `library/bench_weights.py` documents; returns the module's result."""
     began = time.monotonic()
     try:
-        weights = [WeightFile.model_validate(one) for one in params["weights"]]
-        store = Path(params["store"])
-        if check:
-            return _looked(weights, store)
-        with _followed(params.get("job_dir"), params.get("timeout_s") or 3600) as progress:
-            report = ensure(
-                weights,
-                store,
-                endpoint=params["endpoint"] or None,
-                token_file=Path(params["token_file"]) if params["token_file"] else None,
-                margin_bytes=round(params["margin_gib"] * 1024**3),
-                rehash=params["rehash"],
-                progress=progress,
-            )
+        task = WeightsTask.model_validate(params)
     except ValidationError as error:
         return {"failed": True, "msg": f"weights: {error}"}
+    try:
+        if check:
+            return _looked(task.weights, task.store)
+        with _followed(task.job_dir, task.timeout_s) as progress:
+            report = ensure(
+                task.weights,
+                task.store,
+                endpoint=task.endpoint or None,
+                token_file=Path(task.token_file) if task.token_file else None,
+                margin_bytes=round(task.margin_gib * GIB),
+                rehash=task.rehash,
+                progress=progress,
+            )
     except (AuditionError, OSError) as error:
-        return _failed(error, params["store"], time.monotonic() - began)
+        return _failed(error, task.store, time.monotonic() - began)
     fetched = f"fetched {size_words(report.bytes_downloaded)}" if report.changed else "every file is in place"
     return {"changed": report.changed, "report": report.as_dict(), "msg": fetched}
 
 
-def _failed(error: AuditionError | OSError, store: str, seconds: float) -> dict[str, Any]:
+def _failed(error: AuditionError | OSError, store: Path, seconds: float) -> dict[str, Any]:
     """Say what went wrong and whose fault it is: a model whose files are not to be had cannot be installed, while
     a host without room or a wrong setting tells nothing of the model."""
     said = str(error)
@@ -78,15 +80,14 @@ def _looked(weights: Sequence[WeightFile], store: Path) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _followed(job_dir: str | None, limit_s: float) -> Iterator[Progress | None]:
+def _followed(folder: Path | None, limit_s: float) -> Iterator[Progress | None]:
     """Yield what says how far the download is; it ends when the controller is gone or the time is up.
 
     Without a job's directory nobody follows, and nothing is said.
     """
-    if job_dir is None:
+    if folder is None:
         yield None
         return
-    folder = Path(job_dir)
     sign(folder)
     control = Control(folder, limit_s, "weights_timeout_s")
 

@@ -3,13 +3,17 @@
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import Field
+
 from bench.catalog.entry import Entry
 from bench.client.network import NetworkCost
 from bench.client.takes import PassResult
 from bench.client.voicecheck import VoiceCheck
 from bench.neighbour.spec import NeighbourSpec
 from bench.records.base import Record
+from bench.records.settings import PYTHON_IMAGE, Settings, Way
 
+JobPhase = Literal["install", "benchmark", "baseline"]
 PassName = Literal["smoke", "preset", "candidate", "baseline"]
 HEARD = "heard.wav"
 """In a baseline's job, the reference that raters hear: the engine may be given another cut of it, the metrics of both
@@ -20,19 +24,31 @@ ENGINE_CODE = "engine.tar"
 METRICS_LIMIT_S = 600.0
 
 
-class JobSpec(Record):
+class JobLimits(Settings):
+    """How long speaking may take, and how often it is done before it counts."""
+
+    # Bounded here, for an engine that has no time to speak would be out by its own fault.
+    take_timeout_s: float = Field(default=120.0, gt=0)
+    """Limit of one take in seconds."""
+    pass_timeout_s: float = Field(default=3600.0, gt=0)
+    """Limit of one pass in seconds; past it the engine is ended and the neighbour given back."""
+    warmups: int = Field(default=2, ge=0)
+    """Takes before the first timed one of a pass."""
+
+
+class JobSpec(JobLimits):
     """`job.json`: everything the host needs to know."""
 
     run_id: str
-    phase: Literal["install", "benchmark", "baseline"]
+    phase: JobPhase
     passes: list[PassName]
     entry: Entry
     profile: str
-    install: Literal["system", "venv", "container", "http"]
+    install: Literal[Way, "http"]
     engine_python: str | None = None
     lock: str | None = None
     """File of pins beside the job, for `venv` and `container`."""
-    image_base: str = "python:3.12-slim"
+    image_base: str = PYTHON_IMAGE
     """What a container's image is built on."""
     image: str | None = None
     """Name of a container's image, which is the hash of what is in it."""
@@ -40,9 +56,6 @@ class JobSpec(Record):
     port: int | None = None
     url: str | None = None
     """Where a model served by somebody else is."""
-    take_timeout_s: float = 120.0
-    pass_timeout_s: float = 3600.0
-    warmups: int = 2
     voice_accepted: str | None = None
     """On what grounds an `unclear` voice of a server that is not ours may pass; null: it may not."""
     similarity_python: str | None = None

@@ -81,23 +81,8 @@ def borrowed(
     from bench.neighbour.lease import LeaseRequest, borrow
 
     floor_bytes = spec.floor_bytes if spec.mode == "parallel" else reserve_bytes()
-    request = LeaseRequest(
-        container=spec.container,
-        run_id=run_id,
-        url=spec.url or "",
-        mode=spec.mode,
-        ttl_s=spec.ttl_s,
-        hard_limit_s=spec.hard_limit_s,
-        engine_bytes=spec.engine_bytes,
-        floor_bytes=spec.floor_bytes,
-        watch_bytes=floor_bytes,
-        measure=spec.measure,
-        state_dir=spec.state_dir,
-        watcher_base=spec.watcher_base,
-        ready_limit_s=spec.ready_limit_s,
-        settle_s=spec.settle_s,
-        ratio_limit=spec.ratio_limit,
-    )
+    own = {"run_id": run_id, "url": spec.url or "", "floor_bytes": floor_bytes, "watch_bytes": floor_bytes}
+    request = LeaseRequest(**{**spec.model_dump(), **own})
     say(f"neighbour | {spec.container} | {'pausing' if spec.mode == 'pause' else 'measuring beside it'}")
     with borrow(request, alive, save=lambda record: save_record(record, out)) as grant:
         speaking: Speaking = contextlib.nullcontext

@@ -13,11 +13,13 @@ from bench.docker_host.host import DockerHost
 from bench.errors import BadInput
 from bench.records.base import Record
 
+PolicyName = Literal["no", "on-failure", "unless-stopped", "always"]
+
 
 class RestartPolicy(Record):
     """A container's restart policy, as Docker has it."""
 
-    name: Literal["no", "on-failure", "unless-stopped", "always"]
+    name: PolicyName
     maximum_retry_count: int = 0
 
     @classmethod

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Literal
 
 import httpx
 from pydantic import Field
@@ -25,7 +24,6 @@ from bench.errors import AuditionError, BadInput, NeighbourNotBack
 from bench.memory.meminfo import available_bytes
 from bench.neighbour.container import Neighbour
 from bench.neighbour.lease_files import (
-    DEFAULT_STATE_DIR,
     LeaseDirectory,
     LeaseLost,
     Terms,
@@ -38,9 +36,8 @@ from bench.neighbour.readiness import check_serving, direct_client, root_of
 from bench.neighbour.record import LeaseAccount, NeighbourRecord
 from bench.neighbour.restarters import restarters
 from bench.neighbour.snapshot import Snapshot, check_can_pause, check_well
-from bench.neighbour.spec import KERNEL_BOOT_ID
+from bench.neighbour.spec import KERNEL_BOOT_ID, Borrowing, LeaseLimits, NeighbourSpec
 from bench.neighbour.watcher_container import (
-    DEFAULT_WATCHER_BASE,
     build_watcher,
     find_watcher,
     watcher_name,
@@ -54,42 +51,16 @@ from bench.neighbour.watcher_control import (
     settle_leftover,
     start_watcher_of,
 )
-from bench.records.base import Record
 from bench.storage.clock import utc_now
 
-TTL_LIMIT_S = 60.0
 
-
-class LeaseRequest(Record):
-    """What a run asks for. Times in seconds, memory in bytes of MemAvailable."""
+class LeaseRequest(NeighbourSpec):
+    """What a run asks for: the neighbour's spec, and the run's own values."""
 
     container: str
     run_id: str = Field(min_length=1)
     url: str
-    """Where the neighbour serves, for instance `http://127.0.0.1:8003`."""
-    mode: Literal["pause", "parallel"] = "pause"
-    ttl_s: float = Field(default=TTL_LIMIT_S, gt=0, le=TTL_LIMIT_S)
-    hard_limit_s: float = Field(default=3600.0, gt=0)
-    """However alive the run is, the neighbour is given back after this."""
-    engine_bytes: int = Field(default=0, ge=0)
-    """What the engine needs: the block starts once this much is free."""
-    floor_bytes: int = Field(default=0, ge=0)
-    """What must be free before the neighbour is started again."""
-    watch_bytes: int = Field(default=0, ge=0)
-    """Below this much free the watcher ends the engine at once and the lease with it; 0 does not watch."""
-    measure: bool = True
-    """Whether p50 is taken before and after; what only says a sentence beside the neighbour goes without."""
-    state_dir: Path = DEFAULT_STATE_DIR
-    watcher_base: str = DEFAULT_WATCHER_BASE
-    stop_timeout_s: float = Field(default=60.0, ge=0)
-    memory_wait_s: float = Field(default=120.0, gt=0)
-    """How long to wait for `engine_bytes`, and the watcher for `floor_bytes`."""
-    stay_up_s: float = Field(default=2.0, ge=0)
-    """How long the neighbour must have run without a restart before its restart policy is put back."""
-    ready_limit_s: float = Field(default=900.0, gt=0)
-    settle_s: float = Field(default=30.0, ge=0)
-    """How long to wait before the one retry of a p50 that drifted."""
-    ratio_limit: float = Field(default=1.2, gt=0)
+    mode: Borrowing = "pause"
     boot_id_file: Path = KERNEL_BOOT_ID
 
 
@@ -256,16 +227,11 @@ def acquire(
         agreed_utc=utc_now(),
         until_utc=(now + timedelta(seconds=request.hard_limit_s)).strftime("%Y-%m-%dT%H:%M:%SZ"),
         hard_deadline_boottime_s=boottime_s() + request.hard_limit_s,
-        hard_limit_s=request.hard_limit_s,
-        ttl_s=request.ttl_s,
-        floor_bytes=request.floor_bytes,
         floor_wait_s=request.memory_wait_s,
-        watch_bytes=request.watch_bytes,
-        stop_timeout_s=request.stop_timeout_s,
-        stay_up_s=request.stay_up_s,
         ready_wait_s=request.ready_limit_s,
         health_url=f"{root_of(request.url)}/health",
         holder=f"process {os.getpid()} on {socket.gethostname()}",
+        **request.model_dump(include=set(LeaseLimits.model_fields)),
     )
     with directory.lock():
         if (other := read_terms(directory)) is not None:

@@ -17,20 +17,19 @@ from typing import Any, Literal
 from pydantic import ConfigDict
 
 from bench.errors import AuditionError, BadInput
-from bench.neighbour.spec import KERNEL_BOOT_ID
+from bench.neighbour.spec import KERNEL_BOOT_ID, Borrowing, LeaseLimits
 from bench.records.base import Record
+from bench.records.settings import LEASE_DIR
 from bench.storage.atomic import write_atomically
 from bench.storage.clock import utc_now
 
-DEFAULT_STATE_DIR = Path("/var/lib/audition/lease")
 
-
-class Terms(Record):
+class Terms(LeaseLimits):
     """What a lease was agreed on: told to the watcher in its environment and kept in `lease.json`."""
 
     lease_id: str
     run_id: str
-    mode: Literal["pause", "parallel"]
+    mode: Borrowing
     container: str
     container_id: str
     policy: dict[str, Any]
@@ -41,15 +40,11 @@ class Terms(Record):
     until_utc: str
     """The hard deadline for people; `hard_deadline_boottime_s` decides."""
     hard_deadline_boottime_s: float
-    hard_limit_s: float
-    ttl_s: float
-    floor_bytes: int
-    floor_wait_s: float
-    watch_bytes: int
-    stop_timeout_s: float
-    stay_up_s: float
-    ready_wait_s: float
-    health_url: str | None
+    floor_wait_s: float = 0.0
+    """How long the watcher waits for the floor before it starts the neighbour all the same."""
+    ready_wait_s: float = 0.0
+    """How long it waits for the neighbour's `/health` afterwards."""
+    health_url: str | None = None
     holder: str
     restore_only: bool = False
 
@@ -105,7 +100,7 @@ def boottime_s() -> float:
 class LeaseDirectory:
     """The lease directory of this host."""
 
-    def __init__(self, path: Path = DEFAULT_STATE_DIR, boot_id_file: Path = KERNEL_BOOT_ID) -> None:
+    def __init__(self, path: Path = Path(LEASE_DIR), boot_id_file: Path = KERNEL_BOOT_ID) -> None:
         """Name the directory; `prepare` makes it."""
         self.path = path
         self.boot_id_file = boot_id_file

@@ -1,32 +1,41 @@
 """What the Ansible module `bench_neighbour` asks for: one state of the neighbour, made or found."""
 
-from pathlib import Path
 from typing import Literal
 
 from bench.docker_host.host import DockerHost
 from bench.errors import BadInput
-from bench.neighbour.container import Neighbour, RestartPolicy
+from bench.neighbour.container import Neighbour, PolicyName, RestartPolicy
 from bench.neighbour.lease import Grant, Lease, LeaseRequest, acquire, take_hold
-from bench.neighbour.lease_files import DEFAULT_STATE_DIR, LeaseDirectory, held_by
+from bench.neighbour.lease_files import LeaseDirectory, held_by
 from bench.neighbour.owner import NeighbourStatus, restore, status
 from bench.neighbour.record import NeighbourRecord
 from bench.neighbour.snapshot import Snapshot, check_can_pause
-from bench.neighbour.watcher_container import DEFAULT_WATCHER_BASE, build_watcher, watcher_tag
+from bench.neighbour.spec import LeaseTimes, NeighbourPlace
+from bench.neighbour.watcher_container import build_watcher, watcher_tag
 from bench.records.base import Record
 
 
-class NeighbourTask(Record):
+class NeighbourTask(NeighbourPlace, LeaseTimes):
     """The module's arguments."""
 
     state: Literal["inspected", "prepared", "stopped", "started", "policy"] = "inspected"
-    container: str | None = None
-    url: str | None = None
-    restart_policy: Literal["no", "on-failure", "unless-stopped", "always"] | None = None
+    """`inspected` looks and changes nothing.
+
+    `prepared` builds the watcher's image where it is missing; its tag is the hash of its build context.
+
+    `stopped` borrows the neighbour's place for `ttl_s`. Asked again with the same `run_id` in time, it stays stopped
+    for that long again; else the watcher starts it. Between tasks nothing else renews.
+
+    `started` takes it back from whoever holds it, and waits until it runs and (with `url`) generates.
+
+    `policy` sets the restart policy in place; refused while a lease is on the container.
+
+    Every state but `prepared` needs `container`; `stopped` needs `url` and `run_id`, `policy` needs `restart_policy`.
+    """
+    restart_policy: PolicyName | None = None
+    """What `policy` sets."""
     run_id: str | None = None
-    ttl_s: float = 60.0
-    hard_limit_s: float = 3600.0
-    state_dir: Path = DEFAULT_STATE_DIR
-    watcher_base: str = DEFAULT_WATCHER_BASE
+    """Who borrows."""
 
 
 class NeighbourChange(Record):
@@ -127,15 +136,8 @@ def _hold(
         return True
     directory.prepare()
     image, _built = build_watcher(docker_host, task.watcher_base)
-    request = LeaseRequest(
-        container=container,
-        run_id=run_id,
-        url=url,
-        ttl_s=task.ttl_s,
-        hard_limit_s=task.hard_limit_s,
-        state_dir=task.state_dir,
-        watcher_base=task.watcher_base,
-    )
+    place = task.model_dump(include={*NeighbourPlace.model_fields, *LeaseTimes.model_fields})
+    request = LeaseRequest(**{**place, "container": container, "run_id": run_id, "url": url})
     terms = acquire(request, docker_host, directory, snapshot, image)
     grant = Grant(NeighbourRecord(mode="pause", name=container, url=url, run_id=run_id), url)
     held = Lease(docker_host, directory, terms, grant)

@@ -11,7 +11,6 @@ from bench.docker_host.host import DockerHost, OurContainer
 from bench.errors import BadInput, NeighbourNotBack
 from bench.neighbour.container import Neighbour, RestartPolicy
 from bench.neighbour.lease_files import (
-    DEFAULT_STATE_DIR,
     DamagedFile,
     LeaseDirectory,
     Terms,
@@ -23,7 +22,6 @@ from bench.neighbour.readiness import check_serving, wait_ready
 from bench.neighbour.restarters import restarters
 from bench.neighbour.snapshot import Snapshot
 from bench.neighbour.watcher_container import (
-    DEFAULT_WATCHER_BASE,
     build_watcher,
     end_watcher,
     find_watcher,
@@ -32,6 +30,7 @@ from bench.neighbour.watcher_container import (
 )
 from bench.neighbour.watcher_control import await_gone, retired, revive, run_restorer
 from bench.records.base import Record
+from bench.records.settings import LEASE_DIR, PYTHON_IMAGE
 from bench.storage.clock import utc_now
 
 
@@ -63,7 +62,7 @@ def status(
     container: str,
     *,
     url: str | None = None,
-    state_dir: Path = DEFAULT_STATE_DIR,
+    state_dir: Path = Path(LEASE_DIR),
     docker_host: DockerHost | None = None,
 ) -> NeighbourStatus:
     """Look at everything and change nothing.
@@ -128,8 +127,8 @@ def restore(
     container: str,
     *,
     url: str | None = None,
-    state_dir: Path = DEFAULT_STATE_DIR,
-    watcher_base: str = DEFAULT_WATCHER_BASE,
+    state_dir: Path = Path(LEASE_DIR),
+    watcher_base: str = PYTHON_IMAGE,
     docker_host: DockerHost | None = None,
     limit_s: float = 1200.0,
 ) -> NeighbourStatus:
@@ -251,15 +250,6 @@ def terms_as_it_is(now: Snapshot, directory: LeaseDirectory, run_id: str = "owne
         agreed_utc=utc_now(),
         until_utc=utc_now(),
         hard_deadline_boottime_s=boottime_s(),
-        hard_limit_s=0.0,
-        ttl_s=60.0,
-        floor_bytes=0,
-        floor_wait_s=0.0,
-        watch_bytes=0,
-        stop_timeout_s=60.0,
-        stay_up_s=2.0,
-        ready_wait_s=0.0,
-        health_url=None,
         holder=f"its owner, on {socket.gethostname()}",
         restore_only=True,
     )

@@ -13,6 +13,7 @@ from bench.neighbour.lease_files import WatcherStatus
 from bench.neighbour.readiness import wait_ready
 from bench.neighbour.record import NeighbourRecord
 from bench.neighbour.snapshot import Snapshot, differences, prove_same
+from bench.neighbour.spec import READY_LIMIT_S, SETTLE_S
 
 
 class NeighbourSlower(AuditionError):
@@ -24,8 +25,8 @@ class Proof:
     """How the return is proved. `measure` takes p50 at an address, the same way before and after."""
 
     measure: Callable[[str], ChatLatency] = measure_chat
-    ready_limit_s: float = 900.0
-    settle_s: float = 30.0
+    ready_limit_s: float = READY_LIMIT_S
+    settle_s: float = SETTLE_S
     min_samples: int = MIN_SAMPLES
 
     def prove(self, record: NeighbourRecord, neighbour: Neighbour, status: WatcherStatus | None) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 
 from bench.errors import BadInput, NeighbourNotBack
+from bench.neighbour.spec import READY_LIMIT_S
 from bench.records.base import Record
 
 
@@ -57,7 +58,7 @@ def check_serving(url: str, *, timeout_s: float = 60.0) -> Readiness:
 
 
 def wait_ready(
-    url: str, *, limit_s: float = 900.0, model: str | None = None, interval_s: float = 1.0
+    url: str, *, limit_s: float = READY_LIMIT_S, model: str | None = None, interval_s: float = 1.0
 ) -> Readiness:
     """Wait until the chat server at `url` is healthy, lists its models and generates.
 

@@ -6,6 +6,7 @@ from bench.client.chat import ChatLatency
 from bench.neighbour.readiness import Readiness
 from bench.neighbour.snapshot import Snapshot
 from bench.records.base import FileRecord, NeighbourMode, Record
+from bench.records.settings import P50_RATIO_LIMIT
 
 
 class Side(Record):
@@ -67,7 +68,7 @@ class NeighbourRecord(FileRecord):
     """p50 after over p50 before."""
     ratio_of_5: float | None = None
     """The same by the first five samples."""
-    limit: float = 1.2
+    limit: float = P50_RATIO_LIMIT
     felt: Felt | None = None
     """Parallel mode: while the engine spoke."""
     differences: list[str] = []

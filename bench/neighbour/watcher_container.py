@@ -12,13 +12,13 @@ from docker.types import LogConfig
 from bench.docker_host.host import ROLE_LABEL, RUN_LABEL, DockerHost, NameTaken
 from bench.errors import BadInput
 from bench.neighbour.spec import KERNEL_BOOT_ID
+from bench.records.settings import PYTHON_IMAGE
 
 WATCHER_CONTEXT = Path(__file__).parent / "watcher"
 WATCHER_FILES = ("Dockerfile", "watcher.py")
-DEFAULT_WATCHER_BASE = "python:3.12-slim"
 
 
-def build_watcher(docker_host: DockerHost, base: str = DEFAULT_WATCHER_BASE) -> tuple[str, bool]:
+def build_watcher(docker_host: DockerHost, base: str = PYTHON_IMAGE) -> tuple[str, bool]:
     """Build the watcher's image unless it is there; return its tag and whether it was built.
 
     Raises:

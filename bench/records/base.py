@@ -1,15 +1,13 @@
 """What every record is, and the words that several of them share."""
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict
 
 SCHEMA_VERSION = 1
 
 Phase = Literal["preflight", "install", "benchmark", "baseline", "teardown", "score", "verdict", "publish"]
-PHASES: tuple[Phase, ...] = (
-    "preflight", "install", "benchmark", "baseline", "teardown", "score", "verdict", "publish",
-)  # fmt: skip
+PHASES: tuple[Phase, ...] = get_args(Phase)
 NeighbourMode = Literal["pause", "parallel", "none"]
 IntendedUse = Literal["personal", "research", "commercial"]
 Decision = Literal[

@@ -3,8 +3,7 @@
 import math
 from typing import Any
 
-DRIFT_LIMIT = 1.2
-"""Largest p50 after over p50 before; used where the record states no limit of its own."""
+from bench.records.settings import P50_RATIO_LIMIT
 
 
 def _p50(part: Any) -> float | None:
@@ -21,7 +20,7 @@ def neighbour_summary(record: dict[str, Any] | None) -> tuple[dict[str, Any], li
         return {}, []
     before, after = _p50(record.get("before")), _p50(record.get("after"))
     limit = record.get("limit")
-    limit = float(limit) if isinstance(limit, int | float) else DRIFT_LIMIT
+    limit = float(limit) if isinstance(limit, int | float) else P50_RATIO_LIMIT
     ratio = after / before if before and after is not None else None
     felt = record.get("felt")
     differences = [str(text) for text in record.get("differences") or []]

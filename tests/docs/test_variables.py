@@ -52,6 +52,7 @@ PLACES = {
     **{
         name: Place(f"common_host.{name}")
         for name in (
+            "engine_install",
             "engine_port",
             "warmups",
             "take_timeout_s",
@@ -80,6 +81,23 @@ PLACES = {
     },
 }
 """Every variable that is not an entry of its own name in common_run."""
+
+TITANS = {
+    "model",
+    "profile",
+    "model_url",
+    "baseline",
+    "baseline_url",
+    "baseline_token_env",
+    "reference_audio",
+    "reference_transcript",
+    "reference_rights",
+    "neighbour_mode",
+    "neighbour_container",
+    "neighbour_url",
+    "neighbour_floor_gib",
+}
+"""What the inventory of Titan decides for itself; of all others it shows the default."""
 
 EFFECTIVE = {"runs_dir": str(REPO / "runs"), "chain": ["espeak"]}
 """Defaults that the table gives in words."""
@@ -187,6 +205,14 @@ def test_titan_shows_every_variable() -> None:
     public = {name: spec for specs in public_options().values() for name, spec in specs.items()}
     assert (shown | derived, shown & derived) == (set(public), set())
     assert not [name for name in derived if "default" in public[name]], "shown as comments: what we work out"
+
+
+def test_titan_shows_the_default_of_what_it_does_not_decide() -> None:
+    shown = yaml.safe_load((REPO / "inventory/titan/group_vars/audition_hosts.yml").read_text())
+    public = {name: spec for specs in public_options().values() for name, spec in specs.items()}
+    others = {name: public[name]["default"] for name in shown.keys() - TITANS if "default" in public[name]}
+    assert {name: shown[name] for name in others} == others
+    assert all(shown[name] != public[name].get("default") for name in TITANS), "no longer its own"
 
 
 def test_titan_shows_both_hosts_and_plays_on_one() -> None:

@@ -19,8 +19,8 @@ import pytest
 from bench.controller.wheel import build
 from bench.jobs.control import HEARTBEAT_LIMIT_S
 from bench.metrics.take import TakeMetrics
-from bench.neighbour.lease import TTL_LIMIT_S
 from bench.neighbour.record import NeighbourRecord
+from bench.neighbour.spec import TTL_LIMIT_S
 from bench.records.base import Phase
 from bench.records.run import Install, Manifest, Phases, Preflight
 from bench.records.take import Take

@@ -11,9 +11,9 @@ from typing import IO, Any
 from docker import errors as docker_errors
 
 from bench.errors import AuditionError
+from bench.records.settings import PYTHON_IMAGE
 
 DOCKERFILE = Path(__file__).with_name("Dockerfile")
-DEFAULT_BASE = "python:3.12-slim"
 _LOG_TAIL = 3000
 
 
@@ -21,7 +21,7 @@ class ImageFailed(AuditionError):
     """The image could not be built; the message ends with the failed step's last words."""
 
 
-def name_image(model: str, lock: Path, code_sha256: str, *, base: str = DEFAULT_BASE) -> str:
+def name_image(model: str, lock: Path, code_sha256: str, *, base: str = PYTHON_IMAGE) -> str:
     """Return `audition-engine-<model>:<hash>`: of the base's name, the Dockerfile, the lock and the engine's code."""
     parts = (base.encode(), DOCKERFILE.read_bytes(), lock.read_bytes(), code_sha256.encode())
     digest = hashlib.sha256(b"\0".join(parts))
@@ -48,7 +48,7 @@ def build(
     lock: Path,
     code: Path,
     *,
-    base: str = DEFAULT_BASE,
+    base: str = PYTHON_IMAGE,
     build_args: Mapping[str, str] | None = None,
     network: str | None = None,
 ) -> bool:

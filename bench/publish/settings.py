@@ -1,0 +1,35 @@
+"""What is asked of publishing: by role `publish`, and by it of the module `bench_publish`."""
+
+from pathlib import Path
+from typing import Any
+
+from bench.records.settings import Settings
+
+
+class PublishSettings(Settings):
+    """What role and module have in common. Nothing is committed, pushed or proposed unless one of these asks."""
+
+    enabled: bool = False
+    """Whether to commit to a local branch; `remote` and `pull_request` ask for it too."""
+    remote: str = ""
+    """Where to push, a remote's name or an address; empty for nowhere."""
+    pull_request: bool = False
+    """Open a pull request with `gh`, or print the command that does; needs `remote`."""
+    base: str = ""
+    """Branch to start from and to propose to; empty for the remote's default, without a remote HEAD."""
+
+
+class PublishTask(PublishSettings):
+    """The module's arguments."""
+
+    run: dict[str, Any]
+    """The public variables of the run (docs/variables.md)."""
+    repo: Path
+    """Folder of the git repository."""
+
+
+class PublishRole(PublishSettings):
+    """The role's variables."""
+
+    repo: Path | None = None
+    """The git repository on the controller that gets the branch; by default the checkout."""
