@@ -243,8 +243,7 @@ class _Publication:
             return None, True
         label, sentence = self._verdict.label, self._verdict.sentence
         message = f"{self._verdict.run_id}: {label}\n\n{sentence}\n"
-        commit = repo.commit(tip or self._base(), self._folder, files, message, self._when_s)
-        repo.move(branch, commit, local)
+        commit = repo.commit(branch, tip or self._base(), self._folder, files, message, self._when_s)
         self._lines.append(f"{len(files)} files in {self._folder}/ on branch {branch} ({commit[:12]})")
         return commit, True
 
