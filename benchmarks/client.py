@@ -42,7 +42,6 @@ from bench.records.run import Utterance
 from bench.selftest.process import Running, running
 from benchmarks.rows import Row, row, table
 
-HEADER_BYTES = 44
 UTTERANCES = (10, 1000, 10000)
 AREA = "client"
 

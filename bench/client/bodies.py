@@ -29,6 +29,7 @@ LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 4000, 384000
 """Beyond these a length in seconds, and with it every RTF, would be nonsense."""
 FFMPEG_LIMIT_S = 60.0
 _BLOCK_FRAMES = 65536
+_EXCERPT = 200
 RawContainer = Literal["raw", "raw_big_endian"]
 """Headerless 16-bit PCM. `audio/l16` is big-endian by RFC 2586 and little-endian from some servers: the entry says."""
 _ERROR_EVENT = re.compile(rb"^event:[^\n]*error\s*$", re.MULTILINE)
@@ -112,12 +113,12 @@ def content_type(headers: Mapping[str, str]) -> str:
     return headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-def excerpt(body: bytes, limit: int = 200) -> str:
+def excerpt(body: bytes) -> str:
     """Return the beginning of a body that should have been audio, for people."""
-    text = body[: 4 * limit].decode("utf-8", "replace")
+    text = body[: 4 * _EXCERPT].decode("utf-8", "replace")
     if text.lstrip().startswith("<"):
         text = re.sub(r"<[^>]*>", " ", text)
-    return re.sub(r"\s+", " ", text).strip()[:limit]
+    return re.sub(r"\s+", " ", text).strip()[:_EXCERPT]
 
 
 def parse_json(text: bytes) -> Any:

@@ -51,14 +51,14 @@ def as_float(samples: Samples) -> NDArray[np.float32]:
     return samples.astype(np.float32, copy=False)
 
 
-def first_audible(samples: Samples, rate_hz: int, level_dbfs: float = AUDIBLE_DBFS) -> int | None:
+def first_audible(samples: Samples, rate_hz: int) -> int | None:
     """Return the index of the first audible sample, or None for silence.
 
-    The first 10 ms frame (counted from sample 0, the last one may be shorter) whose RMS reaches `level_dbfs`;
+    The first 10 ms frame (counted from sample 0, the last one may be shorter) whose RMS reaches `AUDIBLE_DBFS`;
     in it, the first sample whose magnitude does.
     """
     values = as_float(samples)
-    level = 10.0 ** (level_dbfs / 20.0)
+    level = 10.0 ** (AUDIBLE_DBFS / 20.0)
     size = max(1, round(rate_hz * FRAME_S))
     power = np.add.reduceat(np.square(values, dtype=np.float64), np.arange(0, values.size, size))
     lengths = np.diff(np.append(np.arange(0, values.size, size), values.size))
@@ -100,10 +100,12 @@ def check_audio(samples: Samples, rate_hz: int) -> None:
         raise TakeFault("clipping", f"{share:.1%} of the samples stand at full scale in runs")
 
 
-def bursts(arrivals_ms: Sequence[float], gap_ms: float = BURST_GAP_MS) -> list[int]:
+def bursts(arrivals_ms: Sequence[float]) -> list[int]:
     """Return the index at which each chunk begins."""
     return [
-        index for index, at in enumerate(arrivals_ms) if index == 0 or at - arrivals_ms[index - 1] >= gap_ms
+        index
+        for index, at in enumerate(arrivals_ms)
+        if index == 0 or at - arrivals_ms[index - 1] >= BURST_GAP_MS
     ]
 
 

@@ -109,7 +109,6 @@ def check_voice(
     *,
     takes: int = 2,
     timeout_s: float = 120.0,
-    text: str = CHECK_TEXT,
     keep: Path | None = None,
 ) -> VoiceCheck:
     """Find out whether `voice` is honoured; at most `2 * takes + 2` requests, the probe's, and registrations.
@@ -119,24 +118,21 @@ def check_voice(
         voice: as it will be asked for.
         takes: of each of the two voices that are compared.
         timeout_s: of each request.
-        text: what both say.
         keep: a directory for one clip of each of the two, for a person who settles an `unclear`.
 
     Raises:
         ServerUnusable: the server is out of reach, or refuses the voice itself.
         BadInput: the dialect cannot carry the voice, or the reference cannot be read.
     """
-    return asyncio.run(_Check(target, voice, takes, timeout_s, text, keep).run())
+    return asyncio.run(_Check(target, voice, takes, timeout_s, keep).run())
 
 
 class _Check:
     """One check; `check` is filled as it goes."""
 
-    def __init__(
-        self, target: Target, voice: Voice, takes: int, timeout_s: float, text: str, keep: Path | None
-    ) -> None:
+    def __init__(self, target: Target, voice: Voice, takes: int, timeout_s: float, keep: Path | None) -> None:
         self.target, self.voice, self.takes, self.timeout_s = target, voice, takes, timeout_s
-        self.text, self.keep = text, keep
+        self.keep = keep
         self.check = VoiceCheck(
             verdict="not_checked", voice=voice.label, unknown_voice=None, unknown_refused=None, evidence=[]
         )
@@ -245,8 +241,8 @@ class _Check:
             (self.keep / f"{name}.wav").write_bytes(data)
 
     async def _say(self, session: Session) -> _Clip | TakeFault:
-        fetched = await fetch(session, request_for(session, self.text, None), self.timeout_s)
-        spoken = judge(session, Utterance(id="voicecheck", text=self.text), fetched)
+        fetched = await fetch(session, request_for(session, CHECK_TEXT, None), self.timeout_s)
+        spoken = judge(session, Utterance(id="voicecheck", text=CHECK_TEXT), fetched)
         error = spoken.take.error
         if error is not None or spoken.samples is None or spoken.take.sample_rate_hz is None:
             return TakeFault(error.kind if error else "no_samples", error.message if error else "")

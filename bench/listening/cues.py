@@ -143,11 +143,6 @@ def still_telling(results: Sequence[CueResult]) -> list[CueResult]:
     return [result for result in results if result.removed and result.p < ALPHA]
 
 
-def accuracy(pairs: Sequence[tuple[ClipCues, ClipCues]], cue: Cue) -> float:
-    """Return how often the nearest neighbour by one cue names the side; 0.5 is chance."""
-    return float(_accuracies(_votes(_matrix(pairs, cue)), np.ones((1, len(pairs))))[0])
-
-
 def _steps(value: float | None, step: float) -> float:
     """Return a value in steps; what could not be measured is far from everything that could."""
     return -1e6 if value is None else value / step

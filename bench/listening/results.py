@@ -100,18 +100,6 @@ def _notices(book: Book) -> list[str]:
     return [*book.notices, *book.remarks, *lost]
 
 
-def all_finished(run_dir: Path) -> bool:
-    """Return True when every rater has finished and there are as many as the rule asks for: names may be
-    shown."""
-    try:
-        found = ratings(run_dir)
-    except FileNotFoundError:
-        return False
-    needed = load_record(Manifest, run_dir).rule.minimum_raters
-    states = list(found.raters.values())
-    return found.mapping_intact and len(states) >= needed and all(s == "finished" for s in states)
-
-
 def unsealed(rater: Rater) -> list[Answer]:
     """Return a rater's answers with the scores under their sides' names, in the order in which he heard
     them."""

@@ -56,13 +56,13 @@ class Repository:
             ["git", "-C", str(self.path), *settings, *words], data=data, more=more, limit_s=limit_s
         )
 
-    def need(self, *words: str, data: bytes = b"", more: Mapping[str, str] | None = None) -> str:
+    def need(self, *words: str, more: Mapping[str, str] | None = None) -> str:
         """Return what git printed.
 
         Raises:
             AuditionError: git failed; the message has what it said.
         """
-        done = self.git(*words, data=data, more=more)
+        done = self.git(*words, more=more)
         if done.code != 0:
             raise AuditionError(f"git {words[0]} failed in {self.path}: {done.why()}")
         return done.out

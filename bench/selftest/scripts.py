@@ -72,8 +72,8 @@ def _whole(name: str, body: bytes, audio_ms: float, content_type: str | None, **
     return Script(name, steps, content_type=content_type, **script_more)  # type: ignore[arg-type]
 
 
-def _delta(values: list[int], *, prefix: bytes = b"") -> bytes:
-    event = {"type": "speech.audio.delta", "audio": base64.b64encode(prefix + pcm(values)).decode()}
+def _delta(values: list[int]) -> bytes:
+    event = {"type": "speech.audio.delta", "audio": base64.b64encode(pcm(values)).decode()}
     return f"data: {json.dumps(event)}\n\n".encode()
 
 

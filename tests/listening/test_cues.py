@@ -6,7 +6,7 @@ import pytest
 
 from bench.audio.wav import Samples, read_mono, write_wav_16bit
 from bench.listening import cues
-from bench.listening.cues import CUES, REMOVED, ClipCues, CueResult, accuracy, attack, measured, still_telling
+from bench.listening.cues import CUES, REMOVED, ClipCues, CueResult, attack, measured, still_telling
 from benchmarks.listening_run import SENTENCES, speak
 
 Pairs = list[tuple[ClipCues, ClipCues]]
@@ -45,7 +45,7 @@ def test_one_voice_against_itself_is_at_chance_by_every_cue(voices: Path) -> Non
 
 def test_a_cue_that_is_the_same_everywhere_scores_exactly_half(voices: Path) -> None:
     pairs = same_voice(voices, lambda samples, _: samples, np.random.default_rng(1))
-    assert accuracy(pairs, "format") == 0.5
+    assert result(pairs, "format").after == 0.5
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_the_spectrum_of_two_voices_differs(voices: Path) -> None:
     for number, text in enumerate(SENTENCES[:6]):
         speak("flite rms", text, voices / "b.wav")
         pairs.append((cues.cues_of(voices / f"a{number}.wav"), cues.cues_of(voices / "b.wav")))
-    assert accuracy(pairs, "spectrum") == 1.0
+    assert result(pairs, "spectrum").after == 1.0
 
 
 def test_another_rate_or_depth_is_a_cue_of_the_format(tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_the_partner_is_left_out_so_that_equal_words_do_not_pull_below_chance() 
     # Each utterance has its own length, the same on both sides: a neighbour that may be the partner is always wrong
     rng = np.random.default_rng(3)
     pairs = fake([(length, length + 1e-3) for length in rng.uniform(1, 100, 12)])
-    assert 0.25 <= accuracy(pairs, "duration") <= 0.75
+    assert 0.25 <= result(pairs, "duration").after <= 0.75
 
 
 def test_false_alarms_are_as_rare_as_stated() -> None:
