@@ -12,11 +12,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from bench.catalog.entry import WeightFile
-from bench.errors import AuditionError, BadInput
+from bench.errors import AuditionError, BadInput, DiskFull
 from bench.jobs.control import Cancelled, Control
 from bench.jobs.follow import sign
 from bench.weights.hub import Progress
-from bench.weights.store import DiskFull, ensure, missing, size_words
+from bench.weights.store import ensure, missing, size_words
 
 _SAY_EVERY_S = 2.0
 

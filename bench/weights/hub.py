@@ -19,7 +19,7 @@ from typing import IO, Any
 from urllib.parse import urlsplit, urlunsplit
 
 from bench.catalog.entry import WeightFile
-from bench.errors import AuditionError, BadInput
+from bench.errors import AuditionError, BadInput, DiskFull
 
 DEFAULT_ENDPOINT = "https://huggingface.co"
 
@@ -29,10 +29,6 @@ Progress = Callable[[str, int, int | None], None]
 
 class HubError(AuditionError):
     """The hub did not give the file; the message says why and what to do."""
-
-
-class DiskFull(AuditionError):
-    """There is no room for the weights; nothing partial is left behind."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,13 +24,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from bench.catalog.entry import WeightFile
-from bench.errors import AuditionError, BadInput
+from bench.errors import AuditionError, BadInput, DiskFull
 from bench.storage.atomic import write_atomically
 from bench.storage.digests import sha256_file
-from bench.weights.hub import DiskFull, Found, Hub, HubError, Progress, endpoint_of, shown, token_from
+from bench.weights.hub import Found, Hub, HubError, Progress, endpoint_of, shown, token_from
 
 __all__ = [
-    "DiskFull",
     "FileReport",
     "HubError",
     "WeightsReport",

@@ -17,13 +17,13 @@ from typing import Any
 import pytest
 
 from bench.catalog.entry import WeightFile
-from bench.errors import AuditionError, BadInput
+from bench.errors import AuditionError, BadInput, DiskFull
 from bench.install.weights import weights_step
 from bench.jobs.control import Control
 from bench.jobs.follow import follow
 from bench.weights import hub as hub_of
 from bench.weights import store as store_of
-from bench.weights.store import DiskFull, HubError, WrongHash, ensure, missing, path_of
+from bench.weights.store import HubError, WrongHash, ensure, missing, path_of
 from tests.support.hub import SIGNATURE, Hub
 
 REPO, REVISION = "maker/voice", "ab" * 20
