@@ -7,7 +7,6 @@ doubts a verdict can check afterwards that nothing was changed between.
 """
 
 import json
-import os
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
@@ -124,7 +123,7 @@ def save(run_dir: Path, sealed: Sealed) -> str:
     """Write the mapping, then publish its hash; return the hash. The published file is written last, so a
     crash in between leaves an unpublished seal that no rating can rest on."""
     home = directory(run_dir)
-    _write_private(home / SEALED, canonical_json(sealed.model_dump(mode="json")))
+    write_atomically(home / SEALED, canonical_json(sealed.model_dump(mode="json")), 0o600)
     digest = sealed.digest()
     write_atomically(home / PUBLISHED, f"{digest}\n".encode())
     return digest
@@ -217,19 +216,3 @@ def load_intact(run_dir: Path) -> Sealed:
             "restore the file, or delete the run's listening directory and let people rate again."
         )
     return sealed
-
-
-def _write_private(path: Path, data: bytes) -> None:
-    """Write a file that only its owner may read, from its first byte on."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    handle = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        scratch.replace(path)
-    except BaseException:
-        scratch.unlink(missing_ok=True)
-        raise
