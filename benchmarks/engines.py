@@ -58,7 +58,7 @@ def own_server(texts: tuple[str, ...]) -> Iterator[Row]:
             with launch(spec) as served:
                 assert entry.preset is not None
                 for dialect in (*OWN, "auto"):
-                    voices = {"preset voice": Voice.named(entry.preset.name)}
+                    voices = {"preset voice": Voice.by_name(entry.preset.name)}
                     if dialect != "openai_file":  # which carries no reference
                         transcript = " ".join(SENTENCES)
                         voices["registered"] = Voice.clone(reference, transcript)

@@ -98,7 +98,7 @@ def closed_loop(
 
         async def asker() -> None:
             for index in numbers:
-                await run.one(index)
+                await run.take_one(index)
 
         await asyncio.gather(*(asker() for _ in range(concurrency)))
 
@@ -134,7 +134,7 @@ def open_loop(
         async def arrive(index: int, at: float) -> None:
             await asyncio.sleep(max(0.0, run.begun + at - time.perf_counter()))
             run.late_ms.append((time.perf_counter() - run.begun - at) * 1e3)
-            await run.one(index)
+            await run.take_one(index)
 
         await asyncio.gather(*(arrive(index, at) for index, at in enumerate(schedule)))
 
@@ -148,7 +148,7 @@ def arrivals(rate_per_s: float, n: int, seed: int) -> list[float]:
     return [float(at) for at in np.cumsum(gaps)]
 
 
-def _unseen(reference: Path, n: int, folder: Path) -> list[Path]:
+def _make_unseen(reference: Path, n: int, folder: Path) -> list[Path]:
     """Return `n` copies of a clip, each longer than the one before by a sample of silence: no two alike."""
     try:
         values, rate = soundfile.read(reference, dtype="int16", always_2d=True)
@@ -197,7 +197,7 @@ class _Load:
         self.wall_s = 0.0
         self.under_way = self.most_under_way = 0
 
-    async def one(self, index: int) -> None:
+    async def take_one(self, index: int) -> None:
         self.left_s[index] = time.perf_counter() - self.begun
         self.under_way += 1
         self.most_under_way = max(self.most_under_way, self.under_way)
@@ -255,7 +255,7 @@ async def _load(
         if cold:
             if voice.reference is None or not session.inline:
                 raise BadInput("a cold load needs a reference that the dialect sends with each request.")
-            references = _unseen(voice.reference, n, Path(scratch))
+            references = _make_unseen(voice.reference, n, Path(scratch))
             session = replace(session, reference_cached=False)
         load = _Load(session, detection, utterances, n, timeout_s, references)
     with quiet_gc():

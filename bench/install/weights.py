@@ -16,7 +16,7 @@ from bench.errors import AuditionError, BadInput, DiskFull
 from bench.jobs.control import Cancelled, Control
 from bench.jobs.follow import sign
 from bench.weights.hub import Progress
-from bench.weights.store import ensure, missing, size_words
+from bench.weights.store import ensure, list_missing, spell_size
 
 _SAY_EVERY_S = 2.0
 
@@ -43,7 +43,7 @@ def weights_step(params: dict[str, Any], *, check: bool) -> dict[str, Any]:
         return {"failed": True, "msg": f"weights: {error}"}
     except (AuditionError, OSError) as error:
         return _failed(error, params["store"], time.monotonic() - began)
-    fetched = f"fetched {size_words(report.bytes_downloaded)}" if report.changed else "every file is in place"
+    fetched = f"fetched {spell_size(report.bytes_downloaded)}" if report.changed else "every file is in place"
     return {"changed": report.changed, "report": report.as_dict(), "msg": fetched}
 
 
@@ -66,7 +66,7 @@ def _failed(error: AuditionError | OSError, store: str, seconds: float) -> dict[
 
 
 def _looked(weights: Sequence[WeightFile], store: Path) -> dict[str, Any]:
-    wanted = missing(weights, store)
+    wanted = list_missing(weights, store)
     names = [f"{file.repo}/{file.path}" for file in wanted]
     sizes = [file.bytes for file in wanted]
     return {
@@ -116,8 +116,8 @@ class _Lines:
         if have != total and time.monotonic() - self._said < _SAY_EVERY_S:
             return
         self._said = time.monotonic()
-        text = f"weights | {name} | {size_words(have)}" + (
-            "" if total is None else f" of {size_words(total)}"
+        text = f"weights | {name} | {spell_size(have)}" + (
+            "" if total is None else f" of {spell_size(total)}"
         )
         with self._path.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps({"text": text}) + "\n")

@@ -129,7 +129,7 @@ def save(run_dir: Path, sealed: Sealed) -> str:
     return digest
 
 
-def published(run_dir: Path) -> str | None:
+def read_published(run_dir: Path) -> str | None:
     """Return the published hash, None where nothing is sealed yet."""
     try:
         return (directory(run_dir) / PUBLISHED).read_text("ascii").strip()
@@ -147,7 +147,7 @@ def load(run_dir: Path) -> Sealed:
         SealBroken: the file is not a mapping any more, or is gone although its hash was published.
     """
     path = directory(run_dir) / SEALED
-    if published(run_dir) is not None and not path.exists():
+    if read_published(run_dir) is not None and not path.exists():
         raise SealBroken(
             f"{path} is gone, so nobody can say which side was which; restore it from a backup, or delete the "
             "run's listening directory and let people rate again."
@@ -161,10 +161,10 @@ def load(run_dir: Path) -> Sealed:
         ) from error
 
 
-def unpublished(run_dir: Path) -> str | None:
+def find_unpublished(run_dir: Path) -> str | None:
     """Return what is wrong where something of a sealing is left and its published hash is not; else None."""
     home = directory(run_dir)
-    if published(run_dir) is not None:
+    if read_published(run_dir) is not None:
         return None
     if (home / RATINGS).exists():
         return f"There are ratings, but {home / PUBLISHED} is gone; restore it from a backup, or start a new run."
@@ -176,10 +176,10 @@ def unpublished(run_dir: Path) -> str | None:
     return None
 
 
-def broken(run_dir: Path, sealed: Sealed) -> str | None:
+def find_broken(run_dir: Path, sealed: Sealed) -> str | None:
     """Return what is no longer as it was sealed, None when all is: the mapping's hash, the takes' records, the
     reference and every clip."""
-    if published(run_dir) != sealed.digest():
+    if read_published(run_dir) != sealed.digest():
         return "the sealed mapping does not have the hash that was published before the first rating"
     kept = {f"{side}/{TAKES}": digest for side, digest in sealed.takes_sha256.items()}
     if sealed.reference_sha256 is not None:
@@ -209,7 +209,7 @@ def load_intact(run_dir: Path) -> Sealed:
         SealBroken: something was changed.
     """
     sealed = load(run_dir)
-    problem = broken(run_dir, sealed)
+    problem = find_broken(run_dir, sealed)
     if problem:
         raise SealBroken(
             f"The listening test of {run_dir.name} cannot be used: {problem}; "

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from bench.errors import AuditionError, BadInput
-from bench.publish.commands import LOCAL_S, NETWORK_S, Done, execute, shown
+from bench.publish.commands import LOCAL_S, NETWORK_S, Done, execute, spell_command
 
 _OURS = ("core.hooksPath=/dev/null", "user.useConfigOnly=true", "gc.auto=0", "maintenance.auto=false")
 """The user's settings that would run something, or change the bytes of the commit."""
@@ -77,7 +77,7 @@ class Repository:
         if name.startswith("-") or self.git("check-ref-format", f"refs/heads/{name}").code != 0:
             raise BadInput(f"'{name}' cannot be the name of a branch.")
 
-    def checked_out(self, branch: str) -> bool:
+    def is_checked_out(self, branch: str) -> bool:
         """Return whether a work tree of this repository is on `branch`."""
         lines = self.need("worktree", "list", "--porcelain").splitlines()
         return f"branch refs/heads/{branch}" in lines
@@ -92,8 +92,8 @@ class Repository:
             if self.git("var", who).code != 0:
                 raise BadInput(
                     "git does not know in whose name to commit; nothing was published. Say it once:\n"
-                    f"  {shown(['git', '-C', str(self.path), 'config', 'user.name', 'Your Name'])}\n"
-                    f"  {shown(['git', '-C', str(self.path), 'config', 'user.email', 'you@example.org'])}"
+                    f"  {spell_command(['git', '-C', str(self.path), 'config', 'user.name', 'Your Name'])}\n"
+                    f"  {spell_command(['git', '-C', str(self.path), 'config', 'user.email', 'you@example.org'])}"
                 )
 
     def holds(self, commit: str | None, folder: str, files: Mapping[str, bytes]) -> bool:
@@ -158,7 +158,7 @@ class Repository:
                     "publish into another repository (publish_repo)."
                 )
 
-    def remote_state(self, remote: str, branches: list[str]) -> RemoteState | str:
+    def ask_remote(self, remote: str, branches: list[str]) -> RemoteState | str:
         """Ask a remote for its default branch and some of its branches; a string says why it did not answer."""
         wanted = [f"refs/heads/{name}" for name in branches]
         done = self.git("ls-remote", "--symref", "--", remote, "HEAD", *wanted, limit_s=NETWORK_S)

@@ -27,7 +27,7 @@ def silence(milliseconds: float) -> list[int]:
     return [0] * round(milliseconds * RATE_HZ / 1000)
 
 
-def clipped(milliseconds: float) -> list[int]:
+def clip_tone(milliseconds: float) -> list[int]:
     """Return a tone driven six times too hard into 16 bits."""
     return [max(-32768, min(32767, 6 * value)) for value in tone(milliseconds, 0.9)]
 
@@ -69,7 +69,7 @@ def float_wav_with_nan(milliseconds: float) -> bytes:
     return header(len(data), code=3, bits=32) + data
 
 
-def encoded(values: list[int], kind: str) -> bytes:
+def encode(values: list[int], kind: str) -> bytes:
     """Return the sound as a whole file: `mp3`, `opus` or `flac`."""
     container, subtype = {
         "mp3": ("MP3", "MPEG_LAYER_III"), "opus": ("OGG", "OPUS"), "flac": ("FLAC", "PCM_16"),
