@@ -16,6 +16,12 @@ class BadInput(AuditionError):
     exit_code = 2
 
 
+class DiskFull(AuditionError):
+    """There is no room on a disk (exit 2); the message says which, and no half of a file is left behind."""
+
+    exit_code = 2
+
+
 class NeighbourNotBack(AuditionError):
     """The neighbour is not as it was before the run (exit 2)."""
 

@@ -32,7 +32,7 @@ import httpx
 import numpy as np
 
 from bench.client.bodies import decode
-from bench.client.dialects import by_name
+from bench.client.dialects import find_dialect
 from bench.client.session import Fetched, fetch, open_session, request_for
 from bench.client.takes import run_takes
 from bench.client.target import Target, Voice
@@ -42,7 +42,6 @@ from bench.records.run import Utterance
 from bench.selftest.process import Running, running
 from benchmarks.rows import Row, row, table
 
-HEADER_BYTES = 44
 UTTERANCES = (10, 1000, 10000)
 AREA = "client"
 
@@ -51,7 +50,7 @@ async def _take_all(
     instrument: Running, script: str, concurrency: int, n: int, spread_s: float
 ) -> list[tuple[str, Fetched]]:
     target = Target(instrument.url(script), dialect="openai_wav")
-    session = await open_session(target, by_name("openai_wav"), None, Voice.named("x"), 10)
+    session = await open_session(target, find_dialect("openai_wav"), None, Voice.by_name("x"), 10)
     numbers = iter(range(n))
     got: list[tuple[str, Fetched]] = []
     chance = random.Random(1)  # noqa: S311 - spreads arrivals, guards nothing
@@ -172,7 +171,7 @@ def one_pass(url: str, n: int) -> dict[str, float]:
 
     with tempfile.TemporaryDirectory(prefix="audition-bench-") as scratch:
         begun, cpu = time.perf_counter(), time.process_time()
-        result = run_takes(Target(url, dialect="openai"), said(), Voice.named("x"), Path(scratch))
+        result = run_takes(Target(url, dialect="openai"), said(), Voice.by_name("x"), Path(scratch))
         cpu_s, wall_s = time.process_time() - cpu, time.perf_counter() - begun
     # VmHWM, not ru_maxrss: the latter survives exec, and would show the peak of the parent.
     status = Path("/proc/self/status").read_text(encoding="ascii")

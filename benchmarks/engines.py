@@ -1,7 +1,6 @@
-"""Takes of real engines: our own server through each dialect and in each way a voice travels, and a stranger's.
+"""Takes of real engines: our own server through each dialect and in each way a voice travels.
 
-Run: `python -m benchmarks.engines [--quick]`. docs/measuring.md names the servers that were tried and cannot
-run from packages alone.
+Run: `python -m benchmarks.engines [--quick]`.
 """
 
 import argparse
@@ -14,13 +13,11 @@ from bench.catalog.loader import load
 from bench.client.summary import summarise
 from bench.client.takes import TAKES_FILE, run_takes
 from bench.client.target import Target, Voice
-from bench.client.voicecheck import check_voice
 from bench.engines.launch import LaunchSpec, launch
 from bench.inputs.demo_reference import SENTENCES, make
 from bench.records.run import Utterance
 from bench.records.take import Take
-from benchmarks import ovos
-from benchmarks.rows import Row, null, row, table
+from benchmarks.rows import Row, row, table
 
 AREA = "engines"
 OWN = ("openai", "openai_wav", "openai_sse", "openai_file")
@@ -61,7 +58,7 @@ def own_server(texts: tuple[str, ...]) -> Iterator[Row]:
             with launch(spec) as served:
                 assert entry.preset is not None
                 for dialect in (*OWN, "auto"):
-                    voices = {"preset voice": Voice.named(entry.preset.name)}
+                    voices = {"preset voice": Voice.by_name(entry.preset.name)}
                     if dialect != "openai_file":  # which carries no reference
                         transcript = " ".join(SENTENCES)
                         voices["registered"] = Voice.clone(reference, transcript)
@@ -71,24 +68,10 @@ def own_server(texts: tuple[str, ...]) -> Iterator[Row]:
                         yield takes_row(f"own server, {engine}, {dialect}, {way}", target, voice, texts)
 
 
-def stranger(texts: tuple[str, ...]) -> Iterator[Row]:
-    """Yield the rows of ovos-tts-server: its takes, and what the voice check says of a route that drops `voice`."""
-    name = "ovos-tts-server 1.13.4"
-    try:
-        with ovos.serving(ovos.install()) as url:
-            for dialect in ("auto", "openai_file"):
-                yield takes_row(f"{name}, {dialect}", Target(url, dialect=dialect), Voice.named("ada"), texts)
-            check = check_voice(Target(url), Voice.named("ada"))
-            missed = float(check.verdict != "substituted")
-            yield row(AREA, f"{name} drops `voice`: not caught", missed, "", 0.0, verdict=check.verdict)
-    except ovos.NotHere as error:
-        yield null(AREA, name, "ms", str(error))
-
-
 def measure(*, quick: bool = False) -> list[Row]:
     """Return every row."""
     texts = SENTENCES[:2] if quick else SENTENCES
-    return [*own_server(texts), *stranger(texts)]
+    return list(own_server(texts))
 
 
 def main(arguments: list[str] | None = None) -> int:

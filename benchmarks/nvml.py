@@ -19,7 +19,7 @@ from typing import Any
 
 from bench.memory.meminfo import settle_baseline
 from bench.memory.nvml import NvmlReader
-from bench.memory.processes import CGROUP_ROOT, Engine, EngineProcesses, ProcessTree, cgroup_pids
+from bench.memory.processes import CGROUP_ROOT, EngineProcesses, FixedProcesses, ProcessTree, cgroup_pids
 from bench.memory.report import MemoryReport
 from bench.memory.sampler import MemorySampler
 from benchmarks.rows import Row, null, row, table
@@ -91,7 +91,9 @@ def measure(amounts: list[int], hz: float) -> tuple[MemoryReport, dict[str, Any]
         assert process.stdin is not None and process.stdout is not None
         cgroup = own_cgroup(process.pid)
         engine: EngineProcesses = (
-            ProcessTree(process.pid) if cgroup is None else Engine(lambda: cgroup_pids(cgroup), cgroup)
+            ProcessTree(process.pid)
+            if cgroup is None
+            else FixedProcesses(lambda: cgroup_pids(cgroup), cgroup)
         )
         sampler.attach(engine)
 

@@ -29,6 +29,7 @@ LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 4000, 384000
 """Beyond these a length in seconds, and with it every RTF, would be nonsense."""
 FFMPEG_LIMIT_S = 60.0
 _BLOCK_FRAMES = 65536
+_EXCERPT = 200
 RawContainer = Literal["raw", "raw_big_endian"]
 """Headerless 16-bit PCM. `audio/l16` is big-endian by RFC 2586 and little-endian from some servers: the entry says."""
 _ERROR_EVENT = re.compile(rb"^event:[^\n]*error\s*$", re.MULTILINE)
@@ -84,15 +85,15 @@ def decode(
     head = b"".join(data for _, data in arrivals[:16])[:16]
     kind = content_type(headers)
     if kind == "text/event-stream":
-        pcm = _sse(arrivals, headers)
+        pcm = _decode_sse(arrivals, headers)
     elif head.startswith(b"RIFF"):
-        pcm = _wav(arrivals)
+        pcm = _decode_wav(arrivals)
     elif container is not None:
-        pcm = _raw(arrivals, headers, big_endian=container == "raw_big_endian")
+        pcm = _decode_raw(arrivals, headers, big_endian=container == "raw_big_endian")
     elif _is_compressed(head, kind):
-        pcm = _whole_file(arrivals, kind)
+        pcm = _decode_whole_file(arrivals, kind)
     elif kind in RAW_TYPES or kind in {"", "audio/*"}:
-        pcm = _raw(arrivals, headers)
+        pcm = _decode_raw(arrivals, headers)
     elif kind in {"audio/wav", "audio/x-wav", "audio/wave", "audio/vnd.wave"}:
         raise TakeFault("not_audio", f"the content type is {kind} and the body does not start with RIFF")
     else:
@@ -112,12 +113,12 @@ def content_type(headers: Mapping[str, str]) -> str:
     return headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-def excerpt(body: bytes, limit: int = 200) -> str:
+def excerpt(body: bytes) -> str:
     """Return the beginning of a body that should have been audio, for people."""
-    text = body[: 4 * limit].decode("utf-8", "replace")
+    text = body[: 4 * _EXCERPT].decode("utf-8", "replace")
     if text.lstrip().startswith("<"):
         text = re.sub(r"<[^>]*>", " ", text)
-    return re.sub(r"\s+", " ", text).strip()[:limit]
+    return re.sub(r"\s+", " ", text).strip()[:_EXCERPT]
 
 
 def parse_json(text: bytes) -> Any:
@@ -177,7 +178,7 @@ def _agree(body_hz: int | None, headers: Mapping[str, str], entry_hz: int | None
     return rate_hz
 
 
-def _raw(arrivals: Sequence[Arrival], headers: Mapping[str, str], big_endian: bool = False) -> Pcm:
+def _decode_raw(arrivals: Sequence[Arrival], headers: Mapping[str, str], big_endian: bool = False) -> Pcm:
     channels = _parameters(headers).get("channels", "1")
     count = int(channels) if channels in set("12345678") else 1
     frame, held, pcm = 2 * count, b"", Pcm("raw")
@@ -193,7 +194,7 @@ def _raw(arrivals: Sequence[Arrival], headers: Mapping[str, str], big_endian: bo
     return pcm
 
 
-def _wav(arrivals: Sequence[Arrival]) -> Pcm:
+def _decode_wav(arrivals: Sequence[Arrival]) -> Pcm:
     stream, pcm = WavStream(), Pcm("wav")
     for at, data in arrivals:
         pcm.events.extend((at, piece) for piece in stream.feed(data))
@@ -210,7 +211,7 @@ def _is_compressed(head: bytes, kind: str) -> bool:
     return mpeg and kind not in RAW_TYPES and kind != ""
 
 
-def _whole_file(arrivals: Sequence[Arrival], kind: str) -> Pcm:
+def _decode_whole_file(arrivals: Sequence[Arrival], kind: str) -> Pcm:
     body = b"".join(data for _, data in arrivals)
     name = {b"fLaC": "flac", b"OggS": "ogg"}.get(body[:4], "mp3" if "mp" in kind else "other")
     samples, rate = decode_file(body)
@@ -227,7 +228,7 @@ def decode_file(body: bytes) -> tuple[Samples, int]:
         TakeFault: `not_audio`.
     """
     try:
-        return _by_libsndfile(body)
+        return _decode_by_libsndfile(body)
     except soundfile.LibsndfileError as error:
         if shutil.which("ffmpeg") is None:
             raise TakeFault(
@@ -250,7 +251,7 @@ def decode_file(body: bytes) -> tuple[Samples, int]:
     return joined, stream.rate_hz
 
 
-def _by_libsndfile(body: bytes) -> tuple[Samples, int]:
+def _decode_by_libsndfile(body: bytes) -> tuple[Samples, int]:
     # Block by block until there is no more: a damaged MP3 may claim to hold terabytes.
     with soundfile.SoundFile(io.BytesIO(body)) as file:
         pieces = [np.zeros(0, np.float32)]
@@ -259,7 +260,7 @@ def _by_libsndfile(body: bytes) -> tuple[Samples, int]:
         return np.concatenate(pieces), int(file.samplerate)
 
 
-def _sse(arrivals: Sequence[Arrival], headers: Mapping[str, str]) -> Pcm:
+def _decode_sse(arrivals: Sequence[Arrival], headers: Mapping[str, str]) -> Pcm:
     """Base64 deltas (`speech.audio.delta`). A delta counts as there when the blank line that ends it is."""
     pcm, wav, held, carry = Pcm("sse"), None, b"", b""
     for at, data in arrivals:

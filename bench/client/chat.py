@@ -134,7 +134,7 @@ def compare(
         for side, latency in (("before", before), ("after", after))
         if (fault := shortfall(latency, min_samples)) is not None
     ]
-    if not faults and (unlike := _unlike(before, after)):
+    if not faults and (unlike := _name_differences(before, after)):
         faults = [f"the two were not taken alike ({unlike})"]
     said = []
     if ratio is not None:
@@ -149,7 +149,7 @@ def compare(
     )
 
 
-def _unlike(before: ChatLatency, after: ChatLatency) -> str:
+def _name_differences(before: ChatLatency, after: ChatLatency) -> str:
     """Name what differs between two measurements that should be alike."""
     sides = {
         "model": (before.model, after.model),

@@ -51,14 +51,14 @@ def as_float(samples: Samples) -> NDArray[np.float32]:
     return samples.astype(np.float32, copy=False)
 
 
-def first_audible(samples: Samples, rate_hz: int, level_dbfs: float = AUDIBLE_DBFS) -> int | None:
+def find_audible(samples: Samples, rate_hz: int) -> int | None:
     """Return the index of the first audible sample, or None for silence.
 
-    The first 10 ms frame (counted from sample 0, the last one may be shorter) whose RMS reaches `level_dbfs`;
+    The first 10 ms frame (counted from sample 0, the last one may be shorter) whose RMS reaches `AUDIBLE_DBFS`;
     in it, the first sample whose magnitude does.
     """
     values = as_float(samples)
-    level = 10.0 ** (level_dbfs / 20.0)
+    level = 10.0 ** (AUDIBLE_DBFS / 20.0)
     size = max(1, round(rate_hz * FRAME_S))
     power = np.add.reduceat(np.square(values, dtype=np.float64), np.arange(0, values.size, size))
     lengths = np.diff(np.append(np.arange(0, values.size, size), values.size))
@@ -91,7 +91,7 @@ def check_audio(samples: Samples, rate_hz: int) -> None:
         bad = int(np.count_nonzero(~np.isfinite(samples)))
         if bad:
             raise TakeFault("nan", f"{bad} of {samples.size} samples are not finite numbers")
-    if first_audible(samples, rate_hz) is None:
+    if find_audible(samples, rate_hz) is None:
         raise TakeFault(
             "silence", f"no 10 ms frame of {samples.size / rate_hz:.2f} s reaches {AUDIBLE_DBFS:g} dBFS"
         )
@@ -100,10 +100,12 @@ def check_audio(samples: Samples, rate_hz: int) -> None:
         raise TakeFault("clipping", f"{share:.1%} of the samples stand at full scale in runs")
 
 
-def bursts(arrivals_ms: Sequence[float], gap_ms: float = BURST_GAP_MS) -> list[int]:
+def find_bursts(arrivals_ms: Sequence[float]) -> list[int]:
     """Return the index at which each chunk begins."""
     return [
-        index for index, at in enumerate(arrivals_ms) if index == 0 or at - arrivals_ms[index - 1] >= gap_ms
+        index
+        for index, at in enumerate(arrivals_ms)
+        if index == 0 or at - arrivals_ms[index - 1] >= BURST_GAP_MS
     ]
 
 
@@ -127,7 +129,7 @@ def measure(sent_ns: int, body_ns: Sequence[int], end_ns: int, pcm: Pcm) -> Figu
     arrivals = [(at - sent_ns) / 1e6 for at, _ in pcm.events]
     durations = [piece.size / rate * 1e3 for _, piece in pcm.events]
     player = play(arrivals, durations)
-    starts = bursts(arrivals)
+    starts = find_bursts(arrivals)
     streamed = _spread(arrivals, total_ms)
     # Pieces so dense that they make one chunk are a stream all the same; then the first piece stands for it.
     first_count = starts[1] if len(starts) > 1 else 1 if streamed else len(durations)
@@ -153,7 +155,7 @@ def _spread(arrivals_ms: Sequence[float], total_ms: float) -> bool:
 
 
 def _audible(pcm: Pcm, rate_hz: int, starts_ms: Sequence[float]) -> float | None:
-    index = first_audible(pcm.samples(), rate_hz)
+    index = find_audible(pcm.samples(), rate_hz)
     if index is None:
         return None
     for start, (_, piece) in zip(starts_ms, pcm.events, strict=True):
@@ -184,7 +186,7 @@ def _whole_file(
         rtf=total_ms / 1e3 / audio_s,
         rtf_after_first=None,
         streamed=None if trickled else False,
-        chunks=len(bursts(arrivals)),
+        chunks=len(find_bursts(arrivals)),
         stalls=None if trickled else 0,
         stall_ms=None if trickled else 0.0,
         start_buffer_ms=None if trickled else 0.0,

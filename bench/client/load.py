@@ -31,7 +31,6 @@ from bench.records.base import Record
 from bench.records.run import Utterance
 from bench.records.take import Summary, Take
 
-CONCURRENCIES = (1, 2, 4, 8)
 MAX_TAKES = 2000
 
 
@@ -78,7 +77,6 @@ def closed_loop(
     n: int,
     warmups: int = 1,
     timeout_s: float = 120.0,
-    seed: int | None = None,
     cold: bool = False,
 ) -> LoadResult:
     """Keep `concurrency` requests under way until `n` takes are done, going round the utterances.
@@ -100,11 +98,11 @@ def closed_loop(
 
         async def asker() -> None:
             for index in numbers:
-                await run.one(index)
+                await run.take_one(index)
 
         await asyncio.gather(*(asker() for _ in range(concurrency)))
 
-    load = asyncio.run(_load(target, utterances, voice, n, warmups, timeout_s, seed, cold, drive))
+    load = asyncio.run(_load(target, utterances, voice, n, warmups, timeout_s, cold, drive))
     return load.result("closed", concurrency, None)
 
 
@@ -118,7 +116,6 @@ def open_loop(
     arrivals_seed: int = 1,
     warmups: int = 1,
     timeout_s: float = 120.0,
-    seed: int | None = None,
     cold: bool = False,
 ) -> LoadResult:
     """Send `n` requests at Poisson arrivals of `rate_per_s`; the same `arrivals_seed` gives the same
@@ -137,11 +134,11 @@ def open_loop(
         async def arrive(index: int, at: float) -> None:
             await asyncio.sleep(max(0.0, run.begun + at - time.perf_counter()))
             run.late_ms.append((time.perf_counter() - run.begun - at) * 1e3)
-            await run.one(index)
+            await run.take_one(index)
 
         await asyncio.gather(*(arrive(index, at) for index, at in enumerate(schedule)))
 
-    load = asyncio.run(_load(target, utterances, voice, n, warmups, timeout_s, seed, cold, drive))
+    load = asyncio.run(_load(target, utterances, voice, n, warmups, timeout_s, cold, drive))
     return load.result("open", None, rate_per_s)
 
 
@@ -151,7 +148,7 @@ def arrivals(rate_per_s: float, n: int, seed: int) -> list[float]:
     return [float(at) for at in np.cumsum(gaps)]
 
 
-def _unseen(reference: Path, n: int, folder: Path) -> list[Path]:
+def _make_unseen(reference: Path, n: int, folder: Path) -> list[Path]:
     """Return `n` copies of a clip, each longer than the one before by a sample of silence: no two alike."""
     try:
         values, rate = soundfile.read(reference, dtype="int16", always_2d=True)
@@ -183,15 +180,14 @@ class _Load:
         utterances: Sequence[Utterance],
         n: int,
         timeout_s: float,
-        seed: int | None,
         references: Sequence[Path],
     ) -> None:
-        self.session, self.detection, self.timeout_s, self.seed = session, detection, timeout_s, seed
+        self.session, self.detection, self.timeout_s = session, detection, timeout_s
         self.said = list(itertools.islice(itertools.cycle(utterances), n))
         self.cold = bool(references)
         sessions = [replace(session, voice=replace(session.voice, reference=each)) for each in references]
         self.requests = [
-            request_for(each, utterance.text, seed)
+            request_for(each, utterance.text, None)
             for each, utterance in zip(sessions or [session] * n, self.said, strict=True)
         ]
         self.fetched: list[Fetched | None] = [None] * n
@@ -201,7 +197,7 @@ class _Load:
         self.wall_s = 0.0
         self.under_way = self.most_under_way = 0
 
-    async def one(self, index: int) -> None:
+    async def take_one(self, index: int) -> None:
         self.left_s[index] = time.perf_counter() - self.begun
         self.under_way += 1
         self.most_under_way = max(self.most_under_way, self.under_way)
@@ -248,21 +244,20 @@ async def _load(
     n: int,
     warmups: int,
     timeout_s: float,
-    seed: int | None,
     cold: bool,
     drive: Callable[[_Load], Awaitable[None]],
 ) -> _Load:
     detection, session = await settle(target, voice, timeout_s)
     for _ in range(warmups):
-        await fetch(session, request_for(session, WARMUP.text, seed), timeout_s)
+        await fetch(session, request_for(session, WARMUP.text, None), timeout_s)
     with tempfile.TemporaryDirectory(prefix="audition-cold-") as scratch:
         references: list[Path] = []
         if cold:
             if voice.reference is None or not session.inline:
                 raise BadInput("a cold load needs a reference that the dialect sends with each request.")
-            references = _unseen(voice.reference, n, Path(scratch))
+            references = _make_unseen(voice.reference, n, Path(scratch))
             session = replace(session, reference_cached=False)
-        load = _Load(session, detection, utterances, n, timeout_s, seed, references)
+        load = _Load(session, detection, utterances, n, timeout_s, references)
     with quiet_gc():
         load.begun = time.perf_counter()
         await drive(load)

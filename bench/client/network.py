@@ -10,6 +10,8 @@ from bench.client.timing import Connection, build_request, host_name, quiet_gc
 from bench.records.base import Record
 from bench.records.take import Summary
 
+_PATH = "/health"
+
 
 class NetworkCost(Record):
     """Connecting and a round trip, milliseconds, from one host to one server.
@@ -31,18 +33,16 @@ class NetworkCost(Record):
     error: str | None = None
 
 
-def measure_network(
-    target: Target, *, n: int = 20, path: str = "/health", timeout_s: float = 10.0
-) -> NetworkCost:
+def measure_network(target: Target, *, n: int = 20, timeout_s: float = 10.0) -> NetworkCost:
     """Take `n` samples of each; the status of the answer does not matter, a 404 travels as far."""
-    return asyncio.run(_measure(target, n, path, timeout_s))
+    return asyncio.run(_measure(target, n, timeout_s))
 
 
-async def _measure(target: Target, n: int, path: str, timeout_s: float) -> NetworkCost:
+async def _measure(target: Target, n: int, timeout_s: float) -> NetworkCost:
     tls = target.tls()
-    url = target.url(path)
+    url = target.url(_PATH)
     request = build_request("GET", url, target.auth())
-    cost = NetworkCost(measured_from=host_name(), path=path)
+    cost = NetworkCost(measured_from=host_name(), path=_PATH)
     connects: list[float] = []
     trips: list[float] = []
     connection: Connection | None = None

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from bench.client.bodies import decode, parse_json
-from bench.client.dialects import DIALECTS, by_name
+from bench.client.dialects import DIALECTS, find_dialect
 from bench.client.faults import TakeFault
 from bench.client.session import Session, fetch, open_session, replace_message, request_for
 from bench.client.target import Target, Voice
@@ -57,7 +57,7 @@ async def settle(target: Target, voice: Voice, timeout_s: float) -> tuple[Detect
     try:
         model = target.request.get("model") or await _first_model(target, tls, evidence)
         if target.dialect != "auto":
-            session = await open_session(target, by_name(target.dialect), model, voice, timeout_s)
+            session = await open_session(target, find_dialect(target.dialect), model, voice, timeout_s)
             return Detection(
                 dialect=target.dialect, chosen_by="entry", model=model, evidence=evidence
             ), session

@@ -127,10 +127,10 @@ def _status_fault(target: Target, exchange: Exchange) -> TakeFault | None:
         message = (
             f"the server sends us on to {exchange.headers['location']}; give the URL of the server there"
         )
-    return TakeFault(f"http_{status}", message, retry_after_s=_seconds(after) if after else None)
+    return TakeFault(f"http_{status}", message, retry_after_s=_parse_retry_after(after) if after else None)
 
 
-def _seconds(value: str) -> float | None:
+def _parse_retry_after(value: str) -> float | None:
     """Return Retry-After in seconds: a number, or an HTTP date (RFC 9110, 10.2.3)."""
     if value.strip().isascii() and value.strip().isdigit():
         return float(value)

@@ -108,13 +108,13 @@ def run_takes(
             f"{lines} already holds takes, and takes are never overwritten; give another directory."
         )
     return asyncio.run(
-        _pass(
+        _run_pass(
             target, utterances, voice, out, warmups, timeout_s, seed, on_take or (lambda _: None), stop, timed
         )
     )
 
 
-async def _pass(
+async def _run_pass(
     target: Target,
     utterances: Iterable[Utterance],
     voice: Voice,
@@ -149,7 +149,7 @@ async def _pass(
             reason = stop() if stop is not None else None
             if reason is None:
                 request = request_for(session, utterance.text, seed)
-                fetched, reason = await _unless(stop, fetch(session, request, timeout_s))
+                fetched, reason = await _run_unless(stop, fetch(session, request, timeout_s))
                 take = _keep(session, utterance, fetched, warmup, result, out)
                 _count(take, result, failed)
                 lines.write(json.dumps(take.model_dump(mode="json"), ensure_ascii=False) + "\n")
@@ -198,7 +198,7 @@ def _count(take: Take, result: PassResult, failed: Counter[str]) -> None:
         failed[take.error.kind] += 1
 
 
-async def _unless(
+async def _run_unless(
     stop: Callable[[], str | None] | None, work: Coroutine[None, None, Fetched]
 ) -> tuple[Fetched, str | None]:
     """Return what `work` brings, or give it up when `stop` says why."""

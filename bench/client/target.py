@@ -51,7 +51,7 @@ class Target:
             )
 
     @classmethod
-    def of(cls, run: HttpRun, base_url: str, token: str | None = None, **more: Any) -> Self:
+    def from_run(cls, run: HttpRun, base_url: str, token: str | None = None, **more: Any) -> Self:
         """Return the target that a catalog entry's `http` run describes, at `base_url`."""
         return cls(
             base_url=base_url,
@@ -100,7 +100,7 @@ class Voice:
     """Sent with a registration; the rights themselves were checked before (bench.inputs)."""
 
     @classmethod
-    def named(cls, name: str) -> Self:
+    def by_name(cls, name: str) -> Self:
         """Return a voice the server already has."""
         return cls(name=name)
 

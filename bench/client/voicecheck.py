@@ -109,7 +109,6 @@ def check_voice(
     *,
     takes: int = 2,
     timeout_s: float = 120.0,
-    text: str = CHECK_TEXT,
     keep: Path | None = None,
 ) -> VoiceCheck:
     """Find out whether `voice` is honoured; at most `2 * takes + 2` requests, the probe's, and registrations.
@@ -119,72 +118,69 @@ def check_voice(
         voice: as it will be asked for.
         takes: of each of the two voices that are compared.
         timeout_s: of each request.
-        text: what both say.
         keep: a directory for one clip of each of the two, for a person who settles an `unclear`.
 
     Raises:
         ServerUnusable: the server is out of reach, or refuses the voice itself.
         BadInput: the dialect cannot carry the voice, or the reference cannot be read.
     """
-    return asyncio.run(_Check(target, voice, takes, timeout_s, text, keep).run())
+    return asyncio.run(_Check(target, voice, takes, timeout_s, keep).run())
 
 
 class _Check:
     """One check; `check` is filled as it goes."""
 
-    def __init__(
-        self, target: Target, voice: Voice, takes: int, timeout_s: float, text: str, keep: Path | None
-    ) -> None:
+    def __init__(self, target: Target, voice: Voice, takes: int, timeout_s: float, keep: Path | None) -> None:
         self.target, self.voice, self.takes, self.timeout_s = target, voice, takes, timeout_s
-        self.text, self.keep = text, keep
+        self.keep = keep
         self.check = VoiceCheck(
             verdict="not_checked", voice=voice.label, unknown_voice=None, unknown_refused=None, evidence=[]
         )
 
     async def run(self) -> VoiceCheck:
         _, session = await settle(self.target, self.voice, self.timeout_s)
-        own = await self._say(session)
+        own = await self._take_clip(session)
         if isinstance(own, TakeFault):
-            return self._nothing("the voice asked for does not speak", own)
+            return self._give_up("the voice asked for does not speak", own)
         others: list[_Clip] = []
-        other = None if session.inline else self._stranger(session)
+        other = None if session.inline else self._make_stranger(session)
         if other is not None:
             found = await self._ask_stranger(session, other)
             if found is None or self.check.verdict == "honoured":
                 return self.check
             others += found
             if own.sha256 in {clip.sha256 for clip in others}:
-                return self._substituted([own], others)
+                return self._find_substituted([own], others)
         if self.voice.reference is not None:
             with tempfile.TemporaryDirectory(prefix="audition-voicecheck-") as scratch:
                 try:
-                    other = await self._second(session, self.voice.reference, Path(scratch))
+                    other = await self._open_second(session, self.voice.reference, Path(scratch))
                 except TakeFault as fault:
-                    return self._nothing("a second reference was not taken", fault)
+                    return self._give_up("a second reference was not taken", fault)
                 # The reference is read at each request, so it must stay until they are done.
                 return await self._compare(session, other, [own], [])
         assert other is not None
         return await self._compare(session, other, [own], others)
 
-    def _stranger(self, session: Session) -> Session:
+    def _make_stranger(self, session: Session) -> Session:
         name = self.check.unknown_voice = f"audition-unknown-{secrets.token_hex(6)}"
         return replace(session, voice=replace(self.voice, name=name))
 
     async def _ask_stranger(self, session: Session, stranger: Session) -> list[_Clip] | None:
         """Ask for a voice that does not exist; None when that ended the check, no clip when it was refused."""
         what = f"the unknown voice '{stranger.voice.label}'"
-        clip = await self._say(stranger)
+        clip = await self._take_clip(stranger)
         if isinstance(clip, _Clip):
             self.check.unknown_refused = False
             self._note(f"{what} was answered with audio: the server substitutes silently")
             return [clip]
         told = clip.kind.startswith("http_") and clip.kind not in NOT_ABOUT_VOICES
         if not told and clip.kind not in SAYS_NOTHING:
-            self._nothing(f"{what} failed, which shows nothing", clip)
+            self._give_up(f"{what} failed, which shows nothing", clip)
             return None
-        again = await self._say(session)
+        again = await self._take_clip(session)
         if isinstance(again, TakeFault):
-            self._nothing("the voice asked for does not speak any more", again)
+            self._give_up("the voice asked for does not speak any more", again)
             return None
         self.check.unknown_refused = True
         self._note(f"{what} was refused ({clip.kind}), and the voice asked for speaks before and after")
@@ -192,8 +188,8 @@ class _Check:
             self.check.verdict = "honoured"
         return []
 
-    async def _second(self, session: Session, reference: Path, scratch: Path) -> Session:
-        data, made_by = other_reference(reference)
+    async def _open_second(self, session: Session, reference: Path, scratch: Path) -> Session:
+        data, made_by = make_other_reference(reference)
         self.check.other_reference = made_by
         clip = scratch / "second.wav"
         clip.write_bytes(data)
@@ -206,14 +202,14 @@ class _Check:
     ) -> VoiceCheck:
         for asked, clips in ((session, mine), (other, theirs)):
             while len(clips) < self.takes:
-                clip = await self._say(asked)
+                clip = await self._take_clip(asked)
                 if isinstance(clip, TakeFault):
-                    return self._nothing("a take failed, so nothing is shown", clip)
+                    return self._give_up("a take failed, so nothing is shown", clip)
                 clips.append(clip)
         if {clip.sha256 for clip in mine} & {clip.sha256 for clip in theirs}:
-            return self._substituted(mine, theirs)
+            return self._find_substituted(mine, theirs)
         check = self.check
-        check.distance_db, check.within_db = distances(mine, theirs)
+        check.distance_db, check.within_db = measure_distances(mine, theirs)
         apart = voices_differ(check.distance_db, check.within_db)
         check.verdict = "honoured" if apart else "unclear"
         self._note(
@@ -223,13 +219,13 @@ class _Check:
         self._keep(mine, theirs)
         return check
 
-    def _substituted(self, mine: list[_Clip], theirs: list[_Clip]) -> VoiceCheck:
+    def _find_substituted(self, mine: list[_Clip], theirs: list[_Clip]) -> VoiceCheck:
         self.check.verdict = "substituted"
         self._note("the voice asked for and the other gave the very same samples")
         self._keep(mine, theirs)
         return self.check
 
-    def _nothing(self, what: str, fault: TakeFault) -> VoiceCheck:
+    def _give_up(self, what: str, fault: TakeFault) -> VoiceCheck:
         self._note(f"{what}: {self.target.scrub(str(fault))}")
         return self.check
 
@@ -244,16 +240,16 @@ class _Check:
             data = wav_bytes(clips[0].samples, clips[0].rate_hz)
             (self.keep / f"{name}.wav").write_bytes(data)
 
-    async def _say(self, session: Session) -> _Clip | TakeFault:
-        fetched = await fetch(session, request_for(session, self.text, None), self.timeout_s)
-        spoken = judge(session, Utterance(id="voicecheck", text=self.text), fetched)
+    async def _take_clip(self, session: Session) -> _Clip | TakeFault:
+        fetched = await fetch(session, request_for(session, CHECK_TEXT, None), self.timeout_s)
+        spoken = judge(session, Utterance(id="voicecheck", text=CHECK_TEXT), fetched)
         error = spoken.take.error
         if error is not None or spoken.samples is None or spoken.take.sample_rate_hz is None:
             return TakeFault(error.kind if error else "no_samples", error.message if error else "")
         return _Clip(spoken.samples, spoken.take.sample_rate_hz)
 
 
-def other_reference(reference: Path) -> tuple[bytes, str]:
+def make_other_reference(reference: Path) -> tuple[bytes, str]:
     """Return a WAV file of another speaker saying the same, and how it was made.
 
     The samples stay and the rate that the header states changes, so pitch and formants move together by a
@@ -273,7 +269,7 @@ def other_reference(reference: Path) -> tuple[bytes, str]:
     return buffer.getvalue(), f"the reference played at {speed:g} times its speed"
 
 
-def distances(mine: Sequence[_Clip], theirs: Sequence[_Clip]) -> tuple[float, float]:
+def measure_distances(mine: Sequence[_Clip], theirs: Sequence[_Clip]) -> tuple[float, float]:
     """Return (median distance between the groups, largest distance within one), dB. Pure."""
     a = [average_spectrum_db(clip.samples, clip.rate_hz) for clip in mine]
     b = [average_spectrum_db(clip.samples, clip.rate_hz) for clip in theirs]

@@ -192,10 +192,10 @@ def _selftest(_args: argparse.Namespace) -> int:
 
 def _load(args: argparse.Namespace) -> int:
     from bench.catalog.entry import HttpRun
-    from bench.client.dialects import by_name
+    from bench.client.dialects import find_dialect
     from bench.commands.load import Load, load
 
-    dialect = args.dialect if args.dialect == "auto" else by_name(args.dialect).name
+    dialect = args.dialect if args.dialect == "auto" else find_dialect(args.dialect).name
     run = HttpRun.model_validate(
         {
             "kind": "http",

@@ -112,7 +112,7 @@ def _target(wanted: Load) -> Target:
         raise BadInput(
             f"--token-env names {wanted.token_env}, which is not set in this environment; export it."
         )
-    return Target.of(wanted.run, wanted.url, token)
+    return Target.from_run(wanted.run, wanted.url, token)
 
 
 def _voice(wanted: Load) -> Voice:
@@ -123,7 +123,7 @@ def _voice(wanted: Load) -> Voice:
     if wanted.voice is not None:
         if wanted.cold:
             raise BadInput("--cold needs a --reference: a voice of the server's own has nothing to encode.")
-        return Voice.named(wanted.voice)
+        return Voice.by_name(wanted.voice)
     assert wanted.reference is not None
     return Voice.clone(wanted.reference, wanted.transcript, how="request" if wanted.cold else "auto")
 

@@ -9,7 +9,7 @@ from bench.listening.processing import UnusableTake
 from bench.listening.score import CuesRemain, TakesMissing, seal
 from bench.metrics.compare import compare_sides
 from bench.metrics.take import TakeMetrics
-from bench.report import as_json, markdown, render, view
+from bench.report import as_json, render, view, write_markdown
 from bench.storage.atomic import write_atomically
 from bench.storage.clock import utc_now
 from bench.verdict.collect import UNUSABLE_FILE, collect, read_unusable, unusable_bytes
@@ -67,7 +67,7 @@ def verdict(run: Run) -> dict[str, Any]:
     files = {
         "verdict.json": verdict_bytes(decided),
         REPORT: render(shown).encode(),
-        SUMMARY: markdown(shown).encode(),
+        SUMMARY: write_markdown(shown).encode(),
         RECORD: as_json(shown).encode(),
     }
     with explain_full_disk(run.path):
@@ -99,7 +99,7 @@ def evidence_of(run_dir: Path) -> Evidence:
         PhaseMissing, BadInput: as `bench.verdict.collect.collect`.
     """
     try:
-        ratings = results.ratings(run_dir)
+        ratings = results.read_ratings(run_dir)
     except FileNotFoundError:
         ratings = None
     return collect(run_dir, ratings=ratings)

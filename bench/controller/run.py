@@ -19,7 +19,7 @@ from bench.catalog.entry import Entry
 from bench.controller import prepare
 from bench.controller.request import RunRequest
 from bench.controller.wheel import REPO
-from bench.errors import AuditionError, BadInput, PhaseMissing
+from bench.errors import AuditionError, BadInput, DiskFull, PhaseMissing
 from bench.inputs import reference as references
 from bench.records.base import Phase
 from bench.records.run import Install, Manifest, Phases, PhaseState, Preflight
@@ -45,12 +45,6 @@ NEEDS: dict[Phase, tuple[Phase, ...]] = {
     "verdict": ("preflight",),
     "publish": ("verdict",),
 }
-
-
-class DiskFull(AuditionError):
-    """The disk under runs/ is full (exit 2)."""
-
-    exit_code = 2
 
 
 class RunBusy(AuditionError):

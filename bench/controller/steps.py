@@ -8,7 +8,6 @@ from bench.controller import prepare
 from bench.controller.host_settings import HostSettings, engine_python, way
 from bench.controller.request import RunRequest
 from bench.controller.run import (
-    DiskFull,
     Run,
     check_new,
     explain_full_disk,
@@ -18,7 +17,7 @@ from bench.controller.run import (
     point_latest,
 )
 from bench.controller.wheel import REPO
-from bench.errors import AuditionError, BadInput, PhaseMissing
+from bench.errors import AuditionError, BadInput, DiskFull, PhaseMissing
 from bench.install.spec import asked
 from bench.records.base import Phase
 from bench.records.run import Install, InstallStep

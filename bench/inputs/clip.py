@@ -65,7 +65,7 @@ def read(path: Path) -> Clip:
     frames, rate_hz, decoder = _decode(path)
     if not np.isfinite(frames).all():
         raise BadInput(f"{path}: holds samples that are not numbers (NaN or infinite); export it again.")
-    samples = _mono(path, frames, rate_hz)
+    samples = _mix_to_mono(path, frames, rate_hz)
     clip = Clip(samples, rate_hz, frames.shape[1], decoder)
     if clip.duration_s < MIN_S:
         raise BadInput(f"{path}: {clip.duration_s:.2f} s is too short; record 10 s or more of the voice.")
@@ -175,7 +175,7 @@ def _run(command: list[str]) -> subprocess.CompletedProcess[bytes]:
         ) from error
 
 
-def _mono(path: Path, frames: NDArray[np.float32], rate_hz: int) -> Samples:
+def _mix_to_mono(path: Path, frames: NDArray[np.float32], rate_hz: int) -> Samples:
     """Average the channels that carry sound, once it is sure that they carry the same.
 
     Two microphones hear one voice at different times, so their waves need not agree while their levels do;
@@ -185,9 +185,9 @@ def _mono(path: Path, frames: NDArray[np.float32], rate_hz: int) -> Samples:
     heard = frames[:, levels > 0.01 * levels.max()] if levels.max() > 0 else frames[:, :1]
     alike = True
     for other in range(1, heard.shape[1]):
-        alike = alike and _correlation(heard[:, 0], heard[:, other]) > _SAME_WAVE
-        tracks = [LevelTrack.of(heard[:, channel], rate_hz).level_db for channel in (0, other)]
-        correlation = _correlation(*tracks)
+        alike = alike and _correlate(heard[:, 0], heard[:, other]) > _SAME_WAVE
+        tracks = [LevelTrack.measure(heard[:, channel], rate_hz).level_db for channel in (0, other)]
+        correlation = _correlate(*tracks)
         if not alike and correlation < _SAME_LEVELS:
             raise BadInput(
                 f"{path}: channels 1 and {other + 1} carry different sound (their levels correlate by "
@@ -199,7 +199,7 @@ def _mono(path: Path, frames: NDArray[np.float32], rate_hz: int) -> Samples:
     return np.ascontiguousarray(frames[:, int(levels.argmax())])
 
 
-def _correlation(one: NDArray[Any], other: NDArray[Any]) -> float:
+def _correlate(one: NDArray[Any], other: NDArray[Any]) -> float:
     if min(one.size, other.size) < 2 or not (one.std() > 0 and other.std() > 0):
         return 1.0
     return float(np.corrcoef(one, other)[0, 1])

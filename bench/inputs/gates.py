@@ -92,7 +92,7 @@ def clone_gate(entry: Entry, card_text: str | None) -> Check:
     """
     encoder = entry.clone_encoder
     note = f" {encoder.note}" if encoder.note else ""
-    sentence = withheld_in(card_text) if card_text and encoder.status == "open" else None
+    sentence = find_withheld(card_text) if card_text and encoder.status == "open" else None
     if encoder.status == "withheld":
         detail = f"{entry.title}: the clone encoder is withheld ({encoder.source}).{note}"
     elif sentence is not None:
@@ -114,7 +114,7 @@ def clone_gate(entry: Entry, card_text: str | None) -> Check:
     )
 
 
-def withheld_in(card_text: str) -> str | None:
+def find_withheld(card_text: str) -> str | None:
     """Return the first sentence that says the encoder is kept back, or None.
 
     A plain reading by patterns: the sentence must deny that the cloning or its encoder is published, and not

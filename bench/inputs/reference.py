@@ -115,7 +115,7 @@ def load(
     rights = rights_files.read(rights_path, audio_sha256, today=today)
     text = transcript.read(transcript_path)
     clip = clips.read(audio)
-    track = LevelTrack.of(clip.samples, clip.rate_hz)
+    track = LevelTrack.measure(clip.samples, clip.rate_hz)
     clipped = clipped_at_s(clip.samples, clip.rate_hz)
     _check_cues(text, clip.duration_s)
     _check_speech(audio, track)
@@ -166,12 +166,12 @@ def choose(reference: ReferenceInput, limits: ReferenceLimits) -> ChosenReferenc
     if reference.transcript.cues:
         result = spans.search(reference.transcript.cues, reference.track, reference.clipped_s, limits)
         if not result.found:
-            raise BadInput(_nothing_fits(reference, result, limits))
+            raise BadInput(_explain_no_fit(reference, result, limits))
         chosen = result.found[0]
         boundary: str = result.boundary
         rejected, others = dict(result.rejected), result.found[1:]
     else:
-        chosen, boundary, rejected, others = _whole(reference, limits), "clip", {}, []
+        chosen, boundary, rejected, others = _take_whole(reference, limits), "clip", {}, []
     samples, levels = _finish(reference, chosen, limits)
     rate_hz = limits.sample_rate_hz or reference.rate_hz
     why = {
@@ -277,7 +277,7 @@ def _check_clipping(audio: Path, text: Transcript, clipped: NDArray[np.float64])
         )
 
 
-def _whole(reference: ReferenceInput, limits: ReferenceLimits) -> spans.Stretch:
+def _take_whole(reference: ReferenceInput, limits: ReferenceLimits) -> spans.Stretch:
     """Return the whole clip without the silence around it, for a transcript that has no times."""
     track, text = reference.track, reference.transcript
     loud = np.flatnonzero(track.loud)
@@ -326,13 +326,13 @@ def _finish(
     samples = np.pad(fitted, (0, max(0, total - fitted.size))).astype(np.float32)
     return samples, {
         "gain_db": round(gain_db, 2),
-        "loudness_lufs": _rounded(integrated_lufs(fitted, rate_hz)),
-        "peak_dbfs": _rounded(peak_dbfs(fitted)),
-        "rms_dbfs": _rounded(rms_dbfs(fitted)),
+        "loudness_lufs": _round(integrated_lufs(fitted, rate_hz)),
+        "peak_dbfs": _round(peak_dbfs(fitted)),
+        "rms_dbfs": _round(rms_dbfs(fitted)),
     }
 
 
-def _rounded(value: float | None) -> float | None:
+def _round(value: float | None) -> float | None:
     return None if value is None else round(value, 2)
 
 
@@ -350,7 +350,7 @@ def _sentence(chosen: spans.Stretch, boundary: str, others: int, limits: Referen
     )
 
 
-def _nothing_fits(reference: ReferenceInput, result: spans.Search, limits: ReferenceLimits) -> str:
+def _explain_no_fit(reference: ReferenceInput, result: spans.Search, limits: ReferenceLimits) -> str:
     reasons = ", ".join(f"{why} ({count})" for why, count in result.rejected.most_common())
     shortest = f"; the shortest that can be cut has {min(result.lengths_s):.1f} s" if result.lengths_s else ""
     if not result.lengths_s:

@@ -25,7 +25,7 @@ class LevelTrack:
     level_db: NDArray[np.float64]
 
     @classmethod
-    def of(cls, samples: Samples, rate_hz: int) -> "LevelTrack":
+    def measure(cls, samples: Samples, rate_hz: int) -> "LevelTrack":
         """Measure a clip, in blocks, so that a long one needs no second copy of itself.
 
         At 22050 Hz a frame is 220.5 samples, so its edges are rounded one by one: a frame's number is its time.

@@ -62,8 +62,8 @@ def read(path: Path) -> Iterator[Utterance]:
         count += 1
         utterance = _parse(path, line, content, f"u{count:02d}")
         # Ids become file names, and some file systems ignore case.
-        _once(seen_ids, utterance.id.casefold(), f"id '{utterance.id}'", path, line)
-        _once(seen_texts, utterance.text.casefold(), "text", path, line)
+        _refuse_repeat(seen_ids, utterance.id.casefold(), f"id '{utterance.id}'", path, line)
+        _refuse_repeat(seen_texts, utterance.text.casefold(), "text", path, line)
         yield utterance
     if count == 0:
         raise BadInput(f"{path}: no utterance in it; write one utterance a line (`#` begins a comment).")
@@ -113,7 +113,7 @@ def _too_long(path: Path, line: int) -> str:
     return f"{path}:{line}: longer than {MAX_CHARACTERS} characters; split it into several utterances."
 
 
-def _once(seen: dict[bytes, int], value: str, what: str, path: Path, line: int) -> None:
+def _refuse_repeat(seen: dict[bytes, int], value: str, what: str, path: Path, line: int) -> None:
     digest = hashlib.blake2b(value.encode(), digest_size=16).digest()
     first = seen.setdefault(digest, line)
     if first != line:

@@ -12,13 +12,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from bench.catalog.entry import WeightFile
-from bench.errors import AuditionError, BadInput
+from bench.errors import AuditionError, BadInput, DiskFull
 from bench.jobs.control import Cancelled, Control
 from bench.jobs.follow import sign
 from bench.records.settings import GIB
 from bench.weights.hub import Progress
 from bench.weights.settings import WeightsTask
-from bench.weights.store import DiskFull, ensure, missing, size_words
+from bench.weights.store import ensure, list_missing, spell_size
 
 _SAY_EVERY_S = 2.0
 
@@ -45,7 +45,7 @@ def weights_step(params: dict[str, Any], *, check: bool) -> dict[str, Any]:
             )
     except (AuditionError, OSError) as error:
         return _failed(error, task.store, time.monotonic() - began)
-    fetched = f"fetched {size_words(report.bytes_downloaded)}" if report.changed else "every file is in place"
+    fetched = f"fetched {spell_size(report.bytes_downloaded)}" if report.changed else "every file is in place"
     return {"changed": report.changed, "report": report.as_dict(), "msg": fetched}
 
 
@@ -68,7 +68,7 @@ def _failed(error: AuditionError | OSError, store: Path, seconds: float) -> dict
 
 
 def _looked(weights: Sequence[WeightFile], store: Path) -> dict[str, Any]:
-    wanted = missing(weights, store)
+    wanted = list_missing(weights, store)
     names = [f"{file.repo}/{file.path}" for file in wanted]
     sizes = [file.bytes for file in wanted]
     return {
@@ -117,8 +117,8 @@ class _Lines:
         if have != total and time.monotonic() - self._said < _SAY_EVERY_S:
             return
         self._said = time.monotonic()
-        text = f"weights | {name} | {size_words(have)}" + (
-            "" if total is None else f" of {size_words(total)}"
+        text = f"weights | {name} | {spell_size(have)}" + (
+            "" if total is None else f" of {spell_size(total)}"
         )
         with self._path.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps({"text": text}) + "\n")

@@ -141,7 +141,7 @@ def _target(
 ) -> Iterator[tuple[Target, Engine | None]]:  # fmt: skip
     """Yield where to speak: an engine started for this call, or a server that is already there."""
     if isinstance(spec.entry.run, HttpRun):
-        yield Target.of(spec.entry.run, spec.url or "", token), None
+        yield Target.from_run(spec.entry.run, spec.url or "", token), None
         return
     progress.say(f"starting {spec.entry.title} ({spec.install}, profile {spec.profile})")
     launched = launch(

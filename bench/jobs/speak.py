@@ -140,9 +140,9 @@ def _check_stranger(target: Target, voice: Voice, spec: JobSpec, result: JobResu
 def _voice(spec: JobSpec, name: PassName, job_dir: Path) -> Voice:
     preset = spec.entry.preset
     if name in ("smoke", "preset") and preset is not None:
-        return Voice.named(preset.name)
+        return Voice.by_name(preset.name)
     if isinstance(spec.entry.run, HttpRun) and spec.entry.run.voice is not None:
-        return Voice.named(spec.entry.run.voice)
+        return Voice.by_name(spec.entry.run.voice)
     return Voice.clone(
         job_dir / "reference.wav", (job_dir / "reference.txt").read_text(encoding="utf-8").strip()
     )

@@ -180,7 +180,7 @@ class Book:
             BadInput: the name is empty or over 80 characters, a channel was not prepared, or it is late and
                 nobody said that it may be.
         """
-        name = checked_name(name)
+        name = check_name(name)
         wanted = list(dict.fromkeys([self.sealed.channels[0], *(channels or [])]))
         missing = [channel for channel in wanted if channel not in self.sealed.channels]
         if missing:
@@ -189,7 +189,7 @@ class Book:
         def decide() -> list[Event]:
             if name in self.imported:
                 raise BadInput(f"{name} rated elsewhere and was imported; invite under another name.")
-            if self._named(name) is not None:
+            if self._find_rater(name) is not None:
                 return []
             self._check_late(late)
             body: dict[str, object] = {
@@ -204,7 +204,7 @@ class Book:
             return [("rater", body)]
 
         self._do(decide)
-        found = self._named(name)
+        found = self._find_rater(name)
         if found is None:
             raise AssertionError("an invited rater is in the book")
         return found
@@ -218,7 +218,7 @@ class Book:
         """
 
         def decide() -> list[Event]:
-            rater = self._named(name)
+            rater = self._find_rater(name)
             if rater is None:
                 raise BadInput(f"There is no rater {name!r} to take off; `audition raters` lists them.")
             if rater.status == "finished":
@@ -227,7 +227,7 @@ class Book:
 
         self._do(decide)
 
-    def opened(self, rater: Rater, trial: Trial, side: Side) -> None:
+    def note_opened(self, rater: Rater, trial: Trial, side: Side) -> None:
         """Note that the rater's page has a clip: listening to it can have begun now, not before."""
         if (trial.trial_id, side) in rater.opened_s:
             return
@@ -254,7 +254,7 @@ class Book:
             gained: dict[Side, float] = {}
             for side in SIDES:
                 before = rater.ranges.get((trial.trial_id, side), [])
-                after = heard.union([*before, *report.get(side, [])])
+                after = heard.join_ranges([*before, *report.get(side, [])])
                 if len(after) > heard.MAX_RANGES:
                     raise Refused("too_many_ranges", "Listen in longer stretches.", 422)
                 if after != before:
@@ -302,7 +302,7 @@ class Book:
                 raise Refused("not_heard", "Listen to both A and B in full before you rate them.")
             last = rater.answers.get(trial.trial_id)
             current = rater.revisions.get(trial.trial_id, 0)
-            if last is not None and _same(last, given) and revision in (current, current - 1):
+            if last is not None and _is_same_answer(last, given) and revision in (current, current - 1):
                 return []
             if revision != current:
                 raise Refused("changed_elsewhere", "This pair was rated meanwhile, in another tab perhaps.")
@@ -384,7 +384,7 @@ class Book:
             for name, of_rater in answers.items():
                 if self.imported.get(name) == of_rater:
                     continue
-                if name in self.imported or self._named(name) is not None:
+                if name in self.imported or self._find_rater(name) is not None:
                     raise BadInput(f"{name} is among this run's raters already; nothing was imported.")
                 events += [("imported_answer", answer.model_dump(mode="json")) for answer in of_rater]
                 body: dict[str, object] = {"rater": name, "source_sha256": source_sha256, "utc": utc_now()}
@@ -407,7 +407,7 @@ class Book:
                 "what he changes. `--late` adds him nevertheless, and the verdict says so."
             )
 
-    def _named(self, name: str) -> Rater | None:
+    def _find_rater(self, name: str) -> Rater | None:
         return next((rater for rater in self.raters.values() if rater.name == name), None)
 
     def _do(self, decide: Callable[[], list[Event]]) -> None:
@@ -526,7 +526,7 @@ class Book:
             del self.raters[rater.id], self.by_token[rater.token]
 
 
-def checked_name(name: str) -> str:
+def check_name(name: str) -> str:
     """Return a rater's name with single spaces.
 
     Raises:
@@ -542,7 +542,7 @@ def _printable(text: str) -> str:
     return "".join(c for c in text if c.isprintable())
 
 
-def _same(last: Given, now: Given) -> bool:
+def _is_same_answer(last: Given, now: Given) -> bool:
     return (last.a, last.b, last.comparison, last.note) == (now.a, now.b, now.comparison, now.note)
 
 

@@ -63,7 +63,7 @@ class ClipCues:
     vectors: dict[Cue, tuple[float, ...]]
 
 
-def cues_of(path: Path) -> ClipCues:
+def read_cues(path: Path) -> ClipCues:
     """Return the cues of a sound file.
 
     Raises:
@@ -83,12 +83,12 @@ def cues_of(path: Path) -> ClipCues:
     }
     depth = bits.get(info.subtype, 16)
     overhead = path.stat().st_size - info.frames * info.channels * depth // 8
-    return measured(
+    return measure_cues(
         samples, rate_hz, (float(info.samplerate), float(info.channels), float(depth), float(overhead))
     )
 
 
-def measured(samples: Samples, rate_hz: int, format_facts: tuple[float, ...]) -> ClipCues:
+def measure_cues(samples: Samples, rate_hz: int, format_facts: tuple[float, ...]) -> ClipCues:
     """Return the cues of samples, with what the file itself says (`format_facts`)."""
     lufs = integrated_lufs(samples, rate_hz)
     lead, trail = leading_silence_s(samples, rate_hz), trailing_silence_s(samples, rate_hz)
@@ -138,14 +138,9 @@ def attack(
     return out
 
 
-def still_telling(results: Sequence[CueResult]) -> list[CueResult]:
+def find_telling(results: Sequence[CueResult]) -> list[CueResult]:
     """Return the cues that should have been removed and still name the side (p below `ALPHA`)."""
     return [result for result in results if result.removed and result.p < ALPHA]
-
-
-def accuracy(pairs: Sequence[tuple[ClipCues, ClipCues]], cue: Cue) -> float:
-    """Return how often the nearest neighbour by one cue names the side; 0.5 is chance."""
-    return float(_accuracies(_votes(_matrix(pairs, cue)), np.ones((1, len(pairs))))[0])
 
 
 def _steps(value: float | None, step: float) -> float:

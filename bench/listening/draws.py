@@ -20,7 +20,7 @@ class Draws:
         self._key = hmac.new(secret, purpose.encode(), hashlib.sha256).digest()
         self._count = 0
 
-    def below(self, bound: int) -> int:
+    def draw_below(self, bound: int) -> int:
         """Return an integer from 0 to `bound` - 1, each equally likely (rejection, no modulo bias)."""
         if bound < 1:
             raise ValueError(f"bound must be at least 1, not {bound}")
@@ -32,10 +32,10 @@ class Draws:
             if value < limit:
                 return value % bound
 
-    def shuffled(self, items: Sequence[T]) -> list[T]:
+    def shuffle(self, items: Sequence[T]) -> list[T]:
         """Return the items in a uniformly random order (Fisher-Yates)."""
         out = list(items)
         for last in range(len(out) - 1, 0, -1):
-            pick = self.below(last + 1)
+            pick = self.draw_below(last + 1)
             out[last], out[pick] = out[pick], out[last]
         return out

@@ -19,7 +19,7 @@ MAX_RANGES = 64
 """Ranges in one report, and ranges kept of one clip."""
 
 
-def checked(ranges: object, length_s: float) -> list[Range]:
+def check_ranges(ranges: object, length_s: float) -> list[Range]:
     """Return a report's ranges, cut to the clip of `length_s`, or raise.
 
     Raises:
@@ -42,7 +42,7 @@ def checked(ranges: object, length_s: float) -> list[Range]:
     return out
 
 
-def union(ranges: Iterable[Range]) -> list[Range]:
+def join_ranges(ranges: Iterable[Range]) -> list[Range]:
     """Return the same seconds as ranges in order that do not touch, rounded to a millisecond."""
     merged: list[Range] = []
     for start, end in sorted((round(start, 3), round(end, 3)) for start, end in ranges):

@@ -7,7 +7,6 @@ doubts a verdict can check afterwards that nothing was changed between.
 """
 
 import json
-import os
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
@@ -124,13 +123,13 @@ def save(run_dir: Path, sealed: Sealed) -> str:
     """Write the mapping, then publish its hash; return the hash. The published file is written last, so a
     crash in between leaves an unpublished seal that no rating can rest on."""
     home = directory(run_dir)
-    _write_private(home / SEALED, canonical_json(sealed.model_dump(mode="json")))
+    write_atomically(home / SEALED, canonical_json(sealed.model_dump(mode="json")), 0o600)
     digest = sealed.digest()
     write_atomically(home / PUBLISHED, f"{digest}\n".encode())
     return digest
 
 
-def published(run_dir: Path) -> str | None:
+def read_published(run_dir: Path) -> str | None:
     """Return the published hash, None where nothing is sealed yet."""
     try:
         return (directory(run_dir) / PUBLISHED).read_text("ascii").strip()
@@ -148,7 +147,7 @@ def load(run_dir: Path) -> Sealed:
         SealBroken: the file is not a mapping any more, or is gone although its hash was published.
     """
     path = directory(run_dir) / SEALED
-    if published(run_dir) is not None and not path.exists():
+    if read_published(run_dir) is not None and not path.exists():
         raise SealBroken(
             f"{path} is gone, so nobody can say which side was which; restore it from a backup, or delete the "
             "run's listening directory and let people rate again."
@@ -162,10 +161,10 @@ def load(run_dir: Path) -> Sealed:
         ) from error
 
 
-def unpublished(run_dir: Path) -> str | None:
+def find_unpublished(run_dir: Path) -> str | None:
     """Return what is wrong where something of a sealing is left and its published hash is not; else None."""
     home = directory(run_dir)
-    if published(run_dir) is not None:
+    if read_published(run_dir) is not None:
         return None
     if (home / RATINGS).exists():
         return f"There are ratings, but {home / PUBLISHED} is gone; restore it from a backup, or start a new run."
@@ -177,10 +176,10 @@ def unpublished(run_dir: Path) -> str | None:
     return None
 
 
-def broken(run_dir: Path, sealed: Sealed) -> str | None:
+def find_broken(run_dir: Path, sealed: Sealed) -> str | None:
     """Return what is no longer as it was sealed, None when all is: the mapping's hash, the takes' records, the
     reference and every clip."""
-    if published(run_dir) != sealed.digest():
+    if read_published(run_dir) != sealed.digest():
         return "the sealed mapping does not have the hash that was published before the first rating"
     kept = {f"{side}/{TAKES}": digest for side, digest in sealed.takes_sha256.items()}
     if sealed.reference_sha256 is not None:
@@ -210,26 +209,10 @@ def load_intact(run_dir: Path) -> Sealed:
         SealBroken: something was changed.
     """
     sealed = load(run_dir)
-    problem = broken(run_dir, sealed)
+    problem = find_broken(run_dir, sealed)
     if problem:
         raise SealBroken(
             f"The listening test of {run_dir.name} cannot be used: {problem}; "
             "restore the file, or delete the run's listening directory and let people rate again."
         )
     return sealed
-
-
-def _write_private(path: Path, data: bytes) -> None:
-    """Write a file that only its owner may read, from its first byte on."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    handle = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        scratch.replace(path)
-    except BaseException:
-        scratch.unlink(missing_ok=True)
-        raise

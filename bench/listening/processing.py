@@ -71,11 +71,11 @@ def prepare(path: Path, channel: Channel) -> Samples:
     keep = round(KEEP_S * RATE_HZ)
     first, last = max(0, span.start - keep), min(samples.size, span.end + keep)
     before, after = span.start - first, last - span.end
-    cut = _faded(samples[first:last], before, after)
+    cut = _fade(samples[first:last], before, after)
     return np.pad(cut, (round(LEAD_S * RATE_HZ) - before, round(TAIL_S * RATE_HZ) - after))
 
 
-def opening(clip: Samples, about_s: float) -> Samples:
+def cut_opening(clip: Samples, about_s: float) -> Samples:
     """Return a prepared clip up to the pause whose place is nearest to `about_s`, with the usual silence
     after.
 
@@ -83,18 +83,18 @@ def opening(clip: Samples, about_s: float) -> Samples:
     """
     ends = [segment.end for segment in speech_segments(clip, RATE_HZ)]
     end = min(ends, key=lambda place: abs(place / RATE_HZ - about_s), default=clip.size)
-    cut = _faded(clip[: min(clip.size, end + round(KEEP_S * RATE_HZ))], 0, round(KEEP_S * RATE_HZ))
+    cut = _fade(clip[: min(clip.size, end + round(KEEP_S * RATE_HZ))], 0, round(KEEP_S * RATE_HZ))
     return np.pad(cut, (0, max(0, round((TAIL_S - KEEP_S) * RATE_HZ))))
 
 
-def equal_length(clips: Mapping[Key, Samples]) -> dict[Key, Samples]:
+def equalise_lengths(clips: Mapping[Key, Samples]) -> dict[Key, Samples]:
     """Return the clips, each with zeros after it up to the longest, whole in tenths of a second."""
     tenth = RATE_HZ // 10
     length = -(-max(clip.size for clip in clips.values()) // tenth) * tenth
     return {key: np.pad(clip, (0, length - clip.size)) for key, clip in clips.items()}
 
 
-def level(clips: Mapping[Key, Samples]) -> tuple[dict[Key, Samples], float]:
+def equalise_loudness(clips: Mapping[Key, Samples]) -> tuple[dict[Key, Samples], float]:
     """Return the clips at one integrated loudness, and that loudness in LUFS.
 
     Raises:
@@ -155,7 +155,7 @@ def true_peak_dbtp(clip: Samples) -> float | None:
     return max(found, sample_peak)
 
 
-def _faded(cut: Samples, before: int, after: int) -> Samples:
+def _fade(cut: Samples, before: int, after: int) -> Samples:
     """Fade the ends over what was kept of them, 2 to 5 ms: no click where the zeros begin."""
     shortest, longest = round(0.002 * RATE_HZ), round(0.005 * RATE_HZ)
     out = cut.astype(np.float32, copy=True)

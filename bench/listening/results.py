@@ -14,7 +14,7 @@ from pydantic import Field, ValidationError
 
 from bench.errors import BadInput
 from bench.listening import mapping
-from bench.listening.book import Book, Given, Rater, checked_name
+from bench.listening.book import Book, Given, Rater, check_name
 from bench.listening.mapping import SealBroken, Sealed
 from bench.listening.trials import Trial
 from bench.records.base import SCHEMA_VERSION, Record
@@ -34,7 +34,7 @@ class Export(Record):
     ratings: Ratings
 
 
-def ratings(run_dir: Path) -> Ratings:
+def read_ratings(run_dir: Path) -> Ratings:
     """Return what the verdict needs. Nobody rated: no answers, never an error.
 
     `mapping_intact` is false, there are no answers and `notices` says why, when the mapping, its published hash, a
@@ -47,8 +47,8 @@ def ratings(run_dir: Path) -> Ratings:
         NotSaved: the ratings' database cannot be opened.
     """
     manifest = load_record(Manifest, run_dir)
-    digest = mapping.published(run_dir)
-    left_over = mapping.unpublished(run_dir)
+    digest = mapping.read_published(run_dir)
+    left_over = mapping.find_unpublished(run_dir)
     if digest is None and left_over is None:
         raise FileNotFoundError(f"{run_dir} has no sealed pairs yet")
     out = Ratings(
@@ -74,7 +74,7 @@ def ratings(run_dir: Path) -> Ratings:
         }
         who |= dict.fromkeys(book.imported, "finished")
         finished = [rater for rater in book.raters.values() if rater.status == "finished"]
-        answers = [answer for rater in finished for answer in unsealed(rater)]
+        answers = [answer for rater in finished for answer in unseal(rater)]
         answers += [answer for of_rater in book.imported.values() for answer in of_rater]
         return out.model_copy(
             update={
@@ -100,29 +100,17 @@ def _notices(book: Book) -> list[str]:
     return [*book.notices, *book.remarks, *lost]
 
 
-def all_finished(run_dir: Path) -> bool:
-    """Return True when every rater has finished and there are as many as the rule asks for: names may be
-    shown."""
-    try:
-        found = ratings(run_dir)
-    except FileNotFoundError:
-        return False
-    needed = load_record(Manifest, run_dir).rule.minimum_raters
-    states = list(found.raters.values())
-    return found.mapping_intact and len(states) >= needed and all(s == "finished" for s in states)
-
-
-def unsealed(rater: Rater) -> list[Answer]:
+def unseal(rater: Rater) -> list[Answer]:
     """Return a rater's answers with the scores under their sides' names, in the order in which he heard
     them."""
     return [
-        _unsealed(rater.name, trial, rater.answers[trial.trial_id])
+        _unseal_answer(rater.name, trial, rater.answers[trial.trial_id])
         for trial in rater.trials
         if trial.trial_id in rater.answers
     ]
 
 
-def _unsealed(name: str, trial: Trial, given: Given) -> Answer:
+def _unseal_answer(name: str, trial: Trial, given: Given) -> Answer:
     on_a = trial.candidate_side == "A"
     comparison = given.comparison
     if comparison is not None and on_a:
@@ -153,7 +141,7 @@ def reveal(book: Book, rater: Rater, manifest: Manifest) -> dict[str, Any]:
         raise ValueError("the rater has not finished")
     book.mark(rater)
     channel = book.sealed.channels[0]
-    counted = [a for a in unsealed(rater) if a.kind == "pair" and a.channel == channel]
+    counted = [a for a in unseal(rater) if a.kind == "pair" and a.channel == channel]
     total = len(counted)
     names = {
         "candidate": str(manifest.entry.get("title") or manifest.model),
@@ -182,7 +170,7 @@ def reveal(book: Book, rater: Rater, manifest: Manifest) -> dict[str, Any]:
 def export_json(run_dir: Path, path: Path) -> None:
     """Write the finished raters' ratings as JSON that `import_json` takes."""
     manifest = load_record(Manifest, run_dir)
-    export = Export(run_id=manifest.run_id, ratings=ratings(run_dir))
+    export = Export(run_id=manifest.run_id, ratings=read_ratings(run_dir))
     write_atomically(path, json.dumps(export.model_dump(mode="json"), indent=2, ensure_ascii=False).encode())
 
 
@@ -195,7 +183,7 @@ def export_csv(run_dir: Path, path: Path) -> None:
     out = io.StringIO(newline="")
     writer = csv.DictWriter(out, list(Answer.model_fields))
     writer.writeheader()
-    for answer in ratings(run_dir).answers:
+    for answer in read_ratings(run_dir).answers:
         row = answer.model_dump(mode="json")
         row |= {key: f"'{row[key]}" for key in ("rater", "note") if row[key][:1] in tuple("=+-@\t\r\n")}
         writer.writerow(row)
@@ -229,9 +217,9 @@ def import_json(run_dir: Path, path: Path, *, late: bool = False) -> list[str]:
             by_rater.setdefault(answer.rater, []).append(answer)
         here = {rater.name: rater for rater in book.raters.values()}
         for name, answers in list(by_rater.items()):
-            if checked_name(name) != name:
+            if check_name(name) != name:
                 raise BadInput(f"{path}: {name!r} is no rater's name; nothing was imported.")
-            if name in here and unsealed(here[name]) == answers:
+            if name in here and unseal(here[name]) == answers:
                 del by_rater[name]
                 continue
             _check_whole(book.sealed, name, answers, path)

@@ -85,36 +85,36 @@ def seal(run_dir: Path, *, channels: Sequence[Channel] = CHANNELS) -> SealReport
     check_commitments(run_dir, manifest)
     reference = run_dir / REFERENCE
     home = mapping.directory(run_dir)
-    if mapping.published(run_dir) is not None:
+    if mapping.read_published(run_dir) is not None:
         return _sealed_already(run_dir, manifest)
     if (home / mapping.RATINGS).exists():
-        raise SealBroken(mapping.unpublished(run_dir))
-    made = _readable(run_dir)
+        raise SealBroken(mapping.find_unpublished(run_dir))
+    made = _read_both_sides(run_dir)
     wanted = [manifest.rule.channel, *(c for c in channels if c != manifest.rule.channel)]
     unusable: list[Unusable] = []
     while True:
         _clean(home)
         if unusable:
             write_atomically(run_dir / UNUSABLE_FILE, unusable_bytes(unusable))
-        takes = _enough(made, unusable, manifest.rule.pairs)
+        takes = _pick_rated(made, unusable, manifest.rule.pairs)
         utterances = list(takes["candidate"])
         seed = mapping.new_secret()
         anchor = None
         if reference.is_file():
-            anchor = utterances[Draws(bytes.fromhex(seed), "anchor/1").below(len(utterances))]
+            anchor = utterances[Draws(bytes.fromhex(seed), "anchor/1").draw_below(len(utterances))]
         paths = {
-            side: {uid: _file_of(run_dir, side, take) for uid, take in of_side.items()}
+            side: {uid: _check_file(run_dir, side, take) for uid, take in of_side.items()}
             for side, of_side in takes.items()
         }
         clips: list[Clip] = []
         targets: dict[Channel, float] = {}
         try:
             for channel in wanted:
-                of_channel, targets[channel] = _channel(home, channel, paths, reference, anchor)
+                of_channel, targets[channel] = _make_channel(home, channel, paths, reference, anchor)
                 clips += of_channel
             break
         except UnusableTake as error:
-            unusable.append(_unusable(run_dir, error))
+            unusable.append(_name_unusable(run_dir, error))
     sealed = Sealed(
         nonce=mapping.new_secret(),
         seed=seed,
@@ -134,7 +134,7 @@ def seal(run_dir: Path, *, channels: Sequence[Channel] = CHANNELS) -> SealReport
         # In the order of their random names: the list itself must not sort the sides.
         clips=sorted(clips, key=lambda clip: clip.file),
     )
-    found = _cue_check(home, sealed, paths)
+    found = _attack_cues(home, sealed, paths)
     report = SealReport(
         mapping_sha256=sealed.digest(),
         pairs=len(utterances),
@@ -149,7 +149,7 @@ def seal(run_dir: Path, *, channels: Sequence[Channel] = CHANNELS) -> SealReport
     return report
 
 
-def _readable(run_dir: Path) -> dict[TakeSide, list[Take]]:
+def _read_both_sides(run_dir: Path) -> dict[TakeSide, list[Take]]:
     """Return both sides' takes.
 
     Raises:
@@ -164,7 +164,7 @@ def _readable(run_dir: Path) -> dict[TakeSide, list[Take]]:
     return takes
 
 
-def _enough(
+def _pick_rated(
     takes: dict[TakeSide, list[Take]], unusable: list[Unusable], pairs: int
 ) -> dict[TakeSide, dict[str, Take]]:
     """Return the takes that are rated, by utterance, in order: what `rateable` chooses, as the verdict does.
@@ -192,7 +192,7 @@ def _enough(
     )
 
 
-def _file_of(run_dir: Path, side: TakeSide, take: Take) -> Path:
+def _check_file(run_dir: Path, side: TakeSide, take: Take) -> Path:
     """Return the sound of a take, once its bytes were found to be those that were timed."""
     name = str(take.wav)
     path = run_dir / side / name
@@ -206,7 +206,7 @@ def _file_of(run_dir: Path, side: TakeSide, take: Take) -> Path:
     return path
 
 
-def _channel(
+def _make_channel(
     home: Path,
     channel: Channel,
     paths: dict[TakeSide, dict[str, Path]],
@@ -220,17 +220,17 @@ def _channel(
         for side in paths:
             with _naming("pair", side, utterance):
                 pair[side] = processing.prepare(paths[side][utterance], channel)
-        for source, clip in processing.equal_length(pair).items():
+        for source, clip in processing.equalise_lengths(pair).items():
             ready["pair", source, utterance] = clip
         if utterance == anchor:
             with _naming("reference", "reference", ""):
                 voice = processing.prepare(reference, channel)
             ready["reference", "reference", ""] = voice
             about_s = max(clip.size for clip in pair.values()) / processing.RATE_HZ
-            beside: dict[Source, Samples] = {"reference": processing.opening(voice, about_s), **pair}
-            for source, clip in processing.equal_length(beside).items():
+            beside: dict[Source, Samples] = {"reference": processing.cut_opening(voice, about_s), **pair}
+            for source, clip in processing.equalise_lengths(beside).items():
                 ready["anchor", source, utterance] = clip
-    levelled, target = processing.level(ready)
+    levelled, target = processing.equalise_loudness(ready)
     clips = []
     for (role, source, utterance), samples in levelled.items():
         data = processing.encode(samples, target)
@@ -261,7 +261,7 @@ def _naming(role: Role, source: Source, utterance: str) -> Iterator[None]:
         raise
 
 
-def _unusable(run_dir: Path, error: UnusableTake) -> Unusable:
+def _name_unusable(run_dir: Path, error: UnusableTake) -> Unusable:
     """Return which take cannot be used.
 
     Raises:
@@ -278,18 +278,18 @@ def _unusable(run_dir: Path, error: UnusableTake) -> Unusable:
     return Unusable(side=source, utterance_id=utterance, reason=reason)
 
 
-def _cue_check(home: Path, sealed: Sealed, paths: dict[TakeSide, dict[str, Path]]) -> list[cues.CueResult]:
+def _attack_cues(home: Path, sealed: Sealed, paths: dict[TakeSide, dict[str, Path]]) -> list[cues.CueResult]:
     """Run the cue attack on the rule's channel, before and after."""
     channel = sealed.channels[0]
     before, after = [], []
     for utterance in sealed.utterances:
         files = [home / mapping.CLIPS / sealed.clip("pair", side, utterance, channel).file for side in paths]
-        raw_a, raw_b = (cues.cues_of(paths[side][utterance]) for side in paths)
-        made_a, made_b = (cues.cues_of(path) for path in files)
+        raw_a, raw_b = (cues.read_cues(paths[side][utterance]) for side in paths)
+        made_a, made_b = (cues.read_cues(path) for path in files)
         before.append((raw_a, raw_b))
         after.append((made_a, made_b))
     results = cues.attack(before, after)
-    telling = cues.still_telling(results)
+    telling = cues.find_telling(results)
     if telling:
         raise CuesRemain(
             "The processed clips still give their side away by "

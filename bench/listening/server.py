@@ -171,7 +171,7 @@ def create_app(run_dir: Path) -> FastAPI:
             raise Refused("unknown_clip", "There is no such clip for you.", 404)
         trial, file = of.clips[ticket]
         if trial is not None:
-            book.opened(of, trial, "A" if ticket == of.ticket_of(trial, "A") else "B")
+            book.note_opened(of, trial, "A" if ticket == of.ticket_of(trial, "A") else "B")
         return Response(clips[file], media_type="audio/wav", headers=HEADERS)
 
     @app.post("/api/trials/{ticket}/heard")
@@ -181,8 +181,8 @@ def create_app(run_dir: Path) -> FastAPI:
         length = book.length_s(trial)
         try:
             report: dict[Side, list[heard.Range]] = {
-                "A": heard.checked(body.a, length),
-                "B": heard.checked(body.b, length),
+                "A": heard.check_ranges(body.a, length),
+                "B": heard.check_ranges(body.b, length),
             }
         except ValueError as error:
             raise Refused("bad_ranges", f"{error}.", 422) from error

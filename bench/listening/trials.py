@@ -51,9 +51,9 @@ def repeats_for(pairs: int) -> int:
 
 def balanced_sides(pairs: int, draws: Draws) -> list[Side]:
     """Return the candidate's side in each of `pairs` pairs: as many A as B, in random order."""
-    extra: list[Side] = [] if pairs % 2 == 0 else ["A" if draws.below(2) == 0 else "B"]
+    extra: list[Side] = [] if pairs % 2 == 0 else ["A" if draws.draw_below(2) == 0 else "B"]
     half: list[Side] = [side for side in SIDES for _ in range(pairs // 2)]
-    return draws.shuffled(half + extra)
+    return draws.shuffle(half + extra)
 
 
 def plan(
@@ -80,7 +80,7 @@ def plan(
         ]
         extras = _extras(pairs, draws) if index == 0 else []
         if index == 0 and anchor is not None:
-            take = beside[Draws(seed, f"beside/1/{rater_id}").below(len(beside))]
+            take = beside[Draws(seed, f"beside/1/{rater_id}").draw_below(len(beside))]
             name = f"anchor-{channel}-{anchor}"
             extras.append(Trial(name, "anchor", anchor, channel, _coin(draws), "reference", take))
         trials += _ordered(pairs + extras, draws)
@@ -97,26 +97,26 @@ def _extras(pairs: Sequence[Trial], draws: Draws) -> list[Trial]:
             channel,
             "B" if pair.candidate_side == "A" else "A",
         )
-        for pair in draws.shuffled(pairs)[: repeats_for(len(pairs))]
+        for pair in draws.shuffle(pairs)[: repeats_for(len(pairs))]
     ]
-    same: Source = "candidate" if draws.below(2) == 0 else "baseline"
-    twin = pairs[draws.below(len(pairs))].utterance_id
+    same: Source = "candidate" if draws.draw_below(2) == 0 else "baseline"
+    twin = pairs[draws.draw_below(len(pairs))].utterance_id
     extras.append(Trial(f"identical-{channel}-{twin}", "identical", twin, channel, _coin(draws), same, same))
     return extras
 
 
 def _coin(draws: Draws) -> Side:
-    return "A" if draws.below(2) == 0 else "B"
+    return "A" if draws.draw_below(2) == 0 else "B"
 
 
 def _ordered(trials: Sequence[Trial], draws: Draws) -> list[Trial]:
     """Shuffle until no repeat comes within `MIN_GAP` of its pair; short sessions take a smaller gap."""
     for gap in range(MIN_GAP, 0, -1):
         for _ in range(200):
-            order = _repeats_last(draws.shuffled(trials))
+            order = _repeats_last(draws.shuffle(trials))
             if _smallest_gap(order) >= gap:
                 return order
-    return _repeats_last(draws.shuffled(trials))
+    return _repeats_last(draws.shuffle(trials))
 
 
 def _repeats_last(order: list[Trial]) -> list[Trial]:

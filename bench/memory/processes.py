@@ -32,7 +32,7 @@ class EngineProcesses(Protocol):
 
 
 @dataclass(frozen=True)
-class Engine:
+class FixedProcesses:
     """The plainest `EngineProcesses`: a function and a directory."""
 
     find: Callable[[], set[int]]
@@ -69,15 +69,15 @@ class ProcessTree:
         return self._known
 
 
-def container_engine(pid: int, root: Path = CGROUP_ROOT) -> Engine:
+def container_engine(pid: int, root: Path = CGROUP_ROOT) -> FixedProcesses:
     """Return the engine that runs as a container whose first process is `pid` (Docker's `State.Pid`).
 
     Where its cgroup cannot be found or is the machine's root cgroup, the process tree is followed instead.
     """
     cgroup = memory_cgroup(pid, root)
     if cgroup is None or cgroup == root or cgroup == root / "memory":
-        return Engine(ProcessTree(pid).pids)
-    return Engine(lambda: cgroup_pids(cgroup), cgroup)
+        return FixedProcesses(ProcessTree(pid).pids)
+    return FixedProcesses(lambda: cgroup_pids(cgroup), cgroup)
 
 
 def memory_cgroup(pid: int, root: Path = CGROUP_ROOT, proc: Path = Path("/proc")) -> Path | None:

@@ -11,7 +11,7 @@ from bench.catalog.entry import Entry, WeightFile
 from bench.errors import AuditionError
 from bench.inputs.gates import clone_gate
 from bench.records.run import Check
-from bench.weights.store import ensure, missing, path_of
+from bench.weights.store import ensure, list_missing, path_of
 
 MODEL_CARD = "model_card"
 _CARD = "README.md"
@@ -30,7 +30,7 @@ def card_checks(
     first = entry.weights[0]
     card = WeightFile(repo=first.repo, revision=first.revision, path=_CARD)
     value: dict[str, Any] = {"repo": card.repo, "revision": card.revision, "sha256": None}
-    if looking and missing([card], store):
+    if looking and list_missing([card], store):
         return [Check(name=MODEL_CARD, ok=None, value=value, detail="not fetched in check mode")]
     try:
         report = ensure([card], store, endpoint=endpoint, token_file=token_file)

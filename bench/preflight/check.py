@@ -20,7 +20,7 @@ from bench.neighbour.look import look
 from bench.preflight.card import card_checks
 from bench.preflight.spec import HostReport, HostSpec
 from bench.records.run import Check
-from bench.weights.store import missing
+from bench.weights.store import list_missing
 
 GIB = 2**30
 _INSTALL_BYTES = {"system": GIB // 2, "venv": 12 * GIB, "container": 20 * GIB, "http": 0}
@@ -99,7 +99,7 @@ def _existing(path: Path) -> Path:
 
 def _weights_bytes(spec: HostSpec) -> int:
     try:
-        wanted = missing(spec.entry.weights, spec.weights_store)
+        wanted = list_missing(spec.entry.weights, spec.weights_store)
     except AuditionError:  # the install phase says what is wrong with the store
         wanted = spec.entry.weights
     return sum(file.bytes or 0 for file in wanted)
@@ -242,7 +242,7 @@ def _baseline(spec: HostSpec, token: str | None) -> Check:
         return Check(name=name, ok=True, value="run by Audition", severity="warning")
     try:
         cost = measure_network(
-            Target.of(spec.baseline.run, spec.baseline_url or "", token), n=5, timeout_s=5.0
+            Target.from_run(spec.baseline.run, spec.baseline_url or "", token), n=5, timeout_s=5.0
         )
         why = cost.error
     except (ServerUnusable, OSError) as error:

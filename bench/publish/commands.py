@@ -29,7 +29,7 @@ class Done:
     def why(self) -> str:
         """Return what it said, in one line, without a login."""
         said = " ".join((self.error.strip() or self.out.strip() or f"exit code {self.code}").split())
-        return without_login(said)[-1000:]
+        return strip_login(said)[-1000:]
 
 
 def execute(
@@ -75,11 +75,11 @@ def _kill(process: "subprocess.Popen[bytes]") -> None:
     process.communicate()
 
 
-def without_login(text: str) -> str:
+def strip_login(text: str) -> str:
     """Return `text` with user and password taken out of every address."""
     return _LOGIN.sub("", text)
 
 
-def shown(command: Sequence[str]) -> str:
+def spell_command(command: Sequence[str]) -> str:
     """Return a command as it can be pasted into a shell, without a login."""
-    return shlex.join([without_login(word) for word in command])
+    return shlex.join([strip_login(word) for word in command])

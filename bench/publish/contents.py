@@ -12,12 +12,12 @@ import soundfile
 
 from bench.controller import conclude
 from bench.errors import BadInput
-from bench.publish.permission import SIDES, Permission, Side, permission
+from bench.publish.permission import SIDES, Permission, Side, read_permission
 from bench.records.run import Manifest
 from bench.records.take import Take
 from bench.records.verdict import Verdict
-from bench.report import ReportView, as_json, markdown, render, view
-from bench.report.record import plain
+from bench.report import ReportView, as_json, render, view, write_markdown
+from bench.report.record import escape_md
 from bench.storage.digests import sha256_file
 from bench.storage.record_file import load_record
 from bench.verdict.collect import read_takes
@@ -52,9 +52,9 @@ def gather(run_dir: Path, verdict: Verdict, today: datetime.date) -> Contents:
         BadInput: the run no longer gives that verdict, or a clip is not the one that was timed.
     """
     manifest = load_record(Manifest, run_dir)
-    allowed = permission(manifest, today)
+    allowed = read_permission(manifest, today)
     evidence = conclude.evidence_of(run_dir)
-    shown = _view(run_dir, verdict, evidence, with_clips=not any(map(allowed.withheld, SIDES)))
+    shown = _build_view(run_dir, verdict, evidence, with_clips=not any(map(allowed.withheld, SIDES)))
     # What was sealed for rating stays silent until all have rated, here as in the report.
     blind = evidence.ratings is not None and not shown.revealed
     withheld: dict[Side, str | None] = {side: _BLIND if blind else allowed.withheld(side) for side in SIDES}
@@ -67,8 +67,8 @@ def gather(run_dir: Path, verdict: Verdict, today: datetime.date) -> Contents:
         shown.may_publish_clips = True
     files = {
         "verdict.json": verdict_bytes(verdict),
-        "manifest.json": _public_manifest(manifest, private=allowed.voice is not None),
-        REPORT_MARKDOWN: markdown(shown).encode(),
+        "manifest.json": _strip_manifest(manifest, private=allowed.voice is not None),
+        REPORT_MARKDOWN: write_markdown(shown).encode(),
         "report.html": render(shown).encode(),
         "report.json": as_json(shown).encode(),
     }
@@ -82,14 +82,14 @@ def gather(run_dir: Path, verdict: Verdict, today: datetime.date) -> Contents:
             continue
         files[f"{side}/takes.jsonl"] = (run_dir / side / "takes.jsonl").read_bytes()
         if withheld[side] is None:
-            spoken = _clips(run_dir / side, takes)
+            spoken = _encode_clips(run_dir / side, takes)
             files |= {f"{side}/{name}": data for name, data in spoken.items()}
             clips += len(spoken)
     files["README.md"] = _readme(shown, allowed, withheld, clips).encode()
     return Contents(files=files, withheld=withheld)
 
 
-def _view(run_dir: Path, verdict: Verdict, evidence: Evidence, *, with_clips: bool) -> ReportView:
+def _build_view(run_dir: Path, verdict: Verdict, evidence: Evidence, *, with_clips: bool) -> ReportView:
     decided = decide(evidence)
     if verdict_bytes(decided) != verdict_bytes(verdict):
         raise BadInput(
@@ -99,7 +99,7 @@ def _view(run_dir: Path, verdict: Verdict, evidence: Evidence, *, with_clips: bo
     return view.build(run_dir, decided, evidence, revealed=True, with_clips=with_clips)
 
 
-def _clips(folder: Path, takes: list[Take]) -> dict[str, bytes]:
+def _encode_clips(folder: Path, takes: list[Take]) -> dict[str, bytes]:
     """Return the timed takes of one side as FLAC: the very samples."""
     found: dict[str, bytes] = {}
     for take in takes:
@@ -111,11 +111,11 @@ def _clips(folder: Path, takes: list[Take]) -> dict[str, bytes]:
                 f"{path} is not the clip that was timed ({take.utterance_id}); restore it from a backup. "
                 "Nothing was published."
             )
-        found[f"{path.stem}.flac"] = _flac(path)
+        found[f"{path.stem}.flac"] = _encode_flac(path)
     return found
 
 
-def _flac(path: Path) -> bytes:
+def _encode_flac(path: Path) -> bytes:
     with soundfile.SoundFile(path) as sound:
         subtype = _LOSSLESS.get(sound.subtype)
         if subtype is None:
@@ -126,13 +126,13 @@ def _flac(path: Path) -> bytes:
     return out.getvalue()
 
 
-def _public_manifest(manifest: Manifest, *, private: bool) -> bytes:
+def _strip_manifest(manifest: Manifest, *, private: bool) -> bytes:
     """Return the manifest without the reference's words and file names and without a login in an address.
 
     Where clips may not go (`private`), nothing but hashes, lengths, licence and expiry is said of the voice.
     """
     raw = manifest.model_dump(mode="json")
-    reference = _without_words(raw["reference"])
+    reference = _strip_words(raw["reference"])
     given = reference.get("given")
     if isinstance(given, dict):
         given.pop("files", None)
@@ -146,17 +146,17 @@ def _public_manifest(manifest: Manifest, *, private: bool) -> bytes:
     raw["reference"] = reference
     for key in ("model_url", "baseline_url"):
         if raw[key] is not None:
-            raw[key] = without_login(raw[key])
+            raw[key] = strip_address(raw[key])
     return json.dumps(raw, indent=2, ensure_ascii=False).encode() + b"\n"
 
 
-def _without_words(value: Any) -> Any:
+def _strip_words(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _without_words(each) for key, each in value.items() if key not in ("text", "transcript")}
-    return [_without_words(each) for each in value] if isinstance(value, list) else value
+        return {key: _strip_words(each) for key, each in value.items() if key not in ("text", "transcript")}
+    return [_strip_words(each) for each in value] if isinstance(value, list) else value
 
 
-def without_login(url: str) -> str:
+def strip_address(url: str) -> str:
     """Return an address without user, password, query and fragment."""
     parts = urlsplit(url)
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
@@ -164,9 +164,9 @@ def without_login(url: str) -> str:
 
 def _readme(shown: ReportView, allowed: Permission, withheld: dict[Side, str | None], clips: int) -> str:
     lines = [
-        f"# {plain(shown.run_id)}",
+        f"# {escape_md(shown.run_id)}",
         "",
-        plain(shown.verdict.sentence),
+        escape_md(shown.verdict.sentence),
         "",
         "`report.md` says why, `report.html` shows it, `verdict.json` is the record. The reference recording, its "
         "words and the sealed mapping are not here; `manifest.json` lacks the words and the files' names.",
@@ -175,11 +175,11 @@ def _readme(shown: ReportView, allowed: Permission, withheld: dict[Side, str | N
     for side, model in zip(SIDES, (shown.candidate, shown.baseline), strict=True):
         why = withheld[side]
         lines.append(
-            f"- {side}, {plain(model.title)}: "
-            + (f"no clips, because {plain(why)}. " if why else "")
-            + f"Licences: {plain('; '.join(model.licences) or 'not stated')}."
+            f"- {side}, {escape_md(model.title)}: "
+            + (f"no clips, because {escape_md(why)}. " if why else "")
+            + f"Licences: {escape_md('; '.join(model.licences) or 'not stated')}."
         )
-        lines += [f"  > {plain(notice)}" for notice in model.notices]
+        lines += [f"  > {escape_md(notice)}" for notice in model.notices]
     if any(withheld.values()):
         lines += ["", "So the report has no players of either side."]
     if clips:

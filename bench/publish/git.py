@@ -1,17 +1,18 @@
-"""A commit on a branch by git's plumbing: no work tree, no index but a temporary one, no hook, no signature."""
+"""A commit on a branch by `git fast-import`: no work tree, no index, no hook, no signature, no filter.
 
-import tempfile
+A `git worktree` would need a checkout, and `git add` in it would change bytes as the attributes of whoever owns the
+repository say; git before 2.42 has none for a repository without a commit.
+"""
+
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from bench.errors import AuditionError, BadInput
-from bench.publish.commands import LOCAL_S, NETWORK_S, Done, execute, shown
+from bench.publish.commands import LOCAL_S, NETWORK_S, Done, execute, spell_command
 
-_OURS = (
-    "core.hooksPath=/dev/null", "core.fsmonitor=false", "core.splitIndex=false", "index.sparse=false",
-    "user.useConfigOnly=true", "i18n.commitEncoding=UTF-8", "gc.auto=0", "maintenance.auto=false",
-)  # fmt: skip
+_OURS = ("core.hooksPath=/dev/null", "user.useConfigOnly=true", "gc.auto=0", "maintenance.auto=false")
 """The user's settings that would run something, or change the bytes of the commit."""
 
 
@@ -55,13 +56,13 @@ class Repository:
             ["git", "-C", str(self.path), *settings, *words], data=data, more=more, limit_s=limit_s
         )
 
-    def need(self, *words: str, data: bytes = b"", more: Mapping[str, str] | None = None) -> str:
+    def need(self, *words: str, more: Mapping[str, str] | None = None) -> str:
         """Return what git printed.
 
         Raises:
             AuditionError: git failed; the message has what it said.
         """
-        done = self.git(*words, data=data, more=more)
+        done = self.git(*words, more=more)
         if done.code != 0:
             raise AuditionError(f"git {words[0]} failed in {self.path}: {done.why()}")
         return done.out
@@ -76,12 +77,7 @@ class Repository:
         if name.startswith("-") or self.git("check-ref-format", f"refs/heads/{name}").code != 0:
             raise BadInput(f"'{name}' cannot be the name of a branch.")
 
-    def current_branch(self) -> str | None:
-        """Return the branch that HEAD is on, or None where HEAD is detached."""
-        done = self.git("symbolic-ref", "--quiet", "--short", "HEAD")
-        return done.out.strip() if done.code == 0 else None
-
-    def checked_out(self, branch: str) -> bool:
+    def is_checked_out(self, branch: str) -> bool:
         """Return whether a work tree of this repository is on `branch`."""
         lines = self.need("worktree", "list", "--porcelain").splitlines()
         return f"branch refs/heads/{branch}" in lines
@@ -96,49 +92,52 @@ class Repository:
             if self.git("var", who).code != 0:
                 raise BadInput(
                     "git does not know in whose name to commit; nothing was published. Say it once:\n"
-                    f"  {shown(['git', '-C', str(self.path), 'config', 'user.name', 'Your Name'])}\n"
-                    f"  {shown(['git', '-C', str(self.path), 'config', 'user.email', 'you@example.org'])}"
+                    f"  {spell_command(['git', '-C', str(self.path), 'config', 'user.name', 'Your Name'])}\n"
+                    f"  {spell_command(['git', '-C', str(self.path), 'config', 'user.email', 'you@example.org'])}"
                 )
 
     def holds(self, commit: str | None, folder: str, files: Mapping[str, bytes]) -> bool:
         """Return whether `folder` in `commit` has exactly these files; nothing is written."""
         if commit is None:
             return False
-        there = self._listed(commit, folder)
-        wanted = {f"{folder}/{name}": ("100644", blob) for name, blob in self._blobs(files).items()}
-        return there == wanted
+        listed = self.need("ls-tree", "-r", "-z", "--full-tree", commit, "--", f"{folder}/").split("\0")
+        digest = hashlib.sha256 if len(commit) == 64 else hashlib.sha1
+        blobs = {name: digest(b"blob %d\0%s" % (len(data), data)).hexdigest() for name, data in files.items()}
+        wanted = [f"100644 blob {blob}\t{folder}/{name}" for name, blob in blobs.items()]
+        return sorted(filter(None, listed)) == sorted(wanted)
 
     def commit(
-        self, parent: str | None, folder: str, files: Mapping[str, bytes], message: str, when_s: int
+        self,
+        branch: str,
+        parent: str | None,
+        folder: str,
+        files: Mapping[str, bytes],
+        message: str,
+        when_s: int,
     ) -> str:
-        """Write a commit on `parent` in which `folder` has exactly these files; no ref is moved.
+        """Put a commit on `parent` in which `folder` has exactly these files, and make `branch` name it.
 
-        The same parent, files, message, date and identity give the same commit.
+        The same parent, files, message, date and identity give the same commit. `branch` never loses a commit.
 
         Raises:
             BadInput: `parent` has a file where a folder is needed.
+            AuditionError: somebody else moved the branch, or a branch of another name is in the way.
         """
-        stale = set(self._listed(parent, folder)) if parent else set()
         if parent:
             self._check_folders(parent, folder)
-        entries = {f"{folder}/{name}": blob for name, blob in self._blobs(files, write=True).items()}
-        none = "0" * len(next(iter(entries.values())))
-        lines = [f"0 {none}\t{path}" for path in sorted(stale - set(entries))]
-        lines += [f"100644 {blob}\t{path}" for path, blob in sorted(entries.items())]
-        with tempfile.TemporaryDirectory(prefix="audition-") as scratch:
-            more = {"GIT_INDEX_FILE": str(Path(scratch) / "index")}
-            self.need("read-tree", *([parent] if parent else ["--empty"]), more=more)
-            self.need("update-index", "-z", "--index-info", data="\0".join([*lines, ""]).encode(), more=more)
-            tree = self.need("write-tree", more=more).strip()
-        date = f"@{when_s} +0000"
-        return self.need(
-            "commit-tree",
-            "--no-gpg-sign",
-            *(["-p", parent] if parent else []),
-            tree,
-            data=message.encode(),
-            more={"GIT_AUTHOR_DATE": date, "GIT_COMMITTER_DATE": date},
-        ).strip()
+        dates = dict.fromkeys(("GIT_AUTHOR_DATE", "GIT_COMMITTER_DATE"), f"@{when_s} +0000")
+        stream: list[str | bytes] = [f"commit refs/heads/{branch}", "mark :1"]
+        for who in ("author", "committer"):
+            stream.append(f"{who} {self.need('var', f'GIT_{who.upper()}_IDENT', more=dates).strip()}")
+        stream += [message.encode(), *([f"from {parent}"] if parent else []), f"D {folder}"]
+        for name, data in sorted(files.items()):
+            stream += [f"M 100644 inline {folder}/{name}", data]
+        # Without "done" and --done a stream that is cut between two files would be half a publication.
+        stream += ["get-mark :1", "done"]
+        done = self.git("fast-import", "--quiet", "--done", data=b"".join(map(_line, stream)))
+        if done.code != 0:
+            raise AuditionError(f"branch {branch} could not be set in {self.path}: {done.why()}")
+        return done.out.strip()
 
     def move(self, branch: str, new: str, old: str | None) -> None:
         """Make `branch` name `new`, if it still names `old` (None: if there is no such branch).
@@ -150,38 +149,16 @@ class Repository:
         if done.code != 0:
             raise AuditionError(f"branch {branch} could not be set in {self.path}: {done.why()}")
 
-    def _blobs(self, files: Mapping[str, bytes], *, write: bool = False) -> dict[str, str]:
-        """Return the hash that git has for each file's bytes as they are, by one call; `write` keeps the objects."""
-        with tempfile.TemporaryDirectory(prefix="audition-") as scratch:
-            paths = [Path(scratch) / str(number) for number in range(len(files))]
-            for path, data in zip(paths, files.values(), strict=True):
-                path.write_bytes(data)
-            words = ["hash-object", *(["-w"] if write else []), "--no-filters", "--stdin-paths"]
-            hashes = self.need(*words, data="".join(f"{path}\n" for path in paths).encode()).split()
-        return dict(zip(files, hashes, strict=True))
-
-    def _listed(self, commit: str, folder: str) -> dict[str, tuple[str, str]]:
-        """Return mode and blob of every file under `folder`, by path."""
-        found: dict[str, tuple[str, str]] = {}
-        for line in self.need("ls-tree", "-r", "-z", "--full-tree", commit, "--", f"{folder}/").split("\0"):
-            if line:
-                about, path = line.split("\t", 1)
-                mode, _, blob = about.split(" ")
-                found[path] = (mode, blob)
-        return found
-
     def _check_folders(self, commit: str, folder: str) -> None:
-        at = ""
-        for part in folder.split("/"):
-            at = f"{at}/{part}".lstrip("/")
-            line = self.need("ls-tree", "--full-tree", commit, "--", at)
+        for at in (*reversed(PurePosixPath(folder).parents[:-1]), folder):
+            line = self.need("ls-tree", "--full-tree", commit, "--", str(at))
             if line and line.split()[1] != "tree":
                 raise BadInput(
                     f"{at} is a file in {commit[:12]}, and the publication is a folder of that name; "
                     "publish into another repository (publish_repo)."
                 )
 
-    def remote_state(self, remote: str, branches: list[str]) -> RemoteState | str:
+    def ask_remote(self, remote: str, branches: list[str]) -> RemoteState | str:
         """Ask a remote for its default branch and some of its branches; a string says why it did not answer."""
         wanted = [f"refs/heads/{name}" for name in branches]
         done = self.git("ls-remote", "--symref", "--", remote, "HEAD", *wanted, limit_s=NETWORK_S)
@@ -223,3 +200,8 @@ class Repository:
         """Return the address of a remote given by name; an address is its own."""
         done = self.git("remote", "get-url", "--", remote)
         return done.out.strip() if done.code == 0 else remote
+
+
+def _line(part: str | bytes) -> bytes:
+    """Return a command of fast-import, or data for the command before it, as it reads them."""
+    return f"{part}\n".encode() if isinstance(part, str) else b"data %d\n%s\n" % (len(part), part)

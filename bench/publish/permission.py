@@ -33,7 +33,7 @@ class Permission:
         return self.voice or self.licence[side]
 
 
-def permission(manifest: Manifest, today: datetime.date) -> Permission:
+def read_permission(manifest: Manifest, today: datetime.date) -> Permission:
     """Read what the manifest committed to.
 
     The rights statement decides first: it must say `may_publish_clips` and must not have expired by `today`. Then

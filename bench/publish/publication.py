@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bench.controller.run import Run, note_phase
 from bench.errors import AuditionError, BadInput, PhaseMissing
-from bench.publish.commands import NETWORK_S, execute, shown, without_login
+from bench.publish.commands import NETWORK_S, execute, spell_command, strip_login
 from bench.publish.contents import REPORT_MARKDOWN, Contents, gather
 from bench.publish.git import RemoteState, Repository
 from bench.publish.permission import SIDES
@@ -52,7 +52,7 @@ class PublishReport(Record):
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class _Destination:
     """Where a publication goes."""
 
     repository: Repository
@@ -108,12 +108,12 @@ def publish(
             changed=False,
             lines=[f"nothing to publish yet: {verdict.sentence}"],
         )
-    asked = _asked(manifest, repo, branch, remote, base, open_pull_request)
+    destination = _resolve_destination(manifest, repo, branch, remote, base, open_pull_request)
     started = utc_now()
     contents = gather(run.path, verdict, datetime.datetime.now(datetime.UTC).date())
     _refuse_secrets(manifest, contents)
     try:
-        report = _Publication(asked, manifest, verdict, contents, check).go()
+        report = _Publication(destination, manifest, verdict, contents, check).go()
     except PublishFailed as error:
         note_phase(run, "publish", started, str(error), fault="host")
         raise
@@ -122,9 +122,9 @@ def publish(
     return report
 
 
-def _asked(
+def _resolve_destination(
     manifest: Manifest, repo: Path, branch: str | None, remote: str | None, base: str | None, propose: bool
-) -> _Asked:
+) -> _Destination:
     repository = Repository.open(repo)
     name = branch or f"{ROOT}/{_file_name(manifest.run_id)}"
     for each in filter(None, (name, base)):
@@ -137,12 +137,12 @@ def _asked(
         raise BadInput(
             "a pull request needs the remote to push to: set publish_remote (for instance origin)."
         )
-    if repository.checked_out(name):
+    if repository.is_checked_out(name):
         raise BadInput(
             f"branch {name} is checked out, and work trees are left alone; switch to another branch, then publish."
         )
     repository.check_identity()
-    return _Asked(repository, name, remote or None, base, propose)
+    return _Destination(repository, name, remote or None, base, propose)
 
 
 def _file_name(run_id: str) -> str:
@@ -164,10 +164,10 @@ class _Publication:
     """One publication on its way."""
 
     def __init__(
-        self, asked: _Asked, manifest: Manifest, verdict: Verdict, contents: Contents, check: bool
+        self, destination: _Destination, manifest: Manifest, verdict: Verdict, contents: Contents, check: bool
     ) -> None:
-        self._asked = asked
-        self._repo = asked.repository
+        self._destination = destination
+        self._repo = destination.repository
         self._verdict = verdict
         self._contents = contents
         self._check = check
@@ -179,11 +179,11 @@ class _Publication:
 
     def go(self) -> PublishReport:
         """Commit, push, propose."""
-        asked = self._asked
-        if asked.remote is not None:
-            named = [asked.branch, *([asked.base] if asked.base else [])]
-            self._remote = self._repo.remote_state(asked.remote, named)
-        local = self._repo.commit_of(f"refs/heads/{asked.branch}")
+        to = self._destination
+        if to.remote is not None:
+            named = [to.branch, *([to.base] if to.base else [])]
+            self._remote = self._repo.ask_remote(to.remote, named)
+        local = self._repo.commit_of(f"refs/heads/{to.branch}")
         tip = self._tip(local)
         commit, committed = self._commit(local, tip)
         pushed = self._push(commit)
@@ -197,12 +197,12 @@ class _Publication:
             decision=self._verdict.decision,
             label=self._verdict.label,
             changed=committed or bool(pushed) or proposed,
-            branch=asked.branch,
+            branch=to.branch,
             commit=commit,
             folder=self._folder,
             files=sorted(self._contents.files),
             withheld=withheld,
-            remote=without_login(asked.remote) if asked.remote else None,
+            remote=strip_login(to.remote) if to.remote else None,
             pushed=pushed,
             pull_request=url,
             commands=self._commands,
@@ -211,75 +211,74 @@ class _Publication:
 
     def _tip(self, local: str | None) -> str | None:
         """Return the commit that the branch is at, here or on the remote, whichever is further; or None."""
-        state, branch = self._remote, self._asked.branch
+        state, branch = self._remote, self._destination.branch
         there = state.heads.get(branch) if isinstance(state, RemoteState) else None
         if there is None or there == local:
             return local
         if self._check and self._repo.commit_of(there) is None:
             return local  # fetching writes
-        if (why := self._repo.fetch(str(self._asked.remote), branch, there)) is not None:
-            raise AuditionError(f"branch {branch} could not be fetched from {self._named_remote()}: {why}")
+        if (why := self._repo.fetch(str(self._destination.remote), branch, there)) is not None:
+            raise AuditionError(f"branch {branch} could not be fetched from {self._spell_remote()}: {why}")
         if local is None or self._repo.is_ancestor(local, there):
             return there
         if self._repo.is_ancestor(there, local):
             return local
         raise BadInput(
-            f"branch {branch} here and on {self._named_remote()} have parted; nothing was written. Keep theirs with "
-            f"`{shown(['git', '-C', str(self._repo.path), 'branch', '-D', branch])}`, then publish again."
+            f"branch {branch} here and on {self._spell_remote()} have parted; nothing was written. Keep theirs with "
+            f"`{spell_command(['git', '-C', str(self._repo.path), 'branch', '-D', branch])}`, then publish again."
         )
 
     def _commit(self, local: str | None, tip: str | None) -> tuple[str | None, bool]:
         """Return the branch's commit, and whether it is new here."""
-        repo, branch, files = self._repo, self._asked.branch, self._contents.files
+        repo, branch, files = self._repo, self._destination.branch, self._contents.files
         if tip is not None and repo.holds(tip, self._folder, files):
             if tip == local or self._check:
                 self._lines.append(f"branch {branch} holds this already")
                 return tip, tip != local
             repo.move(branch, tip, local)
-            self._lines.append(f"branch {branch}, as it is on {self._named_remote()}")
+            self._lines.append(f"branch {branch}, as it is on {self._spell_remote()}")
             return tip, True
         if self._check:
             self._lines.append(f"would commit {len(files)} files to branch {branch}")
             return None, True
         label, sentence = self._verdict.label, self._verdict.sentence
         message = f"{self._verdict.run_id}: {label}\n\n{sentence}\n"
-        commit = repo.commit(tip or self._base(), self._folder, files, message, self._when_s)
-        repo.move(branch, commit, local)
+        commit = repo.commit(branch, tip or self._base(), self._folder, files, message, self._when_s)
         self._lines.append(f"{len(files)} files in {self._folder}/ on branch {branch} ({commit[:12]})")
         return commit, True
 
     def _base(self) -> str | None:
         """Return the commit a new branch starts from: the remote's as it is now, else as it was last seen here."""
-        asked, repo, state = self._asked, self._repo, self._remote
+        to, repo, state = self._destination, self._repo, self._remote
         if isinstance(state, RemoteState):
-            name = asked.base or state.default
+            name = to.base or state.default
             there = state.heads.get(name) if name else None
             if name and there:
-                if (why := repo.fetch(str(asked.remote), name, there)) is not None:
-                    raise AuditionError(f"{name} could not be fetched from {self._named_remote()}: {why}")
+                if (why := repo.fetch(str(to.remote), name, there)) is not None:
+                    raise AuditionError(f"{name} could not be fetched from {self._spell_remote()}: {why}")
                 return there
-        seen = [f"refs/remotes/{asked.remote}/{asked.base or 'HEAD'}"] if asked.remote else []
-        seen.append(f"refs/heads/{asked.base}" if asked.base else "HEAD")
+        seen = [f"refs/remotes/{to.remote}/{to.base or 'HEAD'}"] if to.remote else []
+        seen.append(f"refs/heads/{to.base}" if to.base else "HEAD")
         for name in seen:
             if (commit := repo.commit_of(name)) is not None:
                 return commit
-        if asked.base:
-            raise BadInput(f"there is no branch {asked.base} in {repo.path} to start from (publish_base).")
+        if to.base:
+            raise BadInput(f"there is no branch {to.base} in {repo.path} to start from (publish_base).")
         return None  # a repository without a commit
 
-    def _named_remote(self) -> str:
-        return without_login(str(self._asked.remote))
+    def _spell_remote(self) -> str:
+        return strip_login(str(self._destination.remote))
 
     def _push(self, commit: str | None) -> bool | None:
-        asked, state = self._asked, self._remote
-        if asked.remote is None:
-            self._commands.append(shown(self._repo.push_command("origin", asked.branch)))
+        to, state = self._destination, self._remote
+        if to.remote is None:
+            self._commands.append(spell_command(self._repo.push_command("origin", to.branch)))
             return None
-        command = self._repo.push_command(asked.remote, asked.branch)
-        if isinstance(state, RemoteState) and commit is not None and state.heads.get(asked.branch) == commit:
+        command = self._repo.push_command(to.remote, to.branch)
+        if isinstance(state, RemoteState) and commit is not None and state.heads.get(to.branch) == commit:
             return False
         if self._check:
-            self._lines.append(f"would push it to {self._named_remote()}")
+            self._lines.append(f"would push it to {self._spell_remote()}")
             return True
         if isinstance(state, str):
             why: str | None = state  # it did not answer a moment ago
@@ -288,26 +287,26 @@ class _Publication:
             why = done.why() if done.code != 0 else None
         if why is not None:
             raise PublishFailed(
-                f"branch {asked.branch} is committed here and could not be pushed to {self._named_remote()}: "
-                f"{why}\nNothing is lost. Again: {shown(command)}"
+                f"branch {to.branch} is committed here and could not be pushed to {self._spell_remote()}: "
+                f"{why}\nNothing is lost. Again: {spell_command(command)}"
             )
-        self._lines.append(f"pushed to {self._named_remote()}")
+        self._lines.append(f"pushed to {self._spell_remote()}")
         return True
 
     def _propose(self, pushed: bool | None) -> tuple[str | None, bool]:
         """Return the pull request's address, and whether it was opened or brought up to date."""
-        asked, state = self._asked, self._remote
-        if not asked.pull_request or asked.remote is None:
+        to, state = self._destination, self._remote
+        if not to.pull_request or to.remote is None:
             return None, False
         default = state.default if isinstance(state, RemoteState) else None
         proposal = Proposal(
             repository=self._repo,
-            branch=asked.branch,
-            base=asked.base or default,
+            branch=to.branch,
+            base=to.base or default,
             title=f"Audition: {self._verdict.label} ({self._verdict.run_id})",
             body=self._contents.files[REPORT_MARKDOWN].decode(),
             body_at=f"{self._folder}/{REPORT_MARKDOWN}",
-            forge=forge_repository(self._repo.address(asked.remote)),
+            forge=forge_repository(self._repo.address(to.remote)),
         )
         if self._check:
             self._lines.append("would open the pull request or bring it up to date")
@@ -319,7 +318,7 @@ class _Publication:
         opened = proposal.open(news=bool(pushed))
         if opened.error is not None:
             raise PublishFailed(
-                f"branch {asked.branch} is on {self._named_remote()}; its pull request failed: {opened.error}\n"
+                f"branch {to.branch} is on {self._spell_remote()}; its pull request failed: {opened.error}\n"
                 f"Nothing is lost. Again: {proposal.command()}"
             )
         self._lines.append(

@@ -5,7 +5,7 @@ import re
 import shutil
 from dataclasses import dataclass
 
-from bench.publish.commands import LOCAL_S, NETWORK_S, Done, execute, shown
+from bench.publish.commands import LOCAL_S, NETWORK_S, Done, execute, spell_command
 from bench.publish.git import Repository
 
 _ADDRESSES = (
@@ -51,8 +51,8 @@ class Proposal:
     def command(self) -> str:
         """Return what opens it by hand."""
         path = str(self.repository.path)
-        body = shown(["git", "-C", path, "show", f"{self.branch}:{self.body_at}"])
-        return f"cd {shown([path])} && {body} | {shown(self._create())}"
+        body = spell_command(["git", "-C", path, "show", f"{self.branch}:{self.body_at}"])
+        return f"cd {spell_command([path])} && {body} | {spell_command(self._create())}"
 
     def _gh(self, *words: str, data: str = "", limit_s: float = NETWORK_S) -> Done:
         return execute(["gh", *words], data=data.encode(), limit_s=limit_s, cwd=str(self.repository.path))

@@ -25,7 +25,7 @@ def publish_step(
         how = "publish a decided run with `audition publish RUN`, or set publish_enabled or publish_remote"
         return {"changed": False, "summary": [f"not published, since nobody asked for it; {how}"]}
     try:
-        found = _newest(request)
+        found = _find_newest(request)
     except PhaseMissing:
         if not check:
             raise
@@ -52,7 +52,7 @@ def publish_step(
     }
 
 
-def _newest(request: RunRequest) -> Run:
+def _find_newest(request: RunRequest) -> Run:
     """Return the named run, else the newest with these inputs: decided ones too, for those are published."""
     if request.run_id is not None:
         return locate(request)

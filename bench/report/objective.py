@@ -48,7 +48,7 @@ def objective_rows(comparison: Mapping[str, Any] | None) -> list[dict[str, Any]]
     return rows
 
 
-def alarms(
+def spell_alarms(
     comparison: Mapping[str, Any] | None, names: Mapping[str, str], takes: Mapping[str, int]
 ) -> list[str]:
     """Return a line a side and kind of alarm: from the lowest to the highest value, and in how many takes.
@@ -67,12 +67,14 @@ def alarms(
         )
     return [
         f"{names[side]} ({side}): "
-        + _told(kind, found, takes.get(side, 0), names["baseline" if side == "candidate" else "candidate"])
+        + _spell_alarm(
+            kind, found, takes.get(side, 0), names["baseline" if side == "candidate" else "candidate"]
+        )
         for (side, kind), found in groups.items()
     ]
 
 
-def _told(kind: str, found: Sequence[Mapping[str, Any]], takes: int, other: str) -> str:
+def _spell_alarm(kind: str, found: Sequence[Mapping[str, Any]], takes: int, other: str) -> str:
     where = [str(alarm["utterance_id"]) for alarm in found if alarm["utterance_id"] is not None]
     place = "" if not where else f" in {', '.join(where)}"
     if len(where) > _NAMED_UP_TO:

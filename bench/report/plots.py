@@ -29,6 +29,7 @@ _COLOURS = {
     "neighbour": "#01020a",
 }
 _WIDTH_IN = 4.4
+_BINS = 40
 DRAWN_AT_MOST = 400
 """Dots of one row; of more values every n-th in order of size is drawn, so that a page of 10,000 takes stays small."""
 
@@ -97,10 +98,10 @@ def _svg(figure: Any, name: str, title: str, description: str) -> str:
     return re.sub(r"<svg([^>]*)>", lambda found: f"<svg{found[1]} {label}>{head}", text, count=1).strip()
 
 
-def _beeswarm(values: Sequence[float], bins: int = 40) -> list[float]:
+def _beeswarm(values: Sequence[float]) -> list[float]:
     """Offsets that keep near values apart, without chance: outwards in turn within a bin."""
     low, high = min(values), max(values)
-    width = (high - low) / bins or 1.0
+    width = (high - low) / _BINS or 1.0
     seen: dict[int, int] = defaultdict(int)
     offsets = []
     for value in values:

@@ -13,7 +13,7 @@ def as_json(view: ReportView) -> str:
     return json.dumps(view.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
 
 
-def plain(text: object) -> str:
+def escape_md(text: object) -> str:
     """Escape text from files so that Markdown shows it as it is: no markup, no HTML, no mention, one line."""
     flat = " ".join(str(text).split())
     flat = flat.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
@@ -31,13 +31,13 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
-def markdown(view: ReportView) -> str:
+def write_markdown(view: ReportView) -> str:
     """Return the record for a pull request: verdict, gates, ratings, latency, memory, neighbour, versions."""
     verdict = view.verdict
-    lines = [f"## {plain(verdict.sentence)}", ""]
+    lines = [f"## {escape_md(verdict.sentence)}", ""]
     lines += [
-        f"{plain(view.candidate.title)} against {plain(view.baseline.title)} on {plain(view.host)}, "
-        f"profile {plain(view.profile)}, run `{_code(view.run_id)}`.",
+        f"{escape_md(view.candidate.title)} against {escape_md(view.baseline.title)} on {escape_md(view.host)}, "
+        f"profile {escape_md(view.profile)}, run `{_code(view.run_id)}`.",
         "",
     ]
     if verdict.next.commands:
@@ -46,10 +46,10 @@ def markdown(view: ReportView) -> str:
     for gate in verdict.gates:
         label, value, limit = words.gate_words(gate)
         state = words.gate_state(gate, awaiting=verdict.reason is None)
-        rows.append([plain(label), plain(value), plain(limit), state])
+        rows.append([escape_md(label), escape_md(value), escape_md(limit), state])
     lines += _table(["Gate", "Found", "Needed", "Result"], rows)
     found = [*verdict.warnings, *view.alarms]
-    lines += [*(f"- {plain(warning)}" for warning in found), *([""] if found else [])]
+    lines += [*(f"- {escape_md(warning)}" for warning in found), *([""] if found else [])]
     lines += _ratings(view) + _latency(view) + _memory(view) + _neighbour(view) + _origin(view)
     return "\n".join(lines).rstrip() + "\n"
 
@@ -62,12 +62,12 @@ def _ratings(view: ReportView) -> list[str]:
     ratings = view.verdict.ratings
     if not ratings:
         return []
-    lines = ["### Ratings", "", f"Asked: \u201c{plain(view.question)}\u201d", ""]
+    lines = ["### Ratings", "", f"Asked: \u201c{escape_md(view.question)}\u201d", ""]
     if view.revealed:
         low, high = ratings["interval_95"]
         lines += [
-            f"{plain(view.candidate.name)} {words.number(ratings['candidate_mean'])}, "
-            f"{plain(view.baseline.name)} {words.number(ratings['baseline_mean'])}; difference "
+            f"{escape_md(view.candidate.name)} {words.number(ratings['candidate_mean'])}, "
+            f"{escape_md(view.baseline.name)} {words.number(ratings['baseline_mean'])}; difference "
             f"{words.number(ratings['mean_difference'], signed=True)} ({ratings['sum_of_differences']:+d} over "
             f"{ratings['n']}), 95% interval {words.number(low, signed=True)} to "
             f"{words.number(high, signed=True)}, exact sign-flip p {words.number(ratings['sign_flip_p'])}; "
@@ -100,7 +100,7 @@ def _latency(view: ReportView) -> list[str]:
             figure = (view.verdict.latency.get(side) or {}).get(name)
             if figure and (side == "candidate" or view.revealed):
                 rows.append(
-                    [label, plain(model.name), words.number(figure["p50"], unit),
+                    [label, escape_md(model.name), words.number(figure["p50"], unit),
                      words.number(figure["p95"], unit), str(figure["n"])]
                 )  # fmt: skip
     if not rows:
@@ -111,14 +111,15 @@ def _latency(view: ReportView) -> list[str]:
 def _measured(view: ReportView) -> list[str]:
     found = []
     for one in view.measured:
-        said = f"{plain(view.candidate.name if one.side == 'candidate' else view.baseline.name)} from {plain(one.host)}"
+        spoken = view.candidate if one.side == "candidate" else view.baseline
+        said = f"{escape_md(spoken.name)} from {escape_md(one.host)}"
         if one.remote:
             said += (
-                f" to {plain(one.server)} (connecting {words.number(one.connect_ms, 'ms')}, round trip "
+                f" to {escape_md(one.server)} (connecting {words.number(one.connect_ms, 'ms')}, round trip "
                 f"{words.number(one.round_trip_ms, 'ms')}, both in every figure)"
             )
         if view.revealed:
-            said += f"; its voice: {plain(one.voice)}"
+            said += f"; its voice: {escape_md(one.voice)}"
         found.append(said)
     return [f"**Measured:** {'. '.join(found)}.", ""] if found else []
 
@@ -137,7 +138,7 @@ def _neighbour(view: ReportView) -> list[str]:
     if found.get("mode") in (None, "none"):
         return []
     return [
-        f"**Neighbour ({plain(found['mode'])}):** p50 {words.number(found['p50_before_ms'], 'ms')} before, "
+        f"**Neighbour ({escape_md(found['mode'])}):** p50 {words.number(found['p50_before_ms'], 'ms')} before, "
         f"{words.number(found['p50_after_ms'], 'ms')} after ({words.number(found['ratio'], '×')}, limit "
         f"{words.number(found['limit'], '×')}); out of service {words.number(found['down_s'], 's')}.",
         "",
@@ -147,9 +148,9 @@ def _neighbour(view: ReportView) -> list[str]:
 def _origin(view: ReportView) -> list[str]:
     versions = [words.version(side) for side in (view.candidate, view.baseline) if side.version or side.ran]
     versions += [f"{name} {value}" for name, value in view.versions.items()]
-    lines = [f"**Versions:** {plain(', '.join(versions))}.", ""] if versions else []
+    lines = [f"**Versions:** {escape_md(', '.join(versions))}.", ""] if versions else []
     notices = [*view.candidate.notices, *view.baseline.notices]
-    lines += [f"> {plain(notice)}" for notice in notices] + ([""] if notices else [])
+    lines += [f"> {escape_md(notice)}" for notice in notices] + ([""] if notices else [])
     return [
         *lines,
         "Files: [verdict.json](verdict.json), [report.html](report.html), [report.json](report.json)",

@@ -15,7 +15,7 @@ from bench.records.base import SCHEMA_VERSION, Record
 from bench.records.take import Take
 from bench.records.verdict import Verdict
 from bench.report.clips import MAILABLE_BYTES, Clip, Clips, embed
-from bench.report.objective import alarms
+from bench.report.objective import spell_alarms
 from bench.verdict.evidence import Evidence
 from bench.verdict.rule import counted_answers, ratings_complete
 from bench.verdict.takes import rateable, valid_takes
@@ -156,7 +156,7 @@ def build(
         neighbour_samples=_samples(evidence.neighbour),
         measured=_measured(evidence, revealed),
         metrics=evidence.metrics if revealed else None,
-        alarms=alarms(
+        alarms=spell_alarms(
             evidence.metrics,
             {"candidate": manifest.model, "baseline": manifest.inputs.baseline},
             {side: found["valid"] for side, found in verdict.failures.items() if found},

@@ -51,19 +51,19 @@ class Instrument:
     def _connection(self, connection: socket.socket) -> None:
         with connection:
             try:
-                while self._one(connection):
+                while self._answer_one(connection):
                     pass
             except (OSError, ValueError):
                 return
 
-    def _place(self, path: str) -> tuple[Script | None, str | None, str]:
+    def _find_script(self, path: str) -> tuple[Script | None, str | None, str]:
         """Return the script and the family that a path names, and what follows them."""
         parts = path.split("/", 4)
         if len(parts) < 4 or parts[1] != "s" or parts[3] not in FAMILIES:
             return None, None, ""
         return self.scripts.get(parts[2]), parts[3], f"/{parts[4]}" if len(parts) > 4 else ""
 
-    def _one(self, connection: socket.socket) -> bool:
+    def _answer_one(self, connection: socket.socket) -> bool:
         """Answer one request; false when the connection is to be closed."""
         head, body = _request(connection)
         arrived = time.monotonic_ns()
@@ -75,7 +75,7 @@ class Instrument:
                 noted, self._log = self._log, []
             _send_json(connection, noted)
             return True
-        script, family, below = self._place(path.decode())
+        script, family, below = self._find_script(path.decode())
         if script is None or family is None:
             _send_json(connection, {"detail": "nothing here"}, "404 Not Found")
             return True

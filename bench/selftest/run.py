@@ -43,34 +43,39 @@ def run_selftest(
         reference = Path(scratch) / "reference.wav"
         voice = sounds.pcm(sounds.tone(500))
         reference.write_bytes(sounds.header(len(voice)) + voice)
-        _case(instrument, TIMED[0], 1, reference)  # warms both processes; its rows are dropped
+        _measure_once(instrument, TIMED[0], 1, reference)  # warms both processes; its rows are dropped
         for concurrency in concurrencies:
             for case in cases:
                 if case.error is None and case not in PROBED:
                     late = time.perf_counter() - begun > NO_RETRY_AFTER_S
                     hopeless = late or len({row.case for row in rows if not row.ok}) >= GIVE_UP_AFTER
-                    rows += _settled(instrument, case, concurrency, reference, 1 if hopeless else ATTEMPTS)
+                    rows += _measure_settled(
+                        instrument, case, concurrency, reference, 1 if hopeless else ATTEMPTS
+                    )
         # A fault or a dialect has a name and no time: shown once, and several beside one another to be quick.
         named = [case for case in cases if case.error is not None or case in PROBED]
         with ThreadPoolExecutor(4) as pool:
             for found in pool.map(
-                lambda case: _settled(instrument, case, max(concurrencies), reference, ATTEMPTS), named
+                lambda case: _measure_settled(instrument, case, max(concurrencies), reference, ATTEMPTS),
+                named,
             ):
                 rows += found
         rows += [_refused(), _no_tls(instrument), _default_voice(instrument)]
     return SelftestReport(ok=all(row.ok for row in rows), rows=rows, wall_s=time.perf_counter() - begun)
 
 
-def _settled(instrument: Running, case: Case, concurrency: int, reference: Path, attempts: int) -> list[Row]:
+def _measure_settled(
+    instrument: Running, case: Case, concurrency: int, reference: Path, attempts: int
+) -> list[Row]:
     for attempt in range(1, attempts + 1):
-        found = _case(instrument, case, concurrency, reference)
+        found = _measure_once(instrument, case, concurrency, reference)
         if all(row.ok for row in found):
             break
         time.sleep(0.2 * attempt)
     return [row.model_copy(update={"attempt": attempt}) for row in found]
 
 
-def _case(instrument: Running, case: Case, concurrency: int, reference: Path) -> list[Row]:
+def _measure_once(instrument: Running, case: Case, concurrency: int, reference: Path) -> list[Row]:
     if case in PROBED:
         try:
             load = measure_case(instrument, case, concurrency, reference, n=concurrency)
@@ -95,7 +100,7 @@ def _count(case: Case, concurrency: int) -> int:
 def measure_case(instrument: Running, case: Case, concurrency: int, reference: Path, *, n: int) -> LoadResult:
     """Return `n` takes of a case; the text of each is the word by which the instrument notes it."""
     batch = secrets.token_hex(4)
-    voice = Voice.clone(reference, "a tone", how=case.clone) if case.clone else Voice.named(NAME)
+    voice = Voice.clone(reference, "a tone", how=case.clone) if case.clone else Voice.by_name(NAME)
     target = Target(
         instrument.url(case.script, case.family or case.dialect),
         dialect=case.dialect,
@@ -122,7 +127,7 @@ def _no_tls(instrument: Running) -> Row:
 def _unconnected(case: Case, url: str) -> Row:
     said = [Utterance(id="u0", text="nobody there")]
     try:
-        load = closed_loop(Target(url, dialect="openai"), said, Voice.named("x"), concurrency=1, n=1)
+        load = closed_loop(Target(url, dialect="openai"), said, Voice.by_name("x"), concurrency=1, n=1)
         errors = [(take.error.kind, take.error.message) if take.error else None for take in load.takes]
     except ServerUnusable as error:
         errors = [(error.kind, str(error))]
@@ -132,6 +137,6 @@ def _unconnected(case: Case, url: str) -> Row:
 def _default_voice(instrument: Running) -> Row:
     """The instrument answers every voice alike: a server that silently speaks with its default."""
     target = Target(instrument.url("instant"), dialect="openai")
-    check = check_voice(target, Voice.named("somebody"), takes=1)
+    check = check_voice(target, Voice.by_name("somebody"), takes=1)
     case = Case("one voice for every name", error="substituted")
     return fault_rows(case, 1, [(check.verdict, "; ".join(check.evidence))])[0]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from bench.selftest import sounds
-from bench.selftest.sounds import RATE_HZ, encoded, header, odd_chunk, pcm, tone
+from bench.selftest.sounds import RATE_HZ, encode, header, odd_chunk, pcm, tone
 
 Framing = Literal["chunked", "length", "close"]
 Ending = Literal["complete", "reset", "close", "hang"]
@@ -72,8 +72,8 @@ def _whole(name: str, body: bytes, audio_ms: float, content_type: str | None, **
     return Script(name, steps, content_type=content_type, **script_more)  # type: ignore[arg-type]
 
 
-def _delta(values: list[int], *, prefix: bytes = b"") -> bytes:
-    event = {"type": "speech.audio.delta", "audio": base64.b64encode(prefix + pcm(values)).decode()}
+def _delta(values: list[int]) -> bytes:
+    event = {"type": "speech.audio.delta", "audio": base64.b64encode(pcm(values)).decode()}
     return f"data: {json.dumps(event)}\n\n".encode()
 
 
@@ -118,7 +118,7 @@ def _faults() -> tuple[Script, ...]:
         _whole("no_samples", header(0), 0, "audio/wav"),
         _whole("nan", sounds.float_wav_with_nan(200), 200, "audio/wav"),
         _whole("silence", pcm(sounds.silence(200)), 200, f"audio/pcm;rate={RATE_HZ}"),
-        _whole("clipping", pcm(sounds.clipped(200)), 200, f"audio/pcm;rate={RATE_HZ}"),
+        _whole("clipping", pcm(sounds.clip_tone(200)), 200, f"audio/pcm;rate={RATE_HZ}"),
         _whole("wrong_rate", true_pcm, 200, "audio/pcm;rate=22050"),
         _whole(
             "rates_disagree", true_pcm, 200, "audio/pcm;rate=24000", headers=(("X-Sample-Rate", "16000"),)
@@ -174,9 +174,9 @@ def all_scripts() -> dict[str, Script]:
         _stream("wav_odd_chunks", STEADY, lead=header(12000, before=odd_chunk()), content_type=wav),
         _whole("wav_whole", header(len(body)) + body + odd_chunk(), 200, wav),
         _whole("pcm_whole", body, 200, f"audio/pcm;rate={RATE_HZ}"),
-        _whole("flac", encoded(sound, "flac"), 200, "audio/flac"),
-        _whole("mp3", encoded(sound, "mp3"), 200, "audio/mpeg"),
-        _whole("opus", encoded(sound, "opus"), 200, "audio/ogg"),
+        _whole("flac", encode(sound, "flac"), 200, "audio/flac"),
+        _whole("mp3", encode(sound, "mp3"), 200, "audio/mpeg"),
+        _whole("opus", encode(sound, "opus"), 200, "audio/ogg"),
         # For benchmarks: the stream on which client idioms disagree, and one that costs the server nothing.
         _stream("idioms", [500.0 + 50 * index for index in range(9)], lead=header(None), lead_at_ms=0.0,
                 content_type=wav),

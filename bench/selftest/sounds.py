@@ -14,20 +14,20 @@ import soundfile
 RATE_HZ = 24000
 
 
-def tone(milliseconds: float, amplitude: float = 0.5, rate_hz: int = RATE_HZ) -> list[int]:
+def tone(milliseconds: float, amplitude: float = 0.5) -> list[int]:
     """Return a 440 Hz cosine as 16-bit values; it starts at full amplitude, so its first sample is
     audible."""
-    count = round(milliseconds * rate_hz / 1000)
-    step = 2 * math.pi * 440 / rate_hz
+    count = round(milliseconds * RATE_HZ / 1000)
+    step = 2 * math.pi * 440 / RATE_HZ
     return [round(32767 * amplitude * math.cos(step * index)) for index in range(count)]
 
 
-def silence(milliseconds: float, rate_hz: int = RATE_HZ) -> list[int]:
+def silence(milliseconds: float) -> list[int]:
     """Return zeros."""
-    return [0] * round(milliseconds * rate_hz / 1000)
+    return [0] * round(milliseconds * RATE_HZ / 1000)
 
 
-def clipped(milliseconds: float) -> list[int]:
+def clip_tone(milliseconds: float) -> list[int]:
     """Return a tone driven six times too hard into 16 bits."""
     return [max(-32768, min(32767, 6 * value)) for value in tone(milliseconds, 0.9)]
 
@@ -39,7 +39,6 @@ def pcm(values: list[int]) -> bytes:
 
 def header(
     data_size: int | None,
-    rate_hz: int = RATE_HZ,
     *,
     riff_size: int | None = None,
     code: int = 1,
@@ -50,16 +49,16 @@ def header(
     size = 0xFFFFFFFF if data_size is None else data_size
     riff = riff_size if riff_size is not None else min(0xFFFFFFFF, 36 + len(before) + size)
     frame = bits // 8
-    fmt = struct.pack("<HHIIHH", code, 1, rate_hz, rate_hz * frame, frame, bits)
+    fmt = struct.pack("<HHIIHH", code, 1, RATE_HZ, RATE_HZ * frame, frame, bits)
     return (
         b"RIFF" + struct.pack("<I", riff) + b"WAVE" + b"fmt " + struct.pack("<I", 16) + fmt
         + before + b"data" + struct.pack("<I", size)
     )  # fmt: skip
 
 
-def odd_chunk(name: bytes = b"LIST", content: bytes = b"INFOabc") -> bytes:
+def odd_chunk() -> bytes:
     """Return a chunk of odd length with its pad byte."""
-    return name + struct.pack("<I", len(content)) + content + b"\0" * (len(content) % 2)
+    return b"LIST" + struct.pack("<I", 7) + b"INFOabc" + b"\0"
 
 
 def float_wav_with_nan(milliseconds: float) -> bytes:
@@ -70,7 +69,7 @@ def float_wav_with_nan(milliseconds: float) -> bytes:
     return header(len(data), code=3, bits=32) + data
 
 
-def encoded(values: list[int], kind: str) -> bytes:
+def encode(values: list[int], kind: str) -> bytes:
     """Return the sound as a whole file: `mp3`, `opus` or `flac`."""
     container, subtype = {
         "mp3": ("MP3", "MPEG_LAYER_III"), "opus": ("OGG", "OPUS"), "flac": ("FLAC", "PCM_16"),

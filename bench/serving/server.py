@@ -120,7 +120,7 @@ def wav_header(rate_hz: int, data_bytes: int | None) -> bytes:
     )  # fmt: skip
 
 
-class Engine:
+class ModelThread:
     """The adapter and the single thread that owns it."""
 
     def __init__(self, config: EngineConfig, adapter: Adapter) -> None:
@@ -223,7 +223,7 @@ class Engine:
 
 def create_app(config: EngineConfig, adapter: Adapter) -> FastAPI:
     """Return the server's application around one adapter."""
-    engine = Engine(config, adapter)
+    engine = ModelThread(config, adapter)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -288,7 +288,7 @@ def create_app(config: EngineConfig, adapter: Adapter) -> FastAPI:
     return app
 
 
-async def _voice(engine: Engine, body: SpeechBody) -> tuple[str, bool | None]:
+async def _voice(engine: ModelThread, body: SpeechBody) -> tuple[str, bool | None]:
     """Return the voice to speak in, and of a reference sent along whether it had been encoded before."""
     if body.ref_audio is None:
         if not body.voice:

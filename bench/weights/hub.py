@@ -19,7 +19,7 @@ from typing import IO, Any
 from urllib.parse import urlsplit, urlunsplit
 
 from bench.catalog.entry import WeightFile
-from bench.errors import AuditionError, BadInput
+from bench.errors import AuditionError, BadInput, DiskFull
 
 DEFAULT_ENDPOINT = "https://huggingface.co"
 
@@ -29,10 +29,6 @@ Progress = Callable[[str, int, int | None], None]
 
 class HubError(AuditionError):
     """The hub did not give the file; the message says why and what to do."""
-
-
-class DiskFull(AuditionError):
-    """There is no room for the weights; nothing partial is left behind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +49,7 @@ class Hub:
 
     def __repr__(self) -> str:
         """Return the hub without its token."""
-        return f"Hub({shown(self.endpoint)!r}, token={'given' if self.token else None})"
+        return f"Hub({strip_urls(self.endpoint)!r}, token={'given' if self.token else None})"
 
     def find(self, file: WeightFile) -> Found:
         """Ask for the file's size and identity (one HEAD request).
@@ -70,10 +66,10 @@ class Hub:
                 url, token=self.token or False, endpoint=self.endpoint, retry_on_errors=True
             )
         except Exception as error:  # noqa: BLE001 - the errors come from four libraries
-            raise self._explained(file, error) from None
+            raise self._explain(file, error) from None
         if facts.commit_hash != file.revision or facts.etag is None:
             raise HubError(
-                f"{shown(url)}: answered for revision {facts.commit_hash}, and {file.revision} is pinned; "
+                f"{strip_urls(url)}: answered for revision {facts.commit_hash}, and {file.revision} is pinned; "
                 "the endpoint is not a hub, or one that does not keep revisions. Set HF_ENDPOINT to one that "
                 "does."
             )
@@ -117,25 +113,27 @@ class Hub:
                     f"{partial.parent}: the disk filled up while {file.repo}/{file.path} was fetched; the "
                     "partial file was removed. Free some space and run install again."
                 ) from None
-            raise self._explained(file, error) from None
+            raise self._explain(file, error) from None
 
-    def _explained(self, file: WeightFile, error: Exception) -> AuditionError:
+    def _explain(self, file: WeightFile, error: Exception) -> AuditionError:
         """Turn what the client raised into a sentence that holds neither token nor signed address."""
         name = f"{file.repo}/{file.path} at {file.revision[:12]}"
         status = getattr(getattr(error, "response", None), "status_code", None)
         if status in (401, 403):
             held = "The token it was sent is not enough" if self.token else "No token was sent"
             return HubError(
-                f"{shown(self.endpoint)} refuses {name} (HTTP {status}). {held}: accept the model's terms on its "
+                f"{strip_urls(self.endpoint)} refuses {name} (HTTP {status}). {held}: accept the model's terms on its "
                 "page, and set HF_TOKEN, or weights_token_file to a file that holds the token."
             )
         if status == 404:
             return HubError(
-                f"{shown(self.endpoint)} has no {name} (HTTP 404): check repo, revision and path in the catalog "
+                f"{strip_urls(self.endpoint)} has no {name} (HTTP 404): check repo, revision and path in the catalog "
                 "entry."
             )
         if status is not None:
-            return HubError(f"{shown(self.endpoint)} answered {name} with HTTP {status}; try again later.")
+            return HubError(
+                f"{strip_urls(self.endpoint)} answered {name} with HTTP {status}; try again later."
+            )
         if type(error).__name__ == "OfflineModeIsEnabled":
             return HubError(
                 f"{name} is not in the store and HF_HUB_OFFLINE is set; unset it to fetch the file."
@@ -144,8 +142,9 @@ class Hub:
         if self.token:
             reason = reason.replace(self.token, "***")
         return HubError(
-            f"{name} could not be fetched from {shown(self.endpoint)}: {shown(reason)}. What arrived is kept; run "
-            "install again to go on. Behind a proxy set HTTPS_PROXY; for a mirror set HF_ENDPOINT."
+            f"{name} could not be fetched from {strip_urls(self.endpoint)}: {strip_urls(reason)}. "
+            "What arrived is kept; run install again to go on. Behind a proxy set HTTPS_PROXY; "
+            "for a mirror set HF_ENDPOINT."
         )
 
 
@@ -154,7 +153,7 @@ def endpoint_of(endpoint: str | None) -> str:
     chosen = (endpoint or os.environ.get("HF_ENDPOINT") or DEFAULT_ENDPOINT).rstrip("/")
     if urlsplit(chosen).scheme not in ("http", "https"):
         raise BadInput(
-            f"HF_ENDPOINT or weights_endpoint is `{shown(chosen)}`; give an http:// or https:// address."
+            f"HF_ENDPOINT or weights_endpoint is `{strip_urls(chosen)}`; give an http:// or https:// address."
         )
     return chosen
 
@@ -209,7 +208,7 @@ def _be_quiet() -> None:
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
 
 
-def shown(text: str) -> str:
+def strip_urls(text: str) -> str:
     """Return the text without the query, user and password of any address in it: there lie signatures and secrets."""
     words = []
     for word in text.split(" "):

@@ -24,19 +24,18 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from bench.catalog.entry import WeightFile
-from bench.errors import AuditionError, BadInput
+from bench.errors import AuditionError, BadInput, DiskFull
 from bench.storage.atomic import write_atomically
 from bench.storage.digests import sha256_file
-from bench.weights.hub import DiskFull, Found, Hub, HubError, Progress, endpoint_of, shown, token_from
+from bench.weights.hub import Found, Hub, HubError, Progress, endpoint_of, strip_urls, token_from
 
 __all__ = [
-    "DiskFull",
     "FileReport",
     "HubError",
     "WeightsReport",
     "WrongHash",
     "ensure",
-    "missing",
+    "list_missing",
     "path_of",
     "revision_of",
 ]
@@ -98,7 +97,7 @@ def revision_of(store: Path, file: WeightFile) -> Path:
     return store / file.repo.replace("/", "--") / file.revision
 
 
-def missing(weights: Sequence[WeightFile], store: Path) -> list[WeightFile]:
+def list_missing(weights: Sequence[WeightFile], store: Path) -> list[WeightFile]:
     """Return the files that `ensure` would fetch, without asking anyone or changing anything."""
     known = _read_known(store)
     return [file for file in weights if not _is_verified(file, store, known)]
@@ -138,12 +137,16 @@ def ensure(
     if not rehash and all(_is_verified(file, store, known) for file in weights):
         # Nothing is written, so a store that was filled by somebody else, or cannot be written, will do.
         return WeightsReport(
-            str(store), shown(chosen), False, 0, [_as_it_is(one, store, known) for one in weights]
+            str(store),
+            strip_urls(chosen),
+            False,
+            0,
+            [_report_present(one, store, known) for one in weights],
         )
     store.mkdir(parents=True, exist_ok=True)
     with _locked(store):
         known = _read_known(store)
-        held = [_present(file, store, known, rehash=rehash) for file in weights]
+        held = [_check_present(file, store, known, rehash=rehash) for file in weights]
         wanted = [file for file, report in zip(weights, held, strict=True) if report is None]
         hub = Hub(chosen, token_from(token_file)) if wanted else None
         if hub is not None:
@@ -153,10 +156,12 @@ def ensure(
             for file, report in zip(weights, held, strict=True)
         ]
     fetched = sum(one.bytes_fetched for one in reports)
-    return WeightsReport(str(store), shown(chosen), bool(wanted), fetched, reports)
+    return WeightsReport(str(store), strip_urls(chosen), bool(wanted), fetched, reports)
 
 
-def _present(file: WeightFile, store: Path, known: dict[str, Any], *, rehash: bool) -> FileReport | None:
+def _check_present(
+    file: WeightFile, store: Path, known: dict[str, Any], *, rehash: bool
+) -> FileReport | None:
     """Return the report of a file that is in its place and right, or None where it must be fetched.
 
     A file whose size or time is not as remembered is read; one that is wrong goes into quarantine.
@@ -166,15 +171,15 @@ def _present(file: WeightFile, store: Path, known: dict[str, Any], *, rehash: bo
         return None
     if rehash or not _is_verified(file, store, known):
         actual = sha256_file(path)
-        expected = _expected(file, known)
+        expected = _find_expected(file, known)
         if expected is not None and actual != expected:
             _quarantine(path, store, actual)
             return None
         _remember(file, path, actual, store, known)
-    return _as_it_is(file, store, known)
+    return _report_present(file, store, known)
 
 
-def _as_it_is(file: WeightFile, store: Path, known: dict[str, Any]) -> FileReport:
+def _report_present(file: WeightFile, store: Path, known: dict[str, Any]) -> FileReport:
     """Return the report of a file that is in its place and right."""
     size, sha256 = path_of(store, file).stat().st_size, known[_key(file)]["sha256"]
     return FileReport(file.repo, file.revision, file.path, size, sha256, "present", False, 0, 0.0)
@@ -196,7 +201,7 @@ def _fetch(
     partial = _partial(file, found, store)
     already = partial.stat().st_size if partial.is_file() else 0
     fetched = 0
-    expected = _expected(file, known)
+    expected = _find_expected(file, known)
     while True:
         start = partial.stat().st_size if partial.is_file() else 0
         hub.fetch(file, found, partial, progress)
@@ -249,8 +254,8 @@ def _check_room(wanted: Sequence[WeightFile], hub: Hub, store: Path, margin_byte
         free = shutil.disk_usage(store).free
         if needed + margin_bytes > free:
             raise DiskFull(
-                f"{store}: the weights need {size_words(needed)} and {size_words(margin_bytes)} must stay free, but "
-                f"there are {size_words(free)}; free some space or set weights_store to a larger disk. Nothing "
+                f"{store}: the weights need {spell_size(needed)} and {spell_size(margin_bytes)} must stay free, but "
+                f"there are {spell_size(free)}; free some space or set weights_store to a larger disk. Nothing "
                 "was fetched."
             )
         if None not in sizes:
@@ -290,7 +295,7 @@ def _quarantine(path: Path, store: Path, actual: str, home: Path | None = None) 
     return kept
 
 
-def _expected(file: WeightFile, known: dict[str, Any]) -> str | None:
+def _find_expected(file: WeightFile, known: dict[str, Any]) -> str | None:
     """Return the hash the file is held to: the catalog's, else the one of its first sight, else None."""
     remembered = known.get(_key(file), {}).get("sha256")
     return file.sha256 or (str(remembered) if remembered else None)
@@ -300,7 +305,7 @@ def _is_verified(file: WeightFile, store: Path, known: dict[str, Any]) -> bool:
     """Return whether the file is in its place as it was when it was verified against what is expected now."""
     path = path_of(store, file)
     entry = known.get(_key(file))
-    if entry is None or not path.is_file() or entry["sha256"] != _expected(file, known):
+    if entry is None or not path.is_file() or entry["sha256"] != _find_expected(file, known):
         return False
     stat = path.stat()
     return bool(entry["bytes"] == stat.st_size and entry["mtime_ns"] == stat.st_mtime_ns)
@@ -356,6 +361,6 @@ def _name(file: WeightFile) -> str:
     return f"{file.repo}/{file.path} at {file.revision[:12]}"
 
 
-def size_words(count: int) -> str:
+def spell_size(count: int) -> str:
     """Return a number of bytes in words."""
     return f"{count / 1024**3:.2f} GiB" if count >= 1024**3 // 10 else f"{count / 1024**2:.2f} MiB"

@@ -52,7 +52,7 @@ def test_a_whole_set_of_ratings_gives_a_decision_by_the_rule(
 ) -> None:
     assert decided[0].rc == 0, decided[0].text[-4000:]
     verdict = load_record(Verdict, rated / demo.run_id)
-    found = results.ratings(rated / demo.run_id)
+    found = results.read_ratings(rated / demo.run_id)
     counted = [a for a in found.answers if a.kind == "pair" and a.channel == "full"]
     assert len(counted) == 10 and found.raters == {"ann": "finished"}
     tenths = sum(a.candidate - a.baseline for a in counted)

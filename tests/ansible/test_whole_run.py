@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bench.audio.wav import read_mono
-from bench.listening.mapping import published
+from bench.listening.mapping import read_published
 from bench.metrics.take import TakeMetrics
 from bench.records.base import PHASES, FileRecord
 from bench.records.run import Install, Manifest, Phases, Preflight
@@ -130,7 +130,7 @@ def test_both_sides_were_measured_and_stand_beside_each_other(demo: Demo) -> Non
 
 
 def test_the_sealed_mapping_is_what_was_printed(demo: Demo) -> None:
-    digest = published(demo.run_dir)
+    digest = read_published(demo.run_dir)
     assert digest is not None
     sealed = [task for task in demo.first.tasks if task.name == "Print the hash of the sealed mapping"][-1]
     assert digest in sealed.said

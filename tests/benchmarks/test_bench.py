@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from benchmarks import __main__ as bench_all
-from benchmarks import nvml, ovos
+from benchmarks import nvml
 from benchmarks.client import error_rows
 from benchmarks.rows import Row, null, row, table
 from benchmarks.verdict import main as verdict_main
@@ -80,9 +80,3 @@ def test_the_verdicts_benchmark_writes_its_cells_and_rows(tmp_path: Path) -> Non
     written = _written(tmp_path / "v.json")
     assert len(written["cells"]) == 30
     assert {each["area"] for each in written["rows"]} == {"verdict"}
-
-
-def test_a_server_that_cannot_be_installed_is_a_reason(tmp_path: Path) -> None:
-    (tmp_path / "cache").write_text("a file where a directory should be")
-    with pytest.raises(ovos.NotHere, match="could not be installed"):
-        ovos.install(tmp_path / "cache")

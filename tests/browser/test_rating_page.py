@@ -89,7 +89,7 @@ def test_a_whole_session_by_mouse(live: Live, open_page: OpenPage) -> None:
     page.click("#submit")
     page.wait_for_selector("#results:not([hidden])")
     assert "eSpeak NG" in page.inner_text("#means") and "Flite" in page.inner_text("#means")
-    found = results.ratings(live.run_dir)
+    found = results.read_ratings(live.run_dir)
     assert found.raters == {"ann": "finished"} and len(found.answers) == total
     first = found.answers[0]
     assert first.note == "a hiss ✓"
@@ -135,7 +135,7 @@ def test_a_whole_session_by_keyboard_alone(live: Live, open_page: OpenPage) -> N
         page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     page.wait_for_selector("#results:not([hidden])")
-    answers = results.ratings(live.run_dir).answers
+    answers = results.read_ratings(live.run_dir).answers
     on_a = [answer.candidate if answer.candidate_side == "A" else answer.baseline for answer in answers]
     assert set(on_a) == {2} and len(answers) == total
     assert answers[0].note == "b is 3 times better"

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from bench.catalog.entry import HttpRun
-from bench.client.dialects import DIALECTS, Say, by_name
+from bench.client.dialects import DIALECTS, Say, find_dialect
 from bench.client.target import Target, Voice
 from bench.client.timing import HttpRequest, send_once
 from bench.errors import BadInput
@@ -30,11 +30,11 @@ def received(request: HttpRequest) -> Asked:
 
 
 def ask(name: str, say: Say, **target: object) -> Asked:
-    return received(by_name(name).speak(Target("http://127.0.0.1:65001/base", **target), say))  # type: ignore[arg-type]
+    return received(find_dialect(name).speak(Target("http://127.0.0.1:65001/base", **target), say))  # type: ignore[arg-type]
 
 
 def test_openai_asks_for_a_stream_in_both_words() -> None:
-    got = ask("openai", Say("Hello.", Voice.named("ada"), seed=7, model="m"), request={"speed": 1.1})
+    got = ask("openai", Say("Hello.", Voice.by_name("ada"), seed=7, model="m"), request={"speed": 1.1})
     assert got.path == "/base/v1/audio/speech"
     assert got.json() == {
         "model": "m", "input": "Hello.", "voice": "ada", "response_format": "pcm", "stream": True,
@@ -51,7 +51,7 @@ def test_the_entry_overrides_and_removes_fields_and_sets_the_path() -> None:
 
 
 def test_strict_openai_sends_nothing_the_specification_lacks() -> None:
-    got = ask("openai_file", Say("x", Voice.named("alloy")))
+    got = ask("openai_file", Say("x", Voice.by_name("alloy")))
     assert set(got.json()) == {"model", "input", "voice", "response_format"}
 
 
@@ -64,7 +64,7 @@ def test_openai_carries_a_reference_as_a_data_url(clone: Voice) -> None:
 
 
 def test_openai_registers_a_voice(clone: Voice) -> None:
-    got = received(by_name("openai").register(Target("http://127.0.0.1:65001"), clone))
+    got = received(find_dialect("openai").register(Target("http://127.0.0.1:65001"), clone))
     assert got.path == "/v1/audio/voices"
     assert got.form() == {
         "name": b"ada",
@@ -75,19 +75,19 @@ def test_openai_registers_a_voice(clone: Voice) -> None:
 
 
 def test_devnen(clone: Voice) -> None:
-    named = ask("devnen", Say("x", Voice.named("Emily.wav"))).json()
+    named = ask("devnen", Say("x", Voice.by_name("Emily.wav"))).json()
     assert (named["voice_mode"], named["predefined_voice_id"]) == ("predefined", "Emily.wav")
     cloned = ask("devnen", Say("x", clone))
     assert cloned.path == "/base/tts"
     assert (cloned.json()["voice_mode"], cloned.json()["reference_audio_filename"]) == ("clone", "ada.wav")
-    upload = received(by_name("devnen").register(Target("http://127.0.0.1:65001"), clone))
+    upload = received(find_dialect("devnen").register(Target("http://127.0.0.1:65001"), clone))
     assert upload.path == "/upload_reference"
     assert upload.form() == {"files": wav(pcm())}
     assert b'filename="ada.wav"' in upload.body
 
 
 def test_travisvn(clone: Voice) -> None:
-    named = ask("travisvn", Say("x", Voice.named("ada")), request={"exaggeration": 0.3})
+    named = ask("travisvn", Say("x", Voice.by_name("ada")), request={"exaggeration": 0.3})
     assert named.path == "/base/v1/audio/speech"
     assert named.json()["voice"] == "ada"
     assert named.json()["exaggeration"] == 0.3
@@ -107,15 +107,15 @@ def test_cosyvoice(clone: Voice, tmp_path: Path) -> None:
     }
     wordless = Voice.clone(tmp_path / "reference.wav", None)
     assert ask("cosyvoice", Say("x", wordless, inline=True)).path == "/base/inference_cross_lingual"
-    named = ask("cosyvoice", Say("x", Voice.named("speaker")))
+    named = ask("cosyvoice", Say("x", Voice.by_name("speaker")))
     assert named.path == "/base/inference_sft"
     assert named.form()["spk_id"] == b"speaker"
 
 
 @pytest.mark.parametrize("name", list(DIALECTS))
 def test_every_dialect_sends_the_token(name: str) -> None:
-    target = Target.of(_http(), "http://127.0.0.1:65001", token="t0ken")
-    got = received(by_name(name).speak(target, Say("x", Voice.named("v"))))
+    target = Target.from_run(_http(), "http://127.0.0.1:65001", token="t0ken")
+    got = received(find_dialect(name).speak(target, Say("x", Voice.by_name("v"))))
     assert got.headers["authorization"] == "Bearer t0ken"
 
 
@@ -125,4 +125,4 @@ def _http() -> HttpRun:
 
 def test_an_unknown_dialect_lists_the_known_ones() -> None:
     with pytest.raises(BadInput, match="cosyvoice"):
-        by_name("klingon")
+        find_dialect("klingon")

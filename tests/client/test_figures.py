@@ -3,7 +3,7 @@ import pytest
 
 from bench.client.bodies import Pcm
 from bench.client.faults import TakeFault
-from bench.client.figures import bursts, check_audio, clipped_share, first_audible, measure
+from bench.client.figures import check_audio, clipped_share, find_audible, find_bursts, measure
 from tests.client.sound import RATE, tone
 
 MS = 1_000_000
@@ -74,23 +74,23 @@ def test_a_compressed_file_exists_at_its_last_byte_and_one_that_trickles_is_null
 
 
 def test_bursts() -> None:
-    assert bursts([0, 1, 3, 10, 14.9, 20]) == [0, 3, 5]
+    assert find_bursts([0, 1, 3, 10, 14.9, 20]) == [0, 3, 5]
 
 
 def test_the_first_audible_sample() -> None:
     quiet = tone(0.1, 10 ** (-50 / 20))
-    assert first_audible(quiet, RATE) is None
-    assert first_audible(np.concatenate([quiet, tone(0.1)]), RATE) == quiet.size
-    assert first_audible(np.concatenate([np.zeros(100, np.int16), tone(0.1)]), RATE) == 100
+    assert find_audible(quiet, RATE) is None
+    assert find_audible(np.concatenate([quiet, tone(0.1)]), RATE) == quiet.size
+    assert find_audible(np.concatenate([np.zeros(100, np.int16), tone(0.1)]), RATE) == 100
     click = np.zeros(2400, np.int16)
     click[50] = 300
-    assert first_audible(click, RATE) is None
+    assert find_audible(click, RATE) is None
 
 
 @pytest.mark.parametrize("dbfs", [-46.0, -44.0])
 def test_the_level_is_that_of_the_frame(dbfs: float) -> None:
     steady = np.full(2400, 10 ** (dbfs / 20), np.float32)
-    assert (first_audible(steady, RATE) is None) == (dbfs < -45)
+    assert (find_audible(steady, RATE) is None) == (dbfs < -45)
 
 
 def kind_of(samples: np.ndarray) -> str | None:

@@ -33,7 +33,7 @@ def test_closed_loop_keeps_that_many_under_way() -> None:
         return slow(asked)
 
     with serving(in_fours) as server:
-        got = closed_loop(Target(server.url, dialect="openai"), SAID, Voice.named("v"), concurrency=4, n=12)
+        got = closed_loop(Target(server.url, dialect="openai"), SAID, Voice.by_name("v"), concurrency=4, n=12)
         assert server.most_under_way == 4
         said = [asked.json()["input"] for asked in server.asked if asked.method == "POST"]
     assert said[0] == WARMUP.text and WARMUP.text not in said[1:]
@@ -50,7 +50,7 @@ def test_open_loop_does_not_wait_for_answers() -> None:
         got = open_loop(
             Target(server.url, dialect="openai"),
             SAID,
-            Voice.named("v"),
+            Voice.by_name("v"),
             rate_per_s=100,
             n=10,
             arrivals_seed=3,
@@ -70,7 +70,7 @@ def test_a_cold_load_sends_no_reference_twice(tmp_path: Path) -> None:
         got = closed_loop(target, SAID, voice, concurrency=2, n=5, cold=True)
         sent = [asked.json()["ref_audio"] for asked in server.asked if asked.method == "POST"]
         with pytest.raises(BadInput, match="cold"):
-            closed_loop(target, SAID, Voice.named("v"), concurrency=1, n=1, cold=True)
+            closed_loop(target, SAID, Voice.by_name("v"), concurrency=1, n=1, cold=True)
     assert len(sent) == 6 and len(set(sent)) == 6
     decoded = base64.b64decode(sent[-1].partition(",")[2])
     values, _ = soundfile.read(io.BytesIO(decoded), dtype="int16")
@@ -90,13 +90,13 @@ def test_arrivals_are_poisson_and_repeatable() -> None:
 
 def test_failures_are_counted_by_kind_and_left_out_of_the_summaries() -> None:
     with serving(lambda asked: Reply(b"no", "503 Busy")) as server:
-        got = closed_loop(Target(server.url, dialect="openai"), SAID, Voice.named("v"), concurrency=2, n=4)
+        got = closed_loop(Target(server.url, dialect="openai"), SAID, Voice.by_name("v"), concurrency=2, n=4)
     assert got.failed == {"http_503": 4}
     assert (got.ttfa_ms.n, got.ttfa_ms.p50, got.audio_s_per_s) == (0, None, None)
 
 
 def test_bad_loads_are_refused() -> None:
-    target, voice = Target("http://127.0.0.1:9"), Voice.named("v")
+    target, voice = Target("http://127.0.0.1:9"), Voice.by_name("v")
     with pytest.raises(BadInput):
         closed_loop(target, [], voice, concurrency=1, n=1)
     with pytest.raises(BadInput):

@@ -27,7 +27,7 @@ def server_with(paths: list[str], speech: Callable[[Asked], Reply]) -> Callable[
 
 def probe(handler: Callable[[Asked], Reply], voice: str = "v", **more: object) -> Detection:
     with serving(handler) as server:
-        found, _ = asyncio.run(settle(Target(server.url, **more), Voice.named(voice), 5))  # type: ignore[arg-type]
+        found, _ = asyncio.run(settle(Target(server.url, **more), Voice.by_name(voice), 5))  # type: ignore[arg-type]
         return found
 
 
@@ -77,7 +77,7 @@ def test_a_server_without_openapi_is_found_by_asking() -> None:
 
 def test_the_entry_overrides_the_probe_and_no_sentence_is_asked_for() -> None:
     with serving(lambda asked: NOT_FOUND) as server:
-        found, _ = asyncio.run(settle(Target(server.url, dialect="cosyvoice"), Voice.named("v"), 5))
+        found, _ = asyncio.run(settle(Target(server.url, dialect="cosyvoice"), Voice.by_name("v"), 5))
         assert all(asked.method == "GET" for asked in server.asked)
     assert (found.dialect, found.chosen_by) == ("cosyvoice", "entry")
 

@@ -17,7 +17,7 @@ from bench.catalog.entry import HttpRun
 from bench.client.faults import TakeFault
 from bench.client.probe import ServerUnusable
 from bench.client.session import Fetched
-from bench.client.takes import WARMUP, _unless, run_takes
+from bench.client.takes import WARMUP, _run_unless, run_takes
 from bench.client.target import Target, Voice
 from bench.errors import BadInput
 from bench.records.run import Utterance
@@ -55,7 +55,7 @@ def test_takes_are_written_as_they_were_received(tmp_path: Path) -> None:
         result = run_takes(
             Target(server.url, dialect="openai"),
             say("a", "b"),
-            Voice.named("v"),
+            Voice.by_name("v"),
             tmp_path,
             on_take=seen.append,
         )
@@ -91,7 +91,7 @@ def test_a_failed_take_has_an_error_and_nulls_and_the_pass_goes_on(tmp_path: Pat
 
     with serving(voices(speech)) as server:  # type: ignore[arg-type]
         result = run_takes(
-            Target(server.url, dialect="openai"), say("a", "b", "c"), Voice.named("v"), tmp_path
+            Target(server.url, dialect="openai"), say("a", "b", "c"), Voice.by_name("v"), tmp_path
         )
     _, a, b, c = lines(tmp_path)
     assert a.error is not None and b.error is not None
@@ -117,7 +117,7 @@ def test_another_rate_in_mid_pass_fails_that_take(tmp_path: Path) -> None:
     other = Reply(pcm(), headers={"Content-Type": "audio/pcm;rate=16000"})
     with serving(voices(lambda asked, n: other if n == 2 else GOOD)) as server:  # type: ignore[arg-type]
         result = run_takes(
-            Target(server.url, dialect="openai"), say("a", "b", "c"), Voice.named("v"), tmp_path
+            Target(server.url, dialect="openai"), say("a", "b", "c"), Voice.by_name("v"), tmp_path
         )
     assert result.failed == {"wrong_rate": 1}
     assert result.ok == 2
@@ -128,7 +128,7 @@ def test_retry_after_is_honoured_once_and_noted(tmp_path: Path) -> None:
     with serving(voices(lambda asked, n: busy if n == 0 else GOOD)) as server:  # type: ignore[arg-type]
         began = time.monotonic()
         result = run_takes(
-            Target(server.url, dialect="openai"), say("a"), Voice.named("v"), tmp_path, warmups=0
+            Target(server.url, dialect="openai"), say("a"), Voice.by_name("v"), tmp_path, warmups=0
         )
         took_ms = (time.monotonic() - began) * 1e3
     (take,) = lines(tmp_path)
@@ -141,7 +141,7 @@ def test_retry_after_is_honoured_once_and_noted(tmp_path: Path) -> None:
 def test_a_server_that_stays_busy_fails_after_the_one_retry(tmp_path: Path) -> None:
     busy = Reply(b"later", "429 Slow down", {"Retry-After": "0"})
     with serving(voices(lambda asked, n: busy)) as server:  # type: ignore[arg-type]
-        run_takes(Target(server.url, dialect="openai"), say("a"), Voice.named("v"), tmp_path, warmups=0)
+        run_takes(Target(server.url, dialect="openai"), say("a"), Voice.by_name("v"), tmp_path, warmups=0)
         assert len(server.asked) == 3
     (take,) = lines(tmp_path)
     assert take.error is not None and take.error.kind == "http_429"
@@ -153,7 +153,9 @@ def test_a_redirect_says_where_to_and_an_odd_retry_after_is_none(tmp_path: Path)
         Reply(b"later", "503 Busy", {"Retry-After": "\u00b2"}),
     ]
     with serving(voices(lambda asked, n: answers[n])) as server:  # type: ignore[arg-type]
-        run_takes(Target(server.url, dialect="openai"), say("a", "b"), Voice.named("v"), tmp_path, warmups=0)
+        run_takes(
+            Target(server.url, dialect="openai"), say("a", "b"), Voice.by_name("v"), tmp_path, warmups=0
+        )
     moved, busy = (take.error for take in lines(tmp_path))
     assert moved is not None and (moved.kind, "https://elsewhere/v1" in moved.message) == ("http_301", True)
     assert busy is not None and (busy.kind, busy.message) == ("http_503", "later")
@@ -215,7 +217,7 @@ def test_stop_ends_the_pass_in_the_middle_of_a_take(tmp_path: Path) -> None:
         result = run_takes(
             Target(server.url, dialect="openai"),
             say("a", "b"),
-            Voice.named("v"),
+            Voice.by_name("v"),
             tmp_path,
             warmups=0,
             stop=stop,
@@ -240,7 +242,7 @@ def test_a_take_that_ends_as_the_pass_is_stopped_keeps_its_own_end() -> None:
         await asyncio.sleep(0.02)
         return Fetched(None, TakeFault("aborted", "the server closed the connection"))
 
-    fetched, reason = asyncio.run(_unless(stop, cut_off()))
+    fetched, reason = asyncio.run(_run_unless(stop, cut_off()))
     assert reason == "the engine ended with code 9"
     assert fetched.fault is not None and fetched.fault.kind == "aborted"
 
@@ -249,7 +251,7 @@ def test_stop_between_takes_leaves_no_half_take(tmp_path: Path) -> None:
     done: list[Take] = []
     with serving(voices(lambda asked, n: GOOD)) as server:  # type: ignore[arg-type]
         result = run_takes(
-            Target(server.url, dialect="openai"), say("a", "b", "c"), Voice.named("v"), tmp_path, warmups=0,
+            Target(server.url, dialect="openai"), say("a", "b", "c"), Voice.by_name("v"), tmp_path, warmups=0,
             on_take=done.append, stop=lambda: "enough" if len(done) == 2 else None,
         )  # fmt: skip
     assert (result.takes, result.ok, result.stopped) == (2, 2, "enough")
@@ -272,7 +274,7 @@ def test_utterances_are_taken_one_at_a_time(tmp_path: Path) -> None:
 
     with serving(voices(lambda asked, n: Reply(pcm(), headers=PCM))) as server:  # type: ignore[arg-type]
         result = run_takes(
-            Target(server.url, dialect="openai"), endless(), Voice.named("v"), tmp_path,
+            Target(server.url, dialect="openai"), endless(), Voice.by_name("v"), tmp_path,
             on_take=on_take, stop=lambda: "enough" if written == 20 else None,
         )  # fmt: skip
     assert result.ok == 19
@@ -281,11 +283,11 @@ def test_utterances_are_taken_one_at_a_time(tmp_path: Path) -> None:
 def test_takes_are_never_overwritten(tmp_path: Path) -> None:
     with serving(voices(lambda asked, n: GOOD)) as server:  # type: ignore[arg-type]
         target = Target(server.url, dialect="openai")
-        run_takes(target, say("a"), Voice.named("v"), tmp_path)
+        run_takes(target, say("a"), Voice.by_name("v"), tmp_path)
         with pytest.raises(BadInput, match="already holds takes"):
-            run_takes(target, say("a"), Voice.named("v"), tmp_path)
+            run_takes(target, say("a"), Voice.by_name("v"), tmp_path)
         with pytest.raises(BadInput, match="two utterances"):
-            run_takes(target, say("b", "b"), Voice.named("v"), tmp_path / "other")
+            run_takes(target, say("b", "b"), Voice.by_name("v"), tmp_path / "other")
 
 
 def test_the_timed_takes_alone_are_in_the_window(tmp_path: Path) -> None:
@@ -303,7 +305,7 @@ def test_the_timed_takes_alone_are_in_the_window(tmp_path: Path) -> None:
 
     with serving(voices(speech)) as server:  # type: ignore[arg-type]
         run_takes(
-            Target(server.url, dialect="openai"), say("a", "b"), Voice.named("v"), tmp_path, warmups=2,
+            Target(server.url, dialect="openai"), say("a", "b"), Voice.by_name("v"), tmp_path, warmups=2,
             timed=window(),
         )  # fmt: skip
     assert events == [WARMUP.text, WARMUP.text, "opened", "text of a", "text of b", "closed"]
@@ -313,9 +315,9 @@ def test_what_the_entry_says_of_a_body_without_a_header_counts(tmp_path: Path) -
     run = HttpRun(kind="http", dialect="openai", sample_rate_hz=RATE, container="raw")
     plain = Reply(pcm(), headers={"Content-Type": "text/plain"})
     with serving(voices(lambda asked, n: plain)) as server:  # type: ignore[arg-type]
-        result = run_takes(Target.of(run, server.url), say("a"), Voice.named("v"), tmp_path)
-        probed = Target.of(run.model_copy(update={"dialect": "auto"}), server.url)
-        again = run_takes(probed, say("a"), Voice.named("v"), tmp_path / "probed")
+        result = run_takes(Target.from_run(run, server.url), say("a"), Voice.by_name("v"), tmp_path)
+        probed = Target.from_run(run.model_copy(update={"dialect": "auto"}), server.url)
+        again = run_takes(probed, say("a"), Voice.by_name("v"), tmp_path / "probed")
     assert (result.ok, again.ok, again.detection.container) == (1, 1, "raw")
 
 
@@ -333,7 +335,7 @@ def test_a_server_may_say_whether_it_had_the_reference(tmp_path: Path) -> None:
 
 def test_nothing_to_say_is_an_empty_pass(tmp_path: Path) -> None:
     with serving(voices(lambda asked, n: GOOD)) as server:  # type: ignore[arg-type]
-        result = run_takes(Target(server.url, dialect="openai"), [], Voice.named("v"), tmp_path)
+        result = run_takes(Target(server.url, dialect="openai"), [], Voice.by_name("v"), tmp_path)
     assert (result.takes, result.warmups) == (0, 0)
 
 
@@ -343,7 +345,7 @@ def test_the_token_is_in_no_record_even_when_the_server_echoes_it(tmp_path: Path
 
     with serving(voices(speech)) as server:  # type: ignore[arg-type]
         target = Target(server.url, dialect="openai", token=SecretStr("s3cret"))
-        result = run_takes(target, say("a"), Voice.named("v"), tmp_path)
+        result = run_takes(target, say("a"), Voice.by_name("v"), tmp_path)
     assert "s3cret" not in (tmp_path / "takes.jsonl").read_text() + result.model_dump_json()
     assert json.loads((tmp_path / "takes.jsonl").read_text().splitlines()[0])["error"]["kind"] == "http_401"
 
@@ -352,5 +354,5 @@ def test_a_server_out_of_reach_is_said_before_any_take(tmp_path: Path) -> None:
     with serving(lambda asked: GOOD) as server:
         url = server.url
     with pytest.raises(ServerUnusable) as caught:
-        run_takes(Target(url, dialect="openai"), say("a"), Voice.named("v"), tmp_path)
+        run_takes(Target(url, dialect="openai"), say("a"), Voice.by_name("v"), tmp_path)
     assert caught.value.kind == "connection_refused"

@@ -103,7 +103,7 @@ def test_a_name_that_does_not_exist_is_a_named_fault() -> None:
 
 def test_the_token_shows_nowhere() -> None:
     with serving(lambda asked: Reply(asked.headers["authorization"].encode())) as server:
-        target = Target.of(_run(), server.url, token="s3cret")
+        target = Target.from_run(_run(), server.url, token="s3cret")
         request = build_request("GET", server.url + "/", target.auth())
         got = send(request)
     assert got.content() == b"Bearer s3cret"

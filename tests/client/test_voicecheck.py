@@ -13,7 +13,7 @@ import pytest
 import soundfile
 
 from bench.client.target import Target, Voice
-from bench.client.voicecheck import VoiceCheck, check_voice, other_reference, voices_differ
+from bench.client.voicecheck import VoiceCheck, check_voice, make_other_reference, voices_differ
 from tests.client.raw_server import Asked, Reply, serving
 from tests.client.sound import RATE, espeak, pcm, wav
 
@@ -56,18 +56,18 @@ def test_a_server_that_refuses_unknown_names_honours_the_known_one() -> None:
             return Reply.of({"error": {"message": "no such voice"}}, "404 Not Found")
         return speak("en-us", asked)
 
-    got = check(speech, Voice.named("ada"))
+    got = check(speech, Voice.by_name("ada"))
     assert (got.verdict, got.unknown_refused) == ("honoured", True)
 
 
 def test_one_voice_for_every_name_is_caught_by_its_bytes() -> None:
-    got = check(lambda asked, _: speak("en-us", asked), Voice.named("ada"))
+    got = check(lambda asked, _: speak("en-us", asked), Voice.by_name("ada"))
     assert (got.verdict, got.unknown_refused) == ("substituted", False)
     assert "very same samples" in got.evidence[-1]
 
 
 def test_one_varying_voice_for_every_name_is_not_honoured() -> None:
-    got = check(lambda asked, n: speak("en-us", asked, 48 + n), Voice.named("ada"))
+    got = check(lambda asked, n: speak("en-us", asked, 48 + n), Voice.by_name("ada"))
     assert got.verdict == "unclear"
     assert got.distance_db is not None
 
@@ -76,7 +76,7 @@ def test_two_voices_are_told_apart_though_unknown_names_are_answered() -> None:
     def speech(asked: Asked, n: int) -> Reply:
         return speak("en-us+f4" if asked.json()["voice"] == "ada" else "en-us+m3", asked, 49 + n % 3)
 
-    got = check(speech, Voice.named("ada"))
+    got = check(speech, Voice.by_name("ada"))
     assert (got.verdict, got.unknown_refused) == ("honoured", False)
     assert got.distance_db is not None and got.within_db is not None
     assert got.distance_db > got.within_db
@@ -188,7 +188,7 @@ def test_a_name_of_the_servers_own_is_asked_for_beside_a_strangers(dialect: str)
 
     rate = ESPEAK_HZ if dialect == "cosyvoice" else None
     with serving(handler) as server:
-        got = check_voice(Target(server.url, dialect=dialect, sample_rate_hz=rate), Voice.named("ada"))
+        got = check_voice(Target(server.url, dialect=dialect, sample_rate_hz=rate), Voice.by_name("ada"))
     assert (got.verdict, got.unknown_refused) == ("honoured", True), got.evidence
 
 
@@ -208,7 +208,7 @@ def test_the_second_reference_stays_within_what_servers_take(
     tmp_path: Path, seconds: float, rate: int, wanted: int
 ) -> None:
     soundfile.write(tmp_path / "ref.wav", np.zeros(round(seconds * rate), np.int16), rate)
-    data, _ = other_reference(tmp_path / "ref.wav")
+    data, _ = make_other_reference(tmp_path / "ref.wav")
     values, got = soundfile.read(io.BytesIO(data), dtype="int16")
     assert (got, len(values)) == (wanted, round(seconds * rate))
 
@@ -217,11 +217,11 @@ def test_a_refusal_that_is_not_about_voices_shows_nothing() -> None:
     def speech(asked: Asked, n: int) -> Reply:
         return speak("en-us", asked) if n == 1 else Reply(b"slow down", "429 Too Many")
 
-    assert check(speech, Voice.named("ada")).verdict == "not_checked"
+    assert check(speech, Voice.by_name("ada")).verdict == "not_checked"
 
 
 def test_a_voice_that_does_not_speak_shows_nothing() -> None:
-    got = check(lambda asked, n: Reply(b"boom", "500 Oops"), Voice.named("ada"))
+    got = check(lambda asked, n: Reply(b"boom", "500 Oops"), Voice.by_name("ada"))
     assert got.verdict == "not_checked"
     assert "http_500" in got.evidence[0]
 

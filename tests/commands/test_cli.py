@@ -148,7 +148,7 @@ def rate_everything(run_dir: Path, name: str) -> None:
         for trial in rater.trials:
             whole = [(0.0, book.length_s(trial))]
             for side in SIDES:
-                book.opened(rater, trial, side)
+                book.note_opened(rater, trial, side)
             book.hear(rater, trial, dict.fromkeys(SIDES, whole))
             book.answer(rater, trial, Given(a=3, b=3, comparison=None, note="", answered_utc=utc_now()), 0)
         book.finish(rater)

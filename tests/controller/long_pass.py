@@ -69,7 +69,7 @@ def _came_back(folder: Path, name: PassName, takes: list[Take], count: int) -> P
 
 def _rate(run: Run) -> None:
     """Take in ten answers as from another copy of the run."""
-    manifest, digest = run.manifest(), mapping.published(run.path)
+    manifest, digest = run.manifest(), mapping.read_published(run.path)
     assert digest is not None
     answers = [
         Answer(

@@ -133,7 +133,7 @@ def test_without_the_score_phase_the_verdict_names_it(run: Run) -> None:
 def test_a_score_phase_that_could_not_seal_says_why_at_the_verdict(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bench.listening.cues.still_telling", lambda results: results[:1])
+    monkeypatch.setattr("bench.listening.cues.find_telling", lambda results: results[:1])
     with pytest.raises(CuesRemain):
         conclude.score(run)
     with pytest.raises(PhaseMissing, match="still give their side away"):

@@ -11,9 +11,9 @@ import pytest
 from bench.catalog.loader import load
 from bench.controller import host_settings, incoming, outgoing
 from bench.controller.host_settings import HostSettings
-from bench.controller.run import DiskFull, Run, open_or_create
+from bench.controller.run import Run, open_or_create
 from bench.controller.steps import run_step
-from bench.errors import AuditionError, BadInput
+from bench.errors import AuditionError, BadInput, DiskFull
 from bench.jobs.archive import pack, unpack
 from bench.jobs.spec import ENGINE_CODE, HEARD, JobResult, JobSpec
 from bench.neighbour.record import NeighbourRecord

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from bench.controller import run as runs
-from bench.controller.run import DiskFull, Run, RunBusy, locate, open_or_create
+from bench.controller.run import Run, RunBusy, locate, open_or_create
 from bench.controller.wheel import REPO
-from bench.errors import BadInput, PhaseMissing
+from bench.errors import BadInput, DiskFull, PhaseMissing
 from bench.records.base import FileRecord, Phase
 from bench.records.run import Install, Phases, PhaseState
 from bench.storage.clock import utc_now

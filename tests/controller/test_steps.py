@@ -9,9 +9,9 @@ import yaml
 
 from bench.audio.wav import read_mono, write_wav_16bit
 from bench.controller import run as runs
-from bench.controller.run import DiskFull, Run, open_or_create
+from bench.controller.run import Run, open_or_create
 from bench.controller.steps import run_step
-from bench.errors import AuditionError, BadInput
+from bench.errors import AuditionError, BadInput, DiskFull
 from bench.records.run import Install
 from bench.storage.digests import sha256_file
 from bench.storage.record_file import load_record

@@ -250,7 +250,7 @@ def test_exit_codes_are_those_of_ansible_and_of_our_errors() -> None:
     assert carried == {2}
     assert AuditionError.exit_code == 1
     found = error_classes()
-    assert {"BadInput", "PhaseMissing", "NeighbourNotBack", "run.DiskFull"} <= set(found[2])
+    assert {"BadInput", "PhaseMissing", "NeighbourNotBack", "DiskFull"} <= set(found[2])
     assert {"AuditionError", "EngineFailed"} <= set(found[1])
     # 0 is no error, 4 is what the survey passes on from ansible-playbook, and 141 the shell's code for SIGPIPE.
     assert set(OWN_MEANINGS) - {0, 4, 141} == set(found)

@@ -3,7 +3,7 @@
 import pytest
 
 from bench.catalog import loader
-from bench.inputs.gates import clone_gate, licence_gate, notices, withheld_in
+from bench.inputs.gates import clone_gate, find_withheld, licence_gate, notices
 from bench.records.base import IntendedUse
 
 
@@ -98,5 +98,5 @@ def test_a_card_that_says_withheld_overrules_an_open_entry(card: str) -> None:
 
 @pytest.mark.parametrize("card", SAYS_OPEN)
 def test_a_card_that_does_not_say_so_leaves_the_entry_standing(card: str) -> None:
-    assert withheld_in(card) is None
+    assert find_withheld(card) is None
     assert clone_gate(loader.load("f5"), card).ok is True

@@ -81,7 +81,7 @@ def test_the_chosen_sound_is_the_clips_own(owners: tuple[Spoken, reference.Refer
 def test_a_level_is_found_where_it_is_however_long_the_clip(rate_hz: int) -> None:
     samples = np.full(60 * rate_hz, 1e-4, np.float32)
     samples[50 * rate_hz : 50 * rate_hz + rate_hz // 2] = 0.3
-    track = LevelTrack.of(samples, rate_hz)
+    track = LevelTrack.measure(samples, rate_hz)
     (loud,) = np.nonzero(track.level_db > -20)
     assert (track.level_db.size, loud[0], loud[-1]) == (6000, 5000, 5049)
 

@@ -20,7 +20,7 @@ import pytest
 
 from bench.audio.wav import read_mono
 from bench.catalog.loader import load
-from bench.client.voicecheck import other_reference
+from bench.client.voicecheck import make_other_reference
 from bench.engines import launch, readback
 from bench.engines.launch import Engine
 from bench.errors import AuditionError
@@ -511,7 +511,7 @@ def test_a_named_voice_that_is_honoured_is_measured_with_its_network_against_wha
             tmp_path, voice, _served(voice="ada"), url=server.url, phase="baseline", passes=["baseline"],
             install="http",
         )  # fmt: skip
-        (folder / HEARD).write_bytes(other_reference(voice)[0])
+        (folder / HEARD).write_bytes(make_other_reference(voice)[0])
         with followed(folder):
             result = job.run_job(folder)
     assert result.ok and result.passes["baseline"].ok == 3

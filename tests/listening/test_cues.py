@@ -6,7 +6,7 @@ import pytest
 
 from bench.audio.wav import Samples, read_mono, write_wav_16bit
 from bench.listening import cues
-from bench.listening.cues import CUES, REMOVED, ClipCues, CueResult, accuracy, attack, measured, still_telling
+from bench.listening.cues import CUES, REMOVED, ClipCues, CueResult, attack, find_telling, measure_cues
 from benchmarks.listening_run import SENTENCES, speak
 
 Pairs = list[tuple[ClipCues, ClipCues]]
@@ -27,7 +27,9 @@ def same_voice(voices: Path, change: Callable[[Samples, int], Samples], rng: np.
         samples, rate_hz = read_mono(voices / f"a{number}.wav")
         noisy = samples + rng.normal(0, 1e-5, samples.size).astype(np.float32)
         facts = (float(rate_hz), 1.0, 16.0, 44.0)
-        out.append((measured(change(noisy, rate_hz), rate_hz, facts), measured(samples, rate_hz, facts)))
+        out.append(
+            (measure_cues(change(noisy, rate_hz), rate_hz, facts), measure_cues(samples, rate_hz, facts))
+        )
     return out
 
 
@@ -40,12 +42,12 @@ def test_one_voice_against_itself_is_at_chance_by_every_cue(voices: Path) -> Non
     for found in attack(pairs, pairs):
         assert found.p > cues.ALPHA, found
         assert found.chance_low <= found.after <= found.chance_high, found
-    assert not still_telling(attack(pairs, pairs))
+    assert not find_telling(attack(pairs, pairs))
 
 
 def test_a_cue_that_is_the_same_everywhere_scores_exactly_half(voices: Path) -> None:
     pairs = same_voice(voices, lambda samples, _: samples, np.random.default_rng(1))
-    assert accuracy(pairs, "format") == 0.5
+    assert result(pairs, "format").after == 0.5
 
 
 @pytest.mark.parametrize(
@@ -64,7 +66,7 @@ def test_a_difference_put_in_on_purpose_is_found(
     pairs = same_voice(voices, change, np.random.default_rng(2))
     found = result(pairs, cue)
     assert found.after >= 0.9 and found.p < cues.ALPHA
-    told = {remaining.cue for remaining in still_telling(attack(pairs, pairs))}
+    told = {remaining.cue for remaining in find_telling(attack(pairs, pairs))}
     assert (cue in told) == (cue in REMOVED)
 
 
@@ -72,8 +74,8 @@ def test_the_spectrum_of_two_voices_differs(voices: Path) -> None:
     pairs = []
     for number, text in enumerate(SENTENCES[:6]):
         speak("flite rms", text, voices / "b.wav")
-        pairs.append((cues.cues_of(voices / f"a{number}.wav"), cues.cues_of(voices / "b.wav")))
-    assert accuracy(pairs, "spectrum") == 1.0
+        pairs.append((cues.read_cues(voices / f"a{number}.wav"), cues.read_cues(voices / "b.wav")))
+    assert result(pairs, "spectrum").after == 1.0
 
 
 def test_another_rate_or_depth_is_a_cue_of_the_format(tmp_path: Path) -> None:
@@ -82,7 +84,9 @@ def test_another_rate_or_depth_is_a_cue_of_the_format(tmp_path: Path) -> None:
     for number in range(8):
         write_wav_16bit(tmp_path / f"a{number}.wav", tone, 24000)
         write_wav_16bit(tmp_path / f"b{number}.wav", tone, 22050)
-        pairs.append((cues.cues_of(tmp_path / f"a{number}.wav"), cues.cues_of(tmp_path / f"b{number}.wav")))
+        pairs.append(
+            (cues.read_cues(tmp_path / f"a{number}.wav"), cues.read_cues(tmp_path / f"b{number}.wav"))
+        )
     assert result(pairs, "format").after == 1.0
 
 
@@ -94,7 +98,7 @@ def test_the_partner_is_left_out_so_that_equal_words_do_not_pull_below_chance() 
     # Each utterance has its own length, the same on both sides: a neighbour that may be the partner is always wrong
     rng = np.random.default_rng(3)
     pairs = fake([(length, length + 1e-3) for length in rng.uniform(1, 100, 12)])
-    assert 0.25 <= accuracy(pairs, "duration") <= 0.75
+    assert 0.25 <= result(pairs, "duration").after <= 0.75
 
 
 def test_false_alarms_are_as_rare_as_stated() -> None:

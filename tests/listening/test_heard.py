@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.listening.heard import SLACK_S, UNHEARD_S, Listening, checked, covered_s, in_full, union
+from bench.listening.heard import SLACK_S, UNHEARD_S, Listening, check_ranges, covered_s, in_full, join_ranges
 
 ranges = st.lists(
     st.tuples(st.floats(0, 50), st.floats(0, 50)).map(lambda pair: (min(pair), max(pair))), max_size=20
@@ -14,19 +14,19 @@ ranges = st.lists(
 
 @given(ranges)
 def test_union_covers_each_second_once(given_ranges: list[tuple[float, float]]) -> None:
-    merged = union(given_ranges)
+    merged = join_ranges(given_ranges)
     assert merged == sorted(merged)
     assert all(left[1] < right[0] for left, right in pairwise(merged))
     assert covered_s(merged) <= sum(end - start for start, end in given_ranges) + 0.01 * len(given_ranges)
-    assert union(merged) == merged
+    assert join_ranges(merged) == merged
 
 
 @given(ranges, ranges)
 def test_union_does_not_depend_on_the_order_of_reports(
     first: list[tuple[float, float]], second: list[tuple[float, float]]
 ) -> None:
-    together = covered_s(union(first + second))
-    assert math.isclose(together, covered_s(union(second + first)), abs_tol=1e-6)
+    together = covered_s(join_ranges(first + second))
+    assert math.isclose(together, covered_s(join_ranges(second + first)), abs_tol=1e-6)
 
 
 def test_a_clip_is_heard_in_full_but_for_the_grain_of_the_audio_clock() -> None:
@@ -61,11 +61,11 @@ def test_the_end_alone_is_not_the_whole() -> None:
 )
 def test_reports_that_cannot_be_are_refused(bad: object) -> None:
     with pytest.raises(ValueError, match="range"):
-        checked(bad, 3.0)
+        check_ranges(bad, 3.0)
 
 
 def test_a_report_is_cut_to_the_clip() -> None:
-    assert checked([[0, 3.05], [1, 1]], 3.0) == [(0.0, 3.0)]
+    assert check_ranges([[0, 3.05], [1, 1]], 3.0) == [(0.0, 3.0)]
 
 
 def test_nobody_hears_faster_than_time_passes() -> None:

@@ -8,7 +8,14 @@ from bench.audio.levels import integrated_lufs, peak_dbfs
 from bench.audio.silence import leading_silence_s, sound_span
 from bench.audio.wav import Samples
 from bench.listening import processing
-from bench.listening.processing import RATE_HZ, UnusableTake, equal_length, level, opening, prepare
+from bench.listening.processing import (
+    RATE_HZ,
+    UnusableTake,
+    cut_opening,
+    equalise_lengths,
+    equalise_loudness,
+    prepare,
+)
 from bench.records.base import Channel
 from benchmarks.listening_run import SENTENCES, speak
 
@@ -25,8 +32,8 @@ def spoken(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.mark.parametrize("channel", ["full", "narrowband", "wideband"])
 def test_every_voice_comes_out_alike_in_all_but_the_voice(spoken: dict[str, Path], channel: Channel) -> None:
-    clips = equal_length({voice: prepare(path, channel) for voice, path in spoken.items()})
-    levelled, target = level(clips)
+    clips = equalise_lengths({voice: prepare(path, channel) for voice, path in spoken.items()})
+    levelled, target = equalise_loudness(clips)
     assert len({clip.size for clip in levelled.values()}) == 1
     for clip in levelled.values():
         data = processing.encode(clip, target)
@@ -89,7 +96,9 @@ def test_one_spiky_clip_softens_all_by_as_much(tmp_path: Path) -> None:
     spiky = tone(2.0, amplitude=0.02)
     spiky[::2400] = 0.9
     paths = {"plain": write(tmp_path / "a.wav", tone(2.0)), "spiky": write(tmp_path / "b.wav", spiky)}
-    clips, target = level(equal_length({name: prepare(path, "full") for name, path in paths.items()}))
+    clips, target = equalise_loudness(
+        equalise_lengths({name: prepare(path, "full") for name, path in paths.items()})
+    )
     assert target < processing.TARGET_LUFS
     for clip in clips.values():
         peak = processing.true_peak_dbtp(clip)
@@ -102,12 +111,12 @@ def test_a_clip_all_spikes_ends_the_sealing_instead_of_whispering() -> None:
     click = np.zeros(4 * RATE_HZ, np.float32)
     click[RATE_HZ // 5 :: RATE_HZ // 4] = 0.9
     with pytest.raises(UnusableTake, match="click") as caught:
-        level({"good": np.pad(tone(1.0, RATE_HZ), (9600, 9600)), "x": click})
+        equalise_loudness({"good": np.pad(tone(1.0, RATE_HZ), (9600, 9600)), "x": click})
     assert caught.value.clip == "x"
 
 
 def test_a_processed_clip_off_its_level_or_onset_is_not_written() -> None:
-    clips, target = level({"x": np.pad(tone(1.0, RATE_HZ), (9600, 9600))})
+    clips, target = equalise_loudness({"x": np.pad(tone(1.0, RATE_HZ), (9600, 9600))})
     good = clips["x"]
     processing.encode(good, target)
     with pytest.raises(UnusableTake, match="LUFS"):
@@ -126,5 +135,5 @@ def test_a_long_reference_is_cut_at_the_pause_nearest_to_the_pairs_length() -> N
     gap = np.zeros(RATE_HZ // 2, np.float32)
     word = tone(1.0, RATE_HZ)
     clip = np.concatenate((gap, word, gap, word, gap, word, gap))
-    assert opening(clip, 2.9).size / RATE_HZ == pytest.approx(3.0 + processing.TAIL_S, abs=0.05)
-    assert opening(clip, 60.0).size / RATE_HZ == pytest.approx(4.5 + processing.TAIL_S, abs=0.05)
+    assert cut_opening(clip, 2.9).size / RATE_HZ == pytest.approx(3.0 + processing.TAIL_S, abs=0.05)
+    assert cut_opening(clip, 60.0).size / RATE_HZ == pytest.approx(4.5 + processing.TAIL_S, abs=0.05)

@@ -54,7 +54,7 @@ def test_who_will_not_finish_can_be_taken_off_and_the_verdict_is_told(patient: N
     late = bo.answer(bo.trials[0], revision=1, a=5)
     assert late.status_code == bo.get("/api/session").status_code == 401, "the link opens nothing any more"
     live.client().rate_all()
-    found = results.ratings(live.run_dir)
+    found = results.read_ratings(live.run_dir)
     assert found.raters == {"ann": "finished"} and {a.rater for a in found.answers} == {"ann"}
     assert all("Bo, who had not finished, was taken off" in notice for notice in found.notices)
     assert [notice.split("; ")[1] for notice in found.notices] == [
@@ -72,13 +72,13 @@ def test_when_the_decision_can_be_known_nobody_is_added_quietly(patient: None, l
         invite(live.run_dir, "Bo")
     link_again = invite(live.run_dir, "ann")
     assert link_again.startswith("/#"), "a link may be asked for again"
-    assert results.ratings(live.run_dir).notices == []
+    assert results.read_ratings(live.run_dir).notices == []
     invite(live.run_dir, "Bo", late=True)
-    found = results.ratings(live.run_dir)
+    found = results.read_ratings(live.run_dir)
     assert found.raters == {"ann": "finished", "Bo": "invited"}
     assert "Bo was invited" in found.notices[0] and "the decision could be known" in found.notices[0]
     invite(live.run_dir, "Cy")  # Bo has not finished: nothing can be known
-    assert len(results.ratings(live.run_dir).notices) == 1
+    assert len(results.read_ratings(live.run_dir).notices) == 1
     assert live.client().session()["notices"] == [], "raters are not told of each other"
 
 
@@ -89,7 +89,7 @@ def test_more_raters_than_one_may_come_one_after_another(
     try:
         live.client().rate_all()
         live.client("Bo").rate_all()  # the rule asks for two: after one nothing is decided
-        assert results.ratings(live.run_dir).notices == []
+        assert results.read_ratings(live.run_dir).notices == []
         with pytest.raises(BadInput, match="--late"):
             invite(live.run_dir, "Cy")
     finally:
@@ -138,10 +138,10 @@ def test_ratings_come_into_another_copy_of_the_run_once(
 ) -> None:
     there = copy_without_ratings(live, tmp_path)
     assert results.import_json(there, exported) == ["ann"]
-    assert results.ratings(there).answers == results.ratings(live.run_dir).answers
-    assert results.all_finished(there)
+    assert results.read_ratings(there).answers == results.read_ratings(live.run_dir).answers
+    assert results.read_ratings(there).raters == {"ann": "finished"}
     results.import_json(there, exported)
-    found = results.ratings(there)
+    found = results.read_ratings(there)
     assert len(found.answers) == 15
     assert len(found.notices) == 1 and "ann rated on another copy" in found.notices[0]
     assert status(there)[0]["status"] == "finished"
@@ -162,16 +162,16 @@ def test_a_late_import_is_refused_or_said_and_brings_its_notices(
     exported.write_text(json.dumps(body))
     with pytest.raises(BadInput, match="--late"):
         results.import_json(there.run_dir, exported)
-    assert results.ratings(there.run_dir).raters == {"Bo": "finished"}
+    assert results.read_ratings(there.run_dir).raters == {"Bo": "finished"}
     assert results.import_json(there.run_dir, exported, late=True) == ["ann"]
-    first, second = results.ratings(there.run_dir).notices
+    first, second = results.read_ratings(there.run_dir).notices
     assert "after the decision could be known" in first
     assert second == "Of the ratings that were imported: The database was damaged."
 
 
 def test_importing_ones_own_export_changes_nothing(patient: None, live: Live, exported: Path) -> None:
     assert results.import_json(live.run_dir, exported) == []
-    assert len(results.ratings(live.run_dir).answers) == 15
+    assert len(results.read_ratings(live.run_dir).answers) == 15
 
 
 def alter(exported: Path, change: str) -> None:
@@ -217,7 +217,7 @@ def test_an_import_that_does_not_fit_is_refused_whole(
     alter(exported, change)
     with pytest.raises(BadInput):
         results.import_json(there, exported)
-    assert results.ratings(there).raters == {}
+    assert results.read_ratings(there).raters == {}
 
 
 def test_a_file_that_is_no_export_is_refused(run_dir: Path, tmp_path: Path) -> None:
@@ -240,12 +240,12 @@ def test_a_finished_rater_whose_answer_was_lost_no_longer_counts(patient: None, 
     live.client().rate_all()
     stop()
     spoil(run_dir, b'"revision":1')
-    found = results.ratings(run_dir)
+    found = results.read_ratings(run_dir)
     assert found.raters == {"ann": "started"} and found.answers == []
     assert "database was damaged" in found.notices[0] and "ann had finished" in found.notices[1]
     assert "damaged" in notices(run_dir)[0] and status(run_dir)[0]["damaged"]
     withdraw(run_dir, "ann")
-    found = results.ratings(run_dir)
+    found = results.read_ratings(run_dir)
     assert found.raters == {} and "whose answers were damaged" in found.notices[1]
 
 
@@ -254,7 +254,7 @@ def test_who_saw_the_names_stays_finished_when_the_log_forgets_it(patient: None,
     ann = live.client()
     ann.rate_all()
     assert ann.get("/api/results").status_code == 200
-    before = results.ratings(run_dir).answers
+    before = results.read_ratings(run_dir).answers
     stop()
     spoil(run_dir, b'"revisions":{')
     live, stop = start(run_dir)
@@ -266,7 +266,7 @@ def test_who_saw_the_names_stays_finished_when_the_log_forgets_it(patient: None,
         changed = ann.answer(trial, revision=1, a=5)
         assert (changed.status_code, changed.json()["error"]) == (409, "finished")
         # All of his last answers are whole, so they count as before.
-        found = results.ratings(run_dir)
+        found = results.read_ratings(run_dir)
         assert found.raters == {"ann": "finished"} and found.answers == before
     finally:
         stop()
@@ -281,9 +281,9 @@ def test_who_finished_and_lost_a_change_of_mind_besides_is_damaged(patient: None
     ann.post("/api/finish")
     stop()
     spoil(run_dir, b'"revisions":{')
-    results.ratings(run_dir)
+    results.read_ratings(run_dir)
     spoil(run_dir, b'"revision":2')
-    found = results.ratings(run_dir)
+    found = results.read_ratings(run_dir)
     assert found.raters == {"ann": "started"} and found.answers == [] and status(run_dir)[0]["damaged"]
     with_the_mark = Book(run_dir)
     rater = next(iter(with_the_mark.raters.values()))
@@ -298,9 +298,9 @@ def test_a_mark_that_cannot_be_read_lets_nothing_be_changed(patient: None, run_d
     stop()
     (mark,) = (run_dir / DIRECTORY / "finished").iterdir()
     mark.write_bytes(mark.read_bytes()[:-5])
-    assert results.ratings(run_dir).raters == {"ann": "finished"}, "the log says it still"
+    assert results.read_ratings(run_dir).raters == {"ann": "finished"}, "the log says it still"
     spoil(run_dir, b'"revisions":{')
-    assert results.ratings(run_dir).raters == {"ann": "started"} and status(run_dir)[0]["damaged"]
+    assert results.read_ratings(run_dir).raters == {"ann": "started"} and status(run_dir)[0]["damaged"]
 
 
 def test_no_name_is_shown_before_the_mark_is_on_disk(
@@ -327,7 +327,7 @@ def test_a_log_of_which_nothing_is_left_is_bound_to_the_mapping_again(run_dir: P
     invite(run_dir, "ann")
     path = run_dir / DIRECTORY / RATINGS
     path.write_bytes(bytes(len(path.read_bytes())))
-    assert results.ratings(run_dir).raters == {}
+    assert results.read_ratings(run_dir).raters == {}
     log = Log(path)
     kinds = [row.kind for row in log.after(0)]
     log.close()

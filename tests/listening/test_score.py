@@ -107,7 +107,7 @@ def test_a_sealing_that_was_killed_is_begun_again(spoken: Path) -> None:
     (home / "clips" / ("0" * 32 + ".wav")).write_bytes(b"half")
     (home / "sealed.json").write_text("{}")
     seal(spoken, channels=())
-    assert mapping.broken(spoken, mapping.load(spoken)) is None
+    assert mapping.find_broken(spoken, mapping.load(spoken)) is None
     assert not (home / "clips" / ("0" * 32 + ".wav")).exists()
 
 
@@ -124,7 +124,7 @@ def test_a_failed_take_never_thins_the_pairs(spoken: Path, side: str) -> None:
     with pytest.raises(TakesMissing, match=r"9 are valid .* failed: u05 \(http: 500\)") as caught:
         seal(spoken, channels=())
     assert caught.value.side == side
-    assert mapping.published(spoken) is None
+    assert mapping.read_published(spoken) is None
 
 
 def drop_line(run_dir: Path) -> None:
@@ -198,7 +198,7 @@ def test_a_take_without_sound_is_no_valid_take(spoken: Path, samples: np.ndarray
     ) as caught:
         seal(spoken, channels=())
     assert caught.value.side == side
-    assert mapping.published(spoken) is None
+    assert mapping.read_published(spoken) is None
     assert [(each.side, each.utterance_id) for each in read_unusable(spoken)] == [(side, "u03")]
 
 
@@ -217,7 +217,7 @@ def test_spare_sentences_take_the_place_of_those_that_cannot_be_rated(spoken: Pa
     replace_take(spoken, np.zeros(22050), side="baseline")
     report = seal(spoken, channels=())
     assert report.pairs == 4
-    assert results.ratings(spoken).utterances == ["u02", "u04", "u05", "u06"]
+    assert results.read_ratings(spoken).utterances == ["u02", "u04", "u05", "u06"]
     assert [each.utterance_id for each in read_unusable(spoken)] == ["u03"]
     assert seal(spoken).already_sealed
 
@@ -237,12 +237,12 @@ def test_a_cue_that_remains_ends_the_sealing(spoken: Path, monkeypatch: pytest.M
         out, target = level(clips)
         return {k: v * np.float32(1.12) if "candidate" in k else v for k, v in out.items()}, target  # type: ignore[operator]
 
-    level = processing.level
-    monkeypatch.setattr(processing, "level", uneven)
+    level = processing.equalise_loudness
+    monkeypatch.setattr(processing, "equalise_loudness", uneven)
     monkeypatch.setattr(processing, "LOUDNESS_TOLERANCE_LU", 99.0)
     with pytest.raises(CuesRemain, match="loudness"):
         seal(spoken, channels=())
-    assert mapping.published(spoken) is None
+    assert mapping.read_published(spoken) is None
 
 
 def change_clip(run_dir: Path) -> None:
@@ -321,10 +321,10 @@ def test_what_was_changed_after_the_sealing_is_refused_and_the_verdict_is_told(
     edit(run_dir)
     with pytest.raises(SealBroken):
         seal(run_dir)
-    found = results.ratings(run_dir)
+    found = results.read_ratings(run_dir)
     assert not found.mapping_intact and found.answers == []
     assert len(found.notices) == 1, "and why"
-    assert not results.all_finished(run_dir)
+    assert found.raters == {}
 
 
 def test_a_take_changed_after_the_sealing_is_refused(run_dir: Path) -> None:
@@ -343,13 +343,13 @@ def test_a_rule_changed_after_the_sealing_is_refused(run_dir: Path) -> None:
     with pytest.raises(BadInput, match="rule"):
         seal(run_dir)
     with pytest.raises(SealBroken, match="rule"):
-        results.ratings(run_dir)
+        results.read_ratings(run_dir)
 
 
 def test_a_mapping_without_its_published_hash_is_not_nothing(run_dir: Path) -> None:
     """Deleting one file must not turn rated pairs into pairs that nobody was asked about yet."""
     (run_dir / "listening" / "mapping.sha256").unlink()
-    found = results.ratings(run_dir)
+    found = results.read_ratings(run_dir)
     assert not found.mapping_intact and "sealing was cut off, or the hash was deleted" in found.notices[0]
     seal(run_dir)  # nobody has rated, so it may be done again
-    assert results.ratings(run_dir).mapping_intact
+    assert results.read_ratings(run_dir).mapping_intact

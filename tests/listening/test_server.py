@@ -56,10 +56,10 @@ def test_a_session_from_the_link_to_the_verdicts_ratings(patient: None, live: Li
     }  # fmt: skip
     for trial in ann.trials[1:]:
         ann.rate(trial)
-    assert not results.all_finished(live.run_dir)
+    assert results.read_ratings(live.run_dir).raters == {"ann": "started"}
     assert ann.post("/api/finish").status_code == 200
-    found = results.ratings(live.run_dir)
-    assert found.mapping_intact and found.raters == {"ann": "finished"} and results.all_finished(live.run_dir)
+    found = results.read_ratings(live.run_dir)
+    assert found.mapping_intact and found.raters == {"ann": "finished"}
     kinds = Counter(answer.kind for answer in found.answers)
     assert kinds == {"pair": 10, "repeat": 3, "identical": 1, "anchor": 1}
     rough = next(answer for answer in found.answers if answer.note == "rough")
@@ -82,7 +82,7 @@ def test_scores_go_to_the_side_that_the_sealed_mapping_names(patient: None, live
             public, **({"a": 5, "b": 2} if sealed.candidate_side == "A" else {"a": 2, "b": 5}), comparison=0
         )
     ann.post("/api/finish")
-    answers = results.ratings(live.run_dir).answers
+    answers = results.read_ratings(live.run_dir).answers
     assert {(answer.candidate, answer.baseline, answer.comparison) for answer in answers} == {(5, 2, 0)}
     sides = [answer.candidate_side for answer in answers if answer.kind == "pair"]
     assert sides.count("A") == sides.count("B") == 5
@@ -94,14 +94,14 @@ def test_a_rater_who_has_not_finished_is_not_unsealed(patient: None, live: Live,
     for trial in ann.session()["trials"][:rated]:
         ann.rate(trial)
     assert error(ann.post("/api/finish")) == (409, "incomplete")
-    found = results.ratings(live.run_dir)
-    assert found.answers == [] and found.mapping_intact and not results.all_finished(live.run_dir)
+    found = results.read_ratings(live.run_dir)
+    assert found.answers == [] and found.mapping_intact
+    assert found.raters == {"ann": "started" if rated else "invited"}
 
 
 def test_nobody_invited_is_no_error(run_dir: Path) -> None:
-    found = results.ratings(run_dir)
+    found = results.read_ratings(run_dir)
     assert found.raters == {} and found.answers == [] and found.mapping_intact
-    assert not results.all_finished(run_dir)
 
 
 def test_a_reload_or_another_device_finds_the_same_pairs_answers_and_places(
@@ -302,7 +302,7 @@ def test_after_the_reveal_nothing_can_be_changed(patient: None, live: Live, ann:
     assert error(ann.answer(last)) == (409, "finished")
     assert error(ann.hear(last)) == (409, "finished")
     assert ann.post("/api/finish").status_code == 200, "finishing twice is one finish"
-    assert results.ratings(live.run_dir).answers[-1].candidate in (3, 4)
+    assert results.read_ratings(live.run_dir).answers[-1].candidate in (3, 4)
 
 
 def test_a_finished_rater_sees_nothing_of_another(patient: None, live: Live, ann: Client) -> None:
@@ -311,8 +311,8 @@ def test_a_finished_rater_sees_nothing_of_another(patient: None, live: Live, ann
     ann.rate_all()
     assert "Bo" not in ann.get("/api/results").text
     assert error(bo.get("/api/results")) == (409, "not_finished")
-    assert not results.all_finished(live.run_dir)
-    assert {answer.rater for answer in results.ratings(live.run_dir).answers} == {"ann"}
+    assert results.read_ratings(live.run_dir).raters == {"ann": "finished", "Bo": "started"}
+    assert {answer.rater for answer in results.read_ratings(live.run_dir).answers} == {"ann"}
 
 
 # ---------------------------------------------------------------- others' things, forged things

@@ -18,7 +18,7 @@ import pytest
 
 from bench.memory.meminfo import MemoryBaseline, available_bytes, settle_baseline
 from bench.memory.processes import (
-    Engine,
+    FixedProcesses,
     ProcessTree,
     cgroup_current_bytes,
     cgroup_peak_bytes,
@@ -122,7 +122,7 @@ def sampled(
     nvml: ScriptedNvml, pids: set[int], during: Callable[[MemorySampler], None] | None = None, **options: Any
 ) -> MemoryReport:
     """Sample an engine of these PIDs until at least three samples are in."""
-    with MemorySampler(Engine(lambda: pids), nvml=nvml, hz=50, **options) as sampler:
+    with MemorySampler(FixedProcesses(lambda: pids), nvml=nvml, hz=50, **options) as sampler:
         until(lambda: sampler.report().whole.samples >= 3, "three samples")
         if during is not None:
             during(sampler)
@@ -358,7 +358,7 @@ def test_both_versions_of_cgroups_are_read(tmp_path: Path, current: str, peak: s
     assert cgroup_current_bytes(tmp_path) == 1000 and cgroup_peak_bytes(tmp_path) is None
     nvml = ScriptedNvml()
     nvml.compute[0] = {11: GIB}
-    engine = Engine(lambda: cgroup_pids(tmp_path), tmp_path)
+    engine = FixedProcesses(lambda: cgroup_pids(tmp_path), tmp_path)
     with MemorySampler(engine, nvml=nvml, hz=50) as sampler:
         until(lambda: sampler.report().cgroup.bytes == 1000, "the current figure")
         assert "sampled" in sampler.report().cgroup.source
@@ -457,7 +457,7 @@ def test_an_engine_that_cannot_be_asked_is_an_error_in_the_record() -> None:
     def broken() -> set[int]:
         raise RuntimeError("the container is gone")
 
-    with MemorySampler(Engine(broken), nvml=ScriptedNvml(), hz=50) as sampler:
+    with MemorySampler(FixedProcesses(broken), nvml=ScriptedNvml(), hz=50) as sampler:
         until(lambda: sampler.report().sampler_error is not None, "the error")
     assert sampler.report().sampler_error == "RuntimeError: the container is gone"
 
@@ -468,7 +468,7 @@ def test_an_engine_can_be_attached_when_it_starts() -> None:
     with MemorySampler(nvml=nvml, hz=50) as sampler:
         until(lambda: sampler.report().whole.samples >= 2, "samples without an engine")
         assert sampler.report().gpu_process.bytes is None
-        sampler.attach(Engine(lambda: {10}))
+        sampler.attach(FixedProcesses(lambda: {10}))
         until(lambda: sampler.report().gpu_process.bytes == GIB, "the engine's memory")
         sampler.attach(None)
     assert sampler.report().gpu_process.bytes == GIB

@@ -89,7 +89,7 @@ def make(run_dir: Path) -> Path:
 
 def rate(run_dir: Path) -> None:
     """Have one rater like the baseline better, as an import from another copy of the run."""
-    digest = mapping.published(run_dir)
+    digest = mapping.read_published(run_dir)
     assert digest is not None
     manifest = load_record(Manifest, run_dir)
     answers = [

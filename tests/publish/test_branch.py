@@ -1,5 +1,6 @@
 """The branch in a real repository: what is on it, and what is left alone."""
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -11,7 +12,7 @@ from bench.publish import publish
 from bench.records.run import Phases
 from bench.records.verdict import Verdict
 from bench.storage.record_file import load_record, save_record
-from tests.publish.build import RUN_ID, decide, git, published, rate, seen
+from tests.publish.build import RUN_ID, decide, git, program, published, rate, seen
 
 BRANCH = f"audition/{RUN_ID}"
 pytestmark = pytest.mark.usefixtures("plain_pages")
@@ -45,6 +46,58 @@ def test_hooks_signatures_and_line_endings_of_the_user_do_not_matter(
     assert list(home.glob("ran-*")) == []
     assert git(repo, "rev-parse", BRANCH) == report.commit
     assert published(repo)["verdict.json"] == (run_dir / "verdict.json").read_bytes()
+
+
+def test_attributes_and_filters_of_the_repository_change_no_byte(
+    run_dir: Path, repo: Path, home: Path
+) -> None:
+    (run_dir / "neighbour.json").write_bytes(b'{"schema_version": 1,\r\n "mode": "none"}\r\n')
+    git(repo, "config", "filter.spoil.clean", f"touch {home}/ran; tr a-z A-Z")
+    attributes = repo / ".git" / "info" / "attributes"
+    attributes.parent.mkdir(exist_ok=True)
+    attributes.write_text("*.json text=auto\n*.flac filter=spoil\n")
+    publish(run_dir, repo)
+    assert published(repo)["neighbour.json"] == (run_dir / "neighbour.json").read_bytes()
+    assert not (home / "ran").exists()
+    assert not publish(run_dir, repo).changed
+
+
+def test_a_publication_that_was_killed_left_nothing_and_does_not_hinder_the_next(
+    run_dir: Path, repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, path = seen(repo), os.environ["PATH"]
+    cut = 'sed "/ inline .*metrics.json$/,\\$d" | exec "$REAL" "$@"'
+    script = f'#!/bin/sh\ncase "$*" in *fast-import*) {cut};; *) exec "$REAL" "$@";; esac\n'
+    program(tmp_path / "cut" / "git", script)
+    monkeypatch.setenv("REAL", str(shutil.which("git")))
+    monkeypatch.setenv("PATH", f"{tmp_path / 'cut'}:{path}")
+    with pytest.raises(AuditionError, match="could not be set"):
+        publish(run_dir, repo)
+    monkeypatch.setenv("PATH", path)
+    assert seen(repo) == before
+    assert "audition/" not in git(repo, "show-ref")
+    assert git(repo, "worktree", "list").count("\n") == 0
+    report = publish(run_dir, repo)
+    assert sorted(published(repo)) == report.files
+
+
+def test_a_branch_that_somebody_moves_meanwhile_keeps_their_commit(
+    run_dir: Path, repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(run_dir, repo)
+    (run_dir / "neighbour.json").unlink()
+    decide(run_dir)
+    theirs = git(repo, "commit-tree", "-p", BRANCH, "-m", "Theirs", f"{BRANCH}^{{tree}}")
+    move = f'"$REAL" -C {repo} update-ref refs/heads/{BRANCH} {theirs}'
+    program(
+        tmp_path / "late" / "git",
+        f'#!/bin/sh\ncase "$*" in *fast-import*) {move};; esac\nexec "$REAL" "$@"\n',
+    )
+    monkeypatch.setenv("REAL", str(shutil.which("git")))
+    monkeypatch.setenv("PATH", f"{tmp_path / 'late'}:{os.environ['PATH']}")
+    with pytest.raises(AuditionError, match="could not be set"):
+        publish(run_dir, repo)
+    assert git(repo, "rev-parse", BRANCH) == theirs
 
 
 def test_again_there_is_nothing_to_do_and_another_clone_makes_the_same_commit(

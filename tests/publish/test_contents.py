@@ -15,10 +15,10 @@ import soundfile
 from bench.catalog.loader import load
 from bench.errors import BadInput
 from bench.publish import publish
-from bench.publish.permission import Side, permission
+from bench.publish.permission import Side, read_permission
 from bench.publish.secrets import refuse_secrets
 from bench.records.run import Check, Manifest, Preflight
-from bench.report.record import plain
+from bench.report.record import escape_md
 from bench.storage.record_file import load_record, save_record
 from tests.publish.build import (
     SPEAKER,
@@ -83,7 +83,7 @@ def test_where_they_do_not_no_clip_goes_and_nothing_is_said_of_the_voice(
     assert set(files) == RECORD | TAKES | {"metrics.json"}
     assert why in report.withheld["candidate"]
     assert why in report.withheld["baseline"]
-    assert plain(why) in files["README.md"].decode()
+    assert escape_md(why) in files["README.md"].decode()
     assert players(files["report.html"]) == 0
     assert not [name for name, data in files.items() if SPEAKER.encode() in data]
     assert set(json.loads(files["manifest.json"])["reference"]["given"]["rights"]) == {
@@ -115,7 +115,7 @@ def side_licence(run_dir: Path, name: str, spdx: str, *, use: str = "research") 
     entry = load("f5").model_dump(mode="json")
     entry["licences"]["weights"]["spdx"] = spdx
     change_manifest(run_dir, **{name: entry, "intended_use": use})
-    return permission(load_record(Manifest, run_dir), datetime.date(2026, 11, 22)).licence
+    return read_permission(load_record(Manifest, run_dir), datetime.date(2026, 11, 22)).licence
 
 
 def test_the_licence_of_the_weights_counts_for_its_own_side(run_dir: Path) -> None:

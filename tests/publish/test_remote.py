@@ -14,7 +14,7 @@ import pytest
 
 from bench.errors import BadInput
 from bench.publish import PublishFailed, publish
-from bench.publish.commands import execute, without_login
+from bench.publish.commands import execute, strip_login
 from bench.publish.pull_request import forge_repository
 from bench.records.run import Phases
 from bench.storage.record_file import load_record
@@ -244,6 +244,6 @@ def test_commands_cannot_ask_and_end_in_time() -> None:
     assert execute(["sh", "-c", "sleep 60 & wait"], **asked).code == 124
     assert execute(["sh", "-c", "read x < /dev/tty"]).code != 0
     assert (
-        without_login("fatal: https://ann:pw@x.org/o/n and ssh://git@y")
+        strip_login("fatal: https://ann:pw@x.org/o/n and ssh://git@y")
         == "fatal: https://x.org/o/n and ssh://y"
     )

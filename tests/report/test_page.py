@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 from bench.records.verdict import Verdict
-from bench.report import ReportView, as_json, build, markdown, render
+from bench.report import ReportView, as_json, build, render, write_markdown
 from bench.report import __file__ as report_package
 from bench.report.words import gib, number
 from bench.verdict.evidence import Evidence
@@ -120,7 +120,7 @@ def test_text_from_files_stays_text(hostile: tuple[ReportView, str]) -> None:
     found = Page(page)
     assert found.tags.count("script") == 1
     assert "img" not in found.tags
-    text = markdown(view)
+    text = write_markdown(view)
     assert "<" not in text.replace("&lt;", "")
     assert "@all" not in text
     assert "[a](" not in text
@@ -206,7 +206,7 @@ def test_on_paper_the_ink_is_dark_and_on_a_phone_no_gate_is_cut_off(view: Report
 
 
 def test_markdown_is_short_and_says_the_main_things(view: ReportView) -> None:
-    text = markdown(view)
+    text = write_markdown(view)
     assert len(text) < 4500
     for words in ("Swap chatterbox for f5", "| Gate |", "### Ratings", "### Latency", "Memory, peak",
                   "**Neighbour (pause):**", "**Versions:**", "verdict.json"):  # fmt: skip

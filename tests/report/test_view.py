@@ -9,9 +9,9 @@ import numpy as np
 import soundfile
 
 from bench.records.verdict import Verdict
-from bench.report import ReportView, as_json, build, markdown, render
+from bench.report import ReportView, as_json, build, render, write_markdown
 from bench.report.clips import embed
-from bench.report.objective import alarms
+from bench.report.objective import spell_alarms
 from bench.report.page import _strips
 from bench.verdict.evidence import Evidence
 from bench.verdict.rule import decide
@@ -40,7 +40,7 @@ def test_nothing_acoustic_before_every_rater_has_finished(run_dir: Path, waiting
     verdict = decide(waiting)
     silent = build(run_dir, verdict, waiting, True)
     assert not silent.revealed
-    page, text, record = render(silent), markdown(silent), as_json(silent)
+    page, text, record = render(silent), write_markdown(silent), as_json(silent)
     assert "<audio" not in page
     assert "data:audio" not in page
     lengths = [f"{take.audio_s:.3f}" for take in valid_takes(waiting.candidate)]
@@ -84,7 +84,7 @@ def test_alarms_without_a_figure_or_a_take_are_told_too() -> None:
         alarm("not_measured", "u04", None, message="cannot be read"),
     ]
     names = {"candidate": "f5", "baseline": "chatterbox"}
-    assert alarms({"alarms": found}, names, {}) == [
+    assert spell_alarms({"alarms": found}, names, {}) == [
         "f5 (candidate): the take is silent in u01",
         "f5 (candidate): 1.2 s of silence at one end in u02",
         "f5 (candidate): word error rate +0.58 against chatterbox's over all takes: listen whether the words can "
@@ -92,11 +92,11 @@ def test_alarms_without_a_figure_or_a_take_are_told_too() -> None:
         "chatterbox (baseline): only \u221250 LUFS in u03",
         "f5 (candidate): cannot be read in u04",
     ]
-    assert alarms(None, names, {}) == []
+    assert spell_alarms(None, names, {}) == []
 
 
 def test_from_where_each_side_was_measured_and_in_whose_voice(view: ReportView) -> None:
-    page, text = render(view), markdown(view)
+    page, text = render(view), write_markdown(view)
     candidate, baseline = view.measured
     assert (candidate.host, candidate.remote, candidate.voice) == (
         "titan",
@@ -113,7 +113,7 @@ def test_from_where_each_side_was_measured_and_in_whose_voice(view: ReportView) 
 def test_the_version_that_was_asked_for_and_why_another_ran(view: ReportView) -> None:
     said = "f5-tts 1.1.20, asked for 1.1.18: 1.1.18 was yanked (read back: f5-tts 1.1.20, weights 84e5a41)"
     assert said in render(view)
-    assert said in markdown(view)
+    assert said in write_markdown(view)
 
 
 def test_the_hidden_reference_is_reported(view: ReportView) -> None:
@@ -184,5 +184,5 @@ def test_a_run_refused_at_the_gate_has_a_report_too(run_dir: Path, whole: Eviden
     view = build(run_dir, decide(refused), refused, True)
     page = render(view)
     assert "does not allow personal use" in page
-    assert "Keep chatterbox and try cosyvoice2" in markdown(view)
+    assert "Keep chatterbox and try cosyvoice2" in write_markdown(view)
     assert "<audio" not in page

@@ -24,27 +24,18 @@ from bench.verdict.statistics import (
     swap_probability,
     wins_ties_losses,
 )
+from benchmarks.verdict import PUBLISHED, PUBLISHED_SIMULATIONS
 from tests.verdict.build import answer, ratings
 
 DIFFERENCES = st.lists(st.integers(-4, 4), min_size=1, max_size=10)
-
-# Simulation, issue 6: 60,000 tests a cell, integer 1-5 ratings, baseline mean 3.2. Three standard errors of
-# the worst cell are 0.0061, and rounding to three digits adds 0.0005.
-PUBLISHED = {
-    (0.8, 10): (0.054, 0.230, 0.552, 0.838, 0.966),
-    (0.8, 20): (0.008, 0.123, 0.526, 0.895, 0.993),
-    (0.8, 40): (0.000, 0.042, 0.498, 0.954, 1.00),
-    (1.0, 10): (0.089, 0.264, 0.531, 0.783, 0.929),
-    (1.0, 20): (0.022, 0.164, 0.505, 0.843, 0.975),
-    (1.0, 40): (0.002, 0.070, 0.478, 0.909, 0.996),
-}
 
 
 @pytest.mark.parametrize(("design", "row"), PUBLISHED.items())
 def test_power_agrees_with_the_published_table(design: tuple[float, int], row: tuple[float, ...]) -> None:
     sd, pairs = design
     for gap, published in zip(POWER_GAPS, row, strict=True):
-        tolerance = 3.5 * math.sqrt(max(published * (1 - published), 1e-4) / 60_000) + 0.0005
+        # Three standard errors of the worst cell are 0.0061, and rounding to three digits adds 0.0005.
+        tolerance = 3.5 * math.sqrt(max(published * (1 - published), 1e-4) / PUBLISHED_SIMULATIONS) + 0.0005
         assert swap_probability(gap=gap, sd=sd, pairs=pairs) == pytest.approx(published, abs=tolerance)
 
 

@@ -17,13 +17,13 @@ from typing import Any
 import pytest
 
 from bench.catalog.entry import WeightFile
-from bench.errors import AuditionError, BadInput
+from bench.errors import AuditionError, BadInput, DiskFull
 from bench.install.weights import weights_step
 from bench.jobs.control import Control
 from bench.jobs.follow import follow
 from bench.weights import hub as hub_of
 from bench.weights import store as store_of
-from bench.weights.store import DiskFull, HubError, WrongHash, ensure, missing, path_of
+from bench.weights.store import HubError, WrongHash, ensure, list_missing, path_of
 from tests.support.hub import SIGNATURE, Hub
 
 REPO, REVISION = "maker/voice", "ab" * 20
@@ -171,7 +171,7 @@ def test_a_second_run_makes_no_request_at_all(hub: Hub, store: Path) -> None:
         assert untouched.connections == 0
     assert not report.changed and report.bytes_downloaded == 0
     assert {one.status for one in report.files} == {"present"}
-    assert missing(BOTH, store) == []
+    assert list_missing(BOTH, store) == []
 
 
 def test_no_hub_is_needed_when_all_is_there(hub: Hub, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -314,7 +314,7 @@ def test_a_file_that_changed_in_the_store_is_found_and_replaced(hub: Hub, store:
     path = path_of(store, _file(SMALL))
     path.chmod(0o644)
     path.write_bytes(b"tampered with")
-    assert [one.path for one in missing(BOTH, store)] == [SMALL]
+    assert [one.path for one in list_missing(BOTH, store)] == [SMALL]
     report = _ensure(BOTH, store, hub)
     assert [one.status for one in report.files] == ["downloaded", "present"]
     assert path.read_bytes() == FILES[REPO][REVISION][SMALL]

@@ -11,7 +11,7 @@ from bench.client.dialects.openai import OpenAISpeech
 from bench.client.dialects.travisvn import Travisvn
 from bench.errors import BadInput
 
-__all__ = ["DIALECTS", "Dialect", "Say", "by_name"]
+__all__ = ["DIALECTS", "Dialect", "Say", "find_dialect"]
 
 DIALECTS: dict[str, Dialect] = {
     dialect.name: dialect
@@ -29,7 +29,7 @@ DIALECTS: dict[str, Dialect] = {
 """By name; `openai` is also our own engine server's."""
 
 
-def by_name(name: str) -> Dialect:
+def find_dialect(name: str) -> Dialect:
     """Return the dialect called `name`.
 
     Raises:
