@@ -23,7 +23,7 @@ TEN_WORDS = ("Yes.", "No, thanks.", "Go on.", "Well done.", "Not yet.", "Call me
 
 
 @pytest.fixture(scope="session")
-def state_dir() -> Iterator[Path]:
+def state_dir(needs_venv: None) -> Iterator[Path]:
     """The host's state directory; the lock keeps two sessions of one checkout apart."""
     STATE_DIR.mkdir(parents=True, exist_ok=True)
     with (STATE_DIR / "lock").open("w") as lock:
@@ -38,7 +38,7 @@ def state_dir() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def private(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
+def private(needs_root: None, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
     """Gives a fresh folder for ansible-runner."""
     root, number = tmp_path_factory.mktemp("runner"), count()
     return lambda: root / str(next(number))

@@ -160,7 +160,7 @@ def _files(folder: Path) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def small_disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def small_disk(needs_root: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     mount = tmp_path_factory.mktemp("disk")
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(mount)], check=True)
     yield mount

@@ -34,7 +34,7 @@ def spoken_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def axe() -> str:
+def axe(needs_npm: None) -> str:
     """axe-core's source, at the version and hash of package-lock.json."""
     source = HERE / "node_modules" / "axe-core" / "axe.min.js"
     if not source.exists():
@@ -45,7 +45,7 @@ def axe() -> str:
 
 
 @pytest.fixture(scope="package")
-def browser() -> Iterator[Browser]:
+def browser(needs_chromium: None) -> Iterator[Browser]:
     """One Chromium for this folder. Playwright keeps an asyncio loop running in this thread until it is left, and
     while it does, no later test of the same process may call `asyncio.run`."""
     with sync_playwright() as playwright:

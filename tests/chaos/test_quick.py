@@ -15,7 +15,7 @@ pytestmark = pytest.mark.chaos
 
 
 @pytest.fixture(scope="module")
-def world() -> Iterator[World]:
+def world(needs_docker: None) -> Iterator[World]:
     made = World()
     try:
         yield made

@@ -21,7 +21,7 @@ SAID = [
 
 
 @pytest.fixture(scope="module")
-def stranger() -> Iterator[str]:
+def stranger(needs_venv: None) -> Iterator[str]:
     with ovos.serving(ovos.install()) as url:
         yield url
 

@@ -17,6 +17,8 @@ from bench.client.voicecheck import VoiceCheck, check_voice, other_reference, vo
 from tests.client.raw_server import Asked, Reply, serving
 from tests.client.sound import RATE, espeak, pcm, wav
 
+pytestmark = pytest.mark.needs("espeak-ng")
+
 ESPEAK_HZ = 22050
 WAV = {"Content-Type": "audio/wav"}
 

@@ -48,7 +48,7 @@ UNCHANGED = (
 
 
 @pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshHost]:
+def host(needs_docker: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshHost]:
     with ssh_host(ensure_docker(), tmp_path_factory.mktemp("ssh")) as made:
         yield made
 

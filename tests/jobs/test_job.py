@@ -50,6 +50,8 @@ from tests.support.docker import DockerEnv
 from tests.support.followed import followed
 from tests.support.strangers import obliging
 
+pytestmark = pytest.mark.needs("espeak-ng")
+
 REPO = Path(__file__).resolve().parents[2]
 
 

@@ -54,6 +54,7 @@ def test_a_leak_put_in_on_purpose_is_found(leaking: Live) -> None:
     assert beyond_chance(*features(seen))
 
 
+@pytest.mark.slow
 def test_guessing_is_beyond_chance_no_oftener_than_it_says() -> None:
     """Sessions of three pairs and two swapped repeats, known by their place: a classifier is right or wrong of most of
     a rater's trials together, which coins for each trial would take for a leak."""
