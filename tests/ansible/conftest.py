@@ -14,12 +14,9 @@ from pathlib import Path
 import pytest
 
 from bench.controller.wheel import build
-from tests.ansible.play import REPO, Played, play
+from tests.support.play import REPO, Played, play
 
 STATE_DIR = REPO / ".cache" / "test-state"
-TEN_WORDS = ("Yes.", "No, thanks.", "Go on.", "Well done.", "Not yet.", "Call me.", "I see.", "Quite so.", "Stop it.",
-             "Hello.")  # fmt: skip
-"""Ten utterances that take no time."""
 
 
 @pytest.fixture(scope="session")

@@ -15,8 +15,8 @@ import yaml
 
 from bench.audio.wav import read_mono, write_wav_16bit
 from bench.storage.digests import sha256_file
-from tests.ansible.play import DEMO_REFERENCE, Played, inventory, lines, play
 from tests.support import entries
+from tests.support.play import DEMO_REFERENCE, Played, inventory, lines, play
 
 pytestmark = pytest.mark.timeout(1200)
 

@@ -16,7 +16,7 @@ from bench.client import bodies
 from bench.client.bodies import Pcm, decode, error_text
 from bench.client.faults import TakeFault
 from bench.client.timing import build_request
-from tests.client.sound import RATE, pcm, tone, wav
+from tests.support.sound import RATE, pcm, tone, wav
 
 PCM_TYPE = {"content-type": f"audio/pcm;rate={RATE};channels=1"}
 

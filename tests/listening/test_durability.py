@@ -16,8 +16,8 @@ from bench.listening.mapping import DIRECTORY, RATINGS
 from bench.listening.raters import invite, status
 from bench.listening.store import Log, NotSaved
 from benchmarks.listening import kill_often
-from tests.listening.conftest import start
 from tests.listening.synced import BYTES, Disk, calls, decoded
+from tests.support.listening_fixtures import start
 
 
 def test_twenty_kills_lose_nothing_that_was_acknowledged(run_dir: Path) -> None:

@@ -14,7 +14,7 @@ from bench.report import ReportView, build
 from bench.storage.digests import sha256_file
 from bench.verdict.evidence import Evidence
 from bench.verdict.rule import decide
-from tests.verdict.build import answer, evidence, manifest, ratings
+from tests.support.made_evidence import answer, evidence, manifest, ratings
 
 SENTENCES = (
     "Good morning.",

@@ -73,6 +73,9 @@ def is_whole(item: pytest.Item) -> bool:
     return item.get_closest_marker("whole") is not None
 
 
+SAY = "pytest.mark.needs says what a test needs"
+
+
 class Newcomer:
     """A machine on which `make setup` has run and nothing else, as far as one process can be kept to it."""
 

@@ -24,7 +24,7 @@ from bench.verdict.statistics import (
     swap_probability,
     wins_ties_losses,
 )
-from tests.verdict.build import answer, ratings
+from tests.support.made_evidence import answer, ratings
 
 DIFFERENCES = st.lists(st.integers(-4, 4), min_size=1, max_size=10)
 

@@ -13,9 +13,9 @@ import pytest
 from playwright.sync_api import Page, sync_playwright
 
 from bench.listening import results
-from tests.browser.conftest import CHROMIUM, FLAGS
-from tests.browser.test_rating_page import begin, listen_by_mouse, next_pair, score, title
-from tests.whole.make import until_sealed
+from tests.support.chromium import CHROMIUM, FLAGS
+from tests.support.rating_page import begin, listen_by_mouse, next_pair, score, title
+from tests.support.whole_run import until_sealed
 
 AUDITION = [sys.executable, "-m", "bench.commands.cli"]
 

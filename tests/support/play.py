@@ -14,6 +14,10 @@ import yaml
 REPO = Path(__file__).resolve().parents[2]
 DEMO_REFERENCE = REPO / ".cache" / "demo-reference"
 
+TEN_WORDS = ("Yes.", "No, thanks.", "Go on.", "Well done.", "Not yet.", "Call me.", "I see.", "Quite so.", "Stop it.",
+             "Hello.")  # fmt: skip
+"""Ten utterances that take no time."""
+
 Status = Literal["ok", "failed", "skipped", "unreachable"]
 
 
