@@ -20,6 +20,8 @@ from tests.support.leaks import (
 )
 from tests.support.listening_fixtures import Live
 
+pytestmark = pytest.mark.slow
+
 
 def over_http(live: Live) -> Callable[[str], tuple[Get, Callable[[], None]]]:
     def connect(token: str) -> tuple[Get, Callable[[], None]]:
@@ -51,7 +53,6 @@ def test_a_leak_put_in_on_purpose_is_found(leaking: Live) -> None:
     assert beyond_chance(*features(seen))
 
 
-@pytest.mark.slow
 def test_guessing_is_beyond_chance_no_oftener_than_it_says() -> None:
     """Sessions of three pairs and two swapped repeats, known by their place: a classifier is right or wrong of most of
     a rater's trials together, which coins for each trial would take for a leak."""

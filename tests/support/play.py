@@ -3,6 +3,7 @@
 import os
 import shlex
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -95,7 +96,8 @@ def play(
 
     private.mkdir(parents=True, exist_ok=True)
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-    runner = ansible_runner.run(
+    cancelled = threading.Event()
+    thread, runner = ansible_runner.run_async(
         private_data_dir=str(private),
         project_dir=str(REPO),
         playbook=playbook,
@@ -110,7 +112,13 @@ def play(
         },
         quiet=True,
         event_handler=take,
+        cancel_callback=cancelled.is_set,  # without one, runner takes SIGINT and SIGTERM away from pytest for good
     )
+    try:
+        thread.join()
+    finally:  # who ends the tests ends the play
+        cancelled.set()
+        thread.join()
     out.rc = int(runner.rc)
     out.text = runner.stdout.read()
     return out
