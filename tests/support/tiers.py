@@ -51,7 +51,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         why = needs(item)
         slow = item.get_closest_marker("slow") is not None
         item.add_marker("whole" if why or slow else "quick")
-        item.add_marker(pytest.mark.xdist_group(groups.get(folder_of(item), item.path.stem)))
+        item.add_marker(pytest.mark.xdist_group(groups.get(folder_of(item), item.nodeid.partition("::")[0])))
     items.sort(key=lambda item: ranks.get(folder_of(item), len(ranks)) if is_whole(item) else len(ranks) + 1)
 
 
