@@ -4,8 +4,10 @@ PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check -q
 DEMO := .cache/demo-reference
 SHELL := /bin/bash
+# Two processes; what belongs together (tests/support/tiers.py) stays in one of them, the dearest begun first.
+PYTEST := $(VENV)/bin/pytest -p no:cacheprovider -n 2 --dist loadgroup --no-loadscope-reorder --durations=20
 
-.PHONY: help setup setup-test demo test check bench bench-idle bench-listening bench-gpu bench-gpu-job bare chaos lock clean
+.PHONY: help setup setup-test demo test test-quick check bench bench-idle bench-listening bench-gpu bench-gpu-job bare chaos lock clean
 
 help: ## say what there is
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 17
@@ -40,8 +42,11 @@ check: $(VENV)/.test ## formatting, lint, types
 	$(VENV)/bin/mypy
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" ansible-lint --offline
 
+test-quick: $(VENV)/.test $(DEMO)/demo.rights.yml ## the tests that need nothing more: no root, network, Docker or browser
+	$(PYTEST) -m quick
+
 test: setup-test check ## every test
-	tests/run.sh
+	$(PYTEST)
 
 bench: setup-test ## the figures of the measuring instrument, as one table and as JSON
 	$(PY) -m benchmarks --json .cache/bench.json

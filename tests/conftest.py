@@ -10,4 +10,12 @@ settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.register_profile("search", deadline=None, max_examples=5000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
-pytest_plugins = ["tests.support.fixtures"]
+pytest_plugins = [
+    "tests.support.browser_fixtures",
+    "tests.support.ending",
+    "tests.support.fixtures",
+    "tests.support.listening_fixtures",
+    "tests.support.needs",
+    "tests.support.planted",
+    "tests.support.tiers",
+]

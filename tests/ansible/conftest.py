@@ -14,16 +14,13 @@ from pathlib import Path
 import pytest
 
 from bench.controller.wheel import build
-from tests.ansible.play import REPO, Played, play
+from tests.support.play import REPO, Played, play
 
 STATE_DIR = REPO / ".cache" / "test-state"
-TEN_WORDS = ("Yes.", "No, thanks.", "Go on.", "Well done.", "Not yet.", "Call me.", "I see.", "Quite so.", "Stop it.",
-             "Hello.")  # fmt: skip
-"""Ten utterances that take no time."""
 
 
 @pytest.fixture(scope="session")
-def state_dir() -> Iterator[Path]:
+def state_dir(needs_venv: None) -> Iterator[Path]:
     """The host's state directory; the lock keeps two sessions of one checkout apart."""
     STATE_DIR.mkdir(parents=True, exist_ok=True)
     with (STATE_DIR / "lock").open("w") as lock:
@@ -38,7 +35,7 @@ def state_dir() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def private(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
+def private(needs_root: None, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
     """Gives a fresh folder for ansible-runner."""
     root, number = tmp_path_factory.mktemp("runner"), count()
     return lambda: root / str(next(number))

@@ -15,8 +15,8 @@ import yaml
 
 from bench.audio.wav import read_mono, write_wav_16bit
 from bench.storage.digests import sha256_file
-from tests.ansible.play import DEMO_REFERENCE, Played, inventory, lines, play
 from tests.support import entries
+from tests.support.play import DEMO_REFERENCE, Played, inventory, lines, play
 
 pytestmark = pytest.mark.timeout(1200)
 
@@ -160,7 +160,7 @@ def _files(folder: Path) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def small_disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def small_disk(needs_root: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     mount = tmp_path_factory.mktemp("disk")
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(mount)], check=True)
     yield mount

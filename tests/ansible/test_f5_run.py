@@ -20,10 +20,10 @@ from bench.records.run import Install, Phases, Preflight
 from bench.records.take import Take
 from bench.records.verdict import Verdict
 from bench.storage.record_file import load_record
-from tests.ansible.conftest import TEN_WORDS, Demo
-from tests.ansible.play import REPO, Played, inventory, lines, play
+from tests.ansible.conftest import Demo
 from tests.support import cpu_lock, entries, make_f5_venv, tiny_f5
 from tests.support.hub import Hub
+from tests.support.play import REPO, TEN_WORDS, Played, inventory, lines, play
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 CARD = b"# F5-TTS\n\nA flow-matching model. Everything it needs is in this repository.\n"

@@ -17,11 +17,11 @@ from bench.records.run import Phases
 from bench.records.take import Take
 from bench.records.verdict import Verdict
 from bench.storage.record_file import load_record
-from tests.ansible.conftest import TEN_WORDS, Demo
-from tests.ansible.play import Played, inventory, lines, play
+from tests.ansible.conftest import Demo
 from tests.support import entries
 from tests.support.hub import Hub
 from tests.support.neighbours import free_port
+from tests.support.play import TEN_WORDS, Played, inventory, lines, play
 
 pytestmark = pytest.mark.timeout(1800)
 REVISION = "cd" * 20

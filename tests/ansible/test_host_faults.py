@@ -14,10 +14,10 @@ from bench.records.base import Phase
 from bench.records.run import Install, Phases, PhaseState
 from bench.records.verdict import Verdict
 from bench.storage.record_file import load_record, save_record
-from tests.ansible.conftest import TEN_WORDS, Demo
-from tests.ansible.play import Played, inventory, lines, play
+from tests.ansible.conftest import Demo
 from tests.support import entries
 from tests.support.neighbours import free_port
+from tests.support.play import TEN_WORDS, Played, inventory, lines, play
 from tests.support.strangers import obliging
 
 pytestmark = pytest.mark.timeout(1800)

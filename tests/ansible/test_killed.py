@@ -14,9 +14,9 @@ import pytest
 from bench.jobs.control import HEARTBEAT_LIMIT_S
 from bench.records.run import Phases
 from bench.storage.record_file import load_record
-from tests.ansible.conftest import TEN_WORDS, Demo
-from tests.ansible.play import REPO, inventory, lines, play
+from tests.ansible.conftest import Demo
 from tests.support import entries
+from tests.support.play import REPO, TEN_WORDS, inventory, lines, play
 
 pytestmark = pytest.mark.timeout(1800)
 

@@ -12,8 +12,8 @@ from bench.listening import server as server_module
 from bench.records.verdict import Verdict
 from bench.storage.record_file import load_record
 from tests.ansible.conftest import Demo
-from tests.ansible.play import Played, play
-from tests.listening.conftest import start
+from tests.support.listening_fixtures import start
+from tests.support.play import Played, play
 
 pytestmark = pytest.mark.timeout(1800)
 

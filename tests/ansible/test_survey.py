@@ -13,8 +13,8 @@ from bench.records.run import Phases
 from bench.records.verdict import Verdict
 from bench.storage.record_file import load_record
 from tests.ansible.conftest import Demo
-from tests.ansible.play import REPO
 from tests.support import entries
+from tests.support.play import REPO
 
 pytestmark = pytest.mark.timeout(1800)
 

@@ -15,7 +15,7 @@ from bench.records.verdict import Verdict
 from bench.storage.digests import sha256_bytes, sha256_file
 from bench.storage.record_file import load_record
 from tests.ansible.conftest import Demo
-from tests.ansible.play import DEMO_REFERENCE, REPO
+from tests.support.play import DEMO_REFERENCE, REPO
 
 pytestmark = pytest.mark.timeout(1800)
 

@@ -84,6 +84,7 @@ def test_trim_keeps_and_pads_by_the_sample() -> None:
     assert np.array_equal(everything, clip)
 
 
+@pytest.mark.needs("espeak-ng")
 def test_real_speech_with_a_sentence_break(tmp_path: Path) -> None:
     wav = tmp_path / "two.wav"
     run(["espeak-ng", "-v", "en-us", "-w", str(wav), "The birch canoe slid. Glue the sheet."], check=True)

@@ -9,6 +9,7 @@ from bench.audio.telephone import mulaw_decode, mulaw_encode, narrowband, wideba
 from bench.audio.wav import Samples
 
 
+@pytest.mark.needs("ffmpeg")
 def test_every_code_word_decodes_to_the_value_that_ffmpeg_gives() -> None:
     words = np.arange(256, dtype=np.uint8)
     theirs = subprocess.run(

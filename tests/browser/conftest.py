@@ -1,6 +1,5 @@
-"""Debian's Chromium with a running audio clock, a live server, and axe-core."""
+"""Debian's Chromium with a running audio clock."""
 
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,19 +9,8 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from bench.listening.raters import invite
 from benchmarks.listening_run import WORDS, build
-from tests.listening.conftest import Live, live, patient, run_dir, sealed_once
-
-__all__ = ["live", "patient", "run_dir", "sealed_once"]
-
-HERE = Path(__file__).parent
-CHROMIUM = "/usr/bin/chromium"
-FLAGS = [
-    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-    "--autoplay-policy=no-user-gesture-required",
-    "--disable-background-timer-throttling", "--disable-renderer-backgrounding",
-]  # fmt: skip
-"""Without a sound card Chromium plays into a sink of its own that keeps time, so clips really run."""
+from tests.support.chromium import CHROMIUM, FLAGS
+from tests.support.listening_fixtures import Live
 
 
 @pytest.fixture(scope="session")
@@ -33,19 +21,8 @@ def spoken_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-@pytest.fixture(scope="session")
-def axe() -> str:
-    """axe-core's source, at the version and hash of package-lock.json."""
-    source = HERE / "node_modules" / "axe-core" / "axe.min.js"
-    if not source.exists():
-        command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-        done = subprocess.run(command, cwd=HERE, check=False, capture_output=True, text=True, timeout=120)
-        assert done.returncode == 0, f"npm ci ended with {done.returncode}: {done.stdout}{done.stderr}"
-    return source.read_text("utf-8")
-
-
 @pytest.fixture(scope="package")
-def browser() -> Iterator[Browser]:
+def browser(needs_chromium: None) -> Iterator[Browser]:
     """One Chromium for this folder. Playwright keeps an asyncio loop running in this thread until it is left, and
     while it does, no later test of the same process may call `asyncio.run`."""
     with sync_playwright() as playwright:

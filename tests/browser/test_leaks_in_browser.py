@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page
 
-from tests.listening.conftest import Live
-from tests.listening.leaks import (
+from tests.support.leaks import (
     Connect,
     Get,
     Seen,
@@ -17,9 +16,7 @@ from tests.listening.leaks import (
     record,
     stays_at_chance,
 )
-from tests.listening.planted import leaking
-
-__all__ = ["leaking"]
+from tests.support.listening_fixtures import Live
 
 BESIDE_THE_SOUND = """data => {
   const [bytes, view] = [new Uint8Array(data), new DataView(data)];

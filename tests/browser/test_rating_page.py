@@ -10,60 +10,12 @@ from playwright.sync_api import Page, Route, expect
 
 from bench.listening import results
 from tests.browser.conftest import OpenPage
-from tests.listening.conftest import Live
-from tests.listening.conftest import start as start_server
+from tests.support.chromium import axe_finds
+from tests.support.listening_fixtures import Live
+from tests.support.listening_fixtures import start as start_server
+from tests.support.rating_page import READY, begin, listen_by_mouse, next_pair, score, title, to_the_end
 
 pytestmark = pytest.mark.timeout(900)
-READY = "#deck[aria-busy=false]"
-
-
-def begin(page: Page) -> None:
-    page.click("#start")
-    page.wait_for_selector(READY)
-
-
-def title(page: Page) -> str:
-    return page.inner_text("#trial-title")
-
-
-def to_the_end(page: Page, side: str) -> None:
-    """Wait until a side counts as heard and has stopped: it may count a moment before its end, and who then asks
-    for the other side hears that one's last moment alone."""
-    expect(page.locator(f"#state-{side}")).to_have_text("Heard", timeout=60_000)
-    page.wait_for_function("() => !document.getElementById('play').classList.contains('on')")
-
-
-def listen_by_mouse(page: Page) -> None:
-    page.click("#side-a")
-    to_the_end(page, "a")
-    page.click("#side-b")
-    to_the_end(page, "b")
-
-
-def score(page: Page, a: int, b: int) -> None:
-    page.click(f"#score-a label:nth-child({a})")
-    page.click(f"#score-b label:nth-child({b})")
-
-
-def next_pair(page: Page, press: Any) -> None:
-    before = title(page)
-    press()
-    page.wait_for_function(
-        "before => document.getElementById('trial-title').textContent !== before"
-        " || !document.getElementById('review').hidden",
-        arg=before,
-    )
-    if page.is_visible("#trial"):
-        page.wait_for_selector(READY)
-
-
-def axe_finds(page: Page, axe: str) -> list[str]:
-    page.evaluate(axe)
-    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
-    return [
-        f"{one['id']}: {one['help']} {[node['target'] for node in one['nodes']]}"
-        for one in found["violations"]
-    ]
 
 
 def test_a_whole_session_by_mouse(live: Live, open_page: OpenPage) -> None:

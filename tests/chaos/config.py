@@ -11,8 +11,6 @@ Mode = Literal["pause", "parallel"]
 MODES: tuple[Mode, ...] = ("pause", "parallel")
 MOMENTS: tuple[Moment, ...] = ("before stop", "just after stop", "mid-benchmark", "during restore")
 TTL_S = 6.0
-GRACE_S = 15.0
-"""The neighbour has to be back within TTL + this of the fault, or of Docker's return after it."""
 HEARTBEAT_S = 0.3
 HEARTBEAT_LIMIT_S = 3.0
 STEP_LIMIT_S = 4.0

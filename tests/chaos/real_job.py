@@ -20,9 +20,8 @@ from bench.jobs.module import do_job
 from bench.memory.meminfo import settle_baseline
 from bench.neighbour.spec import NeighbourSpec
 from tests.chaos.config import HEARTBEAT_LIMIT_S, TTL_S, Case
-from tests.support import entries
+from tests.support import entries, whole_run
 from tests.support.docker import BASE_IMAGE, REPOSITORY
-from tests.whole import make
 
 MODEL = "tone"
 LOCK = "host.txt"
@@ -38,17 +37,17 @@ def image_name() -> str:
 
 def prepare(folder: Path, docker_host: str, spec: NeighbourSpec) -> Run:
     """Begin a run whose install phase is done, with the host's settings beside it."""
-    asked = make.request(
+    asked = whole_run.request(
         folder, model=MODEL, catalog_dir=entries.write(folder / "catalog", TREE), neighbour_mode=spec.mode
     )
-    host = make.settings(folder).model_copy(
+    host = whole_run.settings(folder).model_copy(
         update={"neighbour": spec, "engine_image_base": BASE_IMAGE, "take_timeout_s": 3.0}
     )
     (folder / "host.json").write_text(host.model_dump_json())
     with patch.dict(os.environ, {"DOCKER_HOST": docker_host}):
-        run = make.preflight(asked, host)
+        run = whole_run.preflight(asked, host)
     assert run.preflight_passed(), (run.path / "preflight.json").read_text()
-    make.install(run)
+    whole_run.install(run)
     return run
 
 

@@ -11,11 +11,11 @@ from bench.controller.run import Run
 from bench.neighbour.lease_files import LeaseDirectory
 from bench.neighbour.record import NeighbourRecord
 from bench.storage.record_file import load_record
-from tests.chaos.config import GRACE_S, SPEAK_S, TTL_S, Mode, Moment
+from tests.chaos.config import SPEAK_S, TTL_S, Mode, Moment
 from tests.chaos.drivers import Driver
-from tests.chaos.evidence import complaints
 from tests.chaos.faults import Fault
 from tests.chaos.world import Scene, World, run_again, scene, wait
+from tests.support.onlooker import GRACE_S, complaints
 
 LIMIT_S = TTL_S + GRACE_S
 

@@ -6,16 +6,16 @@ import pytest
 
 from tests.chaos.config import MOMENTS, Mode, Moment
 from tests.chaos.drivers import ProcessDriver, SshDriver
-from tests.chaos.evidence import EventLog
 from tests.chaos.faults import CONTROLLERS, FAULTS, Fault
 from tests.chaos.suite import run_case
 from tests.chaos.world import World
+from tests.support.onlooker import EventLog
 
 pytestmark = pytest.mark.chaos
 
 
 @pytest.fixture(scope="module")
-def world() -> Iterator[World]:
+def world(needs_docker: None) -> Iterator[World]:
     made = World()
     try:
         yield made

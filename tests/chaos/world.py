@@ -20,9 +20,9 @@ from bench.neighbour.watcher_container import build_watcher, remove_watcher
 from tests.chaos import real_job
 from tests.chaos.config import SPEAK_S, Case, Mode, Moment
 from tests.chaos.drivers import Driver
-from tests.chaos.evidence import EventLog, Onlooker
 from tests.support.docker import BASE_IMAGE, Dockerd, DockerEnv, base_image, install_missing
 from tests.support.neighbours import ChatNeighbour, chat_image, chat_neighbour, free_port
+from tests.support.onlooker import EventLog, Onlooker
 
 MARGIN_BYTES = 1 << 30
 """How far MemAvailable may fall in a case that eats memory before the watcher ends the engine."""

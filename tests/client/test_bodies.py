@@ -16,7 +16,7 @@ from bench.client import bodies
 from bench.client.bodies import Pcm, decode, error_text
 from bench.client.faults import TakeFault
 from bench.client.timing import build_request
-from tests.client.sound import RATE, pcm, tone, wav
+from tests.support.sound import RATE, pcm, tone, wav
 
 PCM_TYPE = {"content-type": f"audio/pcm;rate={RATE};channels=1"}
 
@@ -166,6 +166,7 @@ def test_compressed_files_are_decoded_whole(container: str, subtype: str, media:
     assert np.sqrt(np.mean(middle**2)) == pytest.approx(0.5 / np.sqrt(2), rel=0.1)
 
 
+@pytest.mark.needs("ffmpeg")
 def test_aac_goes_through_ffmpeg() -> None:
     command = ["ffmpeg", "-v", "error", "-i", "pipe:0", "-f", "adts", "pipe:1"]
     body = subprocess.run(command, input=wav(pcm(0.5)), capture_output=True, check=True).stdout

@@ -4,7 +4,7 @@ import pytest
 
 from bench.client.chat import PROMPT, ChatLatency, compare, measure_chat, needs_retry, shortfall
 from bench.client.summary import summarise
-from tests.client.raw_server import Asked, Reply, serving
+from tests.support.raw_server import Asked, Reply, serving
 
 
 def vllm(asked: Asked) -> Reply:

@@ -9,8 +9,8 @@ from bench.client.dialects import DIALECTS, Say, find_dialect
 from bench.client.target import Target, Voice
 from bench.client.timing import HttpRequest, send_once
 from bench.errors import BadInput
-from tests.client.raw_server import Asked, Reply, serving
-from tests.client.sound import pcm, wav
+from tests.support.raw_server import Asked, Reply, serving
+from tests.support.sound import pcm, wav
 
 
 @pytest.fixture

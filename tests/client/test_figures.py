@@ -4,7 +4,7 @@ import pytest
 from bench.client.bodies import Pcm
 from bench.client.faults import TakeFault
 from bench.client.figures import check_audio, clipped_share, find_audible, find_bursts, measure
-from tests.client.sound import RATE, tone
+from tests.support.sound import RATE, tone
 
 MS = 1_000_000
 

@@ -12,8 +12,8 @@ from bench.client.takes import WARMUP
 from bench.client.target import Target, Voice
 from bench.errors import BadInput
 from bench.records.run import Utterance
-from tests.client.raw_server import Asked, Reply, serving
-from tests.client.sound import RATE, pcm, wav
+from tests.support.raw_server import Asked, Reply, serving
+from tests.support.sound import RATE, pcm, wav
 
 SAID = [Utterance(id="a", text="one"), Utterance(id="b", text="two")]
 

@@ -1,6 +1,6 @@
 from bench.client.network import measure_network
 from bench.client.target import Target
-from tests.client.raw_server import Reply, serving
+from tests.support.raw_server import Reply, serving
 
 
 def test_connecting_and_round_trips_are_measured_apart() -> None:

@@ -5,8 +5,8 @@ import pytest
 
 from bench.client.probe import Detection, ServerUnusable, settle
 from bench.client.target import Target, Voice
-from tests.client.raw_server import Asked, Reply, serving
-from tests.client.sound import RATE, pcm, wav
+from tests.support.raw_server import Asked, Reply, serving
+from tests.support.sound import RATE, pcm, wav
 
 PCM = {"Content-Type": f"audio/pcm;rate={RATE}"}
 NOT_FOUND = Reply.of({"detail": "Not Found"}, "404 Not Found")

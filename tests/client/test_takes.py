@@ -22,8 +22,8 @@ from bench.client.target import Target, Voice
 from bench.errors import BadInput
 from bench.records.run import Utterance
 from bench.records.take import Take
-from tests.client.raw_server import Asked, Reply, serving
-from tests.client.sound import RATE, pcm, tone, wav
+from tests.support.raw_server import Asked, Reply, serving
+from tests.support.sound import RATE, pcm, tone, wav
 
 PCM = {"Content-Type": f"audio/pcm;rate={RATE};channels=1"}
 GOOD = Reply(pieces=[(0.0, pcm(0.1)), (0.03, pcm(0.1))], headers=PCM)

@@ -9,7 +9,7 @@ from bench.client.faults import TakeFault
 from bench.client.target import Target, Voice
 from bench.client.timing import Connection, Exchange, HttpRequest, build_request, send_once
 from bench.errors import BadInput
-from tests.client.raw_server import Reply, serving
+from tests.support.raw_server import Reply, serving
 
 
 def send(request: HttpRequest, timeout_s: float = 5, target: Target | None = None) -> Exchange:

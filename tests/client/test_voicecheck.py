@@ -14,8 +14,10 @@ import soundfile
 
 from bench.client.target import Target, Voice
 from bench.client.voicecheck import VoiceCheck, check_voice, make_other_reference, voices_differ
-from tests.client.raw_server import Asked, Reply, serving
-from tests.client.sound import RATE, espeak, pcm, wav
+from tests.support.raw_server import Asked, Reply, serving
+from tests.support.sound import RATE, espeak, pcm, wav
+
+pytestmark = pytest.mark.needs("espeak-ng")
 
 ESPEAK_HZ = 22050
 WAV = {"Content-Type": "audio/wav"}

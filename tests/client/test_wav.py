@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from bench.client.faults import TakeFault
 from bench.client.wav import WavStream
-from tests.client.sound import RATE, pcm, tone, wav
+from tests.support.sound import RATE, pcm, tone, wav
 
 BODY = pcm(0.01)
 ODD = b"LIST" + struct.pack("<I", 5) + b"INFO!" + b"\0"

@@ -44,7 +44,9 @@ def set_latency(run_dir: Path, scale: float) -> None:
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     runs_dir = tmp_path_factory.mktemp("built") / "runs"
     run_dir = runs_dir / FIRST
-    manifest = listening_run.build(run_dir, texts=listening_run.WORDS[:4], rule=Rule(pairs=4))
+    manifest = listening_run.build(
+        run_dir, texts=listening_run.WORDS[:4], candidate="flite kal", rule=Rule(pairs=4)
+    )
     rule_sha256 = sha256_bytes(RULE)
     (run_dir / "rule.yml").write_bytes(RULE)
     inputs = manifest.inputs.model_copy(update={"rule_sha256": rule_sha256})

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from bench.commands.cli import main
-from tests.client.raw_server import Asked, Reply, serving
-from tests.client.sound import RATE, pcm, wav
+from tests.support.raw_server import Asked, Reply, serving
+from tests.support.sound import RATE, pcm, wav
 
 Output = pytest.CaptureFixture[str]
 

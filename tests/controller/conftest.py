@@ -39,7 +39,7 @@ def asked(reference: tuple[Path, Path, Path], tmp_path: Path) -> Asked:
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
+def small_disk(needs_root: None, tmp_path: Path) -> Iterator[Path]:
     """A disk of 2 MiB; mounting it needs root."""
     mount = tmp_path / "disk"
     mount.mkdir()

@@ -96,7 +96,7 @@ def main(folder: Path, count: int) -> None:
     """Make the run, take it through its phases and print what each cost."""
     run = Run(folder / "espeak-here-20261122T101500Z")
     small = folder / "small"
-    build(small, texts=WORDS)
+    build(small, texts=WORDS, candidate="flite kal")
     run.path.mkdir()
     for name in ("manifest.json", "rule.yml", "reference"):
         (small / name).rename(run.path / name)

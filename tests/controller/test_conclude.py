@@ -31,7 +31,7 @@ from benchmarks.listening_run import WORDS, build
 def spoken_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Five sentences of both sides, of which the rule asks for four; every phase but score is done."""
     run = Run(tmp_path_factory.mktemp("made") / "espeak-here-20261122T101500Z")
-    build(run.path, texts=WORDS[:5], rule=Rule(pairs=4))
+    build(run.path, texts=WORDS[:5], candidate="flite kal", rule=Rule(pairs=4))
     manifest = run.manifest()
     save_record(manifest.model_copy(update={"utterances": 5}), run.path)
     save_record(Preflight(host={}, checks=[], forecast={}), run.path)

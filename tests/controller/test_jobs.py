@@ -22,7 +22,7 @@ from bench.storage.clock import utc_now
 from bench.storage.record_file import load_record, save_record
 from tests.controller.conftest import Asked
 from tests.support import entries
-from tests.verdict.build import take
+from tests.support.made_evidence import take
 
 HOST = HostSettings(state_dir="/var/lib/audition")
 

@@ -63,6 +63,21 @@ def test_modules_import_bench_in_main_alone(path: Path) -> None:
         assert "bench" not in ast.unparse(node).split(), f"{path.name}: {node.name}"
 
 
+def test_no_folder_of_tests_imports_anothers() -> None:
+    found = []
+    for path in (REPO / "tests").rglob("*.py"):
+        folder = path.relative_to(REPO / "tests").parts[0]
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom):
+                names += [f"{node.module}.{alias.name}" for alias in node.names]
+            there = {name.split(".")[1] for name in names if name.startswith("tests.")}
+            found += [
+                f"{path.relative_to(REPO)} imports tests.{other}" for other in there - {folder, "support"}
+            ]
+    assert not found
+
+
 def test_there_are_modules_and_rooms() -> None:
     assert len(MODULES) >= 8
     assert ON_HOSTS < ROOMS

@@ -39,7 +39,7 @@ RUN apt-get update -q && apt-get install -q -y --no-install-recommends python3-v
 
 
 @pytest.fixture(scope="module")
-def client() -> Iterator[Any]:
+def client(needs_docker: None) -> Iterator[Any]:
     with closing(ensure_docker().client(timeout_s=1500)) as found:
         yield found
 

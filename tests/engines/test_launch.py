@@ -41,11 +41,13 @@ def _refused(spec: LaunchSpec) -> str:
     return str(failed.value)
 
 
+@pytest.mark.needs("espeak-ng")
 def test_an_engine_that_ignores_its_profile_is_refused(tmp_path: Path) -> None:
     message = _refused(_spec(entries.faulty("Disobedient"), tmp_path))
     assert "words_per_minute: asked 175, runs 99" in message
 
 
+@pytest.mark.needs("espeak-ng")
 def test_an_engine_is_given_no_token_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     monkeypatch.setenv("HUGGING_FACE_HUB_TOKEN", "hf_secret")
@@ -135,6 +137,7 @@ with launch(spec) as engine:
 """
 
 
+@pytest.mark.needs("espeak-ng")
 def test_an_engine_dies_with_its_owner(tmp_path: Path) -> None:
     repo = Path(__file__).resolve().parents[2]
     owner = subprocess.Popen(
@@ -152,6 +155,7 @@ def test_an_engine_dies_with_its_owner(tmp_path: Path) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.needs("espeak-ng")
 @pytest.mark.parametrize("killed", [False, True])
 def test_an_ended_engine_leaves_no_voice_behind(tmp_path: Path, killed: bool) -> None:
     clip = tmp_path / "clip.wav"
@@ -174,6 +178,7 @@ def test_an_ended_engine_leaves_no_voice_behind(tmp_path: Path, killed: bool) ->
     assert list(job.iterdir()) == [job / "engine.log"]
 
 
+@pytest.mark.needs("espeak-ng")
 def test_an_engine_runs_the_bench_of_its_own_interpreter(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

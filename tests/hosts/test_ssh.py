@@ -26,14 +26,12 @@ from bench.records.run import Install, Manifest, Phases, Preflight
 from bench.records.take import Take
 from bench.storage.digests import sha256_file
 from bench.storage.record_file import load_record
-from tests.ansible.conftest import TEN_WORDS
-from tests.ansible.play import REPO, Played, inventory, lines, play
-from tests.chaos.config import GRACE_S
-from tests.chaos.evidence import EventLog, Onlooker, complaints
 from tests.hosts.ssh_host import USER, SshHost, ssh_host
 from tests.support import entries
 from tests.support.docker import BASE_IMAGE, ensure_docker
 from tests.support.neighbours import ChatNeighbour, chat_neighbour, until
+from tests.support.onlooker import GRACE_S, EventLog, Onlooker, complaints
+from tests.support.play import REPO, TEN_WORDS, Played, inventory, lines, play
 
 pytestmark = pytest.mark.timeout(1800)
 
@@ -48,7 +46,7 @@ UNCHANGED = (
 
 
 @pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshHost]:
+def host(needs_docker: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshHost]:
     with ssh_host(ensure_docker(), tmp_path_factory.mktemp("ssh")) as made:
         yield made
 

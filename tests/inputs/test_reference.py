@@ -215,7 +215,9 @@ def test_where_no_sentence_fits_a_clause_does_and_it_is_said(tmp_path: Path) -> 
     assert "no whole sentence fits" in chosen.why["sentence"]
 
 
-@pytest.mark.parametrize("suffix", [".flac", ".ogg", ".mp3", ".m4a"])
+@pytest.mark.parametrize(
+    "suffix", [".flac", ".ogg", ".mp3", pytest.param(".m4a", marks=pytest.mark.needs("ffmpeg"))]
+)
 def test_formats_by_libsndfile_and_by_ffmpeg(tmp_path: Path, suffix: str) -> None:
     spoken = speak(STORY[:3])
     wav, text, rights = files(tmp_path, spoken)
@@ -230,6 +232,7 @@ def test_formats_by_libsndfile_and_by_ffmpeg(tmp_path: Path, suffix: str) -> Non
     assert reference.choose(loaded, CHATTERBOX).text in " ".join(STORY[:3])
 
 
+@pytest.mark.needs("ffmpeg")
 def test_without_ffmpeg_the_message_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wav, text, rights = files(tmp_path, speak(STORY[:2]))
     audio = wav.with_suffix(".m4a")
@@ -353,6 +356,7 @@ def test_three_hours_are_refused_by_the_header_alone(tmp_path: Path) -> None:
         reference.load(audio, text, rights)
 
 
+@pytest.mark.needs("ffmpeg")
 def test_a_long_compressed_file_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
     audio, text, rights = files(tmp_path, speak(STORY[:2]))
     long = audio.with_suffix(".m4a")
@@ -378,6 +382,7 @@ def test_a_long_compressed_file_is_refused_before_it_is_decoded(tmp_path: Path) 
         reference.load(long, text, rights)
 
 
+@pytest.mark.needs("ffmpeg")
 def test_ffmpeg_is_not_led_to_other_files(tmp_path: Path) -> None:
     """A playlist named as the clip must not make ffmpeg read what it lists."""
     wav, text, rights = files(tmp_path, speak(STORY[:2]))

@@ -43,12 +43,14 @@ from bench.neighbour.record import NeighbourRecord
 from bench.neighbour.spec import NeighbourSpec
 from bench.records.base import NeighbourMode
 from bench.records.take import Take, TakeError
-from tests.client.raw_server import Asked, Reply, serving
-from tests.client.sound import espeak
 from tests.support import entries
 from tests.support.docker import DockerEnv
 from tests.support.followed import followed
+from tests.support.raw_server import Asked, Reply, serving
+from tests.support.sound import espeak
 from tests.support.strangers import obliging
+
+pytestmark = pytest.mark.needs("espeak-ng")
 
 REPO = Path(__file__).resolve().parents[2]
 

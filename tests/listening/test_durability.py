@@ -16,10 +16,11 @@ from bench.listening.mapping import DIRECTORY, RATINGS
 from bench.listening.raters import invite, status
 from bench.listening.store import Log, NotSaved
 from benchmarks.listening import kill_often
-from tests.listening.conftest import start
 from tests.listening.synced import BYTES, Disk, calls, decoded
+from tests.support.listening_fixtures import start
 
 
+@pytest.mark.slow
 def test_twenty_kills_lose_nothing_that_was_acknowledged(run_dir: Path) -> None:
     found = kill_often(run_dir, 20)
     assert found.lost == [] and found.acknowledged >= 20
@@ -142,12 +143,14 @@ def free_port() -> int:
         return port
 
 
+@pytest.mark.needs("strace")
 def test_every_acknowledgement_leaves_after_its_answer_is_synced(run_dir: Path, tmp_path: Path) -> None:
     kept = power_cuts(run_dir, tmp_path, "FULL", free_port())
     assert len(kept) == ANSWERS
     assert all(found >= number for number, found in enumerate(kept, 1)), kept
 
 
+@pytest.mark.needs("strace")
 def test_the_proof_finds_answers_that_were_not_synced(run_dir: Path, tmp_path: Path) -> None:
     kept = power_cuts(run_dir, tmp_path, "OFF", free_port())
     assert len(kept) == ANSWERS

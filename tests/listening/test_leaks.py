@@ -8,8 +8,7 @@ import httpx
 import numpy as np
 import pytest
 
-from tests.listening.conftest import Live
-from tests.listening.leaks import (
+from tests.support.leaks import (
     Get,
     Seen,
     accuracy,
@@ -19,9 +18,9 @@ from tests.listening.leaks import (
     record,
     stays_at_chance,
 )
-from tests.listening.planted import leaking
+from tests.support.listening_fixtures import Live
 
-__all__ = ["leaking"]
+pytestmark = pytest.mark.slow
 
 
 def over_http(live: Live) -> Callable[[str], tuple[Get, Callable[[], None]]]:

@@ -12,7 +12,7 @@ from bench.listening.raters import ensure_one, invite, link, notices, status, wi
 from bench.listening.score import seal
 from bench.listening.store import Log
 from bench.storage.clock import utc_now
-from tests.listening.conftest import Live, MakeRun, ask_for, start
+from tests.support.listening_fixtures import Live, MakeRun, ask_for, start
 
 _ = MakeRun
 

@@ -20,7 +20,7 @@ from bench.storage.digests import sha256_file
 from bench.storage.record_file import load_record, save_record
 from bench.verdict.collect import read_unusable
 from bench.verdict.takes import TakeSide
-from tests.listening.conftest import ask_for
+from tests.support.listening_fixtures import ask_for
 
 Edit = Callable[[Path], None]
 

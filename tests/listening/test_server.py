@@ -22,7 +22,7 @@ from bench.listening.book import _boot_id
 from bench.listening.limits import MAX_BODY_BYTES, RateLimit
 from bench.listening.raters import invite, status
 from bench.listening.server import ADDRESS_LIMIT, HEADERS, JSON_BLOCK, RATER_LIMIT, create_app, serve
-from tests.listening.conftest import Client, Live, start
+from tests.support.listening_fixtures import Client, Live, start
 
 
 @pytest.fixture

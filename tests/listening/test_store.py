@@ -164,7 +164,7 @@ def test_rows_are_found_in_the_bytes_by_themselves(path: Path) -> None:
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
+def small_disk(needs_root: None, tmp_path: Path) -> Iterator[Path]:
     """A file system of 400 KiB."""
     home = tmp_path / "disk"
     home.mkdir()

@@ -34,7 +34,15 @@ def praat_hz(samples: Samples, rate_hz: int) -> np.ndarray[tuple[int], np.dtype[
     return np.asarray(pitch.selected_array["frequency"])
 
 
-@pytest.mark.parametrize("voice", ["flite:slt", "flite:rms", "flite:kal", "espeak:en-us"])
+@pytest.mark.parametrize(
+    "voice",
+    [
+        "flite:slt",
+        "flite:rms",
+        "flite:kal",
+        pytest.param("espeak:en-us", marks=pytest.mark.needs("espeak-ng")),
+    ],
+)
 def test_real_speech_reads_as_praat_reads_it(speak: Callable[[str, str], Path], voice: str) -> None:
     for utterance_id in ("u01", "u02", "u03"):
         samples, rate_hz = read_mono(speak(voice, utterance_id))

@@ -37,6 +37,7 @@ def test_word_errors_are_a_distance(a: list[str], b: list[str], c: list[str]) ->
     assert abs(len(a) - len(b)) <= word_errors(a, b) <= max(len(a), len(b))
 
 
+@pytest.mark.slow
 def test_reversed_speech_is_grossly_worse_and_order_does_not_matter(
     speak: Callable[[str, str], Path],
 ) -> None:

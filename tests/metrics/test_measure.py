@@ -40,6 +40,7 @@ def test_a_take_has_every_figure(speak: Speak) -> None:
     assert missing == {"reference_cosine", "error"}
 
 
+@pytest.mark.slow
 def test_a_pass_is_the_takes_one_by_one_in_their_order(speak: Speak) -> None:
     reference = speak("flite:rms", "u01")
     jobs = side(speak, "flite:rms")

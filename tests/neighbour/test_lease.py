@@ -208,7 +208,7 @@ def test_a_damaged_lease_gives_the_neighbour_back_at_once(
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
+def small_disk(needs_root: None, tmp_path: Path) -> Iterator[Path]:
     """A file system of 64 KiB."""
     disk = tmp_path / "disk"
     disk.mkdir()

@@ -8,7 +8,7 @@ from bench.errors import BadInput
 from bench.neighbour.felt import felt_latency
 from bench.neighbour.readiness import check_serving
 from bench.neighbour.record import NeighbourRecord
-from tests.client.raw_server import Asked, Reply, serving
+from tests.support.raw_server import Asked, Reply, serving
 
 
 def chat(asked: Asked) -> Reply:

@@ -20,6 +20,8 @@ from tests.neighbour.fake_docker import (
     reach,
 )
 
+pytestmark = pytest.mark.slow
+
 START = f"POST /containers/{NEIGHBOUR}/start"
 STOP = f"POST /containers/{NEIGHBOUR}/stop"
 

@@ -50,6 +50,7 @@ def test_a_machine_that_suits_passes_and_is_described(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [], "looking leaves nothing"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("place", "value", "name"), [("run.memory_gib", 1e6, "memory_gib"), ("weights", None, "disk_gib")]
 )
@@ -64,6 +65,7 @@ def test_too_little_room_is_a_gate_with_both_figures(
     assert "GiB are free" in check.detail and "GiB are wanted" in check.detail
 
 
+@pytest.mark.slow
 def test_only_this_very_environment_needs_no_room(tmp_path: Path) -> None:
     mine, other = tmp_path / "engines/f5-1", tmp_path / "engines/f5-0"
     for venv in (mine, other):

@@ -60,7 +60,7 @@ def forbid(run_dir: Path, **changes: Any) -> None:
 
 def make(run_dir: Path) -> Path:
     """Speak, seal, rate and decide; `run_dir` must be called `RUN_ID`."""
-    speak_all(run_dir, texts=WORDS, reference=WORDS_OF_REFERENCE)
+    speak_all(run_dir, texts=WORDS, candidate="flite kal", reference=WORDS_OF_REFERENCE)
     (run_dir / "rule.yml").write_text("pairs: 10\n")
     digest = sha256_file(run_dir / "rule.yml")
     inputs = load_record(Manifest, run_dir).inputs.model_copy(update={"rule_sha256": digest})

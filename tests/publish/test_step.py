@@ -12,8 +12,8 @@ from bench.inputs import demo_reference
 from bench.publish.step import publish_step
 from bench.records.run import Check, Preflight
 from bench.storage.record_file import save_record
-from tests.ansible.play import REPO, play
 from tests.publish.build import RUN_ID, decide, git, seen
+from tests.support.play import REPO, play
 
 pytestmark = pytest.mark.usefixtures("plain_pages")
 

@@ -1,4 +1,4 @@
-"""A run directory of real speech: espeak-ng on trial, flite in service, with ratings and all records."""
+"""A run directory of real speech, two voices of flite on trial and in service, with ratings and all records."""
 
 import io
 import subprocess
@@ -14,7 +14,7 @@ from bench.report import ReportView, build
 from bench.storage.digests import sha256_file
 from bench.verdict.evidence import Evidence
 from bench.verdict.rule import decide
-from tests.verdict.build import answer, evidence, manifest, ratings
+from tests.support.made_evidence import answer, evidence, manifest, ratings
 
 SENTENCES = (
     "Good morning.",
@@ -32,7 +32,7 @@ SENTENCES = (
 
 def speak(engine: str, text: str, path: Path) -> None:
     if engine == "espeak":
-        command = ["espeak-ng", "-v", "en-us", "-w", str(path), text]
+        command = ["flite", "-voice", "kal", "-t", text, "-o", str(path)]
     else:
         command = ["flite", "-voice", "slt", "-t", text, "-o", str(path)]
     subprocess.run(command, check=True, capture_output=True)

@@ -15,11 +15,8 @@ from bench.report import __file__ as report_package
 from bench.report.words import gib, number
 from bench.verdict.evidence import Evidence
 from bench.verdict.rule import decide
-from tests.browser.conftest import axe
-from tests.browser.test_rating_page import axe_finds
 from tests.report.build import alarm
-
-__all__ = ["axe"]
+from tests.support.chromium import axe_finds
 
 HOSTILE = (
     "</script><script>window.pwned=1</script><img src=x onerror=window.pwned=1>\"'`|*_[a](http://x)&@all"
@@ -128,6 +125,7 @@ def test_text_from_files_stays_text(hostile: tuple[ReportView, str]) -> None:
     assert json.loads(as_json(view))["host"] == HOSTILE
 
 
+@pytest.mark.needs("chromium")
 def test_in_a_browser(hostile: tuple[ReportView, str], tmp_path: Path) -> None:
     """No request leaves it, nothing hostile runs, sound decodes, and a phone of 320 px does not scroll sideways."""
     target = tmp_path / "report.html"
@@ -160,6 +158,7 @@ def test_in_a_browser(hostile: tuple[ReportView, str], tmp_path: Path) -> None:
     assert errors == []
 
 
+@pytest.mark.needs("chromium")
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_core_finds_nothing(
     view: ReportView, tmp_path: Path, axe: str, scheme: Literal["light", "dark"]
@@ -176,6 +175,7 @@ def test_axe_core_finds_nothing(
             browser.close()
 
 
+@pytest.mark.needs("chromium")
 def test_on_paper_the_ink_is_dark_and_on_a_phone_no_gate_is_cut_off(view: ReportView, tmp_path: Path) -> None:
     target = tmp_path / "report.html"
     target.write_text(render(view), encoding="utf-8")

@@ -21,6 +21,8 @@ from bench.selftest.compare import SelftestReport, timed_rows
 from bench.selftest.run import run_selftest
 from bench.selftest.scripts import PIECE_MS, STEADY
 
+pytestmark = pytest.mark.slow
+
 
 def cases(*scripts: str) -> list[Case]:
     return [case for case in (*TIMED, *PROBED, *FAULTS) if case.script in scripts]

@@ -64,7 +64,7 @@ def chosen(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def python() -> Path:
+def python(needs_venv: None) -> Path:
     return make_f5_venv.python()
 
 

@@ -28,7 +28,7 @@ def _said(adapter: Adapter, text: str = TEXT, voice: str = "", speed: float = 1.
     return np.concatenate(list(adapter.synthesise(request)))
 
 
-@pytest.fixture(params=[Espeak, Flite])
+@pytest.fixture(params=[pytest.param(Espeak, marks=pytest.mark.needs("espeak-ng")), Flite])
 def robot(request: pytest.FixtureRequest) -> Adapter:
     return _loaded(request.param())
 
@@ -63,6 +63,7 @@ def test_what_it_runs_with_is_what_the_profile_says(robot: Adapter) -> None:
     assert robot.read_back() == load(type(robot).__name__.lower()).profiles["upstream"]
 
 
+@pytest.mark.needs("espeak-ng")
 @pytest.mark.parametrize("voice", ["rms", "slt"])
 def test_espeak_follows_the_median_f0_of_the_reference(voice: str, tmp_path: Path) -> None:
     clip = tmp_path / "clip.wav"
@@ -83,6 +84,7 @@ def test_pitch_rises_with_f0_and_stays_within_the_setting() -> None:
     assert (steps[0], steps[-1]) == (0, 99)
 
 
+@pytest.mark.needs("espeak-ng")
 def test_espeak_refuses_a_reference_without_a_voice(tmp_path: Path) -> None:
     noise = np.random.default_rng(1).normal(0, 0.05, 48000).astype(np.float32)
     write_wav_16bit(tmp_path / "noise.wav", noise, 16000)

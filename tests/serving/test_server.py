@@ -23,6 +23,8 @@ from bench.catalog.loader import load
 from bench.engines.launch import Engine, LaunchSpec, launch
 from tests.support import entries
 
+pytestmark = pytest.mark.needs("espeak-ng")
+
 TEXT = "The quick brown fox jumps over the lazy dog."
 
 

@@ -10,7 +10,7 @@ from tests.support.docker import DockerEnv, base_image, ensure_docker
 
 
 @pytest.fixture(scope="session")
-def docker_env() -> DockerEnv:
+def docker_env(needs_docker: None) -> DockerEnv:
     return ensure_docker()
 
 

@@ -15,7 +15,7 @@ from bench.storage.digests import sha256_bytes, sha256_file
 from bench.storage.record_file import load_record, save_record
 from bench.verdict.collect import collect, read_takes
 from bench.verdict.rule import decide, verdict_bytes
-from tests.verdict.build import RULE_BYTES, evidence, manifest, ratings, takes
+from tests.support.made_evidence import RULE_BYTES, evidence, manifest, ratings, takes
 
 GATE = Check(name="licence", ok=True, value="mit", limit="personal", severity="gate")
 

@@ -15,7 +15,7 @@ from bench.storage.record_file import save_record
 from bench.verdict.evidence import Evidence, InstallOutcome
 from bench.verdict.rule import decide, verdict_bytes
 from bench.verdict.takes import Unusable
-from tests.verdict.build import (
+from tests.support.made_evidence import (
     answer,
     evidence,
     failed_take,

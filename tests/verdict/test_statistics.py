@@ -25,7 +25,7 @@ from bench.verdict.statistics import (
     wins_ties_losses,
 )
 from benchmarks.verdict import PUBLISHED, PUBLISHED_SIMULATIONS
-from tests.verdict.build import answer, ratings
+from tests.support.made_evidence import answer, ratings
 
 DIFFERENCES = st.lists(st.integers(-4, 4), min_size=1, max_size=10)
 

@@ -70,6 +70,7 @@ def _python_path() -> str:
     return os.pathsep.join(path for path in (str(REPO), os.environ.get("PYTHONPATH", "")) if path)
 
 
+@pytest.mark.slow
 def test_the_role_from_check_mode_to_nothing_left_to_do(tmp_path: Path, hub: Hub) -> None:
     status, output, recap = _play(tmp_path, hub, _weights(), "--check")
     assert (status, recap["changed"]) == (0, 1), output

@@ -444,7 +444,7 @@ def test_a_size_the_catalog_lacks_is_asked_before_the_fetch(hub: Hub, tmpfs: Pat
 
 
 @pytest.fixture
-def tmpfs(tmp_path: Path) -> Iterator[Path]:
+def tmpfs(needs_root: None, tmp_path: Path) -> Iterator[Path]:
     """A disk of 16 MiB. Needs root, as the project's machine gives."""
     disk = tmp_path / "disk"
     disk.mkdir()

@@ -11,7 +11,7 @@ from bench.neighbour.spec import NeighbourSpec
 from bench.storage.record_file import load_record
 from tests.support.docker import DockerEnv
 from tests.support.neighbours import chat_neighbour
-from tests.whole.make import install, preflight, request, settings, speak
+from tests.support.whole_run import install, preflight, request, settings, speak
 
 
 @pytest.mark.parametrize("mode", ["pause", "parallel"])

@@ -13,9 +13,9 @@ import pytest
 from playwright.sync_api import Page, sync_playwright
 
 from bench.listening import results
-from tests.browser.conftest import CHROMIUM, FLAGS
-from tests.browser.test_rating_page import begin, listen_by_mouse, next_pair, score, title
-from tests.whole.make import until_sealed
+from tests.support.chromium import CHROMIUM, FLAGS
+from tests.support.rating_page import begin, listen_by_mouse, next_pair, score, title
+from tests.support.whole_run import until_sealed
 
 AUDITION = [sys.executable, "-m", "bench.commands.cli"]
 
@@ -39,7 +39,7 @@ def link(run_dir: Path) -> Iterator[str]:
 
 
 @pytest.fixture
-def page() -> Iterator[Page]:
+def page(needs_chromium: None) -> Iterator[Page]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         page = browser.new_page(viewport={"width": 1000, "height": 900})
@@ -56,6 +56,7 @@ def conclude(run_dir: Path) -> dict[str, object]:
     return verdict
 
 
+@pytest.mark.needs("espeak-ng")
 @pytest.mark.timeout(600)
 def test_a_person_rates_every_pair_and_gets_the_verdict(run_dir: Path, link: str, page: Page) -> None:
     assert conclude(run_dir)["decision"] == "awaiting_ratings"

@@ -20,7 +20,7 @@ from bench.records.run import Manifest, Phases
 from bench.records.verdict import Verdict
 from bench.storage.record_file import load_record
 
-REPO = Path(__file__).resolve().parents[2]
+REPO = Path(__file__).resolve().parents[3]
 PHASES = ("preflight", "benchmark", "teardown", "verdict")
 
 _CONFIG = f"""\

@@ -2,9 +2,12 @@
 
 import shutil
 
+import pytest
 import yaml
 
 from tests.commands.survey.project import REPO, Project
+
+pytestmark = pytest.mark.slow  # each is a play
 
 
 def ask(project: Project, *words: str) -> tuple[int, str]:

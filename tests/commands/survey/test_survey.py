@@ -16,6 +16,8 @@ from bench.commands.survey import Options, survey
 from bench.errors import BadInput
 from tests.commands.survey.project import PHASES, Project
 
+pytestmark = pytest.mark.slow  # each is a play or more
+
 
 def wait_for(what: Callable[[], bool], seconds: float = 90.0) -> None:
     end = time.monotonic() + seconds

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from tests.listening.conftest import Live
+from tests.support.listening_fixtures import Live
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.bool_]

@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[2]
 CONDITIONS = [(32, 6.0), (16, 10.0)]
 
 
+@pytest.mark.needs("venv")
 @pytest.mark.timeout(900)  # the environment may have to be built first
 def test_bench_gpu_runs_as_make_runs_it_and_finds_equal_audio(tmp_path: Path) -> None:
     """The recipe of the Makefile, with the test environment's Python and a tiny model."""
@@ -46,6 +47,7 @@ def test_bench_gpu_runs_as_make_runs_it_and_finds_equal_audio(tmp_path: Path) ->
     assert not (ROOT / "output.wav").exists()
 
 
+@pytest.mark.needs("venv")
 @pytest.mark.timeout(900)
 def test_a_hosts_whole_job_is_measured_by_profile(tmp_path: Path) -> None:
     """`tests.gpu.job_f5` with a tiny model on the CPU: as on a GPU, but for the GPU's memory, which is null."""

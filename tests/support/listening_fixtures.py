@@ -28,7 +28,7 @@ MakeRun = Callable[[], Path]
 def spoken_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Ten takes of each side and a reference, not sealed."""
     run_dir = tmp_path_factory.mktemp("spoken") / "run"
-    build(run_dir, texts=WORDS)
+    build(run_dir, texts=WORDS, candidate="flite kal")
     return run_dir
 
 

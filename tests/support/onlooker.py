@@ -18,6 +18,8 @@ from bench.docker_host.host import ROLE_LABEL, RUN_LABEL
 from bench.neighbour.container import RestartPolicy
 from tests.support.docker import DockerEnv
 
+GRACE_S = 15.0
+"""The neighbour has to be back within TTL + this of the fault, or of Docker's return after it."""
 SILENT = (docker.errors.DockerException, requests.exceptions.RequestException, OSError, ValueError)
 
 

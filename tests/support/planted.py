@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bench.listening import server
-from tests.listening.conftest import Live, start
+from tests.support.listening_fixtures import Live, start
 
 
 class Planted:
@@ -76,7 +76,7 @@ def leaking(
         app.add_middleware(Planted, leak=request.param, sources=sources)
         return app
 
-    monkeypatch.setattr("tests.listening.conftest.create_app", with_leak)
+    monkeypatch.setattr("tests.support.listening_fixtures.create_app", with_leak)
     live, stop = start(run_dir)
     yield live
     stop()

@@ -1,0 +1,147 @@
+"""Which tests are quick, and which of them have to be in one process: pytest's hooks for both.
+
+A test is `whole` when it needs what Python, git, make and `make setup` do not give (it says so by
+`pytest.mark.needs`, or one of its fixtures asks for a `needs_...` fixture), or when it is `slow`. Every other test is
+`quick`. A quick test's process finds no program of `BEYOND_SETUP` and reaches no other machine, so that one which needs
+more than it says fails in every run, and not at a newcomer's.
+"""
+
+import ipaddress
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+BEYOND_SETUP = frozenset(
+    {
+        "espeak-ng", "espeak", "ffmpeg", "ffprobe", "sox", "soxi", "play",
+        "chromium", "node", "npm", "npx",
+        "docker", "dockerd", "containerd", "debootstrap", "iptables",
+        "ssh", "sshd", "ssh-keygen", "strace", "apt-get", "mount", "umount",
+    }
+)  # fmt: skip
+"""Programs that `make setup-test` installs, and those that are of use to root alone."""
+
+TOGETHER = (
+    ("hosts", "hosts"),
+    ("ansible", "ansible"),
+    ("neighbour", "docker"),
+    ("docker_host", "docker"),
+    ("browser", "browser"),
+    ("chaos", "chaos"),
+    ("whole", "whole"),
+    ("jobs", "jobs"),
+)
+"""Folders whose fixtures are dear, or whose tests disturb each other, and the group of each. The longest come first:
+what is begun last decides how long one process waits for the other. Every other file is a group of its own."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark each test's tier and group, and put the dear groups first."""
+    del config
+    ranks = {folder: rank for rank, (folder, _) in enumerate(TOGETHER)}
+    groups = dict(TOGETHER)
+    for item in items:
+        why = needs(item)
+        slow = item.get_closest_marker("slow") is not None
+        item.add_marker("whole" if why or slow else "quick")
+        item.add_marker(pytest.mark.xdist_group(groups.get(folder_of(item), item.nodeid.partition("::")[0])))
+    items.sort(key=lambda item: ranks.get(folder_of(item), len(ranks)) if is_whole(item) else len(ranks) + 1)
+
+
+def folder_of(item: pytest.Item) -> str:
+    """Return the folder of tests/ that holds a test."""
+    parts = item.path.relative_to(Path(__file__).parents[1]).parts
+    return parts[0]
+
+
+def needs(item: pytest.Item) -> set[str]:
+    """Return what a test needs beyond `make setup`, by its marks and by its fixtures."""
+    names: list[str] = getattr(item, "fixturenames", [])
+    by_fixture = {name.removeprefix("needs_") for name in names if name.startswith("needs_")}
+    return by_fixture | {str(what) for mark in item.iter_markers("needs") for what in mark.args}
+
+
+def is_whole(item: pytest.Item) -> bool:
+    """Tell whether a test is outside the quick tier."""
+    return item.get_closest_marker("whole") is not None
+
+
+SAY = "pytest.mark.needs says what a test needs"
+
+
+class Newcomer:
+    """A machine on which `make setup` has run and nothing else, as far as one process can be kept to it."""
+
+    def __init__(self) -> None:
+        self.within = False
+        self.folder = Path(tempfile.mkdtemp(prefix="audition-newcomer-"))
+        self.path = os.pathsep.join(self._shown(Path(place), n) for n, place in enumerate(_search_path()))
+        sys.addaudithook(self._look)
+
+    def _shown(self, place: Path, number: int) -> str:
+        """Return a folder with links to what `place` holds but for `BEYOND_SETUP`; `place` where it holds none."""
+        if not any((place / name).exists() for name in BEYOND_SETUP):
+            return str(place)
+        shown = self.folder / str(number)
+        shown.mkdir()
+        for entry in place.iterdir():
+            if entry.name not in BEYOND_SETUP:
+                (shown / entry.name).symlink_to(entry)
+        return str(shown)
+
+    def _look(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if self.within and event == "socket.connect" and isinstance(arguments[1], tuple):
+            host = str(arguments[1][0])
+            if not _is_own(host):
+                raise PermissionError(
+                    f"a quick test connects to {host}; pytest.mark.needs says what a test needs"
+                )
+
+    def close(self) -> None:
+        """Remove the links."""
+        self.within = False
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _search_path() -> list[str]:
+    return [place for place in os.environ.get("PATH", os.defpath).split(os.pathsep) if Path(place).is_dir()]
+
+
+def _is_own(host: str) -> bool:
+    """Tell whether an address is this machine's, or none of any machine (as examples in documents have)."""
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return host in ("localhost", "")
+    return address.is_loopback or address.is_unspecified
+
+
+_newcomer: Newcomer | None = None
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the newcomer's view once a process."""
+    global _newcomer
+    _newcomer = Newcomer()
+    config.add_cleanup(_newcomer.close)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Run a quick test as a newcomer's."""
+    if _newcomer is None or is_whole(item):
+        return (yield)
+    before = os.environ.get("PATH")
+    os.environ["PATH"], _newcomer.within = _newcomer.path, True
+    try:
+        return (yield)
+    finally:
+        _newcomer.within = False
+        os.environ["PATH"] = before if before is not None else os.defpath
