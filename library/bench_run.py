@@ -75,7 +75,7 @@ run_id:
   type: str
   returned: always
 found:
-  description: The run, what it was found by, and the phases that are never done again; O(found) of the play's later tasks.
+  description: The run and the phases of it that are never done again; for the play's later tasks.
   type: dict
   returned: for V(opened), when there is a run
 """
