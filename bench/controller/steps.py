@@ -4,8 +4,7 @@ import time
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from bench.catalog import Entry
-from bench.catalog.entry import EngineRun
+from bench.catalog.entry import EngineRun, Entry
 from bench.controller import prepare
 from bench.controller.found import locate_once, pass_on
 from bench.controller.host_settings import HostSettings, way
