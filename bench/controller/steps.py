@@ -46,7 +46,7 @@ def run_step(
     if state == "opened":
         return _opened(request, host, check)
     if state == "failed":
-        return _failed(request, phase, _Failure(failure, task), host, check)
+        return _failed(request, phase, _Failure(failure, task), host, check, found or {})
     try:
         return _done(locate_once(request, found or {}), phase, check)
     except PhaseMissing:
@@ -112,7 +112,12 @@ class _Failure:
 
 
 def _failed(
-    request: RunRequest, phase: Phase, failure: _Failure, host: dict[str, Any], check: bool
+    request: RunRequest,
+    phase: Phase,
+    failure: _Failure,
+    host: dict[str, Any],
+    check: bool,
+    passed: dict[str, Any],
 ) -> dict[str, Any]:
     """Note why a phase failed; a candidate's failure is part of the verdict, a host's is raised again."""
     message, fault = failure.message(), failure.fault()
@@ -121,7 +126,7 @@ def _failed(
             raise AuditionError(message)
         return {"changed": True}
     try:
-        found = locate(request)
+        found = locate_once(request, passed)
     except (PhaseMissing, BadInput, DiskFull):
         raise AuditionError(message) from None
     if phase == "install" and fault == "candidate":  # the record keeps it and the chain goes on
