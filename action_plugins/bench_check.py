@@ -28,7 +28,12 @@ class ActionModule(HostedAction):
         given = run.manifest() if run else self.request
         entry = run.entry() if run else self.request.entry()
         found = gates(entry, given.intended_use)
-        result: dict[str, Any] = {"changed": False, "refused": found.refused, "notices": found.notices}
+        result: dict[str, Any] = {
+            "changed": False,
+            "refused": found.refused,
+            "passed": run is not None and run.preflight_passed(),
+            "notices": found.notices,
+        }
         if self._task.args.get("scope") == "gates":
             if found.refused and run is not None and not self.checking:
                 result["changed"] = write_preflight(run, found, None)

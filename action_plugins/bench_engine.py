@@ -6,9 +6,12 @@ import json
 import time
 from typing import Any
 
-from bench.controller import incoming, outgoing
+from pydantic import ValidationError
+
+from bench.controller import incoming, outgoing, steps
 from bench.controller.hosted_action import HostedAction, said
 from bench.controller.run import Run, explain_full_disk, note_phase
+from bench.jobs.spec import JobSpec
 from bench.records.base import Phase
 from bench.records.run import Install
 from bench.storage.clock import utc_now
@@ -21,13 +24,15 @@ class ActionModule(HostedAction):
     @property
     def phase(self) -> Phase:
         """Return `install` or `teardown`."""
-        return "install" if self._task.args.get("state", "present") == "present" else "teardown"
+        return "teardown" if self._task.args.get("state") == "absent" else "install"
 
     def work(self) -> dict[str, Any]:
         """Do the asked state."""
         if self.phase == "teardown":
             return self._remove()
         run = self.find_run()
+        if self._task.args.get("state") == "asked":
+            return self._ask(run)
         if run is None:
             return {"changed": True, "msg": "the engine would be installed and would say one sentence"}
         if (why := run.todo("install")) is not None:
@@ -39,25 +44,58 @@ class ActionModule(HostedAction):
         with self.held(run):
             return self._install(run)
 
+    def _ask(self, run: Run | None) -> dict[str, Any]:
+        """Say whether the phase has work and what it needs; it has none while a receipt and all that it needs hold."""
+        entries = (run or self.request).entry(), (run or self.request).baseline_entry()
+        needs = steps.needs(*entries, self.host)
+        if run is None:
+            return {"changed": False, "run_id": "", "todo": True, "needs": needs}
+        answer = {"changed": False, "run_id": run.run_id, "todo": True, "needs": needs, "at": time.time()}
+        if (why := run.todo("install")) is not None:
+            return answer | {"todo": False, "why": why, "msg": why}
+        if self._task.args.get("rehash") or not self.bench_installed():
+            return answer
+        packages = needs["system_packages"] if self._task.args.get("manage_packages", True) else []
+        wanted = {"system_packages": packages, "weights": needs["weights"], "store": str(self.host.store())}
+        with self.held(run):
+            proved = self._proved(run, outgoing.job_spec(run, "install", self.host), utc_now(), wanted)
+        return answer if proved is None else answer | {"todo": False} | proved
+
+    def _names(self, spec: JobSpec) -> dict[str, str]:
+        return {
+            "model": spec.entry.name,
+            "profile": spec.profile,
+            "state_dir": self.host.state_dir,
+            "receipt": outgoing.receipt(spec),
+        }
+
+    def _proved(self, run: Run, spec: JobSpec, started: str, needs: dict[str, Any]) -> dict[str, Any] | None:
+        """Take the host's record over where its receipt holds and nothing of `needs` is lacking; else return None."""
+        found = self.module("bench_engine", {"action": "look", "needs": needs, **self._names(spec)})
+        if found.get("failed"):
+            return {"failed": True, "fault": "host", "msg": said(found)}
+        if not found.get("install") or found["lacking"]:
+            return None
+        try:
+            record = Install.model_validate(found["install"])
+        except ValidationError:  # another version's: it proves nothing here
+            return None
+        return self._note(run, record, started) | {"msg": "proved before; the receipt holds"}
+
     def _install(self, run: Run) -> dict[str, Any]:
         started = utc_now()
         spec = outgoing.job_spec(run, "install", self.host)
-        receipt = outgoing.receipt(spec)
-        names = {"model": spec.entry.name, "profile": spec.profile, "state_dir": self.host.state_dir}
-        found = self.module("bench_engine", {"action": "look", "receipt": receipt, **names})
-        if found.get("failed"):
-            return {"failed": True, "fault": "host", "msg": said(found)}
-        if found.get("install"):
-            record = Install.model_validate(found["install"])
-            return self._note(run, record, started) | {"msg": "proved before; the receipt holds"}
+        if (proved := self._proved(run, spec, started, {})) is not None:
+            return proved
+        names = self._names(spec)
         if self.checking:
             return {"changed": True, "msg": "the engine would be installed and would say one sentence"}
         job_dir = self.host.job_dir(run.run_id, "install")
         before_s = max(time.time() - float(self._task.args.get("since") or time.time()), 0.0)
         before = outgoing.before(before_s, self._task.args.get("weights") or {})
-        with outgoing.packed_install(run, spec, receipt, self.host, before) as tar:
+        with outgoing.packed_install(run, spec, names["receipt"], self.host, before) as tar:
             self.send(tar, job_dir)
-        arguments = {"action": "install", "job_dir": job_dir, "receipt": receipt, **names}
+        arguments = {"action": "install", "job_dir": job_dir, **names}
         done = self.follow("bench_engine", arguments, job_dir, self.host.install_timeout_s)
         self.discard(job_dir)
         if not done.get("install"):

@@ -10,5 +10,5 @@ class ActionModule(ControllerAction):
     """See library/bench_publish.py."""
 
     required = ("run", "repo")
-    defaults = {"enabled": False, "remote": "", "pull_request": False, "base": ""}
+    defaults = {"enabled": False, "remote": "", "pull_request": False, "base": "", "found": {}}
     step = staticmethod(publish_step)

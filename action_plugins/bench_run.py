@@ -1,4 +1,4 @@
-"""Find or begin a run, ask it what is to do, note a failure; on the controller."""
+"""Find or begin a run, note how a phase ended; on the controller."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ from bench.controller.steps import run_step
 class ActionModule(ControllerAction):
     """See library/bench_run.py."""
 
-    required = ("run", "phase")
-    defaults = {"state": "asked", "host": {}, "failure": {}, "task": ""}
+    required = ("run", "phase", "state")
+    defaults = {"host": {}, "failure": {}, "task": "", "found": {}}
     step = staticmethod(run_step)

@@ -10,4 +10,5 @@ class ActionModule(ControllerAction):
     """See library/bench_verdict.py."""
 
     required = ("run", "state")
+    defaults = {"found": {}}
     step = staticmethod(verdict_step)

@@ -12,8 +12,13 @@ from bench.controller.hosted_action import HostedAction
 class ActionModule(HostedAction):
     """See library/bench_weights.py."""
 
-    def prepare(self, variables: dict[str, Any]) -> None:
-        """Leave the interpreter to the role: weights need no run, and no settings of a host."""
+    def prepare(self) -> None:
+        """Read nothing: weights need no run, and no settings of a host."""
+
+    @property
+    def module_variables(self) -> dict[str, Any]:
+        """The task's own, for the role chooses the interpreter."""
+        return self.variables
 
     def work(self) -> dict[str, Any]:
         """Begin the download, follow it, and remove what that took."""

@@ -16,14 +16,30 @@ options:
   run:
     description: The public variables of the run (docs/variables.md). Read by the action plugin.
     type: dict
+  found:
+    description:
+      - What the play's V(opened) of M(bench_run) found for this host. Taken only for the same request, while the files
+        that decide the run have not changed; without it the task looks for itself. Read by the action plugin.
+    type: dict
   host:
     description: The host's settings (docs/variables.md). Read by the action plugin.
     type: dict
   state:
-    description: V(present) installs, V(absent) removes the run's jobs and containers from the host.
+    description:
+      - V(asked) says whether install has work, and takes the host's record into the run where its receipt and all that
+        it needs besides hold.
+      - V(present) installs, V(absent) removes the run's jobs and containers from the host.
     type: str
-    choices: [present, absent]
+    choices: [asked, present, absent]
     default: present
+  manage_packages:
+    description: Whether V(asked) looks for the models' system packages.
+    type: bool
+    default: true
+  rehash:
+    description: Whether the weights are to be read again, so that V(asked) takes no receipt for them.
+    type: bool
+    default: false
   since:
     description: When the phase began (seconds since the epoch), for the seconds of what ran before this task.
     type: float
@@ -37,6 +53,9 @@ options:
   receipt:
     description: Hash of what the sentence proves; filled in by the action plugin.
     type: str
+  needs:
+    description: What the model needs beside its environment; filled in by the action plugin.
+    type: dict
   model:
     description: Filled in by the action plugin.
     type: str
@@ -75,7 +94,15 @@ RETURN = r"""
 install:
   description: The installation's record.
   type: dict
-  returned: when state is present
+  returned: when state is present; when it is asked and there is nothing to do
+todo:
+  description: Whether install has work.
+  type: bool
+  returned: when state is asked
+needs:
+  description: What the two models want on the host (C(system_packages), C(weights)).
+  type: dict
+  returned: when state is asked
 on_host:
   description: Whether bench is on the host, so that something of the run could be there.
   type: bool
@@ -89,12 +116,16 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "run": {"type": "dict"},
+            "found": {"type": "dict"},
             "host": {"type": "dict"},
-            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "state": {"type": "str", "choices": ["asked", "present", "absent"], "default": "present"},
+            "manage_packages": {"type": "bool", "default": True},
+            "rehash": {"type": "bool", "default": False},
             "since": {"type": "float"},
             "weights": {"type": "dict"},
             "action": {"type": "str", "choices": ["look", "install", "remove"]},
             "receipt": text,
+            "needs": {"type": "dict"},
             "model": text,
             "profile": text,
             "run_id": text,

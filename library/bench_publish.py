@@ -37,6 +37,12 @@ options:
     description: The public variables of the run (docs/variables.md).
     type: dict
     required: true
+  found:
+    description:
+      - What the play's V(opened) of M(bench_run) found for this host. Taken only for the same request, while the files
+        that decide the run have not changed; without it the task looks for itself.
+    type: dict
+    default: {}
   repo:
     description: Folder of the git repository.
     type: path

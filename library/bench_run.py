@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Find or begin a run, ask it what is to do, note how a phase ended.
+"""Find or begin a run, note how a phase ended.
 
 Documentation only: the run directories are on the controller, so action_plugins/bench_run.py does the work there.
 """
@@ -8,29 +8,35 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: bench_run
-short_description: Find or begin a run, ask it what a phase has to do, note how a phase ended
+short_description: Find or begin a run, note how a phase ended
 description:
   - Runs on the controller, where the run directories are, whatever host the play is on.
-  - The run is found by the inputs in O(run), never by a fact, so every task can be started at.
+  - The run is found by the inputs in O(run), so every task can be started at; V(opened) returns what it found, for
+    the later tasks of the play.
 options:
   run:
     description: The public variables of the run (docs/variables.md).
     type: dict
     required: true
   phase:
-    description: The phase that asks.
+    description: The phase it is about.
     type: str
     required: true
   state:
     description:
       - V(opened) checks every input, and finds the unfinished run that has the same or begins a new one.
-      - V(asked) says whether O(phase) has work.
       - V(done) notes that O(phase) ended well, once.
       - V(failed) notes that O(phase) failed with O(failure). A candidate's fault is part of the verdict; a host's
         fails the task.
     type: str
-    choices: [opened, asked, done, failed]
-    default: asked
+    choices: [opened, done, failed]
+    required: true
+  found:
+    description:
+      - What the play's V(opened) of M(bench_run) found for this host. Taken only for the same request, while the files
+        that decide the run have not changed; without it the task looks for itself.
+    type: dict
+    default: {}
   host:
     description: The host's settings (docs/variables.md).
     type: dict
@@ -68,16 +74,8 @@ run_id:
   description: The run's name; empty in check mode before there is one.
   type: str
   returned: always
-todo:
-  description: Whether the phase has work.
-  type: bool
-  returned: always
-why:
-  description: Why it has none.
-  type: str
-  returned: when it has none
-needs:
-  description: What the phase needs installed on the host.
+found:
+  description: The run and the phases of it that are never done again; for the play's later tasks.
   type: dict
-  returned: when there is a run
+  returned: for V(opened), when there is a run
 """

@@ -16,6 +16,11 @@ options:
   run:
     description: The public variables of the run (docs/variables.md). Read by the action plugin.
     type: dict
+  found:
+    description:
+      - What the play's V(opened) of M(bench_run) found for this host. Taken only for the same request, while the files
+        that decide the run have not changed; without it the task looks for itself. Read by the action plugin.
+    type: dict
   host:
     description: The host's settings (docs/variables.md). Read by the action plugin.
     type: dict
@@ -60,6 +65,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "run": {"type": "dict"},
+            "found": {"type": "dict"},
             "host": {"type": "dict"},
             "phase": {"type": "str", "choices": ["benchmark", "baseline"]},
             "job_dir": {"type": "path"},

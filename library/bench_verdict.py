@@ -17,6 +17,12 @@ options:
     description: The public variables of the run (docs/variables.md).
     type: dict
     required: true
+  found:
+    description:
+      - What the play's V(opened) of M(bench_run) found for this host. Taken only for the same request, while the files
+        that decide the run have not changed; without it the task looks for itself.
+    type: dict
+    default: {}
   state:
     description:
       - V(scored) processes both sides alike, seals the mapping and publishes its hash.

@@ -8,7 +8,6 @@ that the file's format does not tell what it went through.
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import butter, sosfiltfilt
 
 from bench.audio.resample import resample
 from bench.audio.wav import Samples
@@ -47,6 +46,8 @@ def mulaw_decode(words: NDArray[np.uint8]) -> Samples:
 
 def band_pass(samples: Samples, rate_hz: int, band_hz: tuple[float, float]) -> Samples:
     """Return the clip between two frequencies, shape (n,), with no delay (Butterworth, order 8 in all)."""
+    from scipy.signal import butter, sosfiltfilt  # too dear for those who only seal or decide again
+
     if samples.size < 64:
         samples = np.pad(samples, (0, 64 - samples.size))
     sos = butter(4, band_hz, btype="bandpass", fs=rate_hz, output="sos")

@@ -11,6 +11,7 @@ import shlex
 import tempfile
 import time
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,11 @@ from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
+from bench.controller.found import locate_once
 from bench.controller.host_settings import HostSettings
 from bench.controller.request import RunRequest
-from bench.controller.run import Run, locate, note_phase
-from bench.controller.wheel import REPO, build
+from bench.controller.run import Run, note_phase
+from bench.controller.wheel import REPO, Wheel, build
 from bench.errors import AuditionError, PhaseMissing
 from bench.records.base import Phase
 from bench.storage.clock import utc_now
@@ -46,10 +48,9 @@ class HostedAction(ActionBase):  # type: ignore[misc]  # Ansible ships no types
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Do the task; an `AuditionError` becomes a failed task whose message says what to do."""
         result: dict[str, Any] = super().run(tmp, task_vars)
-        variables = dict(task_vars or {})
+        self.variables = dict(task_vars or {})
         try:
-            self.prepare(variables)
-            self.variables = variables
+            self.prepare()
             result.update(self.work())
         except AuditionError as error:
             result.update(failed=True, msg=str(error), fault="host", exit_code=error.exit_code)
@@ -60,12 +61,21 @@ class HostedAction(ActionBase):  # type: ignore[misc]  # Ansible ships no types
             raise
         return result
 
-    def prepare(self, variables: dict[str, Any]) -> None:
-        """Read the task's `run` and `host`, and have modules run in the host's bench venv."""
+    def prepare(self) -> None:
+        """Read the task's `run` and `host`, and what the play has found."""
         self.request = RunRequest.of(self._task.args["run"])
         self.host = HostSettings.of(self._task.args["host"])
-        self.wheel = build(REPO)
-        variables["ansible_python_interpreter"] = self.wheel.python(self.host.state_dir)
+        self.found: dict[str, Any] = self._task.args.get("found") or {}
+
+    @cached_property
+    def wheel(self) -> Wheel:
+        """The wheel of this checkout, for those who have something to do on the host."""
+        return build(REPO)
+
+    @cached_property
+    def module_variables(self) -> dict[str, Any]:
+        """The task's variables for a module on the host, which runs in the bench venv there."""
+        return self.variables | {"ansible_python_interpreter": self.wheel.python(self.host.state_dir)}
 
     def work(self) -> dict[str, Any]:
         """Do the phase's part; returns the task's result."""
@@ -94,7 +104,7 @@ class HostedAction(ActionBase):  # type: ignore[misc]  # Ansible ships no types
     def find_run(self) -> Run | None:
         """Return the run, or None in check mode before there is one."""
         try:
-            return locate(self.request)
+            return locate_once(self.request, self.found)
         except PhaseMissing:
             if self.checking:
                 return None
@@ -121,7 +131,7 @@ class HostedAction(ActionBase):  # type: ignore[misc]  # Ansible ships no types
     def module(self, name: str, args: dict[str, Any]) -> dict[str, Any]:
         """Run a module on the host in the bench venv and return its result."""
         done: dict[str, Any] = self._execute_module(
-            module_name=name, module_args=args, task_vars=self.variables
+            module_name=name, module_args=args, task_vars=self.module_variables
         )
         return done
 
@@ -184,7 +194,7 @@ class HostedAction(ActionBase):  # type: ignore[misc]  # Ansible ships no types
         self._task.async_val = int(limit_s) + _ASYNC_EXTRA_S
         try:
             started = self._execute_module(
-                module_name=name, module_args=args, task_vars=self.variables, wrap_async=True
+                module_name=name, module_args=args, task_vars=self.module_variables, wrap_async=True
             )
         finally:
             self._task = task

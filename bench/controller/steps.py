@@ -4,8 +4,10 @@ import time
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from bench.catalog.entry import EngineRun, Entry
 from bench.controller import prepare
-from bench.controller.host_settings import HostSettings, engine_python, way
+from bench.controller.found import locate_once, pass_on
+from bench.controller.host_settings import HostSettings, way
 from bench.controller.request import RunRequest
 from bench.controller.run import (
     Run,
@@ -31,27 +33,25 @@ def run_step(
     *,
     run: dict[str, Any],
     phase: Phase,
-    state: Literal["opened", "asked", "done", "failed"],
+    state: Literal["opened", "done", "failed"],
     host: dict[str, Any],
     failure: dict[str, Any],
     task: str,
     check: bool,
+    found: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Do what `library/bench_run.py` documents; returns the module's result."""
     request = RunRequest.of(run)
     if state == "opened":
         return _opened(request, host, check)
     if state == "failed":
-        return _failed(request, phase, _Failure(failure, task), host, check)
+        return _failed(request, phase, _Failure(failure, task), host, check, found or {})
     try:
-        found = locate(request)
+        return _done(locate_once(request, found or {}), phase, check)
     except PhaseMissing:
         if not check:
             raise
-        return {"changed": False, "run_id": "", "todo": True, "needs": _needs_of_request(request, host)}
-    if state == "done":
-        return _done(found, phase, check)
-    return _answer(found, host, found.todo(phase))
+        return {"changed": False, "run_id": ""}
 
 
 def _opened(request: RunRequest, host: dict[str, Any], check: bool) -> dict[str, Any]:
@@ -59,15 +59,24 @@ def _opened(request: RunRequest, host: dict[str, Any], check: bool) -> dict[str,
         way(request.entry(), HostSettings.of(host))
     if check:
         try:
-            found = locate(request)
+            run = locate(request)
         except PhaseMissing:
             check_new(request, prepare.commit(request))
-            return {"changed": True, "run_id": "", "todo": True, "needs": _needs_of_request(request, host)}
-        return _answer(found, host, found.ended_early())
+            return {"changed": True, "run_id": ""}
+        return _opened_run(request, run, new=False)
     opened, new = open_or_create(request, REPO)
     if not new:
         point_latest(opened.path)
-    return _answer(opened, host, opened.ended_early()) | {"changed": new}
+    return _opened_run(request, opened, new=new)
+
+
+def _opened_run(request: RunRequest, run: Run, *, new: bool) -> dict[str, Any]:
+    return {
+        "changed": new,
+        "run_id": run.run_id,
+        "run_dir": str(run.path),
+        "found": pass_on(request, run),
+    }
 
 
 def _done(run: Run, phase: Phase, check: bool) -> dict[str, Any]:
@@ -102,7 +111,12 @@ class _Failure:
 
 
 def _failed(
-    request: RunRequest, phase: Phase, failure: _Failure, host: dict[str, Any], check: bool
+    request: RunRequest,
+    phase: Phase,
+    failure: _Failure,
+    host: dict[str, Any],
+    check: bool,
+    passed: dict[str, Any],
 ) -> dict[str, Any]:
     """Note why a phase failed; a candidate's failure is part of the verdict, a host's is raised again."""
     message, fault = failure.message(), failure.fault()
@@ -111,7 +125,7 @@ def _failed(
             raise AuditionError(message)
         return {"changed": True}
     try:
-        found = locate(request)
+        found = locate_once(request, passed)
     except (PhaseMissing, BadInput, DiskFull):
         raise AuditionError(message) from None
     if phase == "install" and fault == "candidate":  # the record keeps it and the chain goes on
@@ -145,38 +159,18 @@ def _install_failed(run: Run, message: str, failure: dict[str, Any], host: dict[
         save_record(record, run.path)
 
 
-def _answer(run: Run, host: dict[str, Any], why: str | None) -> dict[str, Any]:
-    answer: dict[str, Any] = {
-        "changed": False,
-        "run_id": run.run_id,
-        "run_dir": str(run.path),
-        "todo": why is None,
-    }
-    if why is not None:
-        answer["why"] = why
-    answer["needs"] = _needs(run.entry(), run.baseline_entry(), host)
-    answer["at"] = time.time()
-    return answer
-
-
-def _needs_of_request(request: RunRequest, host: dict[str, Any]) -> dict[str, Any]:
-    return _needs(request.entry(), request.baseline_entry(), host)
-
-
-def _needs(entry: Any, baseline: Any, host: dict[str, Any]) -> dict[str, Any]:
+def needs(entry: Entry, baseline: Entry, settings: HostSettings) -> dict[str, Any]:
     """Return what the two models want on the host, for the roles."""
-    settings = _settings(host)
     packages = {
-        name for one in (entry, baseline) if one.run.kind == "engine" for name in one.run.system_packages
+        name
+        for one in (entry, baseline)
+        if isinstance(one.run, EngineRun)
+        for name in one.run.system_packages
     }
-    how = way(entry, settings)
+    weights = entry.weights if way(entry, settings) != "http" else []
     return {
-        "install": how,
         "system_packages": sorted(packages),
-        "weights": [w.model_dump(mode="json") for w in entry.weights] if how != "http" else [],
-        "requirements": entry.run.requirements if how in ("venv", "container") else None,
-        "engine_python": engine_python(entry, settings) if how == "venv" else None,
-        "model": entry.name,
+        "weights": [each.model_dump(mode="json") for each in weights],
     }
 
 
@@ -185,22 +179,26 @@ def _settings(host: dict[str, Any]) -> HostSettings:
 
 
 def verdict_step(
-    *, run: dict[str, Any], state: Literal["scored", "concluded"], check: bool
+    *,
+    run: dict[str, Any],
+    state: Literal["scored", "concluded"],
+    check: bool,
+    found: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Do what `library/bench_verdict.py` documents; returns the module's result."""
     request = RunRequest.of(run)
     try:
-        found = locate(request)
+        located = locate_once(request, found or {})
     except PhaseMissing:
         if not check:
             raise
         return {"changed": True, "msg": "no run yet"}
     phase: Phase = "score" if state == "scored" else "verdict"
-    why = found.todo(phase)
+    why = located.todo(phase)
     if why is not None:
-        return {"changed": False, "msg": why, "run_id": found.run_id}
+        return {"changed": False, "msg": why, "run_id": located.run_id}
     from bench.controller import conclude  # draws the report: not for those who only ask
 
     if check:
-        return {"changed": found.phases().get(phase) is None, "run_id": found.run_id, "msg": "check mode"}
-    return conclude.score(found) if state == "scored" else conclude.verdict(found)
+        return {"changed": located.phases().get(phase) is None, "run_id": located.run_id, "msg": "check mode"}
+    return conclude.score(located) if state == "scored" else conclude.verdict(located)

@@ -17,6 +17,7 @@ from bench.catalog.entry import EngineRun
 from bench.client.takes import TAKES_FILE
 from bench.errors import AuditionError
 from bench.install.provision import InstallFailed, Provisioner
+from bench.install.receipts import receipt_path
 from bench.install.spec import InstallSpec, asked, ran
 from bench.jobs.control import Control, sigterm_stops
 from bench.jobs.job import run_job
@@ -30,16 +31,6 @@ from bench.storage.clock import utc_now
 
 _CONTEXT_BYTES = 2**30
 """What the GPU check needs beside a neighbour: the CUDA context and torch."""
-
-
-def kept(state_dir: Path, model: str, profile: str, receipt: str) -> Install | None:
-    """Return the installation that `receipt` names, if this host has proved it before."""
-    path = _path(state_dir, model, profile)
-    try:
-        found = Install.model_validate_json(path.read_bytes())
-    except (OSError, ValueError):
-        return None
-    return found if found.ok and found.receipt == receipt else None
 
 
 def install(job_dir: Path, state_dir: Path, say: Any) -> Install:
@@ -88,7 +79,7 @@ def install(job_dir: Path, state_dir: Path, say: Any) -> Install:
     record.steps = [*spec.before, *provisioner.steps]
     record.total_s = round(spent_s + time.monotonic() - started, 3)
     if record.receipt is not None:
-        path = _path(state_dir, job.entry.name, job.profile)
+        path = receipt_path(state_dir, job.entry.name, job.profile)
         write_atomically(path, record.model_dump_json(indent=1).encode())
     return record
 
@@ -155,7 +146,3 @@ def _fault(take: Take | None, job_dir: Path) -> str | None:
     samples, _ = read_mono(job_dir / "out" / "smoke" / str(take.wav))
     loud = float(np.sqrt(np.mean(np.square(samples)))) if samples.size else 0.0
     return None if loud > 1e-4 else "the sentence is silent"
-
-
-def _path(state_dir: Path, model: str, profile: str) -> Path:
-    return state_dir / "receipts" / f"{model}-{profile}.json"

@@ -2,23 +2,23 @@
 
 import json
 import shutil
+import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from bench.errors import AuditionError
-from bench.install.install import install, kept
-from bench.jobs.archive import unpack
-from bench.jobs.module import begin_attempt, remove_containers
-from bench.records.settings import STATE_DIR
+from bench.install.receipts import kept
 
 
 def engine_step(params: dict[str, Any], *, check: bool) -> dict[str, Any]:
     """Do what `library/bench_engine.py` was told by its action plugin; returns the module's result."""
-    state_dir = Path(params["state_dir"] or STATE_DIR)
+    state_dir = Path(params["state_dir"])
     match params["action"]:
         case "look":
             found = kept(state_dir, params["model"], params["profile"], params["receipt"])
-            return {"changed": False, "install": found.model_dump(mode="json") if found else None}
+            lacking = _lacking(params.get("needs") or {}) if found else []
+            return {"changed": False, "install": found, "lacking": lacking}
         case "install" if not check:
             return _install(Path(params["job_dir"]), state_dir)
         case "remove":
@@ -27,7 +27,36 @@ def engine_step(params: dict[str, Any], *, check: bool) -> dict[str, Any]:
             return {"changed": False}
 
 
+def _lacking(needs: dict[str, Any]) -> list[str]:
+    """Return what a model needs besides its environment and what is not there (any more): packages, weights."""
+    lacking = _packages_lacking(needs.get("system_packages") or [])
+    if needs.get("weights"):
+        from bench.catalog.entry import WeightFile
+        from bench.weights.store import list_missing
+
+        files = [WeightFile.model_validate(one) for one in needs["weights"]]
+        lacking += [file.path for file in list_missing(files, Path(needs["store"]))]
+    return lacking
+
+
+def _packages_lacking(names: Sequence[str]) -> list[str]:
+    """Return which Debian packages are not installed; all of them on a host that has no dpkg to ask."""
+    if not names:
+        return []
+    command = ["dpkg-query", "-W", "-f", "${db:Status-Abbrev}${Package}\\n", *names]
+    try:
+        said = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    except OSError:
+        return list(names)
+    return [name for name in names if f"ii {name}" not in said.splitlines()]
+
+
 def _install(job_dir: Path, state_dir: Path) -> dict[str, Any]:
+    # What installs imports numpy, Docker and more; looking and removing are asked for every time, and do without.
+    from bench.install.install import install
+    from bench.jobs.archive import unpack
+    from bench.jobs.module import begin_attempt
+
     begin_attempt(job_dir)
     try:
         unpack(job_dir / "job.tar", job_dir)
@@ -50,6 +79,8 @@ def remove(state_dir: Path, run_id: str, *, check: bool = False) -> dict[str, An
     jobs = state_dir / "jobs" / run_id
     removed = [str(jobs)] if jobs.is_dir() else []
     if not check:
+        from bench.jobs.containers import remove_containers
+
         shutil.rmtree(jobs, ignore_errors=True)
         removed += remove_containers(run_id)
     return {"changed": bool(removed), "removed": removed, "leases": _leases(state_dir / "lease", run_id)}

@@ -7,8 +7,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from bench.errors import AuditionError, BadInput
+from bench.errors import AuditionError
 from bench.jobs.archive import pack, unpack
+from bench.jobs.containers import remove_containers
 from bench.jobs.follow import process_of, sign
 from bench.jobs.heartbeat import touch_heartbeat
 from bench.jobs.job import run_job
@@ -73,14 +74,3 @@ def _end_attempt(job_dir: Path) -> None:
         end = time.monotonic() + _END_LIMIT_S
         while process_of(job_dir) is not None and time.monotonic() < end:
             time.sleep(0.1)
-
-
-def remove_containers(run_id: str) -> list[str]:
-    """Remove the run's containers, where there is a Docker that could have run some."""
-    from bench.docker_host.host import DockerHost, DockerSilent
-
-    try:
-        with DockerHost() as docker_host:
-            return docker_host.remove_run(run_id)
-    except (DockerSilent, BadInput):  # no Docker, or one that no job of ours can have used
-        return []

@@ -19,7 +19,6 @@ from typing import Literal
 import numpy as np
 import soundfile as sf
 from numpy.typing import NDArray
-from scipy.signal import welch
 
 from bench.audio.levels import integrated_lufs
 from bench.audio.silence import leading_silence_s, sound_span, trailing_silence_s
@@ -154,6 +153,8 @@ def _spectrum(samples: Samples, rate_hz: int) -> tuple[Array, float | None]:
     centres = 1000.0 * 2.0 ** (np.arange(-10, 14) / 3.0)
     if samples.size < 16:
         return np.full(centres.size, -60.0), None
+    from scipy.signal import welch  # too dear for those who only seal again
+
     freqs, power = welch(samples.astype(np.float64), fs=rate_hz, nperseg=min(2048, samples.size))
     total = float(power.sum())
     if total <= 0.0:

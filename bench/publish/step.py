@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.controller import prepare
+from bench.controller.found import take
 from bench.controller.request import RunRequest
 from bench.controller.run import Run, locate, newest
 from bench.errors import PhaseMissing
@@ -18,6 +19,7 @@ def publish_step(
     pull_request: bool,
     base: str,
     check: bool,
+    found: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Do what `library/bench_publish.py` documents; returns the module's result."""
     request = RunRequest.of(run)
@@ -25,17 +27,17 @@ def publish_step(
         how = "publish a decided run with `audition publish RUN`, or set publish_enabled or publish_remote"
         return {"changed": False, "summary": [f"not published, since nobody asked for it; {how}"]}
     try:
-        found = _find_newest(request)
+        run_found = take(request, found or {}, decided=True) or _find_newest(request)
     except PhaseMissing:
         if not check:
             raise
         return {"changed": True, "summary": ["no run yet"]}
-    if check and found.decision() is None:
-        return {"changed": True, "run_id": found.run_id, "summary": ["no verdict yet"]}
+    if check and run_found.decision() is None:
+        return {"changed": True, "run_id": run_found.run_id, "summary": ["no verdict yet"]}
     from bench.publish.publication import publish  # draws the report: not for those who only ask
 
     report = publish(
-        found.path,
+        run_found.path,
         Path(repo),
         remote=remote or None,
         open_pull_request=pull_request,

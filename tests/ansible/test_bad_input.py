@@ -218,3 +218,24 @@ def test_an_unknown_tag_fails_with_the_tags_there_are(
     assert "Unknown tag benchmrk" in played.why("local")
     assert "preflight, install, benchmark, baseline, teardown, score, verdict" in played.why("local")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"intended_use": "blogging"}, r"intended_use.*personal, research, commercial.*blogging"),
+        ({"neighbor_mode": "pause"}, r"neighbor_mode is no variable of Audition; is neighbour_mode meant"),
+    ],
+)
+@pytest.mark.parametrize("how", ["alone", "tagged"])
+def test_a_phase_played_alone_checks_the_variables_too(
+    private: Callable[[], Path], tmp_path: Path, how: str, given: dict[str, str], says: str
+) -> None:
+    more = given | {"state_dir": str(tmp_path / "state"), "runs_dir": str(tmp_path / "runs")}
+    if how == "alone":
+        played = play(private(), more, playbook="playbooks/verdict.yml")
+    else:
+        played = play(private(), more, "--tags", "verdict")
+    assert played.rc == 2
+    assert re.search(says, played.why("local"), re.DOTALL), played.why("local")
+    assert [task.name for task in played.tasks if task.status == "ok" and "Decide" in task.name] == []

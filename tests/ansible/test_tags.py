@@ -149,6 +149,20 @@ def test_a_run_can_be_started_at_a_task(
     assert [one.name for one in played.tasks if one.changed] == []
 
 
+def test_a_receipt_that_is_gone_is_earned_again_by_the_same_run(
+    demo: Demo, copied: Path, state_dir: Path, private: Callable[[], Path]
+) -> None:
+    (receipt,) = (state_dir / "receipts").glob("espeak-upstream.json")
+    receipt.unlink()
+    given = {"state_dir": str(state_dir), "runs_dir": str(copied), "run_id": demo.run_id}
+    played = play(private(), given, "--tags", "preflight,install")
+    assert played.rc == 0, played.text[-4000:]
+    assert [task.name for task in played.tasks if task.changed] == [
+        "Install the engine and let it say one sentence"
+    ]
+    assert receipt.is_file()
+
+
 def test_a_taken_port_stops_preflight_though_its_server_says_yes(
     demo: Demo, state_dir: Path, private: Callable[[], Path], tmp_path: Path
 ) -> None:

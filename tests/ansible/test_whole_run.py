@@ -180,3 +180,22 @@ def test_again_goes_on_with_the_same_run_and_makes_no_take_twice(demo: Demo) -> 
 
 def test_again_changes_nothing_at_all(demo: Demo) -> None:
     assert [(task.play, task.name) for task in demo.again.tasks if task.changed] == []
+
+
+def test_again_checks_the_variables_once_and_shows_few_tasks(demo: Demo) -> None:
+    shown = [task.name for task in demo.again.tasks if task.status == "ok"]
+    assert len(shown) <= 20, shown
+    for once in (
+        "Validating arguments against arg spec 'main' - The public",
+        "Refuse a tag that no phase has",
+    ):
+        assert sum(name.startswith(once) for name in shown) == 1
+    made_once = ("Check the host", "Install the engine and let it say one sentence", "Speak every utterance")
+    assert not [name for name in shown if name.startswith(made_once)]
+
+
+def test_again_looks_at_the_receipt_and_for_what_is_left(demo: Demo) -> None:
+    shown = {task.name: task for task in demo.again.tasks if task.status == "ok"}
+    assert shown["Say how the installation went"].said == "proved before; the receipt holds"
+    assert "install" in shown["Ask whether the engine is to be installed"].result
+    assert shown["Remove the run's jobs and containers"].result["on_host"] is True

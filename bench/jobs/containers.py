@@ -1,0 +1,21 @@
+"""The containers that a run leaves on a host."""
+
+import os
+from pathlib import Path
+
+from bench.errors import BadInput
+
+_SOCKET = Path("/var/run/docker.sock")
+
+
+def remove_containers(run_id: str) -> list[str]:
+    """Remove the run's containers, where there is a Docker that could have run some; return their names."""
+    if not os.environ.get("DOCKER_HOST") and not _SOCKET.exists():
+        return []  # without the SDK, which takes longer to import than to be told so
+    from bench.docker_host.host import DockerHost, DockerSilent
+
+    try:
+        with DockerHost() as docker_host:
+            return docker_host.remove_run(run_id)
+    except (DockerSilent, BadInput):  # no Docker, or one that no job of ours can have used
+        return []
