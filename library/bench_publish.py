@@ -38,9 +38,8 @@ options:
     type: dict
     required: true
   found:
-    description:
-      - What the play's V(opened) of M(bench_run) found for this host. Taken only for the same request, while the files
-        that decide the run have not changed; without it the task looks for itself.
+    description: What the play's C(opened) of C(bench_run) found for this host. Taken only for the same
+      request, while the files that decide the run have not changed; without it the task looks for itself.
     type: dict
     default: {}
   repo:

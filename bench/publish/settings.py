@@ -24,6 +24,9 @@ class PublishTask(PublishSettings):
 
     run: dict[str, Any]
     """The public variables of the run (docs/variables.md)."""
+    found: dict[str, Any] = {}
+    """What the play's `opened` of `bench_run` found for this host. Taken only for the same request, while the files
+    that decide the run have not changed; without it the task looks for itself."""
     repo: Path
     """Folder of the git repository."""
 
