@@ -16,6 +16,7 @@ from bench.records.run import Phases
 from bench.storage.record_file import load_record
 from tests.ansible.conftest import Demo
 from tests.support import entries
+from tests.support.pace import limit
 from tests.support.play import REPO, TEN_WORDS, inventory, lines, play
 
 pytestmark = pytest.mark.timeout(1800)
@@ -36,7 +37,7 @@ def _of_job(state_dir: Path, run_id: str) -> list[psutil.Process]:
 def _wait(until: Callable[[], bool], limit_s: float, what: str) -> float:
     begun = time.monotonic()
     while not until():
-        assert time.monotonic() - begun < limit_s, what
+        assert time.monotonic() - begun < limit(limit_s), what
         time.sleep(0.5)
     return time.monotonic() - begun
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from bench.neighbour.lease_files import LeaseDirectory, Terms, WatcherStatus, boottime_s
 from bench.neighbour.watcher_container import WATCHER_CONTEXT
+from tests.support.pace import limit
 
 NEIGHBOUR, ENGINE, WATCHER = "neighbour-id", "engine-id", "watcher-id"
 RUN = "run-1"
@@ -191,7 +192,7 @@ def lease_on(fake: FakeDocker, folder: Path, *, hold: bool = True, **changes: An
 
 def reach(lease: Lease, state: str, limit_s: float = 20.0) -> None:
     """Wait until the watcher is in a state."""
-    end = time.monotonic() + limit_s
+    end = time.monotonic() + limit(limit_s)
     while not lease.is_at(state):
         assert time.monotonic() < end, f"the watcher did not come to {state!r}: {lease.status()}"
         time.sleep(0.02)

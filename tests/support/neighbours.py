@@ -16,6 +16,7 @@ import httpx
 from bench.docker_host.host import RUN_LABEL
 from bench.neighbour.container import RestartPolicy
 from tests.support.docker import BASE_IMAGE, DockerEnv, base_image
+from tests.support.pace import limit
 
 CONTEXT = Path(__file__).parent / "chatserver"
 
@@ -134,7 +135,7 @@ def exists(client: Any, container: str) -> bool:
 
 def until(what: Any, limit_s: float, meaning: str) -> None:
     """Wait until `what()` is true."""
-    end = time.monotonic() + limit_s
+    end = time.monotonic() + limit(limit_s)
     while not what():
         if time.monotonic() > end:
             raise AssertionError(f"not within {limit_s} s: {meaning}")

@@ -17,6 +17,8 @@ from typing import Any
 
 import pytest
 
+from tests.support import pace
+
 BEYOND_SETUP = frozenset(
     {
         "espeak-ng", "espeak", "ffmpeg", "ffprobe", "sox", "soxi", "play",
@@ -133,9 +135,12 @@ def pytest_configure(config: pytest.Config) -> None:
     config.add_cleanup(_newcomer.close)
 
 
-@pytest.hookimpl(wrapper=True)
+@pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
-    """Run a quick test as a newcomer's."""
+    """Run a quick test as a newcomer's; give every test the more time the busier the machine is."""
+    given = item.get_closest_marker("timeout")
+    seconds = float(given.args[0] if given else item.config.getini("timeout"))
+    item.add_marker(pytest.mark.timeout(pace.limit(seconds)), append=False)
     if _newcomer is None or is_whole(item):
         return (yield)
     before = os.environ.get("PATH")
