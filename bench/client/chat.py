@@ -19,44 +19,15 @@ from bench.client.summary import summarise
 from bench.client.target import Target
 from bench.client.timing import Connection, Exchange, HttpRequest, build_request, host_name, quiet_gc
 from bench.records.base import Record
+from bench.records.neighbour import ChatLatency
 from bench.records.settings import P50_RATIO_LIMIT
-from bench.records.take import Summary
 from bench.storage.clock import utc_now
 
 PROMPT = "List the days of the week in order, one per line, each with one short sentence about it."
 """Pinned: changing it makes earlier figures incomparable."""
-PROTOCOL_VERSION = 1
 CONTRACT_SAMPLES = 5
 MIN_SAMPLES = 20
 """Fewer prove nothing."""
-
-
-class ChatLatency(Record):
-    """Milliseconds from the request's first byte to the last byte of the whole answer."""
-
-    protocol_version: int = PROTOCOL_VERSION
-    url: str
-    model: str | None
-    measured_from: str
-    taken_utc: str
-    n: int
-    discarded_ms: list[float]
-    """The warm-ups, kept for the record and left out of every figure."""
-    total_ms: Summary
-    p50_of_5_ms: float | None
-    """Median of the first five samples after the warm-ups."""
-    max_tokens: int
-    completion_tokens: list[int | None]
-    """As the server counted them; it must be `max_tokens` each time for the samples to be the same work."""
-    fixed_length: bool | None
-    """Whether every answer had exactly `max_tokens`; null where the server does not count."""
-    ignore_eos: bool
-    """False: the server refused the field, and answers may end early."""
-    reconnects: int
-    """Times the server closed the kept-alive connection; 0 is the protocol. Connecting is in no sample, so a server
-    that does so before and after is compared all the same; one that does so on one side only has changed."""
-    error: str | None = None
-    """Why there are fewer samples than asked for."""
 
 
 class ChatComparison(Record):

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from bench.client.probe import Detection, settle
+from bench.client.probe import settle
 from bench.client.session import Fetched, Session, fetch, judge, request_for
 from bench.client.summary import summarise
 from bench.client.takes import WARMUP
@@ -28,6 +28,7 @@ from bench.client.target import Target, Voice
 from bench.client.timing import host_name, quiet_gc
 from bench.errors import BadInput
 from bench.records.base import Record
+from bench.records.passes import Detection
 from bench.records.run import Utterance
 from bench.records.take import Summary, Take
 

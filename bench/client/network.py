@@ -7,30 +7,9 @@ from bench.client.faults import TakeFault
 from bench.client.summary import summarise
 from bench.client.target import Target
 from bench.client.timing import Connection, build_request, host_name, quiet_gc
-from bench.records.base import Record
-from bench.records.take import Summary
+from bench.records.passes import NetworkCost
 
 _PATH = "/health"
-
-
-class NetworkCost(Record):
-    """Connecting and a round trip, milliseconds, from one host to one server.
-
-    A figure that could not be taken is null and `error` says why.
-    """
-
-    measured_from: str
-    local_address: str | None = None
-    remote_address: str | None = None
-    loopback: bool | None = None
-    path: str
-    status: int | None = None
-    connect_ms: Summary | None = None
-    """TCP, and TLS where the URL is https; a fresh connection each time."""
-    round_trip_ms: Summary | None = None
-    """From the request's first byte to the answer's head, on one keep-alive connection where the server keeps
-    it: the network, and the server's handling of a request that does nothing."""
-    error: str | None = None
 
 
 def measure_network(target: Target, *, n: int = 20, timeout_s: float = 10.0) -> NetworkCost:

@@ -8,7 +8,7 @@ from bench.listening import results
 from bench.listening.processing import UnusableTake
 from bench.listening.score import CuesRemain, TakesMissing, seal
 from bench.metrics.compare import compare_sides
-from bench.metrics.take import TakeMetrics
+from bench.records.metrics import TakeMetrics
 from bench.report import as_json, render, view, write_markdown
 from bench.storage.atomic import write_atomically
 from bench.storage.clock import utc_now

@@ -11,7 +11,7 @@ import numpy as np
 
 from bench.client.chat import PROMPT
 from bench.neighbour.readiness import direct_client, root_of
-from bench.neighbour.record import Felt, NeighbourRecord
+from bench.records.neighbour import Felt, NeighbourRecord
 
 
 @contextmanager

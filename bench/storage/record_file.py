@@ -15,7 +15,9 @@ Kept = TypeVar("Kept", bound=FileRecord)
 
 def save_record(record: FileRecord, run_dir: Path) -> None:
     """Write a record into `run_dir`, atomically; the same record gives the same bytes."""
-    text = json.dumps(record.model_dump(mode="json"), indent=2, ensure_ascii=False, sort_keys=False)
+    text = json.dumps(
+        record.model_dump(mode="json", by_alias=True), indent=2, ensure_ascii=False, sort_keys=False
+    )
     write_atomically(run_dir / record.file_name, text.encode() + b"\n")
 
 

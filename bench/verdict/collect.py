@@ -8,14 +8,14 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from bench.errors import BadInput, PhaseMissing
-from bench.records.listening import Ratings
+from bench.records.listening import Ratings, Unusable
 from bench.records.run import Check, Install, Manifest, Phases, PhaseState, Preflight, Rule
 from bench.records.take import Take
 from bench.records.verdict import Gate
 from bench.storage.digests import sha256_bytes
 from bench.storage.record_file import load_record
 from bench.verdict.evidence import Evidence, InstallOutcome, Refusal
-from bench.verdict.takes import Unusable, utterance_ids, valid_takes
+from bench.verdict.takes import utterance_ids, valid_takes
 
 REFUSALS: dict[str, Refusal] = {"licence": "licence", "clone_encoder": "clone_encoder_withheld"}
 """Preflight's gates that decide against a model, by name; any other failed gate is the host's matter."""

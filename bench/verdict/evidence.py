@@ -3,11 +3,10 @@
 from typing import Any, Literal
 
 from bench.records.base import Record
-from bench.records.listening import Ratings
+from bench.records.listening import Ratings, Unusable
 from bench.records.run import Manifest
 from bench.records.take import Take
 from bench.records.verdict import Gate
-from bench.verdict.takes import Unusable
 
 Refusal = Literal["licence", "clone_encoder_withheld"]
 

@@ -6,13 +6,12 @@ What counts is said here alone: sealing rates the pairs that `rateable` chooses,
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-from bench.records.base import Record
+from bench.records.listening import Unusable
 from bench.records.take import Summary, Take
 from bench.verdict.statistics import summarise
 
-TakeSide = Literal["candidate", "baseline"]
 NAMED_AT_MOST = 5
 """Of a pass of 10,000 a message names the first few."""
 LATENCY_FIGURES = ("ttfb_ms", "ttfa_ms", "ttfa_audible_ms", "total_ms", "rtf", "rtf_after_first", "stall_ms")
@@ -44,14 +43,6 @@ def valid_takes(takes: Sequence[Take] | None) -> list[Take]:
 def utterance_ids(takes: Sequence[Take]) -> list[str]:
     """Return the utterances that `takes` speak, each once, in order."""
     return list(dict.fromkeys(take.utterance_id for take in takes))
-
-
-class Unusable(Record):
-    """A take without an error that nobody can rate all the same: silence, a click. Found when pairs are sealed."""
-
-    side: TakeSide
-    utterance_id: str
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,12 +18,11 @@ from bench.listening import mapping
 from bench.listening.score import CuesRemain
 from bench.records.base import Phase
 from bench.records.run import Install, Preflight, Rule
-from bench.records.take import Take, TakeError
+from bench.records.take import Take, TakeError, TakeSide
 from bench.records.verdict import Verdict
 from bench.storage.clock import utc_now
 from bench.storage.digests import sha256_file
 from bench.storage.record_file import load_record, save_record
-from bench.verdict.takes import TakeSide
 from benchmarks.listening_run import WORDS, build
 
 

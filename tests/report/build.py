@@ -7,7 +7,7 @@ from typing import Any
 
 import soundfile
 
-from bench.metrics.compare import Alarm
+from bench.records.metrics import Alarm
 from bench.records.take import Take
 from bench.records.verdict import Verdict
 from bench.report import ReportView, build

@@ -8,13 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.errors import BadInput, PhaseMissing
+from bench.records.listening import Unusable
 from bench.records.run import Rule
 from bench.records.take import Take
 from bench.records.verdict import Gate, Verdict
 from bench.storage.record_file import save_record
 from bench.verdict.evidence import Evidence, InstallOutcome
 from bench.verdict.rule import decide, verdict_bytes
-from bench.verdict.takes import Unusable
 from tests.support.made_evidence import (
     answer,
     evidence,
