@@ -15,13 +15,13 @@ from pydantic import SecretStr
 
 from bench.client.bodies import error_text, parse_json
 from bench.client.faults import TakeFault
-from bench.client.summary import summarise
 from bench.client.target import Target
 from bench.client.timing import Connection, Exchange, HttpRequest, build_request, host_name, quiet_gc
 from bench.records.base import Record
 from bench.records.neighbour import ChatLatency
 from bench.records.settings import P50_RATIO_LIMIT
 from bench.storage.clock import utc_now
+from bench.summaries.summary import intervals_differ, summarise
 
 PROMPT = "List the days of the week in order, one per line, each with one short sentence about it."
 """Pinned: changing it makes earlier figures incomparable."""
@@ -96,10 +96,7 @@ def compare(
     taken alike. Pure."""
     ratio = _ratio(before.total_ms.p50, after.total_ms.p50)
     five = _ratio(before.p50_of_5_ms, after.p50_of_5_ms)
-    apart: bool | None = None
-    a, b = before.total_ms, after.total_ms
-    if a.p50_low is not None and a.p50_high is not None and b.p50_low is not None and b.p50_high is not None:
-        apart = b.p50_low > a.p50_high or a.p50_low > b.p50_high
+    apart = intervals_differ(before.total_ms, after.total_ms)
     faults = [
         f"{side}: {fault}"
         for side, latency in (("before", before), ("after", after))
@@ -109,7 +106,10 @@ def compare(
         faults = [f"the two were not taken alike ({unlike})"]
     said = []
     if ratio is not None:
-        said = [f"p50 {a.p50:.0f} ms before, {b.p50:.0f} ms after: {ratio:.2f} times, limit {limit:g}"]
+        said = [
+            f"p50 {before.total_ms.p50:.0f} ms before, {after.total_ms.p50:.0f} ms after: {ratio:.2f} times, "
+            f"limit {limit:g}"
+        ]
     return ChatComparison(
         ratio=ratio,
         ratio_of_5=five,
@@ -199,7 +199,7 @@ async def _measure(
         taken_utc=utc_now(),
         n=len(kept),
         discarded_ms=times[:discard],
-        total_ms=summarise(kept),
+        total_ms=summarise(kept, spreads=True),
         p50_of_5_ms=summarise(kept[:CONTRACT_SAMPLES]).p50 if len(kept) >= CONTRACT_SAMPLES else None,
         max_tokens=max_tokens,
         completion_tokens=tokens,

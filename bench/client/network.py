@@ -4,10 +4,10 @@ import asyncio
 import time
 
 from bench.client.faults import TakeFault
-from bench.client.summary import summarise
 from bench.client.target import Target
 from bench.client.timing import Connection, build_request, host_name, quiet_gc
 from bench.records.passes import NetworkCost
+from bench.summaries.summary import summarise
 
 _PATH = "/health"
 
@@ -47,8 +47,8 @@ async def _measure(target: Target, n: int, timeout_s: float) -> NetworkCost:
     finally:
         if connection is not None:
             await connection.close()
-    cost.connect_ms = summarise(connects) if connects else None
-    cost.round_trip_ms = summarise(trips[1:]) if len(trips) > 1 else None
+    cost.connect_ms = summarise(connects, spreads=True) if connects else None
+    cost.round_trip_ms = summarise(trips[1:], spreads=True) if len(trips) > 1 else None
     if cost.remote_address is not None:
         cost.loopback = cost.remote_address.startswith("127.") or cost.remote_address == "::1"
     return cost

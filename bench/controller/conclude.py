@@ -75,7 +75,7 @@ def verdict(run: Run) -> dict[str, Any]:
     if changed:
         note_phase(run, "verdict", started, note=decided.decision)
     commands = run.typed(decided.next.commands)
-    if decided.decision == "awaiting_ratings" and decided.ratings["raters"]:
+    if decided.decision == "awaiting_ratings" and decided.ratings and decided.ratings.raters:
         (withdraw,) = run.typed([f"audition withdraw {run.run_id} NAME"])
         commands.append(f"{withdraw}  (a rater who will not finish)")
     return {

@@ -50,8 +50,8 @@ def _judge_baseline(phase: JobPhase, result: JobResult, takes: Path) -> None:
     made = result.passes.get("baseline")
     if phase != "baseline" or made is None or not result.ok or not (made.failed or made.stopped):
         return
-    failed = (failures_of(read_takes(takes)) or {"failed": []})["failed"]
-    which = [f"{each['utterance_id']} ({each['kind']})" for each in failed]
+    failures = failures_of(read_takes(takes))
+    which = [f"{each.utterance_id} ({each.kind})" for each in (failures.failed if failures else [])]
     result.ok, result.fault = False, "candidate"
     count = f"{sum(made.failed.values())} of {made.takes}"
     result.error = f"the baseline failed {count} takes: {named(which) or made.stopped}"

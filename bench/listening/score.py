@@ -168,8 +168,10 @@ def _pick_rated(
             for side in TAKE_SIDES
         }
     side: TakeSide = "candidate" if len(found.spoken) < pairs else "baseline"
-    failures = failures_of(takes[side], None, [each for each in unusable if each.side == side]) or {}
-    failed = [f"{each['utterance_id']} ({each['kind']}: {each['message']})" for each in failures["failed"]]
+    failures = failures_of(takes[side], None, [each for each in unusable if each.side == side])
+    failed = [
+        f"{each.utterance_id} ({each.kind}: {each.message})" for each in (failures.failed if failures else [])
+    ]
     count = len(found.spoken) if side == "candidate" else len(found.paired)
     raise TakesMissing(
         side,

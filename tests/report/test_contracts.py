@@ -24,8 +24,8 @@ def test_neighbour() -> None:
     record = NeighbourRecord(
         mode="pause", name="n", url=None, run_id="r", before=Moment(p50_ms=100.0), after=Moment(p50_ms=90.0)
     )
-    summary, warnings = neighbour_summary(record.model_dump(mode="json"))
-    assert summary["ratio"] == 0.9
+    summary, warnings = neighbour_summary(record)
+    assert summary and summary.ratio == 0.9
     assert warnings == []
     assert ChatLatency.model_fields["total_ms"].annotation is Summary
 
@@ -35,7 +35,7 @@ def test_a_slower_neighbour_is_said_once() -> None:
         mode="pause", name="n", url=None, run_id="r", before=Moment(p50_ms=100.0), after=Moment(p50_ms=130.0),
         error="slower than before", differences=["image"],
     )  # fmt: skip
-    _, warnings = neighbour_summary(record.model_dump(mode="json"))
+    _, warnings = neighbour_summary(record)
     assert warnings == [
         "The neighbour: slower than before",
         "The neighbour's container differs from before: image.",

@@ -14,7 +14,7 @@ from ansible.utils.display import Display
 from bench.controller.request import RunRequest
 from bench.controller.run import Run, locate, note_phase, open_or_create
 from bench.records.neighbour import Moment, NeighbourRecord
-from bench.records.verdict import NextStep, Verdict
+from bench.records.verdict import NextStep, Nothing, Verdict
 from bench.storage.clock import utc_now
 from bench.storage.record_file import save_record
 
@@ -73,10 +73,10 @@ def _decide(run: Run, script: dict[str, Any]) -> None:
             reason=None if decision.startswith("awaiting") else "rule",
             sentence=f"What was decided of {manifest.model}.",
             gates=[],
-            ratings={},
+            ratings=Nothing(),
             latency={},
-            memory={},
-            neighbour={},
+            memory=Nothing(),
+            neighbour=Nothing(),
             failures={},
             warnings=[],
             next=NextStep(
