@@ -21,7 +21,7 @@ from fractions import Fraction
 from bench.errors import BadInput, PhaseMissing
 from bench.records.base import Channel, Decision, Reason
 from bench.records.listening import Answer, Ratings
-from bench.records.memory import MemoryFigures
+from bench.records.memory import MemoryFigures, MemoryReport
 from bench.records.run import Manifest
 from bench.records.take import Summary, Take, TimedPass
 from bench.records.verdict import Gate, ListeningTest, NextStep, Nothing, OtherChannel, RatingsResult, Verdict
@@ -510,14 +510,19 @@ class _Case:
                 for side, takes in sides.items()
                 if takes is not None and (revealed or side == "candidate")
             },
-            memory=MemoryFigures(
-                **{name: getattr(evidence.memory, name) for name in MemoryFigures.model_fields}
-            )
-            if evidence.memory
-            else Nothing(),
+            memory=_memory_of(evidence.memory, decided=reason is not None),
             neighbour=neighbour,
             failures=failures,
             warnings=[*self.warnings, *drift],
             next=then,
             methodology_version=METHODOLOGY_VERSION,
         )
+
+
+def _memory_of(report: MemoryReport | None, *, decided: bool) -> MemoryFigures | Nothing:
+    """Return the figures of memory, but the series; while a decision is awaited without the passes' windows: how long
+    a side's speech is together tells whose clips are whose."""
+    if report is None:
+        return Nothing()
+    figures = MemoryFigures(**{name: getattr(report, name) for name in MemoryFigures.model_fields})
+    return figures if decided else figures.model_copy(update={"windows": []})

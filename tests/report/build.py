@@ -19,7 +19,7 @@ from bench.summaries.summary import summarise
 from bench.verdict.evidence import Evidence
 from bench.verdict.rule import decide
 from tests.support.made_evidence import answer, evidence, manifest, ratings
-from tests.support.records import comparison, figure, memory_report, moment, pass_file
+from tests.support.records import comparison, figure, memory_report, moment, pass_file, window
 
 SENTENCES = (
     "Good morning.",
@@ -93,6 +93,7 @@ def measured_memory() -> MemoryReport:
         available_dip=figure(int(3.4 * gib), "MemAvailable"),
         cgroup=figure(None, "cgroup", "not in a container"),
         rss=figure(int(1.2 * gib), "smaps"),
+        windows=[window(name="candidate", audio_s=31.7, joules_per_audio_s=2.5)],
         series={
             "t_s": times,
             "gpu_process_bytes": used,

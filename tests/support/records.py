@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from bench.records.memory import Figure, MemoryReport
+from bench.records.memory import Figure, MemoryReport, Window
 from bench.records.metrics import MetricsComparison
 from bench.records.neighbour import ChatLatency, Moment
 from bench.records.passes import PassFile
@@ -13,17 +13,21 @@ def figure(value: int | None, source: str = "a witness", reason: str | None = No
     return Figure(bytes=value, source=source, reason=reason)
 
 
-def memory_report(**changes: Any) -> MemoryReport:
-    window = {
+def window(**changes: Any) -> Window:
+    values: dict[str, Any] = {
         "name": "whole", "start_s": 0.0, "seconds": 1.0, "samples": 15, "gpu_process_peak_bytes": None,
         "rss_peak_bytes": 10, "cgroup_peak_bytes": None, "available_lowest_bytes": None, "power_mean_w": None,
         "power_peak_w": None, "energy_j": None, "energy_source": None, "audio_s": None, "joules_per_audio_s": None,
     }  # fmt: skip
+    return Window.model_validate({**values, **changes})
+
+
+def memory_report(**changes: Any) -> MemoryReport:
     none = figure(None, reason="not asked")
     values: dict[str, Any] = {
         "gpu_process": none, "torch_allocated": none, "torch_reserved": none, "available_dip": none,
         "cgroup": none, "rss": figure(10, "ps"), "baseline": None, "available_lowest_bytes": None,
-        "mem_total_bytes": None, "gpus": [], "driver_version": None, "nvml_errors": {}, "whole": window,
+        "mem_total_bytes": None, "gpus": [], "driver_version": None, "nvml_errors": {}, "whole": window(),
         "windows": [], "floor_bytes": None, "floor": None, "hz_asked": 15.0, "hz_achieved": None,
         "sample_ms_p50": None, "sample_ms_max": None, "cpu_fraction": None, "sampler_error": None,
         "series": {"t_s": [0.0]},

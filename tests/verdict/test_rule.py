@@ -26,7 +26,7 @@ from tests.support.made_evidence import (
     take,
     takes,
 )
-from tests.support.records import comparison
+from tests.support.records import comparison, memory_report, window
 
 UNRATED = ratings([], raters={})
 """Sealed, and nobody has been asked yet."""
@@ -408,6 +408,7 @@ def test_neighbour_drift_is_recorded_and_warned_of_and_decides_nothing() -> None
 def test_nothing_of_one_sides_sound_before_the_reveal() -> None:
     secret = evidence(
         ratings=ratings([1] * 9, pairs=10, state="started"),
+        memory=memory_report(windows=[window(name="candidate", audio_s=71.25, joules_per_audio_s=1.5)]),
         metrics=comparison(candidate_f0_drift_median_semitones=123.456),
         candidate=takes(streamed=False, audio_s=7.125, ttfa_audible_ms=700.0),
         preset=takes(streamed=False),
@@ -423,6 +424,7 @@ def test_nothing_of_one_sides_sound_before_the_reveal() -> None:
         "ttfa_audible_ms",
         "f0_",
         "123.456",
+        "71.25",
         "7.125",
         "candidate_mean",
         '"rtf"',
