@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bench.catalog.loader import load
-from bench.client.summary import summarise
 from bench.client.takes import TAKES_FILE, run_takes
 from bench.client.target import Target, Voice
 from bench.engines.launch import LaunchSpec, launch
 from bench.inputs.demo_reference import SENTENCES, make
 from bench.records.run import Utterance
 from bench.records.take import Take
+from bench.summaries.summary import summarise
 from benchmarks.rows import Row, row, table
 
 AREA = "engines"

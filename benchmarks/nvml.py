@@ -20,8 +20,8 @@ from typing import Any
 from bench.memory.meminfo import settle_baseline
 from bench.memory.nvml import NvmlReader
 from bench.memory.processes import CGROUP_ROOT, EngineProcesses, FixedProcesses, ProcessTree, cgroup_pids
-from bench.memory.report import MemoryReport
 from bench.memory.sampler import MemorySampler
+from bench.records.memory import MemoryReport
 from benchmarks.rows import Row, null, row, table
 
 GIB = 2**30

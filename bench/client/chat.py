@@ -15,48 +15,19 @@ from pydantic import SecretStr
 
 from bench.client.bodies import error_text, parse_json
 from bench.client.faults import TakeFault
-from bench.client.summary import summarise
 from bench.client.target import Target
 from bench.client.timing import Connection, Exchange, HttpRequest, build_request, host_name, quiet_gc
 from bench.records.base import Record
+from bench.records.neighbour import ChatLatency
 from bench.records.settings import P50_RATIO_LIMIT
-from bench.records.take import Summary
 from bench.storage.clock import utc_now
+from bench.summaries.summary import intervals_differ, summarise
 
 PROMPT = "List the days of the week in order, one per line, each with one short sentence about it."
 """Pinned: changing it makes earlier figures incomparable."""
-PROTOCOL_VERSION = 1
 CONTRACT_SAMPLES = 5
 MIN_SAMPLES = 20
 """Fewer prove nothing."""
-
-
-class ChatLatency(Record):
-    """Milliseconds from the request's first byte to the last byte of the whole answer."""
-
-    protocol_version: int = PROTOCOL_VERSION
-    url: str
-    model: str | None
-    measured_from: str
-    taken_utc: str
-    n: int
-    discarded_ms: list[float]
-    """The warm-ups, kept for the record and left out of every figure."""
-    total_ms: Summary
-    p50_of_5_ms: float | None
-    """Median of the first five samples after the warm-ups."""
-    max_tokens: int
-    completion_tokens: list[int | None]
-    """As the server counted them; it must be `max_tokens` each time for the samples to be the same work."""
-    fixed_length: bool | None
-    """Whether every answer had exactly `max_tokens`; null where the server does not count."""
-    ignore_eos: bool
-    """False: the server refused the field, and answers may end early."""
-    reconnects: int
-    """Times the server closed the kept-alive connection; 0 is the protocol. Connecting is in no sample, so a server
-    that does so before and after is compared all the same; one that does so on one side only has changed."""
-    error: str | None = None
-    """Why there are fewer samples than asked for."""
 
 
 class ChatComparison(Record):
@@ -125,10 +96,7 @@ def compare(
     taken alike. Pure."""
     ratio = _ratio(before.total_ms.p50, after.total_ms.p50)
     five = _ratio(before.p50_of_5_ms, after.p50_of_5_ms)
-    apart: bool | None = None
-    a, b = before.total_ms, after.total_ms
-    if a.p50_low is not None and a.p50_high is not None and b.p50_low is not None and b.p50_high is not None:
-        apart = b.p50_low > a.p50_high or a.p50_low > b.p50_high
+    apart = intervals_differ(before.total_ms, after.total_ms)
     faults = [
         f"{side}: {fault}"
         for side, latency in (("before", before), ("after", after))
@@ -138,7 +106,10 @@ def compare(
         faults = [f"the two were not taken alike ({unlike})"]
     said = []
     if ratio is not None:
-        said = [f"p50 {a.p50:.0f} ms before, {b.p50:.0f} ms after: {ratio:.2f} times, limit {limit:g}"]
+        said = [
+            f"p50 {before.total_ms.p50:.0f} ms before, {after.total_ms.p50:.0f} ms after: {ratio:.2f} times, "
+            f"limit {limit:g}"
+        ]
     return ChatComparison(
         ratio=ratio,
         ratio_of_5=five,
@@ -228,7 +199,7 @@ async def _measure(
         taken_utc=utc_now(),
         n=len(kept),
         discarded_ms=times[:discard],
-        total_ms=summarise(kept),
+        total_ms=summarise(kept, spreads=True),
         p50_of_5_ms=summarise(kept[:CONTRACT_SAMPLES]).p50 if len(kept) >= CONTRACT_SAMPLES else None,
         max_tokens=max_tokens,
         completion_tokens=tokens,

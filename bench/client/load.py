@@ -20,16 +20,17 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from bench.client.probe import Detection, settle
+from bench.client.probe import settle
 from bench.client.session import Fetched, Session, fetch, judge, request_for
-from bench.client.summary import summarise
 from bench.client.takes import WARMUP
 from bench.client.target import Target, Voice
 from bench.client.timing import host_name, quiet_gc
 from bench.errors import BadInput
 from bench.records.base import Record
+from bench.records.passes import Detection
 from bench.records.run import Utterance
 from bench.records.take import Summary, Take
+from bench.summaries.summary import summarise
 
 MAX_TAKES = 2000
 
@@ -220,19 +221,19 @@ class _Load:
             detection=self.detection,
             takes=takes,
             left_s=self.left_s,
-            late_ms=summarise(self.late_ms) if self.late_ms else None,
+            late_ms=summarise(self.late_ms, spreads=True) if self.late_ms else None,
             failed=dict(Counter(take.error.kind for take in takes if take.error is not None)),
             wall_s=self.wall_s,
             audio_s_per_s=audio_s / self.wall_s if good else None,
             most_under_way=self.most_under_way,
-            ttfb_ms=summarise(take.ttfb_ms for take in good),
-            ttfa_ms=summarise(take.ttfa_ms for take in good),
-            ttfa_audible_ms=summarise(take.ttfa_audible_ms for take in good),
-            total_ms=summarise(take.total_ms for take in good),
-            rtf=summarise(take.rtf for take in good),
-            rtf_after_first=summarise(take.rtf_after_first for take in good),
-            stall_ms=summarise(take.stall_ms for take in good),
-            start_buffer_ms=summarise(take.start_buffer_ms for take in good),
+            ttfb_ms=summarise((take.ttfb_ms for take in good), spreads=True),
+            ttfa_ms=summarise((take.ttfa_ms for take in good), spreads=True),
+            ttfa_audible_ms=summarise((take.ttfa_audible_ms for take in good), spreads=True),
+            total_ms=summarise((take.total_ms for take in good), spreads=True),
+            rtf=summarise((take.rtf for take in good), spreads=True),
+            rtf_after_first=summarise((take.rtf_after_first for take in good), spreads=True),
+            stall_ms=summarise((take.stall_ms for take in good), spreads=True),
+            start_buffer_ms=summarise((take.start_buffer_ms for take in good), spreads=True),
             cold=self.cold,
         )
 

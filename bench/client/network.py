@@ -4,33 +4,12 @@ import asyncio
 import time
 
 from bench.client.faults import TakeFault
-from bench.client.summary import summarise
 from bench.client.target import Target
 from bench.client.timing import Connection, build_request, host_name, quiet_gc
-from bench.records.base import Record
-from bench.records.take import Summary
+from bench.records.passes import NetworkCost
+from bench.summaries.summary import summarise
 
 _PATH = "/health"
-
-
-class NetworkCost(Record):
-    """Connecting and a round trip, milliseconds, from one host to one server.
-
-    A figure that could not be taken is null and `error` says why.
-    """
-
-    measured_from: str
-    local_address: str | None = None
-    remote_address: str | None = None
-    loopback: bool | None = None
-    path: str
-    status: int | None = None
-    connect_ms: Summary | None = None
-    """TCP, and TLS where the URL is https; a fresh connection each time."""
-    round_trip_ms: Summary | None = None
-    """From the request's first byte to the answer's head, on one keep-alive connection where the server keeps
-    it: the network, and the server's handling of a request that does nothing."""
-    error: str | None = None
 
 
 def measure_network(target: Target, *, n: int = 20, timeout_s: float = 10.0) -> NetworkCost:
@@ -68,8 +47,8 @@ async def _measure(target: Target, n: int, timeout_s: float) -> NetworkCost:
     finally:
         if connection is not None:
             await connection.close()
-    cost.connect_ms = summarise(connects) if connects else None
-    cost.round_trip_ms = summarise(trips[1:]) if len(trips) > 1 else None
+    cost.connect_ms = summarise(connects, spreads=True) if connects else None
+    cost.round_trip_ms = summarise(trips[1:], spreads=True) if len(trips) > 1 else None
     if cost.remote_address is not None:
         cost.loopback = cost.remote_address.startswith("127.") or cost.remote_address == "::1"
     return cost

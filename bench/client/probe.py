@@ -16,7 +16,7 @@ from bench.client.session import Session, fetch, open_session, replace_message, 
 from bench.client.target import Target, Voice
 from bench.client.timing import build_request, send_once
 from bench.errors import AuditionError
-from bench.records.base import Record
+from bench.records.passes import Detection
 
 PROBE_TEXT = "Good morning."
 PROBE_TIMEOUT_S = 5.0
@@ -29,20 +29,6 @@ class ServerUnusable(AuditionError):
         """Name it by the `TakeFault` kind that every attempt met, or `no_dialect`."""
         super().__init__(message)
         self.kind = kind
-
-
-class Detection(Record):
-    """How the dialect was settled."""
-
-    dialect: str
-    chosen_by: str
-    """`entry` or `probe`."""
-    model: str | None = None
-    """Sent as `model`: the entry's, else the first that `/v1/models` lists."""
-    container: str | None = None
-    """What the probe's answer was: raw, wav, sse, mp3, ogg, flac; null when none was sent."""
-    sample_rate_hz: int | None = None
-    evidence: list[str] = []
 
 
 async def settle(target: Target, voice: Voice, timeout_s: float) -> tuple[Detection, Session]:

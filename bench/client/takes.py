@@ -17,13 +17,13 @@ import soundfile
 
 from bench.client.faults import TakeFault
 from bench.client.figures import as_float
-from bench.client.probe import Detection, settle
+from bench.client.probe import settle
 from bench.client.session import Fetched, Session, fetch, judge, request_for
 from bench.client.target import Target, Voice
 from bench.client.timing import host_name, quiet_gc
 from bench.client.wav import Samples
 from bench.errors import BadInput
-from bench.records.base import Record
+from bench.records.passes import PassResult
 from bench.records.run import Utterance
 from bench.records.take import Take
 from bench.storage.atomic import write_atomically
@@ -35,32 +35,6 @@ WARMUP = Utterance(
     id="warmup", text="Before anything is measured, this sentence is said once or twice and then forgotten."
 )
 """Not of the set: a server that caches what it has said must not have said the first timed text."""
-
-
-class PassResult(Record):
-    """What a pass came to. The takes themselves are in `takes.jsonl`, so this stays small."""
-
-    voice: str
-    detection: Detection
-    measured_from: str
-    """Name of the host that held the stopwatch."""
-    reference_cached: bool | None
-    registration_ms: float | None
-    sample_rate_hz: int | None
-    takes: int = 0
-    """Timed takes, failed ones included; warm-ups are not among them."""
-    ok: int = 0
-    failed: dict[str, int] = {}
-    """Failed timed takes by kind."""
-    warmups: int = 0
-    warmups_failed: int = 0
-    noted: int = 0
-    """Takes with a `note`, for instance asked for twice."""
-    stopped: str | None = None
-    """Why the pass ended early, as the caller's `stop` said."""
-    started_utc: str
-    ended_utc: str | None = None
-    wall_s: float | None = None
 
 
 def run_takes(

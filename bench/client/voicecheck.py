@@ -45,7 +45,7 @@ from bench.client.takes import wav_bytes
 from bench.client.target import Target, Voice
 from bench.client.wav import Samples
 from bench.errors import BadInput
-from bench.records.base import Record
+from bench.records.passes import VoiceCheck
 from bench.records.run import Utterance
 
 CHECK_TEXT = "The early train was late, so we walked along the river and talked about nothing in particular."
@@ -69,28 +69,6 @@ OTHER_SPEED = 0.8
 LONGEST_SLOWED_S = 12.0
 LOWEST_RATE_HZ = 16000
 """CosyVoice refuses a reference below it (file_utils.py:44-50)."""
-
-VoiceVerdict = Literal["honoured", "substituted", "unclear", "not_checked"]
-
-
-class VoiceCheck(Record):
-    """What was found. Only `honoured` lets a clone A/B begin, or `unclear` that a person has `accepted`."""
-
-    verdict: VoiceVerdict
-    voice: str
-    unknown_voice: str | None
-    """The name that surely does not exist; null where the reference travels with each request."""
-    unknown_refused: bool | None
-    """Null: it could not be asked."""
-    other_reference: str | None = None
-    """What the second reference was made by; null for a voice that the server has by name."""
-    distance_db: float | None = None
-    """Between the voice asked for and the other, over takes of one text."""
-    within_db: float | None = None
-    """The largest distance among takes of the same voice."""
-    accepted: str | None = None
-    """Who let an `unclear` voice pass, and on what grounds, in their words (`*_voice_accepted`)."""
-    evidence: list[str]
 
 
 @dataclass(slots=True)

@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.client.summary import bootstrap_median
 from bench.controller.run import Run
 from bench.errors import BadInput, PhaseMissing
+from bench.records.memory import Figure, MemoryFigures
 from bench.records.run import Manifest, Preflight
-from bench.records.verdict import Verdict
+from bench.records.take import Summary
+from bench.records.verdict import Nothing, RatingsResult, Verdict
 from bench.storage.record_file import load_record
+from bench.summaries.summary import intervals_differ
 
 _HOST_FACTS = ("hostname", "machine", "cpus", "mem_total_bytes", "kernel", "python")
 _MEMORY = ("gpu_process", "torch_reserved", "available_dip", "cgroup", "rss")
@@ -76,8 +78,8 @@ def mismatches(runs: Sequence[Compared]) -> list[str]:
 def compare(runs: Sequence[Run], *, anyway: bool = False) -> str:
     """Return a table of the runs and, for each after the first, how its latency stands to the first's.
 
-    "Not significant": the 95% bootstrap intervals of the two medians overlap. That is stricter than a test of
-    the difference, and does not mean that the two are equal.
+    "Not significant": the 95% intervals of the two medians, as `verdict.json` has them, overlap. That is stricter
+    than a test of the difference, and does not mean that the two are equal.
 
     Raises:
         BadInput: fewer than two runs, or runs that did not measure the same thing and no `anyway`.
@@ -108,27 +110,26 @@ _HEAD = (
 
 
 def _row(run: Compared) -> tuple[str, ...]:
-    latency = run.verdict.latency.get("candidate") or {}
-    ttfa, rtf = latency.get("ttfa_ms") or {}, latency.get("rtf") or {}
-    ratings = run.verdict.ratings
+    ttfa, rtf = _figure(run, "ttfa_ms"), _figure(run, "rtf")
+    ratings = run.verdict.ratings if isinstance(run.verdict.ratings, RatingsResult) else None
     return (
         run.manifest.run_id,
         run.manifest.profile,
-        _number(ttfa.get("p50"), 1),
-        _number(ttfa.get("p95"), 1),
-        _number(rtf.get("p50"), 3),
+        _number(ttfa.p50 if ttfa else None, 1),
+        _number(ttfa.p95 if ttfa else None, 1),
+        _number(rtf.p50 if rtf else None, 3),
         _memory(run.verdict.memory),
-        _number(ratings.get("candidate_mean"), 2),
-        _number(ratings.get("baseline_mean"), 2),
+        _number(ratings.candidate_mean if ratings else None, 2),
+        _number(ratings.baseline_mean if ratings else None, 2),
         run.verdict.decision,
     )
 
 
-def _memory(memory: dict[str, Any]) -> str:
-    for name in _MEMORY:
-        taken = (memory.get(name) or {}).get("bytes")
-        if taken is not None:
-            return f"{taken / 2**30:.2f} GiB ({name})"
+def _memory(memory: MemoryFigures | Nothing) -> str:
+    for name in _MEMORY if memory else ():
+        taken: Figure = getattr(memory, name)
+        if taken.bytes is not None:
+            return f"{taken.bytes / 2**30:.2f} GiB ({name})"
     return _NONE
 
 
@@ -138,23 +139,22 @@ def _number(value: float | None, digits: int) -> str:
 
 def _against(first: Compared, other: Compared, figure: str, label: str) -> str:
     names = f"{other.manifest.model} against {first.manifest.model}, {label}"
-    values = [_values(run, figure) for run in (first, other)]
-    if any(len(each) < 2 for each in values):
+    before, after = _figure(first, figure), _figure(other, figure)
+    if before is None or after is None or (differ := intervals_differ(before, after)) is None:
         return f"{names}: cannot be said; a run has no such figure, or it is not to be shown yet"
-    before, after = ((run.verdict.latency["candidate"][figure])["p50"] for run in (first, other))
-    if before <= 0 or after <= 0:
+    assert before.p50 is not None and after.p50 is not None
+    if before.p50 <= 0 or after.p50 <= 0:
         return f"{names}: cannot be said; a median is not positive"
-    ratio = before / after
+    ratio = before.p50 / after.p50
     word = f"{ratio:.2f}x faster" if ratio >= 1 else f"{1 / ratio:.2f}x slower"
-    (low_a, high_a), (low_b, high_b) = (bootstrap_median(each) for each in values)
-    if low_b <= high_a and low_a <= high_b:
+    if not differ:
         return f"{names}: not significant ({word}; the 95% intervals of the medians overlap)"
     return f"{names}: {word}"
 
 
-def _values(run: Compared, figure: str) -> list[float]:
-    summary = (run.verdict.latency.get("candidate") or {}).get(figure) or {}
-    return [float(value) for value in summary.get("values", [])]
+def _figure(run: Compared, name: str) -> Summary | None:
+    latency = run.verdict.latency.get("candidate")
+    return latency.figure(name) if latency is not None else None
 
 
 def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:

@@ -20,7 +20,7 @@ from bench.controller import run as runs
 from bench.controller.request import RunRequest
 from bench.controller.run import Run
 from bench.errors import AuditionError, BadInput, NeighbourNotBack
-from bench.neighbour.record import NeighbourRecord
+from bench.records.neighbour import NeighbourRecord
 from bench.records.verdict import Verdict
 from bench.storage.record_file import load_record
 

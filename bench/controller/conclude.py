@@ -8,7 +8,7 @@ from bench.listening import results
 from bench.listening.processing import UnusableTake
 from bench.listening.score import CuesRemain, TakesMissing, seal
 from bench.metrics.compare import compare_sides
-from bench.metrics.take import TakeMetrics
+from bench.records.metrics import TakeMetrics
 from bench.report import as_json, render, view, write_markdown
 from bench.storage.atomic import write_atomically
 from bench.storage.clock import utc_now
@@ -75,7 +75,7 @@ def verdict(run: Run) -> dict[str, Any]:
     if changed:
         note_phase(run, "verdict", started, note=decided.decision)
     commands = run.typed(decided.next.commands)
-    if decided.decision == "awaiting_ratings" and decided.ratings["raters"]:
+    if decided.decision == "awaiting_ratings" and decided.ratings and decided.ratings.raters:
         (withdraw,) = run.typed([f"audition withdraw {run.run_id} NAME"])
         commands.append(f"{withdraw}  (a rater who will not finish)")
     return {

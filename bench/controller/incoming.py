@@ -1,6 +1,5 @@
 """What comes back from a host, taken into the run directory."""
 
-import json
 import shutil
 import tempfile
 from pathlib import Path
@@ -13,6 +12,10 @@ from bench.errors import AuditionError
 from bench.install.spec import ran
 from bench.jobs.archive import unpack
 from bench.jobs.spec import JobResult
+from bench.neighbour.record import enter_leases
+from bench.records.memory import MemoryReport
+from bench.records.neighbour import NeighbourRecord
+from bench.records.passes import PassFile
 from bench.records.run import Install
 from bench.storage.clock import utc_now
 from bench.storage.record_file import load_record, save_record
@@ -47,8 +50,8 @@ def _judge_baseline(phase: JobPhase, result: JobResult, takes: Path) -> None:
     made = result.passes.get("baseline")
     if phase != "baseline" or made is None or not result.ok or not (made.failed or made.stopped):
         return
-    failed = (failures_of(read_takes(takes)) or {"failed": []})["failed"]
-    which = [f"{each['utterance_id']} ({each['kind']})" for each in failed]
+    failures = failures_of(read_takes(takes))
+    which = [f"{each.utterance_id} ({each.kind})" for each in (failures.failed if failures else [])]
     result.ok, result.fault = False, "candidate"
     count = f"{sum(made.failed.values())} of {made.takes}"
     result.error = f"the baseline failed {count} takes: {named(which) or made.stopped}"
@@ -61,17 +64,16 @@ def _seal(run: Run, phase: JobPhase, scratch: Path, result: JobResult) -> None:
             continue
         if place.exists():
             raise AuditionError(f"{place} is sealed already; takes are never made twice in one run.")
-        facts = {
-            "schema_version": 1,
-            "pass": result.passes[name].model_dump(mode="json") if name in result.passes else None,
+        how = {
+            "pass": result.passes.get(name),
             "health": result.health_after.get(name, result.health),
             "fp32_retries": result.fp32_retries.get(name),
             "engine_start_s": result.engine_start_s,
             "reference_f0_hz": result.reference_f0_hz,
-            "network": result.network.model_dump(mode="json") if result.network else None,
-            "voice_check": result.voice_check.model_dump(mode="json") if result.voice_check else None,
+            "network": result.network,
+            "voice_check": result.voice_check,
         }
-        (made / "pass.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+        save_record(PassFile.model_validate(how), made)
         made.rename(place)
     if (smoke := read_takes(scratch / "smoke")) and phase == "benchmark":
         proved = load_record(Install, run.path)
@@ -79,24 +81,24 @@ def _seal(run: Run, phase: JobPhase, scratch: Path, result: JobResult) -> None:
         proved.settings = result.health.get("profile") or {}
         proved.ran = ran(result.health, str(proved.asked.get("install")), utc_now())
         save_record(proved, run.path)
-    for record in ("memory.json", "neighbour.json"):
-        if phase == "benchmark" and (scratch / record).is_file():
-            (scratch / record).replace(run.path / record)
+    for record in (MemoryReport, NeighbourRecord):
+        if phase == "benchmark" and (scratch / record.file_name).is_file():
+            (scratch / record.file_name).replace(run.path / record.file_name)
 
 
 def _keep_attempt(run: Run, phase: JobPhase, scratch: Path) -> None:
     kept = run.path / "attempts" / f"{phase}-{utc_now().replace(':', '').replace('-', '')}"
     kept.parent.mkdir(exist_ok=True)
-    if phase == "benchmark" and (scratch / "neighbour.json").is_file():
+    if phase == "benchmark" and (scratch / NeighbourRecord.file_name).is_file():
         # The run says what became of the neighbour whether or not its takes are kept.
-        shutil.copyfile(scratch / "neighbour.json", run.path / "neighbour.json")
+        shutil.copyfile(scratch / NeighbourRecord.file_name, run.path / NeighbourRecord.file_name)
     if not kept.exists():
         scratch.rename(kept)
 
 
 def tell_of_pauses(run: Run, host: HostSettings, leases: list[dict[str, Any]]) -> None:
     """Enter into `neighbour.json` the pauses of attempts that were killed, as the host's history has them."""
-    from bench.neighbour.record import LeaseAccount, NeighbourRecord
+    from bench.records.neighbour import LeaseAccount, NeighbourRecord
 
     try:
         record = load_record(NeighbourRecord, run.path)
@@ -109,7 +111,7 @@ def tell_of_pauses(run: Run, host: HostSettings, leases: list[dict[str, Any]]) -
     paused = [each for each in map(LeaseAccount.model_validate, leases) if each.stopped]
     missing = [each for each in paused if each.lease_id not in known]
     if missing:
-        record.account([*record.leases, *missing])
+        enter_leases(record, [*record.leases, *missing])
         record.verdict += (
             f" An attempt was cut off, and its watcher gave the neighbour back: {missing[-1].reason}."
         )

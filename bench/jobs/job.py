@@ -7,7 +7,6 @@ the controller follows it: a job whose heartbeat is stale ends itself, so a benc
 """
 
 import contextlib
-import json
 import shutil
 import time
 from collections.abc import Iterator
@@ -26,11 +25,11 @@ from bench.jobs.progress import Progress
 from bench.jobs.speak import speak_pass
 from bench.jobs.spec import ENGINE_CODE, HEARD, JobResult, JobSpec
 from bench.memory.meminfo import settle_baseline
-from bench.memory.report import MemoryReport
 from bench.memory.sampler import MemorySampler
 from bench.metrics.f0 import median_f0_hz
 from bench.neighbour.borrowed import borrowed, room_beside
 from bench.storage.atomic import write_atomically
+from bench.storage.record_file import save_record
 
 
 def run_job(job_dir: Path, *, token: str | None = None, left_s: float | None = None) -> JobResult:
@@ -105,7 +104,7 @@ def _do(
                         sampler.set_torch_peak(engine.health_now().get("memory"))
             control.passes_are_over()
         finally:
-            _write_memory(out / "memory.json", sampler.report())
+            save_record(sampler.report(), out)
     # After the engine is gone and the neighbour is back: figures can wait, the neighbour cannot.
     for name in result.passes:
         if name in ("candidate", "baseline") and control.alive():
@@ -127,11 +126,6 @@ def _need_image(image: str | None) -> None:
 
     with DockerHost() as docker_host:
         need_image(docker_host, image)
-
-
-def _write_memory(path: Path, report: MemoryReport) -> None:
-    body = {"schema_version": 1, **report.model_dump(mode="json")}
-    write_atomically(path, json.dumps(body, indent=1).encode() + b"\n")
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ from bench.errors import BadInput
 from bench.jobs.spec import JobSpec
 from bench.metrics.measure import Job as MetricsJob
 from bench.metrics.measure import measure_pass
-from bench.metrics.take import TakeMetrics
+from bench.records.metrics import TakeMetrics
 from bench.records.take import Take
 
 

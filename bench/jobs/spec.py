@@ -6,11 +6,9 @@ from typing import Any, Literal
 from pydantic import Field
 
 from bench.catalog.entry import Entry
-from bench.client.network import NetworkCost
-from bench.client.takes import PassResult
-from bench.client.voicecheck import VoiceCheck
 from bench.neighbour.spec import NeighbourSpec
 from bench.records.base import Record
+from bench.records.passes import NetworkCost, PassResult, VoiceCheck
 from bench.records.settings import PYTHON_IMAGE, Settings, Way
 
 JobPhase = Literal["install", "benchmark", "baseline"]

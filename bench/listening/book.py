@@ -17,12 +17,22 @@ from typing import Any, Literal
 
 from bench.errors import BadInput
 from bench.listening import heard, marks
-from bench.listening.mapping import DIRECTORY, RATINGS, SECRET_BYTES, SealBroken, Sealed, load_intact
+from bench.listening.mapping import (
+    DIRECTORY,
+    RATINGS,
+    SECRET_BYTES,
+    SealBroken,
+    clip_of,
+    digest_of,
+    load_intact,
+    plan_of,
+    trial_clip,
+)
 from bench.listening.store import Event, Log
 from bench.listening.tickets import ticket, trial_ticket
 from bench.listening.trials import SIDES, Side, Trial
 from bench.records.base import Channel
-from bench.records.listening import Answer
+from bench.records.listening import Answer, Mark, Sealed
 from bench.records.run import Manifest
 from bench.storage.clock import utc_now
 from bench.storage.record_file import load_record
@@ -125,7 +135,7 @@ class Book:
         """Damage, for everybody to read."""
         self.remarks: list[str] = []
         """How raters came and went, where a verdict must say it; they name raters, so no rater is shown them."""
-        self._digest = self.sealed.digest()
+        self._digest = digest_of(self.sealed)
         self._seq = 0
         self._lock = threading.RLock()
         self._bound = False
@@ -281,7 +291,7 @@ class Book:
 
     def length_s(self, trial: Trial) -> float:
         """Return the seconds of a trial's clips, the same on both sides."""
-        return self.sealed.trial_clip(trial, "A").seconds
+        return trial_clip(self.sealed, trial, "A").seconds
 
     def heard_in_full(self, rater: Rater, trial: Trial, side: Side) -> bool:
         """Return True when a rating would find this side heard."""
@@ -358,9 +368,7 @@ class Book:
         with self._lock:
             if rater.finished_utc is None or rater.id in self._marked:
                 return
-            marks.write(
-                self.run_dir, rater.id, marks.Mark(finished_utc=rater.finished_utc, revisions=rater.final)
-            )
+            marks.write(self.run_dir, rater.id, Mark(finished_utc=rater.finished_utc, revisions=rater.final))
             self._marked.add(rater.id)
 
     def take_in(
@@ -463,7 +471,7 @@ class Book:
             self._of_rater(kind, self.raters[body["rater"]], body)
 
     def _add(self, body: dict[str, Any]) -> None:
-        trials = self.sealed.plan(body["id"], body["channels"])
+        trials = plan_of(self.sealed, body["id"], body["channels"])
         salt = bytes.fromhex(body["salt"])
         clips: dict[str, tuple[Trial | None, str]] = {}
         rater = Rater(
@@ -478,10 +486,10 @@ class Book:
         )
         for trial in trials:
             for side in SIDES:
-                clips[rater.ticket_of(trial, side)] = (trial, self.sealed.trial_clip(trial, side).file)
+                clips[rater.ticket_of(trial, side)] = (trial, trial_clip(self.sealed, trial, side).file)
         if self.sealed.anchor is not None:
             for channel in rater.channels:
-                file = self.sealed.clip("reference", "reference", "", channel).file
+                file = clip_of(self.sealed, "reference", "reference", "", channel).file
                 clips[ticket(salt, f"reference/{channel}")] = (None, file)
         mark = marks.read(self.run_dir, rater.id)
         if mark is not None:

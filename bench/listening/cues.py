@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from bench.audio.levels import integrated_lufs
 from bench.audio.silence import leading_silence_s, sound_span, trailing_silence_s
 from bench.audio.wav import Samples, read_mono
-from bench.records.base import Record
+from bench.records.listening import CueResult
 
 Array = NDArray[np.float64]
 Cue = Literal["format", "loudness", "onset", "removed", "ending", "duration", "bandwidth", "spectrum"]
@@ -37,22 +37,6 @@ DURATION_STEP_S = 0.05
 BANDWIDTH_STEP_HZ = 250.0
 SPECTRUM_STEP_DB = 1.0
 ALPHA = 0.05
-
-
-class CueResult(Record):
-    """How often one cue named the side, of all clips; 0.5 is chance."""
-
-    cue: str
-    removed: bool
-    """True when the processing promises to remove it."""
-    clips: int
-    before: float
-    after: float
-    chance_low: float
-    chance_high: float
-    """The middle 95% of `after` when the sides mean nothing."""
-    p: float
-    """Of an accuracy at least so far from one half, on either side, by chance."""
 
 
 @dataclass(frozen=True, slots=True)

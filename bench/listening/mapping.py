@@ -10,13 +10,13 @@ import json
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
 from bench.errors import BadInput
-from bench.listening.trials import Side, Source, Trial, plan
-from bench.records.base import SCHEMA_VERSION, Channel, Record
+from bench.listening.trials import Side, Trial, plan
+from bench.records.base import Channel
+from bench.records.listening import Clip, Role, Sealed, Source
 from bench.storage.atomic import write_atomically
 from bench.storage.digests import canonical_json, sha256_bytes, sha256_file
 
@@ -31,82 +31,40 @@ SECRET_BYTES = 32
 """256 bits: of the nonce, of the seed, of a rater's token."""
 
 
-Role = Literal["pair", "anchor", "reference"]
-"""What a clip is for: the rated pairs, the hidden reference and the takes that may stand beside it, the open
-reference."""
-
-
 class SealBroken(BadInput):
     """Something was changed after the sealing: the mapping, a clip, a take, the question or the rule."""
 
 
-class Clip(Record):
-    """A processed clip: whose it is, and what must be on disk for it."""
-
-    role: Role
-    source: Source
-    utterance_id: str
-    """Empty for the reference that raters compare with."""
-    channel: Channel
-    file: str = Field(pattern=r"^[0-9a-f]{32}\.wav$")
-    sha256: str
-    bytes: int
-    seconds: float
+def digest_of(sealed: Sealed) -> str:
+    """Return what is published of a mapping."""
+    return sha256_bytes(canonical_json(sealed.model_dump(mode="json")))
 
 
-class Sealed(Record):
-    """All that the hash commits to."""
+def clip_of(sealed: Sealed, role: Role, source: Source, utterance_id: str, channel: Channel) -> Clip:
+    """Return the one clip that plays this part.
 
-    schema_version: int = SCHEMA_VERSION
-    nonce: str = Field(pattern=r"^[0-9a-f]{64}$")
-    seed: str = Field(pattern=r"^[0-9a-f]{64}$")
-    run_id: str
-    sealed_utc: str
-    question: str
-    question_sha256: str
-    rule_sha256: str
-    scale: list[str]
-    """Labels of the scores 1 to 5, as the page prints them."""
-    channels: list[Channel]
-    """Channels that were prepared; the first is the rule's."""
-    utterances: list[str]
-    anchor: str | None
-    """The utterance of which a take stands beside the hidden reference; null without a reference."""
-    takes: dict[Literal["candidate", "baseline"], dict[str, str]]
-    """SHA-256 of each take, by utterance."""
-    takes_sha256: dict[Literal["candidate", "baseline"], str]
-    """Of each side's whole takes.jsonl: its figures decide too."""
-    reference_sha256: str | None
-    target_lufs: dict[Channel, float]
-    clips: list[Clip]
+    Raises:
+        KeyError: there is none.
+    """
+    wanted = (role, source, utterance_id, channel)
+    for clip in sealed.clips:
+        if (clip.role, clip.source, clip.utterance_id, clip.channel) == wanted:
+            return clip
+    raise KeyError(wanted)
 
-    def digest(self) -> str:
-        """Return what is published of it."""
-        return sha256_bytes(canonical_json(self.model_dump(mode="json")))
 
-    def clip(self, role: Role, source: Source, utterance_id: str, channel: Channel) -> Clip:
-        """Return the one clip that plays this part.
+def trial_clip(sealed: Sealed, trial: Trial, side: Side) -> Clip:
+    """Return the clip that a trial plays on `side`."""
+    role: Role = "anchor" if trial.kind == "anchor" else "pair"
+    return clip_of(sealed, role, trial.source(side), trial.utterance_id, trial.channel)
 
-        Raises:
-            KeyError: there is none.
-        """
-        wanted = (role, source, utterance_id, channel)
-        for clip in self.clips:
-            if (clip.role, clip.source, clip.utterance_id, clip.channel) == wanted:
-                return clip
-        raise KeyError(wanted)
 
-    def trial_clip(self, trial: Trial, side: Side) -> Clip:
-        """Return the clip that a trial plays on `side`."""
-        role: Role = "anchor" if trial.kind == "anchor" else "pair"
-        return self.clip(role, trial.source(side), trial.utterance_id, trial.channel)
-
-    def plan(self, rater_id: str, channels: Sequence[Channel]) -> list[Trial]:
-        """Return a rater's trials, in his order."""
-        sides: tuple[Source, ...] = ("candidate", "baseline")
-        sealed = {clip.source for clip in self.clips if clip.role == "anchor"}
-        beside = [side for side in sides if side in sealed]  # the baseline alone in the oldest seals
-        return plan(bytes.fromhex(self.seed), rater_id, self.utterances, channels, self.anchor, beside)
+def plan_of(sealed: Sealed, rater_id: str, channels: Sequence[Channel]) -> list[Trial]:
+    """Return a rater's trials, in their order."""
+    sides: tuple[Source, ...] = ("candidate", "baseline")
+    anchored = {clip.source for clip in sealed.clips if clip.role == "anchor"}
+    beside = [side for side in sides if side in anchored]  # the baseline alone in the oldest seals
+    return plan(bytes.fromhex(sealed.seed), rater_id, sealed.utterances, channels, sealed.anchor, beside)
 
 
 def directory(run_dir: Path) -> Path:
@@ -124,7 +82,7 @@ def save(run_dir: Path, sealed: Sealed) -> str:
     crash in between leaves an unpublished seal that no rating can rest on."""
     home = directory(run_dir)
     write_atomically(home / SEALED, canonical_json(sealed.model_dump(mode="json")), 0o600)
-    digest = sealed.digest()
+    digest = digest_of(sealed)
     write_atomically(home / PUBLISHED, f"{digest}\n".encode())
     return digest
 
@@ -179,7 +137,7 @@ def find_unpublished(run_dir: Path) -> str | None:
 def find_broken(run_dir: Path, sealed: Sealed) -> str | None:
     """Return what is no longer as it was sealed, None when all is: the mapping's hash, the takes' records, the
     reference and every clip."""
-    if read_published(run_dir) != sealed.digest():
+    if read_published(run_dir) != digest_of(sealed):
         return "the sealed mapping does not have the hash that was published before the first rating"
     kept = {f"{side}/{TAKES}": digest for side, digest in sealed.takes_sha256.items()}
     if sealed.reference_sha256 is not None:

@@ -12,18 +12,11 @@ from pydantic import ValidationError
 
 from bench.listening.mapping import DIRECTORY
 from bench.listening.store import NotSaved
-from bench.records.base import Record
+from bench.records.listening import Mark
 from bench.storage.atomic import write_atomically
 from bench.storage.digests import canonical_json
 
 FOLDER = "finished"
-
-
-class Mark(Record):
-    """When a rater finished, and the number of the last answer that he gave to each trial."""
-
-    finished_utc: str
-    revisions: dict[str, int]
 
 
 def write(run_dir: Path, rater_id: str, mark: Mark) -> None:

@@ -10,28 +10,18 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
 from bench.errors import BadInput
 from bench.listening import mapping
 from bench.listening.book import Book, Given, Rater, check_name
-from bench.listening.mapping import SealBroken, Sealed
+from bench.listening.mapping import SealBroken
 from bench.listening.trials import Trial
-from bench.records.base import SCHEMA_VERSION, Record
-from bench.records.listening import Answer, Ratings
+from bench.records.listening import Answer, Export, Ratings, Sealed
 from bench.records.run import Manifest
 from bench.storage.atomic import write_atomically
 from bench.storage.digests import canonical_json, sha256_bytes
 from bench.storage.record_file import load_record
-
-
-class Export(Record):
-    """The JSON form in which ratings leave a run and come into another copy of it."""
-
-    format: Literal["audition-ratings"] = "audition-ratings"
-    schema_version: int = Field(default=SCHEMA_VERSION, ge=SCHEMA_VERSION, le=SCHEMA_VERSION)
-    run_id: str
-    ratings: Ratings
 
 
 def read_ratings(run_dir: Path) -> Ratings:
@@ -153,7 +143,7 @@ def reveal(book: Book, rater: Rater, manifest: Manifest) -> dict[str, Any]:
         "baseline": names["baseline"],
         "candidate_mean": sum(a.candidate for a in counted) / total if total else None,
         "baseline_mean": sum(a.baseline for a in counted) / total if total else None,
-        "mapping_sha256": book.sealed.digest(),
+        "mapping_sha256": mapping.digest_of(book.sealed),
         "answers": [
             {
                 "kind": trial.kind,
@@ -208,7 +198,7 @@ def import_json(run_dir: Path, path: Path, *, late: bool = False) -> list[str]:
     book = Book(run_dir)
     try:
         if (export.ratings.mapping_sha256, export.ratings.question_sha256) != (
-            book.sealed.digest(),
+            mapping.digest_of(book.sealed),
             book.sealed.question_sha256,
         ) or not export.ratings.mapping_intact:
             raise BadInput(f"{path} is of other sealed pairs than {run_dir}; its ratings cannot be compared.")

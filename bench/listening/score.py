@@ -14,18 +14,18 @@ from bench.audio.wav import Samples
 from bench.errors import AuditionError, BadInput
 from bench.listening import cues, mapping, processing
 from bench.listening.draws import Draws
-from bench.listening.mapping import REFERENCE, TAKES, Clip, Role, SealBroken, Sealed
+from bench.listening.mapping import REFERENCE, TAKES, SealBroken
 from bench.listening.processing import UnusableTake
-from bench.listening.trials import Source
-from bench.records.base import Channel, Record
+from bench.records.base import Channel
+from bench.records.listening import Clip, CueResult, Role, Sealed, SealReport, Source, Unusable
 from bench.records.run import Manifest
-from bench.records.take import Take
+from bench.records.take import Take, TakeSide
 from bench.storage.atomic import write_atomically
 from bench.storage.clock import utc_now
 from bench.storage.digests import canonical_json, sha256_bytes, sha256_file
 from bench.storage.record_file import load_record
 from bench.verdict.collect import UNUSABLE_FILE, check_commitments, read_takes, unusable_bytes
-from bench.verdict.takes import TakeSide, Unusable, failures_of, named, rateable, valid_takes
+from bench.verdict.takes import failures_of, named, rateable, valid_takes
 
 SCALE = ("Not at all", "Slightly", "Moderately", "Very much", "Completely")
 """Labels of the scores 1 to 5; sealed with the mapping, so that they cannot change under the raters."""
@@ -50,21 +50,6 @@ class TakesMissing(AuditionError):
 
 class CuesRemain(AuditionError):
     """What the processing should have removed still names the side of a clip."""
-
-
-class SealReport(Record):
-    """What sealing found; nothing in it tells the sides apart."""
-
-    mapping_sha256: str
-    pairs: int
-    channels: list[Channel]
-    """The rule's first."""
-    reference: bool
-    """False: there is no reference recording to compare with, and the page says so."""
-    target_lufs: dict[Channel, float]
-    cues: list[cues.CueResult]
-    notices: list[str]
-    already_sealed: bool = False
 
 
 def seal(run_dir: Path, *, channels: Sequence[Channel] = CHANNELS) -> SealReport:
@@ -136,7 +121,7 @@ def seal(run_dir: Path, *, channels: Sequence[Channel] = CHANNELS) -> SealReport
     )
     found = _attack_cues(home, sealed, paths)
     report = SealReport(
-        mapping_sha256=sealed.digest(),
+        mapping_sha256=mapping.digest_of(sealed),
         pairs=len(utterances),
         channels=wanted,
         reference=anchor is not None,
@@ -183,8 +168,10 @@ def _pick_rated(
             for side in TAKE_SIDES
         }
     side: TakeSide = "candidate" if len(found.spoken) < pairs else "baseline"
-    failures = failures_of(takes[side], None, [each for each in unusable if each.side == side]) or {}
-    failed = [f"{each['utterance_id']} ({each['kind']}: {each['message']})" for each in failures["failed"]]
+    failures = failures_of(takes[side], None, [each for each in unusable if each.side == side])
+    failed = [
+        f"{each.utterance_id} ({each.kind}: {each.message})" for each in (failures.failed if failures else [])
+    ]
     count = len(found.spoken) if side == "candidate" else len(found.paired)
     raise TakesMissing(
         side,
@@ -278,12 +265,15 @@ def _name_unusable(run_dir: Path, error: UnusableTake) -> Unusable:
     return Unusable(side=source, utterance_id=utterance, reason=reason)
 
 
-def _attack_cues(home: Path, sealed: Sealed, paths: dict[TakeSide, dict[str, Path]]) -> list[cues.CueResult]:
+def _attack_cues(home: Path, sealed: Sealed, paths: dict[TakeSide, dict[str, Path]]) -> list[CueResult]:
     """Run the cue attack on the rule's channel, before and after."""
     channel = sealed.channels[0]
     before, after = [], []
     for utterance in sealed.utterances:
-        files = [home / mapping.CLIPS / sealed.clip("pair", side, utterance, channel).file for side in paths]
+        files = [
+            home / mapping.CLIPS / mapping.clip_of(sealed, "pair", side, utterance, channel).file
+            for side in paths
+        ]
         raw_a, raw_b = (cues.read_cues(paths[side][utterance]) for side in paths)
         made_a, made_b = (cues.read_cues(path) for path in files)
         before.append((raw_a, raw_b))
@@ -302,7 +292,7 @@ def _attack_cues(home: Path, sealed: Sealed, paths: dict[TakeSide, dict[str, Pat
     return results
 
 
-def _notices(results: Sequence[cues.CueResult], reference: bool) -> list[str]:
+def _notices(results: Sequence[CueResult], reference: bool) -> list[str]:
     out = [
         f"{result.cue} alone tells the sides apart ({result.after:.0%} of {result.clips} clips, chance 50%): "
         "it belongs to the voices and is not removed."

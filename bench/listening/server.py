@@ -38,7 +38,7 @@ from bench.errors import BadInput
 from bench.listening import heard
 from bench.listening.book import Book, Given, Rater, Refused
 from bench.listening.limits import BodyLimit, RateLimit
-from bench.listening.mapping import CLIPS, DIRECTORY
+from bench.listening.mapping import CLIPS, DIRECTORY, digest_of
 from bench.listening.raters import ensure_one, link
 from bench.listening.results import reveal
 from bench.listening.store import NotSaved
@@ -149,7 +149,7 @@ def create_app(run_dir: Path) -> FastAPI:
             "rater": of.name,
             "question": book.sealed.question,
             "question_sha256": book.sealed.question_sha256,
-            "mapping_sha256": book.sealed.digest(),
+            "mapping_sha256": digest_of(book.sealed),
             "scale": book.sealed.scale,
             "headphones": of.headphones,
             "finished": of.finished_utc is not None,

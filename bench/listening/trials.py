@@ -15,11 +15,12 @@ from typing import Literal
 
 from bench.listening.draws import Draws
 from bench.records.base import Channel
-from bench.records.listening import RatingKind
+from bench.records.listening import RatingKind, Source
 
 Side = Literal["A", "B"]
 SIDES: tuple[Side, ...] = ("A", "B")
-Source = Literal["candidate", "baseline", "reference"]
+
+
 MAX_REPEATS = 3
 MIN_GAP = 3
 """Trials between a pair and its repeat, where the session is long enough."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
-from bench.records.base import Record
+from bench.records.memory import MemoryBaseline
 
 MEMINFO = Path("/proc/meminfo")
 
@@ -25,17 +25,6 @@ def meminfo_bytes(name: str, meminfo: Path = MEMINFO) -> int | None:
 def available_bytes() -> int | None:
     """Return MemAvailable in bytes: what new processes can have without swapping; page cache is free."""
     return meminfo_bytes("MemAvailable")
-
-
-class MemoryBaseline(Record):
-    """MemAvailable before the engine exists; the dip is counted from here."""
-
-    available_bytes: int | None
-    spread_bytes: int | None
-    """Highest less lowest over the last window: what the dip is uncertain by."""
-    settled: bool
-    """False: other processes kept moving it, and the dip holds their doings as well."""
-    waited_s: float
 
 
 def settle_baseline(

@@ -14,11 +14,11 @@ from contextlib import contextmanager
 from statistics import median
 from typing import Any, Literal, Self
 
-from bench.memory.meminfo import MemoryBaseline, available_bytes, meminfo_bytes
+from bench.memory.meminfo import available_bytes, meminfo_bytes
 from bench.memory.nvml import Gpu, NvmlReader
 from bench.memory.processes import EngineProcesses, cgroup_current_bytes, cgroup_peak_bytes, rss_bytes
-from bench.memory.report import Figure, FloorEvent, GpuFacts, MemoryReport, Window
 from bench.memory.series import SeriesBuilder
+from bench.records.memory import Figure, FloorEvent, GpuFacts, MemoryBaseline, MemoryReport, Window
 
 
 class _Accumulator:

@@ -1,22 +1,6 @@
 """A time series of bounded size that keeps every peak: for the plot of memory over time."""
 
-from bench.records.base import Record
-
-
-class MemorySeries(Record):
-    """Memory over time, one list a quantity, all of one length; each point stands for one stretch of time.
-
-    Use is the highest within the stretch and `available_bytes` the lowest, so no peak is lost; `t_s` is where
-    the stretch begins, in seconds since the sampling began. None: not to be had then.
-    """
-
-    t_s: list[float] = []
-    gpu_process_bytes: list[int | None] = []
-    available_bytes: list[int | None] = []
-    rss_bytes: list[int | None] = []
-    cgroup_bytes: list[int | None] = []
-    power_w: list[float | None] = []
-
+from bench.records.memory import MemorySeries
 
 _LOWEST = "available_bytes"
 _COLUMNS = ("gpu_process_bytes", "available_bytes", "rss_bytes", "cgroup_bytes", "power_w")

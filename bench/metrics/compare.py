@@ -7,59 +7,15 @@ from typing import Literal
 from bench.errors import BadInput
 from bench.metrics import clipping, f0, intelligibility
 from bench.metrics.duration import duration_ratio
-from bench.metrics.paired import PairedDifference, paired_difference
-from bench.metrics.take import TakeMetrics
-from bench.records.base import Record
-
-Side = Literal["candidate", "baseline"]
+from bench.metrics.paired import paired_difference
+from bench.records.metrics import Alarm, MetricsComparison, PairedDifference, TakeMetrics
+from bench.records.take import TakeSide
 
 SILENCE_ALARM_S = 1.0
 """Leading or trailing silence above this."""
 QUIET_ALARM_LUFS = -45.0
 DURATION_ALARM_RATIO = 2.0
 """Twice as long as the baseline's take, or half as long: words were repeated or left out."""
-
-
-class Alarm(Record):
-    """Something to listen to. `value` and `limit` are in the unit that `kind` implies."""
-
-    kind: Literal["not_measured", "voice_drift", "unintelligible", "clipping", "silence", "quiet", "duration"]
-    side: Side
-    utterance_id: str | None
-    """Null: of the whole pass."""
-    value: float | None
-    limit: float | None
-    message: str
-
-
-class MetricsComparison(Record):
-    """Candidate and baseline over the same utterances. Differences are candidate minus baseline.
-
-    Similarity and word error rate of one side alone mean nothing and are given as differences only.
-    """
-
-    pairs: int
-    """Utterances that both sides have a measured take of."""
-    unpaired: list[str]
-    f0_semitones: PairedDifference
-    """Of the drift from the reference; without a reference, of the medians themselves."""
-    similarity: PairedDifference
-    """Cosine to the reference; empty without Resemblyzer."""
-    similarity_reason: str | None
-    """Why there is no similarity; null where there is."""
-    word_error_rate: PairedDifference
-    loudness_lufs: PairedDifference
-    leading_silence_s: PairedDifference
-    trailing_silence_s: PairedDifference
-    pauses_s: PairedDifference
-    speaking_rate_wps: PairedDifference
-    clipped_fraction: PairedDifference
-    duration_ratios: dict[str, float]
-    """Candidate over baseline, from first sound to last."""
-    duration_ratio_median: float | None
-    candidate_f0_drift_median_semitones: float | None
-    baseline_f0_drift_median_semitones: float | None
-    alarms: list[Alarm]
 
 
 def compare_sides(candidate: Sequence[TakeMetrics], baseline: Sequence[TakeMetrics]) -> MetricsComparison:
@@ -108,7 +64,7 @@ def compare_sides(candidate: Sequence[TakeMetrics], baseline: Sequence[TakeMetri
     )
 
 
-def side_alarms(takes: Sequence[TakeMetrics], side: Side) -> list[Alarm]:
+def side_alarms(takes: Sequence[TakeMetrics], side: TakeSide) -> list[Alarm]:
     """Return the alarms that one side raises by itself; of use before the baseline's takes exist."""
     alarms: list[Alarm] = []
     for take in takes:
@@ -122,7 +78,7 @@ def side_alarms(takes: Sequence[TakeMetrics], side: Side) -> list[Alarm]:
     return alarms
 
 
-def _take_alarms(take: TakeMetrics, side: Side) -> Iterable[Alarm]:
+def _take_alarms(take: TakeMetrics, side: TakeSide) -> Iterable[Alarm]:
     name, drift = take.utterance_id, take.f0_drift_semitones
     if take.error is not None:
         yield _alarm("not_measured", side, name, None, None, take.error)
@@ -166,7 +122,7 @@ def _alarm(
     kind: Literal[
         "not_measured", "voice_drift", "unintelligible", "clipping", "silence", "quiet", "duration"
     ],
-    side: Side,
+    side: TakeSide,
     utterance_id: str | None,
     value: float | None,
     limit: float | None,
@@ -175,7 +131,7 @@ def _alarm(
     return Alarm(kind=kind, side=side, utterance_id=utterance_id, value=value, limit=limit, message=message)
 
 
-def _by_id(takes: Sequence[TakeMetrics], side: Side) -> dict[str, TakeMetrics]:
+def _by_id(takes: Sequence[TakeMetrics], side: TakeSide) -> dict[str, TakeMetrics]:
     found: dict[str, TakeMetrics] = {}
     for take in takes:
         if take.utterance_id in found:

@@ -22,7 +22,8 @@ from typing import IO, Any
 
 from bench.audio.wav import read_mono
 from bench.errors import BadInput
-from bench.metrics.take import TakeMetrics, measure_take, reference_f0_hz
+from bench.metrics.take import measure_take, reference_f0_hz
+from bench.records.metrics import TakeMetrics
 
 Job = tuple[str, Path, str]
 """Utterance id, the take's file, the text it was asked to say."""

@@ -3,20 +3,7 @@
 from collections.abc import Mapping
 from statistics import fmean, median
 
-from bench.records.base import Record
-
-
-class PairedDifference(Record):
-    """Differences over the utterances that both sides have a figure for; in the unit of the metric."""
-
-    by_utterance: dict[str, float]
-    n: int
-    mean: float | None
-    median: float | None
-    lowest: float | None
-    highest: float | None
-    left_out: list[str]
-    """Utterances without a figure on one side or both."""
+from bench.records.metrics import PairedDifference
 
 
 def paired_difference(

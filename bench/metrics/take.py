@@ -15,45 +15,7 @@ from bench.metrics.loudness import loudness_lufs
 from bench.metrics.silence import silence
 from bench.metrics.similarity import NoEmbedding, cosine, embed_speaker
 from bench.metrics.speaking_rate import count_words, words_per_s
-from bench.records.base import Record
-
-
-class TakeMetrics(Record):
-    """What was measured of one take. Null: could not be taken; `reasons` says why.
-
-    Units are in the names: s seconds, hz hertz, dbfs decibels relative to full scale, lufs loudness units,
-    wps words per second; fractions, rates and cosines are plain numbers.
-    """
-
-    utterance_id: str
-    wav: str
-    """File name."""
-    audio_s: float | None = None
-    sample_rate_hz: int | None = None
-    f0_median_hz: float | None = None
-    f0_drift_semitones: float | None = None
-    """Against the reference; null without a reference."""
-    reference_cosine: float | None = None
-    """Speaker similarity to the reference: only ever reported as candidate minus baseline."""
-    word_error_rate: float | None = None
-    """Only ever read as candidate minus baseline."""
-    heard: str | None = None
-    """What the recogniser made of it."""
-    recogniser: str | None = None
-    loudness_lufs: float | None = None
-    peak_dbfs: float | None = None
-    rms_dbfs: float | None = None
-    leading_silence_s: float | None = None
-    trailing_silence_s: float | None = None
-    pauses_s: float | None = None
-    sounding_s: float | None = None
-    clipped_fraction: float | None = None
-    words: int | None = None
-    speaking_rate_wps: float | None = None
-    reasons: dict[str, str] = {}
-    """Field to the reason why it is null."""
-    error: str | None = None
-    """The take could not be measured at all."""
+from bench.records.metrics import TakeMetrics
 
 
 @lru_cache(maxsize=4)

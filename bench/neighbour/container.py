@@ -5,32 +5,24 @@ way to create, recreate or remove one. Only the watcher stops and starts the nei
 """
 
 import difflib
-from typing import Any, Literal, Self
+from typing import Any
 
 from docker import errors as docker_errors
 
 from bench.docker_host.host import DockerHost
 from bench.errors import BadInput
-from bench.records.base import Record
-
-PolicyName = Literal["no", "on-failure", "unless-stopped", "always"]
+from bench.records.neighbour import RestartPolicy
 
 
-class RestartPolicy(Record):
-    """A container's restart policy, as Docker has it."""
+def policy_of(inspected: dict[str, Any]) -> RestartPolicy:
+    """Read the restart policy from Docker's inspection; an empty name is `no`."""
+    raw = inspected["HostConfig"]["RestartPolicy"]
+    return RestartPolicy(name=raw["Name"] or "no", maximum_retry_count=raw.get("MaximumRetryCount") or 0)
 
-    name: PolicyName
-    maximum_retry_count: int = 0
 
-    @classmethod
-    def of(cls, inspected: dict[str, Any]) -> Self:
-        """Read the policy from Docker's inspection; an empty name is `no`."""
-        raw = inspected["HostConfig"]["RestartPolicy"]
-        return cls(name=raw["Name"] or "no", maximum_retry_count=raw.get("MaximumRetryCount") or 0)
-
-    def for_docker(self) -> dict[str, Any]:
-        """Return the policy as the Engine API writes it."""
-        return {"Name": self.name, "MaximumRetryCount": self.maximum_retry_count}
+def docker_policy(policy: RestartPolicy) -> dict[str, Any]:
+    """Return the policy as the Engine API writes it."""
+    return {"Name": policy.name, "MaximumRetryCount": policy.maximum_retry_count}
 
 
 class Neighbour:
@@ -77,4 +69,4 @@ class Neighbour:
     def set_policy(self, policy: RestartPolicy) -> None:
         """Set its restart policy in place; the container stays the same."""
         with self._docker.answering():
-            self._docker.api.update_container(self.inspect()["Id"], restart_policy=policy.for_docker())
+            self._docker.api.update_container(self.inspect()["Id"], restart_policy=docker_policy(policy))

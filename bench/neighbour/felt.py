@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import httpx
-import numpy as np
 
 from bench.client.chat import PROMPT
 from bench.neighbour.readiness import direct_client, root_of
-from bench.neighbour.record import Felt, NeighbourRecord
+from bench.records.neighbour import Felt, NeighbourRecord
+from bench.summaries.summary import summarise
 
 
 @contextmanager
@@ -56,6 +56,6 @@ def felt_latency(record: NeighbourRecord, *, every_s: float = 1.0, max_tokens: i
 
 
 def summary(values_ms: list[float], errors: int) -> Felt:
-    """Return the median and the 95th percentile (linear interpolation); None of nothing."""
-    p50, p95 = (float(np.percentile(values_ms, q)) if values_ms else None for q in (50, 95))
-    return Felt(values_ms=list(values_ms), errors=errors, p50_ms=p50, p95_ms=p95)
+    """Return the median and the 95th percentile; None of nothing."""
+    found = summarise(values_ms)
+    return Felt(values_ms=found.values, errors=errors, p50_ms=found.p50, p95_ms=found.p95)

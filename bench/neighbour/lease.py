@@ -22,7 +22,7 @@ from bench.client.chat import shortfall
 from bench.docker_host.host import DockerHost, DockerSilent
 from bench.errors import AuditionError, BadInput, NeighbourNotBack
 from bench.memory.meminfo import available_bytes
-from bench.neighbour.container import Neighbour
+from bench.neighbour.container import Neighbour, docker_policy
 from bench.neighbour.lease_files import (
     LeaseDirectory,
     LeaseLost,
@@ -33,9 +33,9 @@ from bench.neighbour.lease_files import (
 )
 from bench.neighbour.proof import NeighbourSlower, Proof, fail
 from bench.neighbour.readiness import check_serving, direct_client, root_of
-from bench.neighbour.record import LeaseAccount, NeighbourRecord
+from bench.neighbour.record import enter_leases
 from bench.neighbour.restarters import restarters
-from bench.neighbour.snapshot import Snapshot, check_can_pause, check_well
+from bench.neighbour.snapshot import check_can_pause, check_well, take_snapshot
 from bench.neighbour.spec import KERNEL_BOOT_ID, Borrowing, LeaseLimits, NeighbourSpec
 from bench.neighbour.watcher_container import (
     build_watcher,
@@ -51,6 +51,7 @@ from bench.neighbour.watcher_control import (
     settle_leftover,
     start_watcher_of,
 )
+from bench.records.neighbour import LeaseAccount, NeighbourRecord, Snapshot
 from bench.storage.clock import utc_now
 
 
@@ -221,7 +222,7 @@ def acquire(
         mode=request.mode,
         container=before.name,
         container_id=before.container_id,
-        policy=before.policy.for_docker(),
+        policy=docker_policy(before.policy),
         watcher_name=name,
         boot_id=directory.boot_id(),
         agreed_utc=utc_now(),
@@ -341,7 +342,7 @@ def _look(request: LeaseRequest, docker_host: DockerHost, record: NeighbourRecor
         BadInput: it is not up and well, or something else answers at its address.
     """
     neighbour = Neighbour(docker_host, request.container)
-    before = Snapshot.take(neighbour)
+    before = take_snapshot(neighbour)
     (check_can_pause if request.mode == "pause" else check_well)(before)
     record.before.snapshot = before
     record.restarters = restarters(neighbour.inspect())
@@ -405,7 +406,7 @@ def _account(record: NeighbourRecord, directory: LeaseDirectory, terms: Terms) -
     if not any(each.lease_id == terms.lease_id for each in ended):
         status = directory.status(terms.lease_id)
         ended += [status] if status is not None else []
-    record.account(accounts(ended))
+    enter_leases(record, accounts(ended))
 
 
 def accounts(ended: list[WatcherStatus]) -> list[LeaseAccount]:

@@ -4,6 +4,7 @@ from typing import Any
 
 from bench.errors import AuditionError
 from bench.neighbour.container import Neighbour
+from bench.neighbour.snapshot import take_snapshot
 from bench.neighbour.spec import NeighbourSpec
 from bench.records.run import Check
 
@@ -24,12 +25,12 @@ def look(spec: NeighbourSpec) -> tuple[list[Check], dict[str, Any]]:
     from bench.docker_host.host import DockerHost
     from bench.neighbour.readiness import NotReady, check_serving
     from bench.neighbour.restarters import removers, restarters
-    from bench.neighbour.snapshot import Snapshot, check_can_pause, check_well
+    from bench.neighbour.snapshot import check_can_pause, check_well
 
     try:
         with DockerHost() as docker_host:
             neighbour = Neighbour(docker_host, spec.container)
-            snapshot = Snapshot.take(neighbour)
+            snapshot = take_snapshot(neighbour)
             if spec.mode == "pause":
                 check_can_pause(snapshot)
             elif spec.mode == "parallel":

@@ -4,15 +4,15 @@ from typing import Literal
 
 from bench.docker_host.host import DockerHost
 from bench.errors import BadInput
-from bench.neighbour.container import Neighbour, PolicyName, RestartPolicy
+from bench.neighbour.container import Neighbour
 from bench.neighbour.lease import Grant, Lease, LeaseRequest, acquire, take_hold
 from bench.neighbour.lease_files import LeaseDirectory, held_by
 from bench.neighbour.owner import NeighbourStatus, restore, status
-from bench.neighbour.record import NeighbourRecord
-from bench.neighbour.snapshot import Snapshot, check_can_pause
+from bench.neighbour.snapshot import check_can_pause, take_snapshot
 from bench.neighbour.spec import LeaseTimes, NeighbourPlace
 from bench.neighbour.watcher_container import build_watcher, watcher_tag
 from bench.records.base import Record
+from bench.records.neighbour import NeighbourRecord, PolicyName, RestartPolicy
 
 
 class NeighbourTask(NeighbourPlace, LeaseTimes):
@@ -130,7 +130,7 @@ def _hold(
         return False
     if lease is not None:
         raise held_by(lease, directory)
-    snapshot = Snapshot.take(Neighbour(docker_host, container))
+    snapshot = take_snapshot(Neighbour(docker_host, container))
     check_can_pause(snapshot)
     if check:
         return True

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bench.docker_host.host import DockerHost, OurContainer
 from bench.errors import BadInput, NeighbourNotBack
-from bench.neighbour.container import Neighbour, RestartPolicy
+from bench.neighbour.container import Neighbour, docker_policy
 from bench.neighbour.lease_files import (
     DamagedFile,
     LeaseDirectory,
@@ -20,7 +20,7 @@ from bench.neighbour.lease_files import (
 )
 from bench.neighbour.readiness import check_serving, wait_ready
 from bench.neighbour.restarters import restarters
-from bench.neighbour.snapshot import Snapshot
+from bench.neighbour.snapshot import take_snapshot
 from bench.neighbour.watcher_container import (
     build_watcher,
     end_watcher,
@@ -30,6 +30,7 @@ from bench.neighbour.watcher_container import (
 )
 from bench.neighbour.watcher_control import await_gone, retired, revive, run_restorer
 from bench.records.base import Record
+from bench.records.neighbour import RestartPolicy, Snapshot
 from bench.records.settings import LEASE_DIR, PYTHON_IMAGE
 from bench.storage.clock import utc_now
 
@@ -73,7 +74,7 @@ def status(
     """
     docker_host = docker_host or DockerHost()
     neighbour = Neighbour(docker_host, container)
-    snapshot = Snapshot.take(neighbour)
+    snapshot = take_snapshot(neighbour)
     directory = LeaseDirectory(state_dir)
     lease, lease_error = None, None
     try:
@@ -144,7 +145,7 @@ def restore(
         NeighbourNotBack: it is not up, or does not serve, within `limit_s`; the lease is kept.
     """
     docker_host = docker_host or DockerHost()
-    now = Snapshot.take(Neighbour(docker_host, container))
+    now = take_snapshot(Neighbour(docker_host, container))
     directory = LeaseDirectory(state_dir)
     directory.prepare()
     name = watcher_name(now.name)
@@ -157,7 +158,7 @@ def restore(
             terms = terms_as_it_is(now, directory)
         _set_to_work(docker_host, name, directory, terms, watcher_base)
         await_gone(docker_host, name, max(0.0, end - time.monotonic()))
-        now = Snapshot.take(Neighbour(docker_host, container))
+        now = take_snapshot(Neighbour(docker_host, container))
         if now.running and (terms is None or not _is_of(terms, now) or now.policy == _policy(terms)):
             break
         if time.monotonic() > end:
@@ -244,7 +245,7 @@ def terms_as_it_is(now: Snapshot, directory: LeaseDirectory, run_id: str = "owne
         mode="pause",
         container=now.name,
         container_id=now.container_id,
-        policy=now.policy.for_docker(),
+        policy=docker_policy(now.policy),
         watcher_name=watcher_name(now.name),
         boot_id=directory.boot_id(),
         agreed_utc=utc_now(),

@@ -5,15 +5,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from bench.client.chat import MIN_SAMPLES, ChatLatency, compare, measure_chat, needs_retry
+from bench.client.chat import MIN_SAMPLES, compare, measure_chat, needs_retry
 from bench.docker_host.host import DockerSilent
 from bench.errors import AuditionError, NeighbourNotBack
 from bench.neighbour.container import Neighbour
 from bench.neighbour.lease_files import WatcherStatus
 from bench.neighbour.readiness import wait_ready
-from bench.neighbour.record import NeighbourRecord
-from bench.neighbour.snapshot import Snapshot, differences, prove_same
+from bench.neighbour.snapshot import differences, prove_same, take_snapshot
 from bench.neighbour.spec import READY_LIMIT_S, SETTLE_S
+from bench.records.neighbour import ChatLatency, NeighbourRecord, Snapshot
 
 
 class NeighbourSlower(AuditionError):
@@ -69,7 +69,7 @@ class Proof:
         end = time.monotonic() + limit_s
         while True:
             try:
-                return Snapshot.take(neighbour)
+                return take_snapshot(neighbour)
             except DockerSilent as error:
                 if time.monotonic() > end:
                     raise NeighbourNotBack(

@@ -12,18 +12,7 @@ import httpx
 
 from bench.errors import BadInput, NeighbourNotBack
 from bench.neighbour.spec import READY_LIMIT_S
-from bench.records.base import Record
-
-
-class Readiness(Record):
-    """How long each step took to succeed, in seconds since waiting began."""
-
-    health_s: float
-    models_s: float
-    generation_s: float
-    model: str
-    models: list[str]
-    polls: int
+from bench.records.neighbour import Readiness
 
 
 class NotReady(Exception):

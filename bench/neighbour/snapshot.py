@@ -1,70 +1,43 @@
 """What the neighbour was before it was touched, and the proof that it is the same container after."""
 
-from typing import Any, Self
+from typing import Any
 
 from bench.errors import BadInput, NeighbourNotBack
-from bench.neighbour.container import Neighbour, RestartPolicy
-from bench.records.base import Record
+from bench.neighbour.container import Neighbour, policy_of
+from bench.records.neighbour import Snapshot
 from bench.storage.clock import utc_now
 from bench.storage.digests import canonical_json, sha256_bytes
 
 
-class Snapshot(Record):
-    """The neighbour at one moment, as Docker says."""
+def take_snapshot(neighbour: Neighbour) -> Snapshot:
+    """Ask Docker about the neighbour.
 
-    taken_utc: str
-    name: str
-    container_id: str
-    created: str
-    image_id: str
-    image: str
-    command: list[str]
-    """Entry point and arguments, as they run."""
-    config_sha256: str
-    """Of its environment, mounts, ports, devices and limits."""
-    policy: RestartPolicy
-    running: bool
-    status: str
-    """Docker's word: running, exited, paused, restarting, created, dead."""
-    health: str | None
-    """Docker's health check: healthy, unhealthy, starting; None where the image has none."""
-    exit_code: int | None
-    started_at: str
-    finished_at: str
-    restart_count: int
-    auto_remove: bool
-    labels: dict[str, str]
-
-    @classmethod
-    def take(cls, neighbour: Neighbour) -> Self:
-        """Ask Docker about the neighbour.
-
-        Raises:
-            BadInput: there is no such container.
-            DockerSilent: Docker does not answer.
-        """
-        found = neighbour.inspect()
-        state, config, host = found["State"], found["Config"], found["HostConfig"]
-        return cls(
-            taken_utc=utc_now(),
-            name=found["Name"].lstrip("/"),
-            container_id=found["Id"],
-            created=found["Created"],
-            image_id=found["Image"],
-            image=config["Image"],
-            command=[found["Path"], *found["Args"]],
-            config_sha256=_config_sha256(config, host),
-            policy=RestartPolicy.of(found),
-            running=state["Running"],
-            status=state["Status"],
-            health=(state.get("Health") or {}).get("Status"),
-            exit_code=None if state["Running"] else state["ExitCode"],
-            started_at=state["StartedAt"],
-            finished_at=state["FinishedAt"],
-            restart_count=found["RestartCount"],
-            auto_remove=bool(host.get("AutoRemove")),
-            labels=dict(config.get("Labels") or {}),
-        )
+    Raises:
+        BadInput: there is no such container.
+        DockerSilent: Docker does not answer.
+    """
+    found = neighbour.inspect()
+    state, config, host = found["State"], found["Config"], found["HostConfig"]
+    return Snapshot(
+        taken_utc=utc_now(),
+        name=found["Name"].lstrip("/"),
+        container_id=found["Id"],
+        created=found["Created"],
+        image_id=found["Image"],
+        image=config["Image"],
+        command=[found["Path"], *found["Args"]],
+        config_sha256=_config_sha256(config, host),
+        policy=policy_of(found),
+        running=state["Running"],
+        status=state["Status"],
+        health=(state.get("Health") or {}).get("Status"),
+        exit_code=None if state["Running"] else state["ExitCode"],
+        started_at=state["StartedAt"],
+        finished_at=state["FinishedAt"],
+        restart_count=found["RestartCount"],
+        auto_remove=bool(host.get("AutoRemove")),
+        labels=dict(config.get("Labels") or {}),
+    )
 
 
 def _config_sha256(config: dict[str, Any], host: dict[str, Any]) -> str:

@@ -24,7 +24,7 @@ Channel = Literal["full", "narrowband", "wideband"]
 class Record(BaseModel):
     """A strict record: an unknown key is an error, so a typing slip never passes for data."""
 
-    model_config = ConfigDict(extra="forbid", validate_assignment=True)
+    model_config = ConfigDict(extra="forbid", validate_assignment=True, use_attribute_docstrings=True)
 
 
 class FileRecord(Record):

@@ -1,10 +1,11 @@
-"""What the listening test gives the verdict."""
+"""The listening test: what was sealed, what sealing found, what raters answered."""
 
 from typing import Literal
 
 from pydantic import Field
 
-from bench.records.base import Channel, Record
+from bench.records.base import SCHEMA_VERSION, Channel, Record
+from bench.records.take import TakeSide
 
 RatingKind = Literal["pair", "repeat", "identical", "anchor"]
 
@@ -52,3 +53,106 @@ class Ratings(Record):
     notices: list[str] = []
     """What whoever reads the verdict must know of the ratings: damage, why the seal is broken, raters who came late,
     from elsewhere or were taken off."""
+
+
+Role = Literal["pair", "anchor", "reference"]
+"""What a clip is for: the rated pairs, the hidden reference and the takes that may stand beside it, the open
+reference."""
+
+Source = Literal["candidate", "baseline", "reference"]
+
+
+class Clip(Record):
+    """A processed clip: whose it is, and what must be on disk for it."""
+
+    role: Role
+    source: Source
+    utterance_id: str
+    """Empty for the reference that raters compare with."""
+    channel: Channel
+    file: str = Field(pattern=r"^[0-9a-f]{32}\.wav$")
+    sha256: str
+    bytes: int
+    seconds: float
+
+
+class Sealed(Record):
+    """All that the hash commits to."""
+
+    schema_version: int = SCHEMA_VERSION
+    nonce: str = Field(pattern=r"^[0-9a-f]{64}$")
+    seed: str = Field(pattern=r"^[0-9a-f]{64}$")
+    run_id: str
+    sealed_utc: str
+    question: str
+    question_sha256: str
+    rule_sha256: str
+    scale: list[str]
+    """Labels of the scores 1 to 5, as the page prints them."""
+    channels: list[Channel]
+    """Channels that were prepared; the first is the rule's."""
+    utterances: list[str]
+    anchor: str | None
+    """The utterance of which a take stands beside the hidden reference; null without a reference."""
+    takes: dict[TakeSide, dict[str, str]]
+    """SHA-256 of each take, by utterance."""
+    takes_sha256: dict[TakeSide, str]
+    """Of each side's whole takes.jsonl: its figures decide too."""
+    reference_sha256: str | None
+    target_lufs: dict[Channel, float]
+    clips: list[Clip]
+
+
+class CueResult(Record):
+    """How often one cue named the side, of all clips; 0.5 is chance."""
+
+    cue: str
+    removed: bool
+    """True when the processing promises to remove it."""
+    clips: int
+    before: float
+    after: float
+    chance_low: float
+    chance_high: float
+    """The middle 95% of `after` when the sides mean nothing."""
+    p: float
+    """Of an accuracy at least so far from one half, on either side, by chance."""
+
+
+class SealReport(Record):
+    """What sealing found; nothing in it tells the sides apart."""
+
+    mapping_sha256: str
+    pairs: int
+    channels: list[Channel]
+    """The rule's first."""
+    reference: bool
+    """False: there is no reference recording to compare with, and the page says so."""
+    target_lufs: dict[Channel, float]
+    cues: list[CueResult]
+    notices: list[str]
+    already_sealed: bool = False
+
+
+class Unusable(Record):
+    """A take without an error that nobody can rate all the same: silence, a click. Found when pairs are sealed."""
+
+    side: TakeSide
+    utterance_id: str
+    reason: str
+
+
+class Mark(Record):
+    """When a rater finished, and the number of the last answer that he gave to each trial."""
+
+    finished_utc: str
+    revisions: dict[str, int]
+
+
+class Export(Record):
+    """The JSON form in which ratings leave a run and come into another copy of it."""
+
+    format: Literal["audition-ratings"] = "audition-ratings"
+    schema_version: int = Field(default=SCHEMA_VERSION, ge=SCHEMA_VERSION, le=SCHEMA_VERSION)
+    run_id: str
+    ratings: Ratings

@@ -1,6 +1,12 @@
 """A take, and the distribution of its figures."""
 
+from typing import Literal
+
 from bench.records.base import Record
+
+TakeSide = Literal["candidate", "baseline"]
+TimedPass = Literal["candidate", "baseline", "preset"]
+"""The passes whose takes are figures; the smoke sentence's is none."""
 
 
 class TakeError(Record):

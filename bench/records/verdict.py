@@ -1,8 +1,18 @@
 """What the rule says of a run."""
 
-from typing import Any, ClassVar
+from typing import ClassVar, Literal
 
-from bench.records.base import Decision, FileRecord, Reason, Record
+from bench.records.base import Channel, Decision, FileRecord, NeighbourMode, Reason, Record
+from bench.records.memory import MemoryFigures
+from bench.records.take import Summary, TimedPass
+
+
+class Nothing(Record):
+    """An empty object: there is nothing to say of this, or not yet."""
+
+    def __bool__(self) -> Literal[False]:
+        """Return False, as of anything that is empty."""
+        return False
 
 
 class Gate(Record):
@@ -21,6 +31,200 @@ class NextStep(Record):
     commands: list[str]
 
 
+class PowerRow(Record):
+    """How often the rating gate passes for one SD of a pair's difference."""
+
+    sd: float
+    pairs: int
+    raters: int
+    passes_at_gap: dict[str, float]
+    """True difference in points to the share of tests that pass."""
+
+
+class ListeningTest(Record):
+    """The listening test as designed, and who takes part: known before any answer is."""
+
+    question: str
+    question_sha256: str
+    channel: Channel
+    """The one whose ratings count."""
+    pairs: int
+    margin: float
+    """In points."""
+    power: list[PowerRow]
+    raters: dict[str, Literal["invited", "started", "finished"]]
+    mapping_sha256: str
+
+
+class SentenceMeans(Record):
+    """Mean scores of one sentence."""
+
+    candidate: float
+    baseline: float
+
+
+class SideBias(Record):
+    """Whether side A is preferred, whoever is on it."""
+
+    candidate_on_a: int
+    a_minus_b: float | None
+    """Mean score of side A minus side B."""
+
+
+class Repeats(Record):
+    """Hidden repeats beside the same rater's first answers."""
+
+    scores: int
+    """Compared: two a repeat."""
+    exact: float | None
+    """Share given again to the point."""
+    mean_absolute_difference: float | None
+    """In points."""
+
+
+class IdenticalPairs(Record):
+    """What was answered where both clips were the same."""
+
+    trials: int
+    scored_equal: int
+    differences: list[int]
+
+
+class Anchors(Record):
+    """What was answered where the reference itself stood, hidden, beside a take."""
+
+    trials: int
+    reference_higher: int
+    """How often it was scored above the take."""
+    reference_mean: float | None
+    take_mean: float | None
+
+
+class OtherChannel(Record):
+    """The same pairs heard through another channel than the rule's."""
+
+    n: int
+    mean_difference: float
+
+
+class Described(Record):
+    """The rated pairs of one channel: figures over the differences, candidate minus baseline, in points."""
+
+    n: int
+    sum_of_differences: int
+    mean_difference: float
+    candidate_mean: float
+    baseline_mean: float
+    sd_of_differences: float | None
+    interval_95: tuple[float, float]
+    interval_method: str
+    sign_flip_p: float
+    wins: int
+    ties: int
+    losses: int
+    comparison_mean: float | None
+    comparisons: int
+    by_rater: dict[str, float]
+    by_sentence: dict[str, SentenceMeans]
+    side_bias: SideBias
+
+
+class RatingsResult(Described, ListeningTest):
+    """What raters said, unsealed; only once every one of them has finished."""
+
+    repeats: Repeats
+    identical: IdenticalPairs
+    anchor: Anchors
+    other_channels: dict[Channel, OtherChannel]
+
+
+class LatencyCounts(Record):
+    """Of how many takes a side's latency is."""
+
+    takes: int
+    streamed: int
+    reference_not_cached: int
+
+    def figure(self, name: str) -> Summary | None:
+        """Return one of the figures; null where it could not be taken or may not be known."""
+        found: Summary | None = getattr(self, name, None)
+        return found
+
+
+class BlindLatency(LatencyCounts):
+    """What may be known while people rate takes that were not streamed: nothing that gives a clip's length away.
+
+    Values are sorted, so that none belongs to a sentence. A figure is null where any valid take lacks it.
+    """
+
+    ttfa_ms: Summary | None
+
+
+class BlindStreamedLatency(LatencyCounts):
+    """The same of takes that were all streamed."""
+
+    ttfb_ms: Summary | None
+    ttfa_ms: Summary | None
+    rtf: Summary | None
+
+
+class Latency(LatencyCounts):
+    """Every figure over a side's valid takes, in order; only once every rater has finished."""
+
+    ttfb_ms: Summary | None
+    ttfa_ms: Summary | None
+    ttfa_audible_ms: Summary | None
+    total_ms: Summary | None
+    rtf: Summary | None
+    rtf_after_first: Summary | None
+    stall_ms: Summary | None
+
+
+AnyLatency = Latency | BlindStreamedLatency | BlindLatency
+
+
+class FailedTake(Record):
+    """A take that does not count, and why."""
+
+    utterance_id: str
+    kind: str
+    message: str
+
+
+class NotedTake(Record):
+    """A take that something else happened to."""
+
+    utterance_id: str
+    note: str
+
+
+class Failures(Record):
+    """A pass's timed takes: how many, how many count, and which do not."""
+
+    made: int
+    valid: int
+    failed: list[FailedTake]
+    noted: list[NotedTake]
+    pass_error: str | None
+    """Why the pass itself failed."""
+
+
+class NeighbourSummary(Record):
+    """What the verdict keeps of `neighbour.json`."""
+
+    mode: NeighbourMode
+    name: str | None
+    state: str
+    p50_before_ms: float | None
+    p50_after_ms: float | None
+    ratio: float | None
+    limit: float
+    pauses: int
+    down_s: float | None
+    felt_p50_ms: float | None
+    differences: list[str]
+
+
 class Verdict(FileRecord):
     """`verdict.json`: a pure function of the rest of the run directory."""
 
@@ -35,12 +239,13 @@ class Verdict(FileRecord):
     """Null while the decision awaits something."""
     sentence: str
     gates: list[Gate]
-    ratings: dict[str, Any]
-    latency: dict[str, Any]
-    memory: dict[str, Any]
-    neighbour: dict[str, Any]
-    failures: dict[str, Any]
-    """Failed takes by side, counted and named."""
+    ratings: RatingsResult | ListeningTest | Nothing
+    latency: dict[TimedPass, AnyLatency]
+    """By side, as far as it may be known."""
+    memory: MemoryFigures | Nothing
+    neighbour: NeighbourSummary | Nothing
+    failures: dict[TimedPass, Failures | None]
+    """Failed takes by side, counted and named; null for a pass that was not made."""
     warnings: list[str]
     next: NextStep
     methodology_version: int

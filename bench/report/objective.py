@@ -8,6 +8,9 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from bench.records.metrics import Alarm, MetricsComparison, PairedDifference
+from bench.records.take import TakeSide, TimedPass
+
 _ROWS = (
     ("f0_semitones", "Pitch drift from the reference", "semitones"),
     ("similarity", "Speaker similarity (cosine)", ""),
@@ -37,34 +40,31 @@ _NAMED_UP_TO = 3
 """Utterances named in an alarm; of more, their number."""
 
 
-def objective_rows(comparison: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+def objective_rows(comparison: MetricsComparison | None) -> list[dict[str, Any]]:
     """Return label, unit, median, lowest, highest and n of each paired difference that was taken."""
     rows = []
-    for name, label, unit in _ROWS:
-        found = (comparison or {}).get(name)
-        if isinstance(found, Mapping) and found.get("n"):
-            figures = {key: found.get(key) for key in ("median", "lowest", "highest", "n")}
+    for name, label, unit in _ROWS if comparison is not None else ():
+        found: PairedDifference = getattr(comparison, name)
+        if found.n:
+            figures = found.model_dump(include={"median", "lowest", "highest", "n"})
             rows.append({"label": label, "unit": unit, **figures})
     return rows
 
 
 def spell_alarms(
-    comparison: Mapping[str, Any] | None, names: Mapping[str, str], takes: Mapping[str, int]
+    comparison: MetricsComparison | None, names: Mapping[TakeSide, str], takes: Mapping[TimedPass, int]
 ) -> list[str]:
     """Return a line a side and kind of alarm: from the lowest to the highest value, and in how many takes.
 
     Args:
-        comparison: as `bench.metrics.compare.MetricsComparison`; its alarms are read.
+        comparison: its alarms are read.
         names: of the models, by side.
         takes: valid takes, by side.
     """
-    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = defaultdict(list)
-    for alarm in (comparison or {}).get("alarms") or []:
-        kind = str(alarm["kind"])
+    groups: dict[tuple[TakeSide, str], list[Alarm]] = defaultdict(list)
+    for alarm in comparison.alarms if comparison is not None else ():
         # A take that is silent through and through has no value, and is another thing than a long pause.
-        groups[str(alarm["side"]), kind if alarm["value"] is not None else str(alarm["message"])].append(
-            alarm
-        )
+        groups[alarm.side, alarm.kind if alarm.value is not None else alarm.message].append(alarm)
     return [
         f"{names[side]} ({side}): "
         + _spell_alarm(
@@ -74,8 +74,8 @@ def spell_alarms(
     ]
 
 
-def _spell_alarm(kind: str, found: Sequence[Mapping[str, Any]], takes: int, other: str) -> str:
-    where = [str(alarm["utterance_id"]) for alarm in found if alarm["utterance_id"] is not None]
+def _spell_alarm(kind: str, found: Sequence[Alarm], takes: int, other: str) -> str:
+    where = [alarm.utterance_id for alarm in found if alarm.utterance_id is not None]
     place = "" if not where else f" in {', '.join(where)}"
     if len(where) > _NAMED_UP_TO:
         place = f" in {len(where)} of {max(takes, len(where))} takes"
@@ -85,9 +85,9 @@ def _spell_alarm(kind: str, found: Sequence[Mapping[str, Any]], takes: int, othe
 
     def spelt(of_takes: bool) -> str:
         values = [
-            factor * float(alarm["value"])
+            factor * alarm.value
             for alarm in found
-            if (alarm["utterance_id"] is not None) is of_takes
+            if alarm.value is not None and (alarm.utterance_id is not None) is of_takes
         ]
         ends = dict.fromkeys(format(value, form) for value in (min(values), max(values))) if values else {}
         return " to ".join(ends).replace("-", "\u2212")

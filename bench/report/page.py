@@ -5,6 +5,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+from bench.records.verdict import RatingsResult
 from bench.report import plots, words
 from bench.report.objective import objective_rows
 from bench.report.view import ReportView
@@ -38,7 +39,7 @@ def render(view: ReportView) -> str:
         words=words,
         gates=_gates(view),
         latency=_latency(view),
-        power=view.verdict.ratings.get("power", []),
+        power=view.verdict.ratings.power if view.verdict.ratings else [],
         objective=objective_rows(view.metrics),
         plots={name: Markup(svg) for name, svg in _plots(view).items()},  # noqa: S704 - drawn by us
         style=Markup((_HERE / "page.css").read_text("utf-8")),  # noqa: S704 - a file of ours
@@ -68,10 +69,8 @@ def _latency(view: ReportView) -> list[dict[str, Any]]:
     """One row a figure and side, as far as the verdict shows them."""
     rows = []
     for name, (label, unit) in words.FIGURES.items():
-        for side in ("candidate", "baseline"):
-            found = (view.verdict.latency.get(side) or {}).get(name)
-            if found and (side == "candidate" or view.revealed):
-                rows.append({"label": label, "unit": unit, "side": side, "figure": found})
+        for side, found in view.figures(name):
+            rows.append({"label": label, "unit": unit, "side": side, "figure": found})
     return rows
 
 
@@ -84,14 +83,13 @@ def _plots(view: ReportView) -> dict[str, str]:
         for pair in view.pairs
         if pair.candidate_score is not None and pair.baseline_score is not None
     ]
-    if view.revealed and scored:
-        low, high = ratings["interval_95"]
+    if view.revealed and scored and isinstance(ratings, RatingsResult):
         found["ratings"] = plots.rating_plot(
             "ratings",
             scored,
-            mean=ratings["mean_difference"],
-            interval=(low, high),
-            margin=ratings["margin"],
+            mean=ratings.mean_difference,
+            interval=ratings.interval_95,
+            margin=ratings.margin,
             candidate=view.candidate.name,
             baseline=view.baseline.name,
         )
@@ -110,28 +108,26 @@ def _plots(view: ReportView) -> dict[str, str]:
                 name.replace("_", "-"), title, rows, unit=unit, limit=at, limit_words=line_words
             )
     found["memory"] = plots.memory_plot("memory", view.memory_series)
-    if view.neighbour_samples:
+    neighbour = view.verdict.neighbour
+    if view.neighbour_samples and neighbour:
         rows = [
             plots.Row(label=when, values=values, tone="neighbour")
             for when, values in view.neighbour_samples.items()
         ]
-        neighbour = view.verdict.neighbour
-        before = neighbour.get("p50_before_ms")
+        before = neighbour.p50_before_ms
         found["neighbour"] = plots.strip_plot(
             "neighbour",
             "The neighbour's answers before and after",
             rows,
             unit="milliseconds an answer",
-            limit=round(before * neighbour["limit"], 1) if before else None,
+            limit=round(before * neighbour.limit, 1) if before else None,
         )
     return {name: svg for name, svg in found.items() if svg is not None}
 
 
 def _strips(view: ReportView, figure: str) -> list[plots.Row]:
     rows = []
-    for side, model in (("candidate", view.candidate), ("baseline", view.baseline)):
-        found = (view.verdict.latency.get(side) or {}).get(figure)
-        if found and found["values"] and (side == "candidate" or view.revealed):
-            tone: plots.Tone = "candidate" if side == "candidate" else "baseline"
-            rows.append(plots.Row(label=model.name, values=found["values"], tone=tone))
+    for side, found in view.figures(figure):
+        if found.values:
+            rows.append(plots.Row(label=view.side(side).name, values=found.values, tone=side))
     return rows

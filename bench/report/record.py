@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Sequence
 
+from bench.records.verdict import RatingsResult
 from bench.report import words
 from bench.report.view import ReportView
 
@@ -63,30 +64,27 @@ def _ratings(view: ReportView) -> list[str]:
     if not ratings:
         return []
     lines = ["### Ratings", "", f"Asked: \u201c{escape_md(view.question)}\u201d", ""]
-    if view.revealed:
-        low, high = ratings["interval_95"]
+    if view.revealed and isinstance(ratings, RatingsResult):
+        low, high = ratings.interval_95
         lines += [
-            f"{escape_md(view.candidate.name)} {words.number(ratings['candidate_mean'])}, "
-            f"{escape_md(view.baseline.name)} {words.number(ratings['baseline_mean'])}; difference "
-            f"{words.number(ratings['mean_difference'], signed=True)} ({ratings['sum_of_differences']:+d} over "
-            f"{ratings['n']}), 95% interval {words.number(low, signed=True)} to "
-            f"{words.number(high, signed=True)}, exact sign-flip p {words.number(ratings['sign_flip_p'])}; "
-            f"{ratings['wins']} won, {ratings['ties']} tied, {ratings['losses']} lost.",
+            f"{escape_md(view.candidate.name)} {words.number(ratings.candidate_mean)}, "
+            f"{escape_md(view.baseline.name)} {words.number(ratings.baseline_mean)}; difference "
+            f"{words.number(ratings.mean_difference, signed=True)} ({ratings.sum_of_differences:+d} over "
+            f"{ratings.n}), 95% interval {words.number(low, signed=True)} to "
+            f"{words.number(high, signed=True)}, exact sign-flip p {words.number(ratings.sign_flip_p)}; "
+            f"{ratings.wins} won, {ratings.ties} tied, {ratings.losses} lost.",
             "",
         ]
-    power = ratings.get("power") or []
+    power = ratings.power
     if power:
-        gaps = list(power[0]["passes_at_gap"])
+        gaps = list(power[0].passes_at_gap)
         lines += [
-            f"How often {power[0]['pairs']} pairs and {power[0]['raters']} rater(s) clear the margin, by the true "
+            f"How often {power[0].pairs} pairs and {power[0].raters} rater(s) clear the margin, by the true "
             "difference:",
             "",
             *_table(
                 ["SD of a pair", *gaps],
-                [
-                    [f"{row['sd']:g}", *(f"{value:.1%}" for value in row["passes_at_gap"].values())]
-                    for row in power
-                ],
+                [[f"{row.sd:g}", *(f"{value:.1%}" for value in row.passes_at_gap.values())] for row in power],
             ),
         ]
     return lines
@@ -96,13 +94,11 @@ def _latency(view: ReportView) -> list[str]:
     rows = []
     for name in ("ttfa_ms", "ttfa_audible_ms", "rtf"):
         label, unit = words.FIGURES[name]
-        for side, model in (("candidate", view.candidate), ("baseline", view.baseline)):
-            figure = (view.verdict.latency.get(side) or {}).get(name)
-            if figure and (side == "candidate" or view.revealed):
-                rows.append(
-                    [label, escape_md(model.name), words.number(figure["p50"], unit),
-                     words.number(figure["p95"], unit), str(figure["n"])]
-                )  # fmt: skip
+        for side, figure in view.figures(name):
+            rows.append(
+                [label, escape_md(view.side(side).name), words.number(figure.p50, unit),
+                 words.number(figure.p95, unit), str(figure.n)]
+            )  # fmt: skip
     if not rows:
         return []
     return ["### Latency", "", *_table(["Figure", "Model", "p50", "p95", "Takes"], rows), *_measured(view)]
@@ -126,21 +122,21 @@ def _measured(view: ReportView) -> list[str]:
 
 def _memory(view: ReportView) -> list[str]:
     figures = [
-        f"{label} {words.gib(view.verdict.memory[key]['bytes'])}"
-        for key, label in words.MEMORY.items()
-        if (view.verdict.memory.get(key) or {}).get("bytes") is not None
+        f"{label} {words.gib(figure.bytes)}"
+        for label, figure in words.memory_figures(view.verdict.memory)
+        if figure.bytes is not None
     ]
     return [f"**Memory, peak:** {', '.join(figures)}.", ""] if figures else []
 
 
 def _neighbour(view: ReportView) -> list[str]:
     found = view.verdict.neighbour
-    if found.get("mode") in (None, "none"):
+    if not found or found.mode == "none":
         return []
     return [
-        f"**Neighbour ({escape_md(found['mode'])}):** p50 {words.number(found['p50_before_ms'], 'ms')} before, "
-        f"{words.number(found['p50_after_ms'], 'ms')} after ({words.number(found['ratio'], '×')}, limit "
-        f"{words.number(found['limit'], '×')}); out of service {words.number(found['down_s'], 's')}.",
+        f"**Neighbour ({escape_md(found.mode)}):** p50 {words.number(found.p50_before_ms, 'ms')} before, "
+        f"{words.number(found.p50_after_ms, 'ms')} after ({words.number(found.ratio, '×')}, limit "
+        f"{words.number(found.limit, '×')}); out of service {words.number(found.down_s, 's')}.",
         "",
     ]
 

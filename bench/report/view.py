@@ -12,7 +12,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bench.records.base import SCHEMA_VERSION, Record
-from bench.records.take import Take
+from bench.records.memory import MemoryReport
+from bench.records.metrics import MetricsComparison
+from bench.records.neighbour import NeighbourRecord
+from bench.records.passes import VoiceCheck
+from bench.records.take import Summary, Take, TakeSide
 from bench.records.verdict import Verdict
 from bench.report.clips import MAILABLE_BYTES, Clip, Clips, embed
 from bench.report.objective import spell_alarms
@@ -95,7 +99,7 @@ class ReportView(Record):
     memory_series: dict[str, list[float | None]]
     neighbour_samples: dict[str, list[float]]
     measured: list[Measured]
-    metrics: dict[str, Any] | None
+    metrics: MetricsComparison | None
     """The comparison of the objective metrics; null until revealed."""
     alarms: list[str]
     """What of it is to be listened to; none until revealed."""
@@ -104,6 +108,16 @@ class ReportView(Record):
     versions: dict[str, str]
     git_commit: str | None
     install_s: float | None
+
+    def side(self, name: TakeSide) -> Side:
+        """Return one of the two models."""
+        return self.candidate if name == "candidate" else self.baseline
+
+    def figures(self, name: str) -> list[tuple[TakeSide, Summary]]:
+        """Return one figure of latency by side, as far as it may be shown."""
+        sides: tuple[TakeSide, ...] = ("candidate", "baseline") if self.revealed else ("candidate",)
+        latency = self.verdict.latency
+        return [(side, found) for side in sides if side in latency and (found := latency[side].figure(name))]
 
 
 def build(
@@ -159,7 +173,7 @@ def build(
         alarms=spell_alarms(
             evidence.metrics,
             {"candidate": manifest.model, "baseline": manifest.inputs.baseline},
-            {side: found["valid"] for side, found in verdict.failures.items() if found},
+            {side: found.valid for side, found in verdict.failures.items() if found},
         )
         if revealed
         else [],
@@ -223,10 +237,9 @@ def _takes_of_pairs(evidence: Evidence, pairs: Sequence[Pair]) -> list[tuple[str
     ]
 
 
-def _read_back(evidence: Evidence, side: Literal["candidate", "baseline"]) -> str | None:
+def _read_back(evidence: Evidence, side: TakeSide) -> str | None:
     """Return the version that the engine itself named: in its pass, else in its smoke sentence."""
-    health = evidence.passes.get(side, {}).get("health")
-    said = health.get("revision") if isinstance(health, dict) else None
+    said = evidence.passes[side].health.get("revision") if side in evidence.passes else None
     if said is None and side == "candidate" and evidence.install is not None:
         said = evidence.install.ran.get("version")
     return None if said is None else str(said)
@@ -234,32 +247,31 @@ def _read_back(evidence: Evidence, side: Literal["candidate", "baseline"]) -> st
 
 def _measured(evidence: Evidence, revealed: bool) -> list[Measured]:
     found: list[Measured] = []
-    sides: tuple[Literal["candidate", "baseline"], ...] = ("candidate", "baseline")
-    for side in sides:
-        record = evidence.passes.get(side, {})
-        made, network = record.get("pass"), record.get("network")
-        if not isinstance(made, dict):
+    for side, record in evidence.passes.items():
+        if record.result is None:
             continue
-        remote = isinstance(network, dict)
-        cost: Mapping[str, Any] = network if isinstance(network, dict) else {}
+        network = record.network
         found.append(
             Measured(
                 side=side,
-                host=str(made.get("measured_from")),
-                remote=remote,
-                server="itself" if cost.get("loopback") else cost.get("remote_address"),
-                connect_ms=(cost.get("connect_ms") or {}).get("p50"),
-                round_trip_ms=(cost.get("round_trip_ms") or {}).get("p50"),
-                voice=_voice(record.get("voice_check"), remote) if revealed else None,
+                host=record.result.measured_from,
+                remote=network is not None,
+                server=("itself" if network.loopback else network.remote_address) if network else None,
+                connect_ms=_median(network.connect_ms) if network else None,
+                round_trip_ms=_median(network.round_trip_ms) if network else None,
+                voice=_voice(record.voice_check, network is not None) if revealed else None,
             )
         )
     return found
 
 
-def _voice(check: Any, remote: bool) -> str:
-    if isinstance(check, dict):
-        evidence = "; ".join(str(each) for each in check.get("evidence") or [])
-        return f"{str(check.get('verdict')).replace('_', ' ')}: {evidence}".rstrip(": ")
+def _median(summary: Summary | None) -> float | None:
+    return summary.p50 if summary else None
+
+
+def _voice(check: VoiceCheck | None, remote: bool) -> str:
+    if check is not None:
+        return f"{check.verdict.replace('_', ' ')}: {'; '.join(check.evidence)}".rstrip(": ")
     return "asked for by a name that the server has" if remote else "given the reference itself"
 
 
@@ -288,27 +300,18 @@ def _side(name: str, entry: Mapping[str, Any], ran: str | None) -> Side:
     )
 
 
-def _series(memory: Mapping[str, Any] | None) -> dict[str, list[float | None]]:
-    series = (memory or {}).get("series")
-    if not isinstance(series, dict) or not series.get("t_s"):
-        return {}
-    length = len(series["t_s"])
-    return {
-        name: values for name, values in series.items() if isinstance(values, list) and len(values) == length
-    }
+def _series(memory: MemoryReport | None) -> dict[str, list[float | None]]:
+    return memory.series.model_dump() if memory is not None and memory.series.t_s else {}
 
 
-def _samples(neighbour: Mapping[str, Any] | None) -> dict[str, list[float]]:
+def _samples(neighbour: NeighbourRecord | None) -> dict[str, list[float]]:
     """Every sample of the last measurement before and after, milliseconds."""
-    found: dict[str, list[float]] = {}
-    for when in ("before", "after"):
-        part = (neighbour or {}).get(when)
-        measured = part.get("latency") if isinstance(part, dict) else None
-        total = measured[-1].get("total_ms") if isinstance(measured, list) and measured else None
-        values = total.get("values") if isinstance(total, dict) else None
-        if isinstance(values, list) and values:
-            found[when] = [float(value) for value in values]
-    return found
+    moments = {"before": neighbour.before, "after": neighbour.after} if neighbour else {}
+    return {
+        when: moment.latency[-1].total_ms.values
+        for when, moment in moments.items()
+        if moment.latency and moment.latency[-1].total_ms.values
+    }
 
 
 def _reference(reference: Mapping[str, Any]) -> dict[str, str]:

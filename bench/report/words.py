@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from bench.records.verdict import Gate
+from bench.records.memory import Figure, MemoryFigures
+from bench.records.verdict import Gate, Nothing
 
 if TYPE_CHECKING:
     from bench.report.view import Side
@@ -75,6 +76,11 @@ def gib(value: float | None) -> str:
     if value < 2**30 / 10:
         return f"{value / 2**20:.0f}\u00a0MiB"
     return f"{value / 2**30:.2f}\u00a0GiB"
+
+
+def memory_figures(memory: MemoryFigures | Nothing) -> list[tuple[str, Figure]]:
+    """Return each figure of memory with its label; none where memory was not measured."""
+    return [(label, getattr(memory, name)) for name, label in MEMORY.items()] if memory else []
 
 
 def version(side: "Side") -> str:

@@ -15,7 +15,9 @@ Kept = TypeVar("Kept", bound=FileRecord)
 
 def save_record(record: FileRecord, run_dir: Path) -> None:
     """Write a record into `run_dir`, atomically; the same record gives the same bytes."""
-    text = json.dumps(record.model_dump(mode="json"), indent=2, ensure_ascii=False, sort_keys=False)
+    text = json.dumps(
+        record.model_dump(mode="json", by_alias=True), indent=2, ensure_ascii=False, sort_keys=False
+    )
     write_atomically(run_dir / record.file_name, text.encode() + b"\n")
 
 
@@ -30,8 +32,12 @@ def load_record(kind: type[Kept], run_dir: Path) -> Kept:
     try:
         raw = json.loads(path.read_bytes())
     except ValueError as error:
-        raise BadInput(f"{path} is not JSON ({error}); move the run directory away.") from error
-    found = raw.get("schema_version") if isinstance(raw, dict) else None
+        raise BadInput(
+            f"{path} is not JSON ({error}); run the phase that makes it again, or move the run directory away."
+        ) from error
+    if not isinstance(raw, dict):
+        raise BadInput(f"{path} is not a JSON object; run the phase that makes it again.")
+    found = raw.get("schema_version")
     if found != SCHEMA_VERSION:
         raise BadInput(
             f"{path} has schema_version {found!r} and this Audition reads {SCHEMA_VERSION}; "

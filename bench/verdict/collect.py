@@ -8,21 +8,22 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from bench.errors import BadInput, PhaseMissing
-from bench.records.listening import Ratings
+from bench.records.listening import Ratings, Unusable
+from bench.records.memory import MemoryReport
+from bench.records.metrics import MetricsFile
+from bench.records.neighbour import NeighbourRecord
+from bench.records.passes import PassFile
 from bench.records.run import Check, Install, Manifest, Phases, PhaseState, Preflight, Rule
-from bench.records.take import Take
+from bench.records.take import Take, TakeSide
 from bench.records.verdict import Gate
 from bench.storage.digests import sha256_bytes
-from bench.storage.record_file import load_record
+from bench.storage.record_file import Kept, load_record
 from bench.verdict.evidence import Evidence, InstallOutcome, Refusal
-from bench.verdict.takes import Unusable, utterance_ids, valid_takes
+from bench.verdict.takes import utterance_ids, valid_takes
 
 REFUSALS: dict[str, Refusal] = {"licence": "licence", "clone_encoder": "clone_encoder_withheld"}
 """Preflight's gates that decide against a model, by name; any other failed gate is the host's matter."""
-MEMORY_FILE = "memory.json"
-NEIGHBOUR_FILE = "neighbour.json"
-METRICS_FILE = "metrics.json"
-HOW_FILE = "pass.json"
+SIDES: tuple[TakeSide, ...] = ("candidate", "baseline")
 RULE_FILE = "rule.yml"
 UNUSABLE_FILE = "listening/unusable.json"
 _UNUSABLE = TypeAdapter(list[Unusable])
@@ -150,16 +151,12 @@ def collect(run_dir: Path, *, ratings: Ratings | None) -> Evidence:
         baseline=read_takes(run_dir / "baseline"),
         baseline_error=_error(phases.get("baseline")),
         unusable=read_unusable(run_dir),
-        passes={
-            side: found
-            for side in ("candidate", "baseline")
-            if (found := _json(run_dir / side / HOW_FILE)) is not None
-        },
+        passes={side: found for side in SIDES if (found := _load(PassFile, run_dir / side)) is not None},
         ratings=ratings,
         score_error=_error(phases.get("score")),
-        memory=_json(run_dir / MEMORY_FILE),
-        neighbour=_json(run_dir / NEIGHBOUR_FILE),
-        metrics=(_json(run_dir / METRICS_FILE) or {}).get("comparison"),
+        memory=_load(MemoryReport, run_dir),
+        neighbour=_load(NeighbourRecord, run_dir),
+        metrics=metrics.comparison if (metrics := _load(MetricsFile, run_dir)) is not None else None,
     )
 
 
@@ -253,15 +250,8 @@ def _install(run_dir: Path, phase: PhaseState | None) -> InstallOutcome | None:
     return None if error is None else InstallOutcome(ok=False, error=error)
 
 
-def _json(path: Path) -> dict[str, Any] | None:
-    if not path.is_file():
-        return None
+def _load(kind: type[Kept], folder: Path) -> Kept | None:
     try:
-        value = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise BadInput(
-            f"{path} is not JSON ({error}); run the phase that makes it again, or move the run away."
-        ) from error
-    if not isinstance(value, dict):
-        raise BadInput(f"{path} is not a JSON object; run the phase that makes it again.")
-    return value
+        return load_record(kind, folder)
+    except FileNotFoundError:
+        return None

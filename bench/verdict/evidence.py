@@ -3,11 +3,14 @@
 from typing import Any, Literal
 
 from bench.records.base import Record
-from bench.records.listening import Ratings
+from bench.records.listening import Ratings, Unusable
+from bench.records.memory import MemoryReport
+from bench.records.metrics import MetricsComparison
+from bench.records.neighbour import NeighbourRecord
+from bench.records.passes import PassFile
 from bench.records.run import Manifest
-from bench.records.take import Take
+from bench.records.take import Take, TakeSide
 from bench.records.verdict import Gate
-from bench.verdict.takes import Unusable
 
 Refusal = Literal["licence", "clone_encoder_withheld"]
 
@@ -28,8 +31,7 @@ class Evidence(Record):
     """What a run directory says, as far as the verdict needs it.
 
     A list of takes is None where that pass has not been made; a pass that was tried and gave nothing is an
-    empty list, or None with the pass's error. Objects of other parts (`memory`, `neighbour`, `metrics`) stay
-    as found.
+    empty list, or None with the pass's error.
     """
 
     manifest: Manifest
@@ -48,13 +50,13 @@ class Evidence(Record):
     baseline_error: str | None = None
     unusable: list[Unusable] = []
     """Takes that sealing found to be no speech that can be rated."""
-    passes: dict[str, dict[str, Any]] = {}
+    passes: dict[TakeSide, PassFile] = {}
     """`pass.json` of candidate and baseline: from which host, over which network, in whose voice."""
     ratings: Ratings | None = None
     """None where nothing is sealed."""
     score_error: str | None = None
     """Why the score phase failed, where it did."""
-    memory: dict[str, Any] | None = None
-    neighbour: dict[str, Any] | None = None
-    metrics: dict[str, Any] | None = None
+    memory: MemoryReport | None = None
+    neighbour: NeighbourRecord | None = None
+    metrics: MetricsComparison | None = None
     """The comparison in `metrics.json`."""

@@ -1,52 +1,38 @@
 """What the neighbour's record says of its latency before and after."""
 
-import math
-from typing import Any
-
-from bench.records.settings import P50_RATIO_LIMIT
+from bench.records.neighbour import NeighbourRecord
+from bench.records.verdict import NeighbourSummary, Nothing
 
 
-def _p50(part: Any) -> float | None:
-    value = part.get("p50_ms") if isinstance(part, dict) else None
-    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
-
-
-def neighbour_summary(record: dict[str, Any] | None) -> tuple[dict[str, Any], list[str]]:
-    """Return what the verdict keeps of `neighbour.json`, and its warnings. It decides nothing.
-
-    Reads a few keys of `bench.neighbour.record.NeighbourRecord`, and leaves the rest to that file.
-    """
-    if not record:
-        return {}, []
-    before, after = _p50(record.get("before")), _p50(record.get("after"))
-    limit = record.get("limit")
-    limit = float(limit) if isinstance(limit, int | float) else P50_RATIO_LIMIT
+def neighbour_summary(record: NeighbourRecord | None) -> tuple[NeighbourSummary | Nothing, list[str]]:
+    """Return what the verdict keeps of `neighbour.json`, and its warnings. It decides nothing."""
+    if record is None:
+        return Nothing(), []
+    before, after = record.before.p50_ms, record.after.p50_ms
     ratio = after / before if before and after is not None else None
-    felt = record.get("felt")
-    differences = [str(text) for text in record.get("differences") or []]
-    kept = {
-        "mode": record.get("mode"),
-        "name": record.get("name"),
-        "state": record.get("state"),
-        "p50_before_ms": before,
-        "p50_after_ms": after,
-        "ratio": ratio,
-        "limit": limit,
-        "pauses": record.get("pauses"),
-        "down_s": record.get("down_s"),
-        "felt_p50_ms": felt.get("p50_ms") if isinstance(felt, dict) else None,
-        "differences": differences,
-    }
+    kept = NeighbourSummary(
+        mode=record.mode,
+        name=record.name,
+        state=record.state,
+        p50_before_ms=before,
+        p50_after_ms=after,
+        ratio=ratio,
+        limit=record.limit,
+        pauses=record.pauses,
+        down_s=record.down_s,
+        felt_p50_ms=record.felt.p50_ms if record.felt else None,
+        differences=record.differences,
+    )
     warnings = []
-    if record.get("error"):
-        warnings.append(f"The neighbour: {record['error']}")
-    elif ratio is not None and ratio > limit:
+    if record.error:
+        warnings.append(f"The neighbour: {record.error}")
+    elif ratio is not None and ratio > record.limit:
         warnings.append(
             f"The neighbour is up but slower than before: p50 {after:.0f} ms after and {before:.0f} ms "
-            f"before ({ratio:.2f}x, limit {limit:g}x)."
+            f"before ({ratio:.2f}x, limit {record.limit:g}x)."
         )
-    elif record.get("mode") not in (None, "none") and ratio is None:
+    elif record.mode != "none" and ratio is None:
         warnings.append("The neighbour's latency before and after could not be compared.")
-    if differences:
-        warnings.append(f"The neighbour's container differs from before: {'; '.join(differences)}.")
+    if record.differences:
+        warnings.append(f"The neighbour's container differs from before: {'; '.join(record.differences)}.")
     return kept, warnings

@@ -17,14 +17,14 @@ import re
 from collections import Counter
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any
 
 from bench.errors import BadInput, PhaseMissing
-from bench.records.base import Decision, Reason
+from bench.records.base import Channel, Decision, Reason
 from bench.records.listening import Answer, Ratings
+from bench.records.memory import MemoryFigures, MemoryReport
 from bench.records.run import Manifest
-from bench.records.take import Summary
-from bench.records.verdict import Gate, NextStep, Verdict
+from bench.records.take import Summary, Take, TimedPass
+from bench.records.verdict import Gate, ListeningTest, NextStep, Nothing, OtherChannel, RatingsResult, Verdict
 from bench.verdict.evidence import Evidence
 from bench.verdict.neighbour import neighbour_summary
 from bench.verdict.statistics import (
@@ -258,7 +258,7 @@ class _Case:
             )
         return ttfa
 
-    def keep(self, reason: Reason, why: str, ratings: dict[str, Any] | None = None) -> Verdict:
+    def keep(self, reason: Reason, why: str, ratings: RatingsResult | None = None) -> Verdict:
         """Keep the baseline: on to the chain's next model, or the survey is complete."""
         chain = self.evidence.manifest.chain
         after = chain[chain.index(self.model) + 1 :] if self.model in chain else []
@@ -328,27 +328,25 @@ class _Case:
                 model=self.model,
                 commands=[f"audition rate {manifest.run_id}", f"audition verdict {manifest.run_id}"],
             ),
-            ratings={
-                **self.design(ratings.pairs, max(rule.minimum_raters, len(states))),
-                "raters": dict(sorted(states.items())),
-                "mapping_sha256": ratings.mapping_sha256,
-            },
+            ratings=self.test(ratings, max(rule.minimum_raters, len(states))),
         )
 
     def rater_gate(self, finished: int, asked: int) -> None:
         self.gate("raters_finished", finished, asked, finished >= asked)
 
-    def design(self, pairs: int, raters: int) -> dict[str, Any]:
-        """The listening test as designed, known before any answer."""
-        manifest = self.evidence.manifest
-        return {
-            "question": manifest.question,
-            "question_sha256": manifest.question_sha256,
-            "channel": manifest.rule.channel,
-            "pairs": pairs,
-            "margin": manifest.rule.rating_margin_tenths / 10,
-            "power": power_rows(pairs=pairs, raters=raters, margin_tenths=manifest.rule.rating_margin_tenths),
-        }
+    def test(self, ratings: Ratings, raters: int) -> ListeningTest:
+        """The listening test as designed for so many raters, known before any answer."""
+        manifest, tenths = self.evidence.manifest, self.evidence.manifest.rule.rating_margin_tenths
+        return ListeningTest(
+            question=manifest.question,
+            question_sha256=manifest.question_sha256,
+            channel=manifest.rule.channel,
+            pairs=ratings.pairs,
+            margin=tenths / 10,
+            power=power_rows(pairs=ratings.pairs, raters=raters, margin_tenths=tenths),
+            raters=dict(sorted(ratings.raters.items())),
+            mapping_sha256=ratings.mapping_sha256,
+        )
 
     def apply_rule(self, ratings: Ratings, ttfa: Summary | None) -> Verdict:
         manifest, rule = self.evidence.manifest, self.evidence.manifest.rule
@@ -359,16 +357,14 @@ class _Case:
         asked = len(ratings.raters)
         self.rater_gate(asked, asked)
         self.gate("rating_margin", float(Fraction(total, n)), rule.rating_margin_tenths / 10, margin_passed)
-        described = {
-            **self.design(ratings.pairs, asked),
-            "raters": dict(sorted(ratings.raters.items())),
-            "mapping_sha256": ratings.mapping_sha256,
-            **describe(counted),
-            "repeats": repeat_agreement(ratings.answers),
-            "identical": identical_pairs(ratings.answers),
-            "anchor": anchors(ratings.answers),
-            "other_channels": self.other_channels(ratings),
-        }
+        described = RatingsResult(
+            **dict(self.test(ratings, asked)),
+            **dict(describe(counted)),
+            repeats=repeat_agreement(ratings.answers),
+            identical=identical_pairs(ratings.answers),
+            anchor=anchors(ratings.answers),
+            other_channels=self.other_channels(ratings),
+        )
         self.warn_of_ratings(described, margin_passed)
         p50 = None if ttfa is None else ttfa.p50
         ttfa_passed = p50 is not None and p50 <= rule.ttfa_p50_limit_ms
@@ -398,14 +394,14 @@ class _Case:
         why = " and ".join(failed).removeprefix("its ")
         return self.keep("rule", f"{self.model}'s {why}", ratings=described)
 
-    def other_channels(self, ratings: Ratings) -> dict[str, Any]:
+    def other_channels(self, ratings: Ratings) -> dict[Channel, OtherChannel]:
         """The same pairs heard through other channels: reported, outside the rule."""
-        result: dict[str, Any] = {}
+        result: dict[Channel, OtherChannel] = {}
         for channel in sorted({a.channel for a in ratings.answers} - {self.evidence.manifest.rule.channel}):
             rows = [a for a in ratings.answers if a.kind == "pair" and a.channel == channel]
             if rows:
                 total = sum(a.candidate - a.baseline for a in rows)
-                result[channel] = {"n": len(rows), "mean_difference": float(Fraction(total, len(rows)))}
+                result[channel] = OtherChannel(n=len(rows), mean_difference=float(Fraction(total, len(rows))))
         return result
 
     def warn_of_profiles(self) -> None:
@@ -419,28 +415,28 @@ class _Case:
                 f"and ratings of its own: {self.play(self.model)} -e profile=NAME"
             )
 
-    def warn_of_ratings(self, described: dict[str, Any], margin_passed: bool) -> None:
-        low, high = described["interval_95"]
-        margin = described["margin"]
+    def warn_of_ratings(self, described: RatingsResult, margin_passed: bool) -> None:
+        low, high = described.interval_95
+        margin = described.margin
         if low < margin <= high:
             self.warnings.append(
                 f"The margin of {margin:g} lies inside the 95% interval of the mean difference "
                 f"({low:+.2f} to {high:+.2f}): another set of sentences may fall on the other side."
             )
-        identical = described["identical"]
-        if identical["trials"] > identical["scored_equal"]:
+        identical = described.identical
+        if identical.trials > identical.scored_equal:
             self.warnings.append(
-                f"{identical['trials'] - identical['scored_equal']} of {identical['trials']} identical pairs "
+                f"{identical.trials - identical.scored_equal} of {identical.trials} identical pairs "
                 "were scored as different; the rating noise is at least that large."
             )
-        anchor = described["anchor"]
-        if anchor["trials"] > anchor["reference_higher"]:
+        anchor = described.anchor
+        if anchor.trials > anchor.reference_higher:
             self.warnings.append(
                 "The hidden reference itself was scored no higher than the take beside it in "
-                f"{anchor['trials'] - anchor['reference_higher']} of {anchor['trials']} trials: was the speaker "
+                f"{anchor.trials - anchor.reference_higher} of {anchor.trials} trials: was the speaker "
                 "recognised?"
             )
-        for channel, other in described["other_channels"].items():
+        for channel, other in described.other_channels.items():
             rows = [
                 a.candidate - a.baseline
                 for a in (self.evidence.ratings.answers if self.evidence.ratings else [])
@@ -449,18 +445,18 @@ class _Case:
             if passes_margin(rows, self.evidence.manifest.rule.rating_margin_tenths) != margin_passed:
                 self.warnings.append(
                     f"Through the {channel} channel the rating gate would say otherwise "
-                    f"({other['mean_difference']:+.2f} over {other['n']} ratings)."
+                    f"({other.mean_difference:+.2f} over {other.n} ratings)."
                 )
 
     def warn_of_voices(self) -> None:
         """Say where a server was not shown to speak in the voice it was asked for; that is of its sound."""
         for side, record in self.evidence.passes.items():
-            check = record.get("voice_check")
-            if isinstance(check, dict) and check.get("verdict") != "honoured":
+            check = record.voice_check
+            if check is not None and check.verdict != "honoured":
                 name = self.model if side == "candidate" else self.baseline
-                why = "; ".join(str(each) for each in check.get("evidence") or [])
                 self.warnings.append(
-                    f"It was not shown that {name} speaks in the voice asked for ({check.get('verdict')}): {why}."
+                    f"It was not shown that {name} speaks in the voice asked for ({check.verdict}): "
+                    f"{'; '.join(check.evidence)}."
                 )
 
     def verdict(
@@ -471,11 +467,15 @@ class _Case:
         sentence: str,
         then: NextStep,
         *,
-        ratings: dict[str, Any] | None = None,
+        ratings: ListeningTest | None = None,
         revealed: bool = False,
     ) -> Verdict:
         evidence = self.evidence
-        sides = {"candidate": evidence.candidate, "baseline": evidence.baseline, "preset": evidence.preset}
+        sides: dict[TimedPass, list[Take] | None] = {
+            "candidate": evidence.candidate,
+            "baseline": evidence.baseline,
+            "preset": evidence.preset,
+        }
         errors = {"candidate": evidence.candidate_error, "baseline": evidence.baseline_error}
         failures = {
             side: failures_of(
@@ -487,13 +487,11 @@ class _Case:
             if found is None:
                 continue
             for names, what in (
-                ([each["utterance_id"] for each in found["failed"]], "failed"),
-                ([each["utterance_id"] for each in found["noted"]], "were made at a second attempt"),
+                ([each.utterance_id for each in found.failed], "failed"),
+                ([each.utterance_id for each in found.noted], "were made at a second attempt"),
             ):
                 if names:
-                    self.warnings.append(
-                        f"{len(names)} of {found['made']} {side} takes {what}: {named(names)}."
-                    )
+                    self.warnings.append(f"{len(names)} of {found.made} {side} takes {what}: {named(names)}.")
         if revealed:
             self.warn_of_voices()
         neighbour, drift = neighbour_summary(evidence.neighbour)
@@ -506,16 +504,25 @@ class _Case:
             reason=reason,
             sentence=sentence,
             gates=self.gates,
-            ratings=ratings or {},
+            ratings=ratings or Nothing(),
             latency={
                 side: latency_of(takes, revealed=revealed)
                 for side, takes in sides.items()
                 if takes is not None and (revealed or side == "candidate")
             },
-            memory={key: value for key, value in (evidence.memory or {}).items() if key != "series"},
+            memory=_memory_of(evidence.memory, decided=reason is not None),
             neighbour=neighbour,
             failures=failures,
             warnings=[*self.warnings, *drift],
             next=then,
             methodology_version=METHODOLOGY_VERSION,
         )
+
+
+def _memory_of(report: MemoryReport | None, *, decided: bool) -> MemoryFigures | Nothing:
+    """Return the figures of memory, but the series; while a decision is awaited without the passes' windows: how long
+    a side's speech is together tells whose clips are whose."""
+    if report is None:
+        return Nothing()
+    figures = MemoryFigures(**{name: getattr(report, name) for name in MemoryFigures.model_fields})
+    return figures if decided else figures.model_copy(update={"windows": []})

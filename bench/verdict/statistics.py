@@ -7,8 +7,7 @@ Fit. Nothing is fitted and next to nothing is drawn. A bootstrap of a mean of in
 distribution: the sum of n draws is the n-fold convolution of the observed frequencies, taken here as a power
 of their Fourier transform (absolute error under 1e-12, and the answers lie on a lattice far coarser than
 that). So the interval is the one that an endless number of resamples would give, and does not depend on a
-seed. The same holds for the rule's power. Only the interval of a median latency is resampled, with a fixed
-seed.
+seed. The same holds for the rule's power. The interval of a median latency is resampled: `bench.summaries.summary`.
 
 Assumptions. One rater: the pairs are exchangeable, and the interval says nothing of other raters. Several
 raters: two stages, raters then pairs within a rater, the pairs nested (that all raters hear the same
@@ -25,15 +24,22 @@ import functools
 import math
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench.records.listening import Answer
-from bench.records.take import Summary
+from bench.records.verdict import (
+    Anchors,
+    Described,
+    IdenticalPairs,
+    PowerRow,
+    Repeats,
+    SentenceMeans,
+    SideBias,
+)
 
 METHODOLOGY_VERSION = 3
 """Raised whenever the rule's arithmetic or a statistic beside it changes; stamped on every verdict."""
@@ -45,9 +51,6 @@ POWER_SDS = (0.8, 1.0)
 POWER_BASELINE_MEAN = 3.2
 POWER_SENTENCE_SD = 0.6
 _NODES = 41
-_MEDIAN_RESAMPLES = 10_000
-_MEDIAN_SEED = 20261122
-_MEDIAN_RESAMPLED_UP_TO = 200
 _TIE = 1e-9
 """Cumulative probabilities nearer than this count as equal, so that rounding never moves a lattice point."""
 
@@ -124,68 +127,55 @@ def sign_flip_p(differences: Sequence[int]) -> float:
     return float(Fraction(extreme, 2 ** len(differences)))
 
 
-def wins_ties_losses(differences: Iterable[int]) -> dict[str, int]:
-    """Count the pairs that the candidate won, tied and lost."""
-    signs = Counter((value > 0) - (value < 0) for value in differences)
-    return {"wins": signs[1], "ties": signs[0], "losses": signs[-1]}
-
-
-def repeat_agreement(answers: Sequence[Answer]) -> dict[str, Any]:
-    """Compare each hidden repeat with the same rater's first answer to that pair, whatever the sides were.
-
-    Returns `scores` compared (two a repeat), `exact` (share given again to the point) and
-    `mean_absolute_difference` in points; both null without a repeat.
-    """
+def repeat_agreement(answers: Sequence[Answer]) -> Repeats:
+    """Compare each hidden repeat with the same rater's first answer to that pair, whatever the sides were."""
     first = {(a.rater, a.utterance_id, a.channel): a for a in answers if a.kind == "pair"}
     gaps: list[int] = []
     for again in answers:
         before = first.get((again.rater, again.utterance_id, again.channel))
         if again.kind == "repeat" and before is not None:
             gaps += [abs(again.candidate - before.candidate), abs(again.baseline - before.baseline)]
-    return {
-        "scores": len(gaps),
-        "exact": gaps.count(0) / len(gaps) if gaps else None,
-        "mean_absolute_difference": sum(gaps) / len(gaps) if gaps else None,
-    }
+    return Repeats(
+        scores=len(gaps),
+        exact=gaps.count(0) / len(gaps) if gaps else None,
+        mean_absolute_difference=sum(gaps) / len(gaps) if gaps else None,
+    )
 
 
-def identical_pairs(answers: Sequence[Answer]) -> dict[str, Any]:
+def identical_pairs(answers: Sequence[Answer]) -> IdenticalPairs:
     """What was answered where both clips were the same: a trap that flags and never deletes (ITU-T P.808)."""
     rows = [a for a in answers if a.kind == "identical"]
-    return {
-        "trials": len(rows),
-        "scored_equal": sum(a.candidate == a.baseline for a in rows),
-        "differences": sorted(abs(a.candidate - a.baseline) for a in rows),
-    }
+    return IdenticalPairs(
+        trials=len(rows),
+        scored_equal=sum(a.candidate == a.baseline for a in rows),
+        differences=sorted(abs(a.candidate - a.baseline) for a in rows),
+    )
 
 
-def anchors(answers: Sequence[Answer]) -> dict[str, Any]:
-    """What was answered where the reference itself stood, hidden, beside a take of either side: is the speaker known?
-
-    Returns `trials`, `reference_higher` (how often it was scored above the take), and both means; null without a
-    trial.
-    """
+def anchors(answers: Sequence[Answer]) -> Anchors:
+    """What was answered where the reference itself stood, hidden, beside a take of either side: is the speaker
+    known?"""
     rows = [a for a in answers if a.kind == "anchor"]
-    return {
-        "trials": len(rows),
-        "reference_higher": sum(a.candidate > a.baseline for a in rows),
-        "reference_mean": _mean([a.candidate for a in rows]),
-        "take_mean": _mean([a.baseline for a in rows]),
-    }
+    return Anchors(
+        trials=len(rows),
+        reference_higher=sum(a.candidate > a.baseline for a in rows),
+        reference_mean=_mean([a.candidate for a in rows]) if rows else None,
+        take_mean=_mean([a.baseline for a in rows]) if rows else None,
+    )
 
 
-def side_bias(answers: Sequence[Answer]) -> dict[str, Any]:
+def side_bias(answers: Sequence[Answer]) -> SideBias:
     """Mean score of side A minus side B over `answers`, and how often the candidate was A."""
     on_a = [a.candidate_side == "A" for a in answers]
     gaps = [(a.candidate - a.baseline) * (1 if was_a else -1) for a, was_a in zip(answers, on_a, strict=True)]
-    return {"candidate_on_a": sum(on_a), "a_minus_b": sum(gaps) / len(gaps) if gaps else None}
+    return SideBias(candidate_on_a=sum(on_a), a_minus_b=sum(gaps) / len(gaps) if gaps else None)
 
 
-def _mean(values: Sequence[int]) -> float | None:
-    return float(Fraction(sum(values), len(values))) if values else None
+def _mean(values: Sequence[int]) -> float:
+    return float(Fraction(sum(values), len(values)))
 
 
-def describe(answers: Sequence[Answer]) -> dict[str, Any]:
+def describe(answers: Sequence[Answer]) -> Described:
     """Describe the `pair` answers of one channel: means, interval, exact p, wins, per rater and per sentence.
 
     Every rater must have answered the same number of pairs. The result does not depend on the order given.
@@ -200,64 +190,32 @@ def describe(answers: Sequence[Answer]) -> dict[str, Any]:
     low, high = bootstrap_interval(list(by_rater.values()))
     comparisons = [a.comparison for a in rows if a.comparison is not None]
     totals = [sum(a.candidate - a.baseline for a in group) for group in by_sentence.values()]
-    return {
-        "n": len(rows),
-        "sum_of_differences": sum(differences),
-        "mean_difference": _mean(differences),
-        "candidate_mean": _mean([a.candidate for a in rows]),
-        "baseline_mean": _mean([a.baseline for a in rows]),
-        "sd_of_differences": statistics.stdev(differences) if len(differences) > 1 else None,
-        "interval_95": [low, high],
-        "interval_method": "bootstrap of pairs"
+    signs = Counter((value > 0) - (value < 0) for value in differences)
+    return Described(
+        n=len(rows),
+        sum_of_differences=sum(differences),
+        mean_difference=_mean(differences),
+        candidate_mean=_mean([a.candidate for a in rows]),
+        baseline_mean=_mean([a.baseline for a in rows]),
+        sd_of_differences=statistics.stdev(differences) if len(differences) > 1 else None,
+        interval_95=(low, high),
+        interval_method="bootstrap of pairs"
         if len(by_rater) == 1
         else "two-stage bootstrap, raters then pairs",
-        "sign_flip_p": sign_flip_p(totals),
-        **wins_ties_losses(differences),
-        "comparison_mean": _mean(comparisons),
-        "comparisons": len(comparisons),
-        "by_rater": {name: _mean(values) for name, values in sorted(by_rater.items())},
-        "by_sentence": {
-            name: {
-                "candidate": _mean([a.candidate for a in group]),
-                "baseline": _mean([a.baseline for a in group]),
-            }
+        sign_flip_p=sign_flip_p(totals),
+        wins=signs[1],
+        ties=signs[0],
+        losses=signs[-1],
+        comparison_mean=_mean(comparisons) if comparisons else None,
+        comparisons=len(comparisons),
+        by_rater={name: _mean(values) for name, values in sorted(by_rater.items())},
+        by_sentence={
+            name: SentenceMeans(
+                candidate=_mean([a.candidate for a in group]), baseline=_mean([a.baseline for a in group])
+            )
             for name, group in sorted(by_sentence.items())
         },
-        "side_bias": side_bias(rows),
-    }
-
-
-@functools.lru_cache(maxsize=256)
-def _median_interval(ordered: tuple[float, ...]) -> tuple[float, float]:
-    n = len(ordered)
-    if n > _MEDIAN_RESAMPLED_UP_TO:
-        reach = 1.96 * math.sqrt(n) / 2.0
-        return ordered[max(0, math.floor(n / 2 - reach))], ordered[min(n - 1, math.ceil(n / 2 + reach) - 1)]
-    draws = np.random.default_rng(_MEDIAN_SEED).choice(np.array(ordered), size=(_MEDIAN_RESAMPLES, n))
-    low, high = np.percentile(np.median(draws, axis=1), [2.5, 97.5])
-    return float(low), float(high)
-
-
-def summarise(values: Sequence[float]) -> Summary:
-    """Summarise a figure over takes. p50 of an even number is the mean of the two middle values.
-
-    The 95% interval of p50 is a percentile bootstrap of 10,000 resamples at a fixed seed, null under two
-    values; above 200 values it is the order statistics n/2 -+ 1.96 sqrt(n)/2, which the bootstrap tends to.
-    """
-    kept = [float(value) for value in values]
-    if not kept:
-        return Summary(values=[], n=0, p50=None, p95=None, iqr=None)
-    # Sorted, so that the interval depends on the values and not on the order of the takes.
-    low, high = _median_interval(tuple(sorted(kept))) if len(kept) > 1 else (None, None)
-    quarter, three_quarters, p95 = (float(x) for x in np.percentile(kept, [25, 75, 95]))
-    return Summary(
-        values=kept,
-        n=len(kept),
-        p50=float(statistics.median(kept)),
-        p95=p95,
-        iqr=three_quarters - quarter,
-        p50_low=low,
-        p50_high=high,
+        side_bias=side_bias(rows),
     )
 
 
@@ -332,18 +290,23 @@ def simulated_swap_probability(
     return float(np.mean(10 * (candidate - baseline).sum(axis=1) >= margin_tenths * pairs))
 
 
-def power_rows(*, pairs: int, raters: int, margin_tenths: int) -> list[dict[str, Any]]:
+def power_rows(*, pairs: int, raters: int, margin_tenths: int) -> list[PowerRow]:
     """How often this design's rating gate passes at each true gap: a row for each SD of a pair's difference.
 
     Left of the margin the figure is a false pass; right of it, one minus the figure is a missed pass.
     """
-    rows: list[dict[str, Any]] = []
-    for sd in POWER_SDS:
-        passes: Mapping[str, float] = {
-            f"{gap:g}": round(
-                swap_probability(gap=gap, sd=sd, pairs=pairs, raters=raters, margin_tenths=margin_tenths), 4
-            )
-            for gap in POWER_GAPS
-        }
-        rows.append({"sd": sd, "pairs": pairs, "raters": raters, "passes_at_gap": dict(passes)})
-    return rows
+    return [
+        PowerRow(
+            sd=sd,
+            pairs=pairs,
+            raters=raters,
+            passes_at_gap={
+                f"{gap:g}": round(
+                    swap_probability(gap=gap, sd=sd, pairs=pairs, raters=raters, margin_tenths=margin_tenths),
+                    4,
+                )
+                for gap in POWER_GAPS
+            },
+        )
+        for sd in POWER_SDS
+    ]

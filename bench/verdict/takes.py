@@ -6,16 +6,24 @@ What counts is said here alone: sealing rates the pairs that `rateable` chooses,
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-from bench.records.base import Record
+from bench.records.listening import Unusable
 from bench.records.take import Summary, Take
-from bench.verdict.statistics import summarise
+from bench.records.verdict import (
+    AnyLatency,
+    BlindLatency,
+    BlindStreamedLatency,
+    FailedTake,
+    Failures,
+    Latency,
+    LatencyCounts,
+    NotedTake,
+)
+from bench.summaries.summary import summarise
 
-TakeSide = Literal["candidate", "baseline"]
 NAMED_AT_MOST = 5
 """Of a pass of 10,000 a message names the first few."""
-LATENCY_FIGURES = ("ttfb_ms", "ttfa_ms", "ttfa_audible_ms", "total_ms", "rtf", "rtf_after_first", "stall_ms")
 
 
 def taken(value: float | None) -> bool:
@@ -44,14 +52,6 @@ def valid_takes(takes: Sequence[Take] | None) -> list[Take]:
 def utterance_ids(takes: Sequence[Take]) -> list[str]:
     """Return the utterances that `takes` speak, each once, in order."""
     return list(dict.fromkeys(take.utterance_id for take in takes))
-
-
-class Unusable(Record):
-    """A take without an error that nobody can rate all the same: silence, a click. Found when pairs are sealed."""
-
-    side: TakeSide
-    utterance_id: str
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,34 +103,33 @@ def figure(takes: Sequence[Take], name: str) -> Summary | None:
     return summarise(values)
 
 
-def latency_of(takes: Sequence[Take] | None, *, revealed: bool) -> dict[str, Any] | None:
-    """Return a side's latency figures as JSON values; None where the pass was not made.
+def latency_of(takes: Sequence[Take], *, revealed: bool) -> AnyLatency:
+    """Return a side's latency figures, as far as they may be known.
 
     Until raters are done (when only the candidate's are asked for), nothing that gives a clip's length away:
     audible TTFA holds the leading silence, total time over RTF is the length, and so is TTFA over RTF for a take
     that was not streamed. What is left is sorted, so that no value belongs to a sentence.
     """
-    if takes is None:
-        return None
     kept = valid_takes(takes)
     streamed = bool(kept) and all(take.streamed for take in kept)
-    names = LATENCY_FIGURES if revealed else (("ttfb_ms", "ttfa_ms", "rtf") if streamed else ("ttfa_ms",))
-    result: dict[str, Any] = {
+    kind = Latency if revealed else BlindStreamedLatency if streamed else BlindLatency
+    figures: dict[str, Summary | None] = {}
+    for name in kind.model_fields.keys() - LatencyCounts.model_fields.keys():
+        summary = figure(kept, name)
+        if summary is not None and not revealed:
+            summary = summary.model_copy(update={"values": sorted(summary.values)})
+        figures[name] = summary
+    counts: dict[str, Any] = {
         "takes": len(kept),
         "streamed": sum(take.streamed is True for take in kept),
         "reference_not_cached": sum(take.reference_cached is False for take in kept),
     }
-    for name in names:
-        summary = figure(kept, name)
-        if summary is not None and not revealed:
-            summary = summary.model_copy(update={"values": sorted(summary.values)})
-        result[name] = None if summary is None else summary.model_dump(mode="json")
-    return result
+    return kind.model_validate(counts | figures)
 
 
 def failures_of(
     takes: Sequence[Take] | None, error: str | None = None, unusable: Iterable[Unusable] = ()
-) -> dict[str, Any] | None:
+) -> Failures | None:
     """Count and name a side's failed takes, and those with a note (asked for again, say).
 
     `unusable` are those of this side. None where the pass was not made and nothing says why.
@@ -149,11 +148,11 @@ def failures_of(
             kind, message = "unusable", reasons[take.utterance_id]
         else:
             continue
-        failed.append({"utterance_id": take.utterance_id, "kind": kind, "message": message})
-    return {
-        "made": len(timed),
-        "valid": len(timed) - len(failed),
-        "failed": failed,
-        "noted": [{"utterance_id": take.utterance_id, "note": take.note} for take in timed if take.note],
-        "pass_error": error,
-    }
+        failed.append(FailedTake(utterance_id=take.utterance_id, kind=kind, message=message))
+    return Failures(
+        made=len(timed),
+        valid=len(timed) - len(failed),
+        failed=failed,
+        noted=[NotedTake(utterance_id=take.utterance_id, note=take.note) for take in timed if take.note],
+        pass_error=error,
+    )

@@ -3,7 +3,6 @@
 One playbook, a host for each; the engine at fault is the candidate.
 """
 
-import json
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -96,9 +95,10 @@ def test_an_engine_that_dies_in_mid_pass_fails_the_synthesis_and_the_next_is_nam
     assert verdict.next.model == "silent"
     assert "-e model=silent" in " ".join(verdict.next.commands)
     failures = verdict.failures["candidate"]
-    assert failures["valid"] == 2, "two of the five sentences were warm-ups"
-    assert (failures["failed"][0]["utterance_id"], failures["failed"][0]["kind"]) == ("u03", "aborted")
-    said = json.dumps(verdict.failures) + (faults.run_dir("dying") / "candidate/pass.json").read_text()
+    assert failures is not None
+    assert failures.valid == 2, "two of the five sentences were warm-ups"
+    assert (failures.failed[0].utterance_id, failures.failed[0].kind) == ("u03", "aborted")
+    said = failures.model_dump_json() + (faults.run_dir("dying") / "candidate/pass.json").read_text()
     assert "ended with code 9" in said
     assert "out of memory, says the faulty engine" in said
 
@@ -107,8 +107,9 @@ def test_an_engine_that_fails_one_of_ten_is_named_with_its_utterance(faults: Fau
     verdict = faults.verdict("oneinten")
     assert (verdict.decision, verdict.reason) == ("keep_baseline_survey_complete", "synthesis_failed")
     failures = verdict.failures["candidate"]
-    assert (failures["made"], failures["valid"]) == (10, 9)
-    assert [(one["utterance_id"], one["message"]) for one in failures["failed"]] == [
+    assert failures is not None
+    assert (failures.made, failures.valid) == (10, 9)
+    assert [(one.utterance_id, one.message) for one in failures.failed] == [
         ("u05", "the model produced nothing usable")
     ]
     takes = (faults.run_dir("oneinten") / "candidate/takes.jsonl").read_text().splitlines()
@@ -120,8 +121,9 @@ def test_an_engine_that_speaks_silence_has_spoken_nothing(faults: Faults) -> Non
     verdict = faults.verdict("silent")
     assert (verdict.decision, verdict.reason) == ("keep_baseline_survey_complete", "synthesis_failed")
     failures = verdict.failures["candidate"]
-    assert (failures["made"], failures["valid"]) == (10, 0)
-    assert {failure["kind"] for failure in failures["failed"]} == {"silence"}
+    assert failures is not None
+    assert (failures.made, failures.valid) == (10, 0)
+    assert {failure.kind for failure in failures.failed} == {"silence"}
 
 
 def test_an_engine_that_ignores_its_profile_is_a_failed_installation(faults: Faults) -> None:

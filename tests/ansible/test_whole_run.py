@@ -7,8 +7,8 @@ import pytest
 
 from bench.audio.wav import read_mono
 from bench.listening.mapping import read_published
-from bench.metrics.take import TakeMetrics
 from bench.records.base import PHASES, FileRecord
+from bench.records.metrics import TakeMetrics
 from bench.records.run import Install, Manifest, Phases, Preflight
 from bench.records.take import Take
 from bench.records.verdict import Verdict

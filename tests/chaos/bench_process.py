@@ -16,12 +16,12 @@ from typing import Any
 
 import httpx
 
-from bench.client.chat import ChatLatency, measure_chat
+from bench.client.chat import measure_chat
 from bench.docker_host.host import RUN_LABEL, DockerHost
 from bench.neighbour.container import Neighbour
 from bench.neighbour.lease import Grant, LeaseRequest, borrow
 from bench.neighbour.proof import Proof
-from bench.neighbour.record import NeighbourRecord
+from bench.records.neighbour import ChatLatency, NeighbourRecord
 from bench.storage.record_file import save_record
 from tests.chaos.config import STEP_LIMIT_S, TTL_S, Case
 

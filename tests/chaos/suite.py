@@ -9,7 +9,7 @@ from typing import Any
 
 from bench.controller.run import Run
 from bench.neighbour.lease_files import LeaseDirectory
-from bench.neighbour.record import NeighbourRecord
+from bench.records.neighbour import NeighbourRecord
 from bench.storage.record_file import load_record
 from tests.chaos.config import SPEAK_S, TTL_S, Mode, Moment
 from tests.chaos.drivers import Driver

@@ -2,8 +2,9 @@ import re
 
 import pytest
 
-from bench.client.chat import PROMPT, ChatLatency, compare, measure_chat, needs_retry, shortfall
-from bench.client.summary import summarise
+from bench.client.chat import PROMPT, compare, measure_chat, needs_retry, shortfall
+from bench.records.neighbour import ChatLatency
+from bench.summaries.summary import summarise
 from tests.support.raw_server import Asked, Reply, serving
 
 

@@ -3,8 +3,9 @@ from collections.abc import Callable
 
 import pytest
 
-from bench.client.probe import Detection, ServerUnusable, settle
+from bench.client.probe import ServerUnusable, settle
 from bench.client.target import Target, Voice
+from bench.records.passes import Detection
 from tests.support.raw_server import Asked, Reply, serving
 from tests.support.sound import RATE, pcm, wav
 

@@ -13,7 +13,8 @@ import pytest
 import soundfile
 
 from bench.client.target import Target, Voice
-from bench.client.voicecheck import VoiceCheck, check_voice, make_other_reference, voices_differ
+from bench.client.voicecheck import check_voice, make_other_reference, voices_differ
+from bench.records.passes import VoiceCheck
 from tests.support.raw_server import Asked, Reply, serving
 from tests.support.sound import RATE, espeak, pcm, wav
 

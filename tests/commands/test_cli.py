@@ -23,7 +23,8 @@ from bench.listening.trials import SIDES
 from bench.records.run import Manifest
 from bench.records.verdict import Verdict
 from bench.storage.clock import utc_now
-from bench.storage.record_file import load_record
+from bench.storage.record_file import load_record, save_record
+from bench.summaries.summary import summarise
 from tests.commands.conftest import FIRST, SECOND
 
 REPO = Path(__file__).resolve().parents[2]
@@ -196,6 +197,32 @@ def test_compare_says_not_significant(runs_dir: Path, another: Callable[..., Pat
         audition(runs_dir, "verdict", run)
     assert audition(runs_dir, "compare", FIRST, SECOND) == 0
     assert "time to first audio: not significant (1.00x slower; " in capsys.readouterr().out
+
+
+def test_compare_judges_by_the_intervals_that_verdict_json_has(
+    runs_dir: Path, another: Callable[..., Path], capsys: Output
+) -> None:
+    another(0.5)
+    ends: dict[str, tuple[float, float]] = {}
+    values = [402.3, 286.0, 291.5, 301.1, 310.9, 322.4, 340.8, 371.0]
+    for run, found in ((FIRST, summarise(values)), (SECOND, summarise([value - 80.0 for value in values]))):
+        audition(runs_dir, "verdict", run)
+        verdict = load_record(Verdict, runs_dir / run)
+        verdict.latency["candidate"] = verdict.latency["candidate"].model_copy(update={"ttfa_ms": found})
+        save_record(verdict, runs_dir / run)
+        assert found.p50_low is not None and found.p50_high is not None
+        ends[run] = found.p50_low, found.p50_high
+    assert ends[SECOND] == (211.5, 291.0) and ends[FIRST][0] == 291.5, "just apart"
+    capsys.readouterr()
+    assert audition(runs_dir, "compare", FIRST, SECOND) == 0
+    assert "time to first audio: 1.34x faster\n" in capsys.readouterr().out
+    verdict = load_record(Verdict, runs_dir / SECOND)
+    stored = verdict.latency["candidate"].ttfa_ms
+    assert stored is not None
+    stored.p50_high = 292.0
+    save_record(verdict, runs_dir / SECOND)
+    assert audition(runs_dir, "compare", FIRST, SECOND) == 0
+    assert "time to first audio: not significant (1.34x faster; " in capsys.readouterr().out
 
 
 def test_compare_refuses_other_hosts(runs_dir: Path, another: Callable[..., Path], capsys: Output) -> None:

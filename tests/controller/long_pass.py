@@ -11,17 +11,16 @@ import sys
 import time
 from pathlib import Path
 
-from bench.client.probe import Detection
-from bench.client.takes import PassResult
 from bench.controller import conclude, incoming, outgoing
 from bench.controller.run import Run, note_phase
 from bench.jobs.archive import pack
 from bench.jobs.spec import JobResult, PassName
 from bench.listening import mapping
-from bench.listening.results import Export, import_json
-from bench.metrics.take import TakeMetrics
+from bench.listening.results import import_json
 from bench.records.base import Phase
-from bench.records.listening import Answer, Ratings
+from bench.records.listening import Answer, Export, Ratings
+from bench.records.metrics import TakeMetrics
+from bench.records.passes import Detection, PassResult
 from bench.records.run import Install, Preflight
 from bench.records.take import Take
 from bench.storage.clock import utc_now

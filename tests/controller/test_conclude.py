@@ -18,12 +18,11 @@ from bench.listening import mapping
 from bench.listening.score import CuesRemain
 from bench.records.base import Phase
 from bench.records.run import Install, Preflight, Rule
-from bench.records.take import Take, TakeError
-from bench.records.verdict import Verdict
+from bench.records.take import Take, TakeError, TakeSide
+from bench.records.verdict import FailedTake, Verdict
 from bench.storage.clock import utc_now
 from bench.storage.digests import sha256_file
 from bench.storage.record_file import load_record, save_record
-from bench.verdict.takes import TakeSide
 from benchmarks.listening_run import WORDS, build
 
 
@@ -68,6 +67,12 @@ def fail(run: Run, side: TakeSide, number: int) -> None:
     change_take(run, side, number, lambda take: Take(**{**take.model_dump(), "wav": None, "error": error}))
 
 
+def failed(verdict: Verdict, side: TakeSide) -> list[FailedTake]:
+    failures = verdict.failures[side]
+    assert failures is not None
+    return failures.failed
+
+
 def decided(run: Run) -> Verdict:
     conclude.verdict(run)
     return load_record(Verdict, run.path)
@@ -82,7 +87,7 @@ def test_one_take_too_few_of_the_candidate_is_synthesis_failed(
     assert "synthesis_failed" in conclude.score(run)["msg"]
     verdict = decided(run)
     assert (verdict.reason, verdict.gates[-1].value) == ("synthesis_failed", 3)
-    assert {each["utterance_id"] for each in verdict.failures["candidate"]["failed"]} == {"u01", "u04"}
+    assert {each.utterance_id for each in failed(verdict, "candidate")} == {"u01", "u04"}
     assert run.phases()["score"].fault == "candidate"
 
 
@@ -122,7 +127,7 @@ def test_with_a_sentence_to_spare_the_pairs_are_sealed_and_the_verdict_is_of_the
     verdict = decided(run)
     assert verdict.decision == "awaiting_ratings"
     assert any(warning.startswith("u01 could not be rated") for warning in verdict.warnings)
-    assert [each["utterance_id"] for each in verdict.failures[side]["failed"]] == ["u01"]
+    assert [each.utterance_id for each in failed(verdict, side)] == ["u01"]
 
 
 def test_without_the_score_phase_the_verdict_names_it(run: Run) -> None:

@@ -16,7 +16,7 @@ from bench.controller.steps import run_step
 from bench.errors import AuditionError, BadInput, DiskFull
 from bench.jobs.archive import pack, unpack
 from bench.jobs.spec import ENGINE_CODE, HEARD, JobResult, JobSpec
-from bench.neighbour.record import NeighbourRecord
+from bench.records.neighbour import NeighbourRecord
 from bench.records.run import Install
 from bench.storage.clock import utc_now
 from bench.storage.record_file import load_record, save_record

@@ -1,26 +1,42 @@
 """Run directories that version 0.1.0 left (tests/data): they load, they are found by their inputs, they go on."""
 
+import json
 import tarfile
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
 from bench.catalog.loader import read
+from bench.commands.schema import FILES
 from bench.controller import conclude, outgoing
 from bench.controller.host_settings import HostSettings
 from bench.controller.request import RunRequest
 from bench.controller.run import Run, locate, open_or_create
 from bench.controller.wheel import REPO
+from bench.listening import mapping
+from bench.records.base import FileRecord
+from bench.records.listening import SealReport
+from bench.records.memory import MemoryReport
+from bench.records.metrics import MetricsFile, TakeMetrics
+from bench.records.passes import PassFile
+from bench.records.run import Install, Manifest, Phases, Preflight
+from bench.records.take import Take
 from bench.records.verdict import Verdict
 from bench.serving.server import load_adapter
-from bench.storage.record_file import load_record
+from bench.storage.record_file import load_record, save_record
+from bench.verdict.rule import decide, verdict_bytes
 
 ARCHIVE = REPO / "tests" / "data" / "runs-0.1.0.tar.xz"
 SEALED, HALF, REFUSED, BEGUN = (
     "espeak-local-20261126T153008Z", "espeak-local-20261126T153039Z",
     "f5-local-20261126T153057Z", "f5-local-20261126T153104Z",
 )  # fmt: skip
+
+FOUND = {Manifest, Preflight, Phases, Install, MemoryReport, PassFile, MetricsFile, Verdict}
+"""Kinds of files that these runs have; they had no neighbour."""
+LINES: dict[str, type[BaseModel]] = {"takes.jsonl": Take, "metrics.jsonl": TakeMetrics}
 
 
 @pytest.fixture
@@ -87,12 +103,47 @@ def test_a_half_made_run_has_the_rest_to_do(old: Path) -> None:
     assert (job.passes, job.install) == (["baseline"], "system")
 
 
+def test_every_record_loads_and_is_written_as_it_was(old: Path, tmp_path: Path) -> None:
+    loaded: set[type[BaseModel]] = set()
+    for kind in (each.model for each in FILES if issubclass(each.model, FileRecord)):
+        for path in (old / "runs").rglob(kind.file_name):
+            save_record(load_record(kind, path.parent), tmp_path / "again")
+            again = json.loads((tmp_path / "again" / kind.file_name).read_text())
+            assert list(again.items()) == list(json.loads(path.read_text()).items())
+            loaded.add(kind)
+    assert loaded == FOUND
+    for name, model in LINES.items():
+        lines = [line for path in (old / "runs").rglob(name) for line in path.read_text().splitlines()]
+        assert lines
+        for line in lines:
+            assert model.model_validate_json(line).model_dump(mode="json") == json.loads(line)
+
+
+def test_what_was_sealed_is_intact(old: Path) -> None:
+    home = old / "runs" / SEALED / "listening"
+    sealed = json.loads((home / "sealed.json").read_text())
+    assert mapping.load_intact(home.parent).model_dump(mode="json") == sealed
+    report = json.loads((home / "seal.json").read_text())
+    assert SealReport.model_validate(report).model_dump(mode="json") == report
+
+
+def test_a_run_that_waits_for_its_baseline_is_evidence(old: Path) -> None:
+    evidence = conclude.evidence_of(old / "runs" / HALF)
+    assert evidence.baseline is None and set(evidence.passes) == {"candidate"}
+    assert evidence.memory is not None and evidence.memory.rss.bytes
+    assert decide(evidence).decision == "awaiting_baseline"
+
+
 @pytest.mark.parametrize(
     ("run_id", "decision"), [(SEALED, "awaiting_ratings"), (REFUSED, "keep_baseline_survey_complete")]
 )
 def test_its_verdict_is_the_one_that_was_given(old: Path, run_id: str, decision: str) -> None:
     run = Run(old / "runs" / run_id)
     before = (run.path / Verdict.file_name).read_bytes()
-    assert load_record(Verdict, run.path).decision == decision
+    stored = load_record(Verdict, run.path)
+    assert (stored.decision, verdict_bytes(stored)) == (decision, before)
+    if stored.memory:  # it told what it should not have: how long the candidate's clips are together
+        assert [window.name for window in stored.memory.windows] == ["preset", "candidate"]
+        stored.memory.windows = []
     conclude.verdict(run)
-    assert (run.path / Verdict.file_name).read_bytes() == before
+    assert (run.path / Verdict.file_name).read_bytes() == verdict_bytes(stored)

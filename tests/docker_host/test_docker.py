@@ -9,8 +9,9 @@ from bench.docker_host.host import DockerHost, OurContainer
 from bench.engines.container import run_engine
 from bench.errors import BadInput
 from bench.install.module import remove
-from bench.neighbour.container import Neighbour, RestartPolicy
+from bench.neighbour.container import Neighbour, policy_of
 from bench.neighbour.watcher_container import build_watcher, watcher_tag
+from bench.records.neighbour import RestartPolicy
 from tests.support.docker import BASE_IMAGE, DockerEnv, base_image
 from tests.support.neighbours import chat_neighbour, exists, until
 from tests.support.neighbours import run_engine as run_labelled
@@ -31,7 +32,7 @@ def test_stop_start_and_policy_leave_it_the_same_container(
         assert not chat.running()
         neighbour.set_policy(RestartPolicy(name="always"))
         assert chat.policy() == "always"
-        neighbour.set_policy(RestartPolicy.of(before))
+        neighbour.set_policy(policy_of(before))
         neighbour.start()
         after = neighbour.inspect()
         assert after["Id"] == before["Id"]

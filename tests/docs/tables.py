@@ -23,7 +23,7 @@ from pydantic_core import PydanticUndefined
 from bench.catalog.entry import EngineRun, Entry
 from bench.catalog.loader import load
 from bench.client.dialects import DIALECTS
-from bench.commands.schema import PUBLISHED, attribute_docs
+from bench.commands.schema import FILES
 from bench.controller.run import MINIMUM_FREE_BYTES, NEEDS, ONCE
 from bench.errors import AuditionError, BadInput
 from bench.inputs.clip import MAX_S
@@ -316,14 +316,13 @@ def key_rows() -> list[tuple[str, str, str, str]]:
 
 
 def _keys(model: type[BaseModel], prefix: str, shared: str = "") -> Iterator[tuple[str, str, str, str]]:
-    docs = attribute_docs(model)
     for name, field in model.model_fields.items():
         key = f"{prefix}{name}"
         default = (
             "must be given" if field.is_required() else _value(field.get_default(call_default_factory=True))
         )
         kind, inner, many = _kind(field.annotation)
-        meaning = docs.get(name) or KEY_MEANINGS.get(key) or KEY_MEANINGS.get(f"*.{name}")
+        meaning = field.description or KEY_MEANINGS.get(key) or KEY_MEANINGS.get(f"*.{name}")
         if inner and meaning is None:
             meaning = (inspect.getdoc(inner[0]) or "").split("\n\n")[0]
         if meaning is None:
@@ -434,9 +433,16 @@ def entry_errors() -> str:
 
 
 def schemas() -> str:
-    """Return the table of published schemas."""
-    rows = [[p.files, f"[{p.name}.json](schema/{p.name}.json)", f"`{_home(p.model)}`"] for p in PUBLISHED]
-    return markdown(["what", "schema", "model"], rows)
+    """Return the table of the models of a run's files, and the schemas of those that others read."""
+    rows = [
+        [
+            each.files,
+            f"`{_home(each.model)}`",
+            f"[{each.schema}.json](schema/{each.schema}.json)" if each.schema else "",
+        ]
+        for each in FILES
+    ]
+    return markdown(["what", "model", "schema"], rows)
 
 
 def _home(model: type[BaseModel]) -> str:

@@ -14,8 +14,9 @@ PURE = {
     "memory": set[str](),
     "metrics": {"audio"},
     "records": set[str](),
+    "summaries": set[str](),
     "text": set[str](),
-    "verdict": {"storage"},
+    "verdict": {"storage", "summaries"},
 }
 """Rooms that import nothing of ours but `records`, `errors` and what is named here."""
 SHARED = {"records", "errors"}

@@ -1,4 +1,4 @@
-"""What the code writes is what docs/schema says, key by key."""
+"""What the code writes is what the models say, key by key; docs/schema is made from them (test_tables.py)."""
 
 import json
 import time
@@ -7,21 +7,22 @@ from typing import Any, get_args
 
 import jsonschema  # type: ignore[import-untyped]
 import pytest
+from pydantic import BaseModel
 
-from bench.client.probe import Detection
-from bench.client.takes import TAKES_FILE, PassResult
-from bench.commands.schema import PUBLISHED
+from bench.client.takes import TAKES_FILE
+from bench.commands.schema import FILES, Described, schema_of
 from bench.controller import conclude, incoming, outgoing
 from bench.controller.run import Run, note_phase
 from bench.errors import BadInput
 from bench.jobs.archive import pack
-from bench.jobs.job import _write_memory
 from bench.jobs.spec import JobResult
 from bench.listening import mapping
 from bench.memory.meminfo import settle_baseline
 from bench.memory.sampler import MemorySampler
-from bench.metrics.take import TakeMetrics
 from bench.records.base import SCHEMA_VERSION, FileRecord
+from bench.records.memory import MemoryReport
+from bench.records.metrics import MetricsFile, TakeMetrics
+from bench.records.passes import Detection, PassFile, PassResult
 from bench.records.run import Install, Manifest, Phases, PhaseState, Preflight
 from bench.records.take import Take, TakeError
 from bench.records.verdict import Verdict
@@ -30,39 +31,35 @@ from bench.storage.record_file import load_record, save_record
 from tests.docs.tables import DOCS
 
 
-def schema(name: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((DOCS / "schema" / f"{name}.json").read_text())
-    return found
-
-
-def check(name: str, value: Any) -> None:
-    jsonschema.Draft202012Validator(schema(name)).validate(value)
+def check(model: type[BaseModel], value: Any) -> None:
+    described = next(each for each in FILES if each.model is model)
+    jsonschema.Draft202012Validator(schema_of(described)).validate(value)
 
 
 TAKE = Take(utterance_id="u01", text="Hello.", voice="a", error=TakeError(kind="timeout", message="120 s"))
 
 
-@pytest.mark.parametrize("published", PUBLISHED, ids=lambda p: p.name)
-def test_schemas_are_schemas(published: Any) -> None:
-    jsonschema.Draft202012Validator.check_schema(schema(published.name))
+@pytest.mark.parametrize("described", FILES, ids=lambda each: each.model.__name__)
+def test_schemas_are_schemas(described: Described) -> None:
+    jsonschema.Draft202012Validator.check_schema(schema_of(described))
 
 
-def test_every_file_record_is_published() -> None:
-    published = {each.model for each in PUBLISHED}
+def test_every_file_record_is_described() -> None:
+    described = {each.model for each in FILES}
     waiting: list[type[FileRecord]] = [FileRecord]
     while waiting:
         each = waiting.pop()
         waiting += each.__subclasses__()
         if each is not FileRecord and each.__module__.startswith("bench."):
-            assert each in published, each
+            assert each in described, each
 
 
 def test_a_written_take_fits_and_a_lacking_or_strange_key_does_not() -> None:
     line = TAKE.model_dump(mode="json")
-    check("take", line)
+    check(Take, line)
     for bad in ({k: v for k, v in line.items() if k != "ttfa_ms"}, line | {"ttfa": 1.0}):
         with pytest.raises(jsonschema.ValidationError):
-            check("take", bad)
+            check(Take, bad)
 
 
 def test_another_version_does_not_fit_and_is_refused(tmp_path: Path) -> None:
@@ -71,10 +68,10 @@ def test_another_version_does_not_fit_and_is_refused(tmp_path: Path) -> None:
     )
     save_record(record, tmp_path)
     written = json.loads((tmp_path / "phases.json").read_text())
-    check("phases", written)
+    check(Phases, written)
     other = written | {"schema_version": SCHEMA_VERSION + 1}
     with pytest.raises(jsonschema.ValidationError):
-        check("phases", other)
+        check(Phases, other)
     (tmp_path / "phases.json").write_text(json.dumps(other))
     with pytest.raises(BadInput, match=f"{SCHEMA_VERSION + 1}.*reads {SCHEMA_VERSION}"):
         load_record(Phases, tmp_path)
@@ -84,8 +81,8 @@ def test_memory_file(tmp_path: Path) -> None:
     sampler = MemorySampler(baseline=settle_baseline(window_s=0.1, timeout_s=0.2))
     with sampler, sampler.window("candidate"):
         time.sleep(0.2)
-    _write_memory(tmp_path / "memory.json", sampler.report())
-    check("memory", json.loads((tmp_path / "memory.json").read_text()))
+    save_record(sampler.report(), tmp_path)
+    check(MemoryReport, json.loads((tmp_path / "memory.json").read_text()))
 
 
 def test_a_sealed_pass(tmp_path: Path) -> None:
@@ -118,20 +115,20 @@ def test_a_sealed_pass(tmp_path: Path) -> None:
     pack(tmp_path / "out", tmp_path / "out.tar")
     assert incoming.accept(run, "baseline", tmp_path / "out.tar", utc_now()).ok
     made_as = json.loads((run.path / "baseline" / "pass.json").read_text())
-    check("pass", made_as)
+    check(PassFile, made_as)
     assert made_as["health"]["profile"]["fp32_retries"] == 2, "as it was after the pass"
     assert made_as["fp32_retries"] == {"u01": 1}
-    check("phases", json.loads((run.path / "phases.json").read_text()))
+    check(Phases, json.loads((run.path / "phases.json").read_text()))
 
 
 def test_metrics_file(tmp_path: Path) -> None:
     for side in ("candidate", "baseline"):
         (tmp_path / side).mkdir()
         line = TakeMetrics(utterance_id="u01", wav="u01.wav", audio_s=1.0, reasons={"heard": "left out"})
-        check("take-metrics", line.model_dump(mode="json"))
+        check(TakeMetrics, line.model_dump(mode="json"))
         (tmp_path / side / "metrics.jsonl").write_text(line.model_dump_json() + "\n")
     assert conclude._write_metrics(tmp_path)
-    check("metrics", json.loads((tmp_path / "metrics.json").read_text()))
+    check(MetricsFile, json.loads((tmp_path / "metrics.json").read_text()))
 
 
 def test_page_names_every_file_and_rule() -> None:

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from bench.summaries.summary import summarise as distribution
+
 PACKAGE, IN_LINE, UPSTREAM, FIRST_CLAUSE, GRAPHED, GRAPHED_FIRST, SOCKET = SYSTEMS = (
     "package", "package in line", "upstream", "first clause", "graphed", "graphed, first clause", "socket",
 )  # fmt: skip
@@ -77,8 +79,9 @@ def interval(values: list[float]) -> list[float] | None:
     """Return the 95% bootstrap interval of the median; None for fewer than five values."""
     if len(values) < 5:
         return None
-    draws = np.random.default_rng(0).choice(np.array(values), (4000, len(values)))
-    return [float(v) for v in np.percentile(np.median(draws, axis=1), [2.5, 97.5])]
+    found = distribution(values)
+    assert found.p50_low is not None and found.p50_high is not None
+    return [found.p50_low, found.p50_high]
 
 
 def judge(

@@ -25,10 +25,10 @@ import soundfile
 
 from bench.catalog.entry import EngineRun, Entry
 from bench.catalog.loader import load
-from bench.client.summary import summarise
 from bench.jobs.job import run_job
 from bench.jobs.spec import JobSpec
 from bench.records.take import Take
+from bench.summaries.summary import summarise
 from tests.support import tiny_f5
 from tests.support.followed import followed
 from tests.support.voiced import voiced

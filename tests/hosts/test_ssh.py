@@ -18,10 +18,10 @@ import pytest
 
 from bench.controller.wheel import build
 from bench.jobs.control import HEARTBEAT_LIMIT_S
-from bench.metrics.take import TakeMetrics
-from bench.neighbour.record import NeighbourRecord
 from bench.neighbour.spec import TTL_LIMIT_S
 from bench.records.base import Phase
+from bench.records.metrics import TakeMetrics
+from bench.records.neighbour import NeighbourRecord
 from bench.records.run import Install, Manifest, Phases, Preflight
 from bench.records.take import Take
 from bench.storage.digests import sha256_file

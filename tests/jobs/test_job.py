@@ -36,12 +36,12 @@ from bench.jobs.module import do_job
 from bench.jobs.spec import HEARD, JobResult, JobSpec
 from bench.memory.meminfo import settle_baseline
 from bench.metrics.f0 import drift_semitones, median_f0_hz
-from bench.metrics.take import TakeMetrics
 from bench.neighbour.borrowed import Held, borrowed, drop_caches, reserve_bytes
 from bench.neighbour.lease import Grant, LeaseRequest, return_limit_s
-from bench.neighbour.record import NeighbourRecord
 from bench.neighbour.spec import NeighbourSpec
 from bench.records.base import NeighbourMode
+from bench.records.metrics import TakeMetrics
+from bench.records.neighbour import NeighbourRecord
 from bench.records.take import Take, TakeError
 from tests.support import entries
 from tests.support.docker import DockerEnv

@@ -6,7 +6,8 @@ import pytest
 
 from bench.audio.wav import Samples, read_mono, write_wav_16bit
 from bench.listening import cues
-from bench.listening.cues import CUES, REMOVED, ClipCues, CueResult, attack, find_telling, measure_cues
+from bench.listening.cues import CUES, REMOVED, ClipCues, attack, find_telling, measure_cues
+from bench.records.listening import CueResult
 from benchmarks.listening_run import SENTENCES, speak
 
 Pairs = list[tuple[ClipCues, ClipCues]]

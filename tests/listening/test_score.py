@@ -15,11 +15,10 @@ from bench.listening.mapping import SealBroken
 from bench.listening.processing import UnusableTake
 from bench.listening.score import CuesRemain, TakesMissing, seal
 from bench.records.run import Manifest
-from bench.records.take import Take
+from bench.records.take import Take, TakeSide
 from bench.storage.digests import sha256_file
 from bench.storage.record_file import load_record, save_record
 from bench.verdict.collect import read_unusable
-from bench.verdict.takes import TakeSide
 from tests.support.listening_fixtures import ask_for
 
 Edit = Callable[[Path], None]
@@ -44,7 +43,7 @@ def replace_take(run_dir: Path, samples: np.ndarray, side: TakeSide = "candidate
 def test_what_is_sealed_and_published(run_dir: Path) -> None:
     sealed = mapping.load_intact(run_dir)
     digest = (run_dir / "listening" / "mapping.sha256").read_text().strip()
-    assert digest == sealed.digest() and len(digest) == 64
+    assert digest == mapping.digest_of(sealed) and len(digest) == 64
     mode = stat.S_IMODE((run_dir / "listening" / "sealed.json").stat().st_mode)
     assert mode == 0o600
     assert stat.S_IMODE((run_dir / "listening").stat().st_mode) == 0o700
@@ -53,7 +52,7 @@ def test_what_is_sealed_and_published(run_dir: Path) -> None:
 
 def test_the_hash_hides_the_mapping_behind_its_nonce(run_dir: Path) -> None:
     sealed = mapping.load_intact(run_dir)
-    assert sealed.model_copy(update={"nonce": "0" * 64}).digest() != sealed.digest()
+    assert mapping.digest_of(sealed.model_copy(update={"nonce": "0" * 64})) != mapping.digest_of(sealed)
 
 
 def test_clips_have_names_and_times_without_content_and_pairs_have_equal_bytes(run_dir: Path) -> None:
@@ -62,11 +61,14 @@ def test_clips_have_names_and_times_without_content_and_pairs_have_equal_bytes(r
     assert files == {clip.file for clip in sealed.clips}
     for channel in sealed.channels:
         for utterance in sealed.utterances:
-            pair = [sealed.clip("pair", side, utterance, channel) for side in ("candidate", "baseline")]
+            pair = [
+                mapping.clip_of(sealed, "pair", side, utterance, channel)
+                for side in ("candidate", "baseline")
+            ]
             assert pair[0].bytes == pair[1].bytes
         assert sealed.anchor is not None
         beside = [
-            sealed.clip("anchor", source, sealed.anchor, channel)
+            mapping.clip_of(sealed, "anchor", source, sealed.anchor, channel)
             for source in ("reference", "candidate", "baseline")
         ]
         assert len({clip.bytes for clip in beside}) == 1
@@ -258,7 +260,9 @@ def drop_clip(run_dir: Path) -> None:
 
 def swap_two_clips(run_dir: Path) -> None:
     sealed = mapping.load(run_dir)
-    one, two = (sealed.clip("pair", side, "u01", "full").file for side in ("candidate", "baseline"))
+    one, two = (
+        mapping.clip_of(sealed, "pair", side, "u01", "full").file for side in ("candidate", "baseline")
+    )
     home = run_dir / "listening" / "clips"
     (home / one).rename(home / "x")
     (home / two).rename(home / one)

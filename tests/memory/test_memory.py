@@ -16,7 +16,7 @@ from typing import Any
 import pynvml
 import pytest
 
-from bench.memory.meminfo import MemoryBaseline, available_bytes, settle_baseline
+from bench.memory.meminfo import available_bytes, settle_baseline
 from bench.memory.processes import (
     FixedProcesses,
     ProcessTree,
@@ -27,9 +27,9 @@ from bench.memory.processes import (
     memory_cgroup,
     rss_bytes,
 )
-from bench.memory.report import MemoryReport
 from bench.memory.sampler import MemorySampler
 from bench.memory.series import SeriesBuilder
+from bench.records.memory import MemoryBaseline, MemoryReport
 
 MIB = 2**20
 GIB = 2**30

@@ -4,7 +4,7 @@ import pytest
 
 from bench.errors import BadInput
 from bench.metrics.compare import compare_sides, side_alarms
-from bench.metrics.take import TakeMetrics
+from bench.records.metrics import TakeMetrics
 
 
 def take(utterance_id: str, **changes: Any) -> TakeMetrics:

@@ -14,7 +14,8 @@ from bench.audio.wav import read_mono
 from bench.errors import BadInput
 from bench.metrics.f0 import median_f0_hz
 from bench.metrics.measure import Job, measure_pass
-from bench.metrics.take import TakeMetrics, measure_take
+from bench.metrics.take import measure_take
+from bench.records.metrics import TakeMetrics
 from tests.metrics.conftest import SENTENCES
 
 Speak = Callable[[str, str], Path]

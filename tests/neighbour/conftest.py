@@ -5,9 +5,10 @@ from typing import Any, Protocol
 
 import pytest
 
-from bench.client.chat import ChatLatency, measure_chat
+from bench.client.chat import measure_chat
 from bench.neighbour.lease import LeaseRequest
 from bench.neighbour.proof import Proof
+from bench.records.neighbour import ChatLatency
 from tests.support.neighbours import ChatNeighbour
 
 

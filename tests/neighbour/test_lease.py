@@ -22,8 +22,8 @@ from bench.neighbour.lease import LeaseRequest, borrow
 from bench.neighbour.lease_files import LeaseDirectory, LeaseHeld, LeaseLost
 from bench.neighbour.owner import restore
 from bench.neighbour.proof import NeighbourSlower, Proof
-from bench.neighbour.record import NeighbourRecord
 from bench.neighbour.watcher_container import watcher_name
+from bench.records.neighbour import NeighbourRecord
 from tests.neighbour.conftest import Asking
 from tests.support.docker import DockerEnv
 from tests.support.neighbours import (

@@ -21,11 +21,11 @@ from bench.neighbour.look import look
 from bench.neighbour.owner import restore, status
 from bench.neighbour.proof import Proof
 from bench.neighbour.readiness import check_serving, wait_ready
-from bench.neighbour.record import NeighbourRecord
 from bench.neighbour.restarters import removers, restarters
-from bench.neighbour.snapshot import Snapshot, differences, prove_same
+from bench.neighbour.snapshot import differences, prove_same, take_snapshot
 from bench.neighbour.spec import NeighbourSpec
 from bench.neighbour.watcher_container import watcher_name, watcher_tag
+from bench.records.neighbour import NeighbourRecord
 from tests.neighbour.conftest import Asking
 from tests.neighbour.test_lease import LIMIT, always_alive
 from tests.support.docker import DockerEnv
@@ -200,13 +200,13 @@ def test_a_lease_left_without_a_watcher_is_settled_by_the_next_run(
 
 def test_the_same_container_and_another(docker_env: DockerEnv, docker_host: DockerHost) -> None:
     with chat_neighbour(docker_env) as one, chat_neighbour(docker_env) as two:
-        before = Snapshot.take(Neighbour(docker_host, one.name))
-        prove_same(before, Snapshot.take(Neighbour(docker_host, one.name)))
+        before = take_snapshot(Neighbour(docker_host, one.name))
+        prove_same(before, take_snapshot(Neighbour(docker_host, one.name)))
         with pytest.raises(NeighbourNotBack, match="container id"):
-            prove_same(before, Snapshot.take(Neighbour(docker_host, two.name)))
+            prove_same(before, take_snapshot(Neighbour(docker_host, two.name)))
         one.client.api.stop(one.id, timeout=5)
         one.client.api.update_container(one.id, restart_policy={"Name": "always"})
-        found = differences(before, Snapshot.take(Neighbour(docker_host, one.name)))
+        found = differences(before, take_snapshot(Neighbour(docker_host, one.name)))
         assert any(each.startswith("restart policy") for each in found)
         assert any(each.startswith("it is exited") for each in found)
         assert len(found) == 2

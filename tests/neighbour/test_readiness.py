@@ -7,7 +7,7 @@ import pytest
 from bench.errors import BadInput
 from bench.neighbour.felt import felt_latency
 from bench.neighbour.readiness import check_serving
-from bench.neighbour.record import NeighbourRecord
+from bench.records.neighbour import NeighbourRecord
 from tests.support.raw_server import Asked, Reply, serving
 
 

@@ -11,10 +11,10 @@ from bench.catalog.loader import load
 from bench.controller import conclude
 from bench.controller.run import Run
 from bench.listening import mapping
-from bench.listening.results import Export, import_json
+from bench.listening.results import import_json
 from bench.listening.score import seal
 from bench.records.base import Phase
-from bench.records.listening import Answer, Ratings
+from bench.records.listening import Answer, Export, Ratings
 from bench.records.run import Check, Install, Manifest, Phases, PhaseState, Preflight
 from bench.storage.digests import sha256_file
 from bench.storage.record_file import load_record, save_record

@@ -7,14 +7,19 @@ from typing import Any
 
 import soundfile
 
-from bench.metrics.compare import Alarm
+from bench.records.memory import MemoryReport
+from bench.records.metrics import Alarm, MetricsComparison
+from bench.records.neighbour import NeighbourRecord
+from bench.records.passes import NetworkCost, PassFile, VoiceCheck
 from bench.records.take import Take
 from bench.records.verdict import Verdict
 from bench.report import ReportView, build
 from bench.storage.digests import sha256_file
+from bench.summaries.summary import summarise
 from bench.verdict.evidence import Evidence
 from bench.verdict.rule import decide
 from tests.support.made_evidence import answer, evidence, manifest, ratings
+from tests.support.records import comparison, figure, memory_report, moment, pass_file, window
 
 SENTENCES = (
     "Good morning.",
@@ -76,20 +81,20 @@ def side_takes(run_dir: Path, side: str, engine: str, ttfa_ms: float) -> list[Ta
     return made
 
 
-def memory_record() -> dict[str, Any]:
+def measured_memory() -> MemoryReport:
     times = [0.1 * step for step in range(300)]
     gib = 2**30
     used = [int(gib * (0.4 if t < 4 else 3.1 + 0.5 * ((t * 1.3) % 3 > 2))) for t in times]
-    figure = {"bytes": max(used), "source": "NVML, per process", "reason": None}
-    none = {"bytes": None, "source": "torch", "reason": "the engine has no torch"}
-    return {
-        "gpu_process": figure,
-        "torch_allocated": none,
-        "torch_reserved": none,
-        "available_dip": {"bytes": int(3.4 * gib), "source": "MemAvailable", "reason": None},
-        "cgroup": {"bytes": None, "source": "cgroup", "reason": "not in a container"},
-        "rss": {"bytes": int(1.2 * gib), "source": "smaps", "reason": None},
-        "series": {
+    none = figure(None, "torch", "the engine has no torch")
+    return memory_report(
+        gpu_process=figure(max(used), "NVML, per process"),
+        torch_allocated=none,
+        torch_reserved=none,
+        available_dip=figure(int(3.4 * gib), "MemAvailable"),
+        cgroup=figure(None, "cgroup", "not in a container"),
+        rss=figure(int(1.2 * gib), "smaps"),
+        windows=[window(name="candidate", audio_s=31.7, joules_per_audio_s=2.5)],
+        series={
             "t_s": times,
             "gpu_process_bytes": used,
             "available_bytes": [int(118 * gib) - value for value in used],
@@ -97,68 +102,54 @@ def memory_record() -> dict[str, Any]:
             "cgroup_bytes": [None] * len(times),
             "power_w": [40.0] * len(times),
         },
-    }
+    )
 
 
-def neighbour_record() -> dict[str, Any]:
-    before = [412.0 + (n * 29 % 13) * 1.7 for n in range(20)]
-    after = [418.0 + (n * 31 % 17) * 1.9 for n in range(20)]
-    return {
-        "mode": "pause",
-        "name": "vllm-gemma4",
-        "state": "restored",
-        "before": {"p50_ms": sorted(before)[10], "latency": [{"total_ms": {"values": before}}]},
-        "after": {"p50_ms": sorted(after)[10], "latency": [{"total_ms": {"values": after}}]},
-        "limit": 1.2,
-        "pauses": 1,
-        "down_s": 143.2,
-    }
+def neighbour_record() -> NeighbourRecord:
+    return NeighbourRecord(
+        mode="pause",
+        name="vllm-gemma4",
+        url="http://127.0.0.1:8003",
+        run_id="r",
+        state="restored",
+        before=moment([412.0 + (n * 29 % 13) * 1.7 for n in range(20)]),
+        after=moment([418.0 + (n * 31 % 17) * 1.9 for n in range(20)]),
+        limit=1.2,
+        pauses=1,
+        down_s=143.2,
+    )
 
 
-def metrics_record() -> dict[str, Any]:
+def metrics_record() -> MetricsComparison:
     difference = {"n": 10, "mean": 0.3, "median": 0.4, "lowest": -0.2, "highest": 1.1}
-    return {
-        "f0_semitones": difference,
-        "loudness_lufs": {**difference, "median": -5.25},
-        "word_error_rate": {"n": 0, "median": None},
-        "alarms": [alarm("voice_drift", f"u{number:02d}", 3.0 + number / 10) for number in range(1, 10)]
+    return comparison(
+        f0_semitones=difference,
+        loudness_lufs={**difference, "median": -5.25},
+        alarms=[alarm("voice_drift", f"u{number:02d}", 3.0 + number / 10) for number in range(1, 10)]
         + [alarm("voice_drift", None, 3.4), alarm("duration", "u04", 2.6)],
-    }
+    )
 
 
-def alarm(kind: str, utterance_id: str | None, value: float | None, **more: Any) -> dict[str, Any]:
+def alarm(kind: str, utterance_id: str | None, value: float | None, **more: Any) -> Alarm:
     """An alarm as `metrics.json` has it."""
     body = {"kind": kind, "side": "candidate", "utterance_id": utterance_id, "value": value, "limit": 3.0}
-    return Alarm.model_validate(body | {"message": "listen"} | more).model_dump(mode="json")
+    return Alarm.model_validate(body | {"message": "listen"} | more)
 
 
-def pass_records() -> dict[str, Any]:
+def pass_records() -> dict[str, PassFile]:
     """How each side was measured: an engine of ours, and a server elsewhere."""
-    detection = {"dialect": "openai", "chosen_by": "entry"}
-    made = {
-        "voice": "v",
-        "detection": detection,
-        "measured_from": "titan",
-        "started_utc": "2026-11-22T10:20:00Z",
-    }
-    trip = {"values": [1.9, 2.1], "n": 2, "p50": 2.0, "p95": 2.1, "iqr": 0.1}
+    trip = summarise([1.9, 2.1])
+    network = NetworkCost(
+        measured_from="titan", loopback=False, remote_address="10.0.0.7", path="/health", connect_ms=trip,
+        round_trip_ms=trip,
+    )  # fmt: skip
+    check = VoiceCheck(
+        verdict="unclear", voice="v", unknown_voice=None, unknown_refused=None,
+        evidence=["average spectra: 1.25 dB between the two"],
+    )  # fmt: skip
     return {
-        "candidate": {
-            "pass": made,
-            "health": {"revision": "f5-tts 1.1.20, weights 84e5a41"},
-            "network": None,
-        },
-        "baseline": {
-            "pass": made,
-            "health": {},
-            "network": {
-                "loopback": False,
-                "remote_address": "10.0.0.7",
-                "connect_ms": trip,
-                "round_trip_ms": trip,
-            },
-            "voice_check": {"verdict": "unclear", "evidence": ["average spectra: 1.25 dB between the two"]},
-        },
+        "candidate": pass_file(health={"revision": "f5-tts 1.1.20, weights 84e5a41"}),
+        "baseline": pass_file(network=network, voice_check=check),
     }
 
 
@@ -211,7 +202,7 @@ def whole_evidence(run_dir: Path, **changes: Any) -> Evidence:
         "baseline": side_takes(run_dir, "baseline", "flite", 402.0),
         "preset": None,
         "ratings": rated,
-        "memory": memory_record(),
+        "memory": measured_memory(),
         "neighbour": neighbour_record(),
         "metrics": metrics_record(),
         "passes": pass_records(),

@@ -2,16 +2,10 @@
 
 from typing import get_args
 
-from bench.client.chat import ChatLatency
-from bench.client.network import NetworkCost
-from bench.client.takes import PassResult
-from bench.client.voicecheck import VoiceCheck
-from bench.commands.schema import PassFile
-from bench.memory.report import Figure, MemoryReport
-from bench.memory.series import MemorySeries
-from bench.metrics.compare import Alarm, MetricsComparison
-from bench.metrics.paired import PairedDifference
-from bench.neighbour.record import NeighbourRecord, Side
+from bench.records.memory import Figure, MemoryReport, MemorySeries
+from bench.records.metrics import Alarm, MetricsComparison, PairedDifference
+from bench.records.neighbour import ChatLatency, Moment, NeighbourRecord
+from bench.records.passes import NetworkCost, PassFile, PassResult, VoiceCheck
 from bench.records.take import Summary
 from bench.report.objective import _ALARMS, _ROWS
 from bench.report.words import MEMORY
@@ -28,20 +22,20 @@ def test_memory() -> None:
 
 def test_neighbour() -> None:
     record = NeighbourRecord(
-        mode="pause", name="n", url=None, run_id="r", before=Side(p50_ms=100.0), after=Side(p50_ms=90.0)
+        mode="pause", name="n", url=None, run_id="r", before=Moment(p50_ms=100.0), after=Moment(p50_ms=90.0)
     )
-    summary, warnings = neighbour_summary(record.model_dump(mode="json"))
-    assert summary["ratio"] == 0.9
+    summary, warnings = neighbour_summary(record)
+    assert summary and summary.ratio == 0.9
     assert warnings == []
     assert ChatLatency.model_fields["total_ms"].annotation is Summary
 
 
 def test_a_slower_neighbour_is_said_once() -> None:
     record = NeighbourRecord(
-        mode="pause", name="n", url=None, run_id="r", before=Side(p50_ms=100.0), after=Side(p50_ms=130.0),
+        mode="pause", name="n", url=None, run_id="r", before=Moment(p50_ms=100.0), after=Moment(p50_ms=130.0),
         error="slower than before", differences=["image"],
     )  # fmt: skip
-    _, warnings = neighbour_summary(record.model_dump(mode="json"))
+    _, warnings = neighbour_summary(record)
     assert warnings == [
         "The neighbour: slower than before",
         "The neighbour's container differs from before: image.",

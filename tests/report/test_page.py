@@ -17,6 +17,7 @@ from bench.verdict.evidence import Evidence
 from bench.verdict.rule import decide
 from tests.report.build import alarm
 from tests.support.chromium import axe_finds
+from tests.support.records import comparison
 
 HOSTILE = (
     "</script><script>window.pwned=1</script><img src=x onerror=window.pwned=1>\"'`|*_[a](http://x)&@all"
@@ -100,7 +101,7 @@ def hostile_evidence(whole: Evidence) -> Evidence:
             "candidate": [t.model_copy(update={"text": HOSTILE}) for t in whole.candidate],
             "ratings": whole.ratings.model_copy(update={"answers": answers, "raters": {HOSTILE: "finished"}}),
             "preflight_warnings": [HOSTILE],
-            "metrics": {"alarms": [alarm("not_measured", HOSTILE, None, message=HOSTILE)]},
+            "metrics": comparison(alarms=[alarm("not_measured", HOSTILE, None, message=HOSTILE)]),
         }
     )
 

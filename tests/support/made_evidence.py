@@ -5,10 +5,12 @@ from typing import Any, Literal
 
 from bench.records.base import Channel
 from bench.records.listening import Answer, RatingKind, Ratings
+from bench.records.neighbour import NeighbourRecord
 from bench.records.run import Inputs, Manifest, Rule
 from bench.records.take import Take, TakeError
 from bench.storage.digests import sha256_bytes
 from bench.verdict.evidence import Evidence, InstallOutcome
+from tests.support.records import memory_report
 
 QUESTION = "How much does this sound like the reference speaker?"
 RULE_BYTES = b"pairs: 10\n"
@@ -152,6 +154,14 @@ def ratings(
     return Ratings.model_validate({**values, **changes})
 
 
+def neighbour(**changes: Any) -> NeighbourRecord:
+    values: dict[str, Any] = {
+        "mode": "pause", "name": "llm", "url": None, "run_id": "r", "before": {"p50_ms": 100.0},
+        "after": {"p50_ms": 104.0},
+    }  # fmt: skip
+    return NeighbourRecord.model_validate({**values, **changes})
+
+
 def evidence(**changes: Any) -> Evidence:
     values: dict[str, Any] = {
         "manifest": manifest(),
@@ -160,7 +170,7 @@ def evidence(**changes: Any) -> Evidence:
         "candidate": takes(),
         "baseline": takes(ttfa_ms=420.0),
         "ratings": ratings([1] * 10),
-        "memory": {"rss": {"bytes": 10, "source": "ps", "reason": None}, "series": {"t_s": [0.0]}},
-        "neighbour": {"mode": "pause", "before": {"p50_ms": 100.0}, "after": {"p50_ms": 104.0}},
+        "memory": memory_report(),
+        "neighbour": neighbour(),
     }
     return Evidence.model_validate({**values, **changes})

@@ -9,13 +9,15 @@ import pytest
 
 from bench.errors import BadInput, PhaseMissing
 from bench.records.base import Phase
+from bench.records.metrics import MetricsFile, TakeMetrics
 from bench.records.run import Check, Install, Phases, PhaseState, Preflight, Rule
 from bench.records.take import Take
 from bench.storage.digests import sha256_bytes, sha256_file
 from bench.storage.record_file import load_record, save_record
 from bench.verdict.collect import collect, read_takes
 from bench.verdict.rule import decide, verdict_bytes
-from tests.support.made_evidence import RULE_BYTES, evidence, manifest, ratings, takes
+from tests.support.made_evidence import RULE_BYTES, evidence, manifest, neighbour, ratings, takes
+from tests.support.records import comparison, memory_report, pass_file
 
 GATE = Check(name="licence", ok=True, value="mit", limit="personal", severity="gate")
 
@@ -46,10 +48,8 @@ def whole_run(root: Path) -> Path:
     save_record(Install(ok=True, steps=[], total_s=120.0, limit_s=3600.0), root)
     for side, rows in (("preset", takes()), ("candidate", takes()), ("baseline", takes(ttfa_ms=420.0))):
         write_takes(root / side, rows)
-    neighbour = {"mode": "pause", "before": {"p50_ms": 100.0}, "after": {"p50_ms": 104.0}}
-    (root / "neighbour.json").write_text(json.dumps(neighbour))
-    memory = {"rss": {"bytes": 10, "source": "ps", "reason": None}, "series": {"t_s": [0.0]}}
-    (root / "memory.json").write_text(json.dumps(memory))
+    save_record(neighbour(), root)
+    save_record(memory_report(), root)
     return root
 
 
@@ -224,11 +224,22 @@ def test_a_second_take_of_one_utterance_is_named(tmp_path: Path) -> None:
 
 def test_how_each_side_was_measured_and_the_comparison_alone_are_kept(tmp_path: Path) -> None:
     whole_run(tmp_path)
-    (tmp_path / "baseline" / "pass.json").write_text('{"pass": {"measured_from": "titan"}}')
-    (tmp_path / "metrics.json").write_text('{"candidate": [{"a": 1}], "comparison": {"pairs": 10}}')
+    made, compared = pass_file(), comparison(pairs=10)
+    save_record(made, tmp_path / "baseline")
+    take = TakeMetrics(utterance_id="u01", wav="u01.wav")
+    save_record(MetricsFile(candidate=[take], baseline=[], comparison=compared), tmp_path)
     found = collect(tmp_path, ratings=None)
-    assert found.passes == {"baseline": {"pass": {"measured_from": "titan"}}}
-    assert found.metrics == {"pairs": 10}
+    assert found.passes == {"baseline": made}
+    assert found.metrics == compared
+
+
+@pytest.mark.parametrize("name", ["neighbour.json", "memory.json", "candidate/pass.json"])
+def test_a_record_with_a_key_that_it_does_not_have_is_refused_by_name(tmp_path: Path, name: str) -> None:
+    save_record(pass_file(), whole_run(tmp_path) / "candidate")
+    raw = json.loads((tmp_path / name).read_text())
+    (tmp_path / name).write_text(json.dumps({**raw, "p50": 1.0}))
+    with pytest.raises(BadInput, match=f"{name} is not a valid"):
+        collect(tmp_path, ratings=None)
 
 
 def test_another_schema_version_is_refused(tmp_path: Path) -> None:

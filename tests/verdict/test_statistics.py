@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench.records.verdict import IdenticalPairs, Repeats, SideBias
 from bench.verdict.statistics import (
     POWER_GAPS,
     bootstrap_interval,
@@ -20,9 +21,7 @@ from bench.verdict.statistics import (
     side_bias,
     sign_flip_p,
     simulated_swap_probability,
-    summarise,
     swap_probability,
-    wins_ties_losses,
 )
 from benchmarks.verdict import PUBLISHED, PUBLISHED_SIMULATIONS
 from tests.support.made_evidence import answer, ratings
@@ -58,9 +57,9 @@ def test_more_raters_beat_more_pairs_where_tastes_differ() -> None:
 
 def test_power_rises_with_the_gap_and_the_row_names_its_design() -> None:
     rows = power_rows(pairs=10, raters=2, margin_tenths=5)
-    assert [(row["sd"], row["pairs"], row["raters"]) for row in rows] == [(0.8, 10, 2), (1.0, 10, 2)]
+    assert [(row.sd, row.pairs, row.raters) for row in rows] == [(0.8, 10, 2), (1.0, 10, 2)]
     for row in rows:
-        values = list(row["passes_at_gap"].values())
+        values = list(row.passes_at_gap.values())
         assert values == sorted(values)
 
 
@@ -159,19 +158,19 @@ def test_sign_flip_at_its_ends() -> None:
 def test_all_ties() -> None:
     rows = ratings([0] * 10).answers
     found = describe(rows)
-    assert found["mean_difference"] == 0.0
-    assert found["interval_95"] == [0.0, 0.0]
-    assert found["sign_flip_p"] == 1.0
-    assert wins_ties_losses([0] * 10) == {"wins": 0, "ties": 10, "losses": 0}
+    assert found.mean_difference == 0.0
+    assert found.interval_95 == (0.0, 0.0)
+    assert found.sign_flip_p == 1.0
+    assert (found.wins, found.ties, found.losses) == (0, 10, 0)
 
 
 def test_describe_counts_sentences_once_in_the_sign_flip_and_names_raters() -> None:
     found = describe(ratings({"ann": [1] * 10, "bob": [2] * 10}).answers)
-    assert found["by_rater"] == {"ann": 1.0, "bob": 2.0}
-    assert found["sign_flip_p"] == 2 / 1024
-    assert found["interval_method"].startswith("two-stage")
-    assert (found["wins"], found["ties"], found["losses"]) == (20, 0, 0)
-    assert len(found["by_sentence"]) == 10
+    assert found.by_rater == {"ann": 1.0, "bob": 2.0}
+    assert found.sign_flip_p == 2 / 1024
+    assert found.interval_method.startswith("two-stage")
+    assert (found.wins, found.ties, found.losses) == (20, 0, 0)
+    assert len(found.by_sentence) == 10
 
 
 def test_repeats_are_compared_with_the_same_raters_first_answer() -> None:
@@ -181,32 +180,15 @@ def test_repeats_are_compared_with_the_same_raters_first_answer() -> None:
         answer(1, 5, 5, kind="repeat", rater="ann"),
         answer(2, 1, 1, kind="repeat"),
     ]
-    assert repeat_agreement(rows) == {"scores": 2, "exact": 0.5, "mean_absolute_difference": 0.5}
-    assert repeat_agreement([])["exact"] is None
+    assert repeat_agreement(rows) == Repeats(scores=2, exact=0.5, mean_absolute_difference=0.5)
+    assert repeat_agreement([]).exact is None
 
 
 def test_identical_pairs_are_counted() -> None:
     rows = [answer(1, 4, 4, kind="identical"), answer(2, 4, 2, kind="identical")]
-    assert identical_pairs(rows) == {"trials": 2, "scored_equal": 1, "differences": [0, 2]}
+    assert identical_pairs(rows) == IdenticalPairs(trials=2, scored_equal=1, differences=[0, 2])
 
 
 def test_side_bias_is_the_favour_of_a_whoever_was_there() -> None:
     rows = [answer(1, 4, 3, side="A"), answer(2, 3, 4, side="B")]
-    assert side_bias(rows) == {"candidate_on_a": 1, "a_minus_b": 1.0}
-
-
-def test_summary_keeps_values_in_order_and_its_interval_does_not_depend_on_it() -> None:
-    rows = [9.0, 1.0, 5.0, 3.0]
-    one, other = summarise(rows), summarise(rows[::-1])
-    assert one.values == rows
-    assert one.p50 == 4.0
-    assert (one.p50_low, one.p50_high) == (other.p50_low, other.p50_high)
-    assert summarise([]).p50 is None
-    assert summarise([2.0]).p50_low is None
-
-
-def test_summary_of_many_values_is_close_to_the_resampled_interval() -> None:
-    values = [float(x) for x in np.random.default_rng(1).normal(100, 10, 5000)]
-    found = summarise(values)
-    assert found.p50_low is not None and found.p50_high is not None
-    assert 99.2 < found.p50_low < 100.0 < found.p50_high < 100.8
+    assert side_bias(rows) == SideBias(candidate_on_a=1, a_minus_b=1.0)

@@ -6,8 +6,8 @@ from typing import Literal
 
 import pytest
 
-from bench.neighbour.record import NeighbourRecord
 from bench.neighbour.spec import NeighbourSpec
+from bench.records.neighbour import NeighbourRecord
 from bench.storage.record_file import load_record
 from tests.support.docker import DockerEnv
 from tests.support.neighbours import chat_neighbour

@@ -13,8 +13,8 @@ from ansible.utils.display import Display
 
 from bench.controller.request import RunRequest
 from bench.controller.run import Run, locate, note_phase, open_or_create
-from bench.neighbour.record import NeighbourRecord, Side
-from bench.records.verdict import NextStep, Verdict
+from bench.records.neighbour import Moment, NeighbourRecord
+from bench.records.verdict import NextStep, Nothing, Verdict
 from bench.storage.clock import utc_now
 from bench.storage.record_file import save_record
 
@@ -56,7 +56,7 @@ def _speak(run: Run, script: dict[str, Any]) -> None:
     if (p50 := script.get("neighbour_p50_ms")) is not None:
         save_record(NeighbourRecord(
             mode="pause", name="llm", url=None, run_id=run.run_id,
-            before=Side(p50_ms=p50), after=Side(p50_ms=p50), state="restored",
+            before=Moment(p50_ms=p50), after=Moment(p50_ms=p50), state="restored",
         ), run.path)  # fmt: skip
 
 
@@ -73,10 +73,10 @@ def _decide(run: Run, script: dict[str, Any]) -> None:
             reason=None if decision.startswith("awaiting") else "rule",
             sentence=f"What was decided of {manifest.model}.",
             gates=[],
-            ratings={},
+            ratings=Nothing(),
             latency={},
-            memory={},
-            neighbour={},
+            memory=Nothing(),
+            neighbour=Nothing(),
             failures={},
             warnings=[],
             next=NextStep(

@@ -1,10 +1,34 @@
-"""What the sampler found: five figures of memory, each with its source."""
+"""`memory.json`: how much memory an engine took, by several witnesses."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
-from bench.memory.meminfo import MemoryBaseline
-from bench.memory.series import MemorySeries
-from bench.records.base import Record
+from bench.records.base import SCHEMA_VERSION, FileRecord, Record
+
+
+class MemoryBaseline(Record):
+    """MemAvailable before the engine exists; the dip is counted from here."""
+
+    available_bytes: int | None
+    spread_bytes: int | None
+    """Highest less lowest over the last window: what the dip is uncertain by."""
+    settled: bool
+    """False: other processes kept moving it, and the dip holds their doings as well."""
+    waited_s: float
+
+
+class MemorySeries(Record):
+    """Memory over time, one list a quantity, all of one length; each point stands for one stretch of time.
+
+    Use is the highest within the stretch and `available_bytes` the lowest, so no peak is lost; `t_s` is where
+    the stretch begins, in seconds since the sampling began. None: not to be had then.
+    """
+
+    t_s: list[float] = []
+    gpu_process_bytes: list[int | None] = []
+    available_bytes: list[int | None] = []
+    rss_bytes: list[int | None] = []
+    cgroup_bytes: list[int | None] = []
+    power_w: list[float | None] = []
 
 
 class Figure(Record):
@@ -58,8 +82,8 @@ class FloorEvent(Record):
     callback_error: str | None = None
 
 
-class MemoryReport(Record):
-    """What sampling found. Bytes throughout; times are seconds since the sampling began.
+class MemoryFigures(Record):
+    """What sampling found, but the series. Bytes throughout; times are seconds since the sampling began.
 
     `gpu_process`: (a) peak of what NVML lists for the engine's processes on the host, CUDA contexts included;
     misses `cudaMallocManaged`. `torch_allocated`, `torch_reserved`: (b) torch's own peaks as the engine told
@@ -69,6 +93,7 @@ class MemoryReport(Record):
     CUDA. `rss`: (e) sum of the processes' resident sets; for CPU engines; shared pages count once a process.
     """
 
+    schema_version: int = SCHEMA_VERSION
     gpu_process: Figure
     torch_allocated: Figure
     torch_reserved: Figure
@@ -94,4 +119,11 @@ class MemoryReport(Record):
     """CPU seconds of the sampler's thread per second: what sampling costs, in cores."""
     sampler_error: str | None
     """Null: every sample was taken."""
+
+
+class MemoryReport(MemoryFigures, FileRecord):
+    """`memory.json`: the figures, and memory over time."""
+
+    file_name: ClassVar[str] = "memory.json"
+
     series: MemorySeries
