@@ -7,7 +7,7 @@ from typing import Any
 
 from bench.controller import host_settings
 from bench.controller.hosted_action import HostedAction
-from bench.controller.preflight import gates, with_card, write_preflight
+from bench.controller.preflight import apply_card, check_gates, write_preflight
 from bench.errors import AuditionError
 from bench.preflight.spec import HostReport, HostSpec
 from bench.records.base import Phase
@@ -27,7 +27,7 @@ class ActionModule(HostedAction):
         # What a run committed to rules, whatever is given today.
         given = run.manifest() if run else self.request
         entry = run.entry() if run else self.request.entry()
-        found = gates(entry, given.intended_use)
+        found = check_gates(entry, given.intended_use)
         result: dict[str, Any] = {
             "changed": False,
             "refused": found.refused,
@@ -44,12 +44,12 @@ class ActionModule(HostedAction):
             if self.checking:
                 return result | {"changed": True, "msg": "the host is checked once bench is installed there"}
             self.require_bench()
-        how = host_settings.way(entry, self.host)
+        how = host_settings.choose_way(entry, self.host)
         spec = HostSpec(
             entry=entry,
             install=how,
-            engine_python=host_settings.engine_python(entry, self.host) if how == "venv" else None,
-            image=host_settings.engine_image(entry, self.host) if how == "container" else None,
+            engine_python=host_settings.name_engine_python(entry, self.host) if how == "venv" else None,
+            image=host_settings.name_engine_image(entry, self.host) if how == "container" else None,
             baseline=run.baseline_entry() if run else self.request.baseline_entry(),
             baseline_url=given.baseline_url,
             model_url=given.model_url,
@@ -66,7 +66,7 @@ class ActionModule(HostedAction):
         )
         if done.get("failed"):
             return done
-        found, report = with_card(found, HostReport.model_validate(done["report"]))
+        found, report = apply_card(found, HostReport.model_validate(done["report"]))
         result["refused"] = found.refused
         result["checks"] = [check.model_dump(mode="json") for check in report.checks]
         stopped = [c for c in report.checks if c.severity == "gate" and c.ok is False]

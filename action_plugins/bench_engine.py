@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from bench.controller import incoming, outgoing, steps
-from bench.controller.hosted_action import HostedAction, said
+from bench.controller.hosted_action import HostedAction, quote_failure
 from bench.controller.run import Run, explain_full_disk, note_phase
 from bench.jobs.spec import JobSpec
 from bench.records.base import Phase
@@ -47,7 +47,7 @@ class ActionModule(HostedAction):
     def _ask(self, run: Run | None) -> dict[str, Any]:
         """Say whether the phase has work and what it needs; it has none while a receipt and all that it needs hold."""
         entries = (run or self.request).entry(), (run or self.request).baseline_entry()
-        needs = steps.needs(*entries, self.host)
+        needs = steps.list_needs(*entries, self.host)
         if run is None:
             return {"changed": False, "run_id": "", "todo": True, "needs": needs}
         answer = {"changed": False, "run_id": run.run_id, "todo": True, "needs": needs, "at": time.time()}
@@ -58,7 +58,7 @@ class ActionModule(HostedAction):
         packages = needs["system_packages"] if self._task.args.get("manage_packages", True) else []
         wanted = {"system_packages": packages, "weights": needs["weights"], "store": str(self.host.store())}
         with self.held(run):
-            proved = self._proved(run, outgoing.job_spec(run, "install", self.host), utc_now(), wanted)
+            proved = self._proved(run, outgoing.make_job_spec(run, "install", self.host), utc_now(), wanted)
         return answer if proved is None else answer | {"todo": False} | proved
 
     def _names(self, spec: JobSpec) -> dict[str, str]:
@@ -66,14 +66,14 @@ class ActionModule(HostedAction):
             "model": spec.entry.name,
             "profile": spec.profile,
             "state_dir": self.host.state_dir,
-            "receipt": outgoing.receipt(spec),
+            "receipt": outgoing.hash_receipt(spec),
         }
 
     def _proved(self, run: Run, spec: JobSpec, started: str, needs: dict[str, Any]) -> dict[str, Any] | None:
         """Take the host's record over where its receipt holds and nothing of `needs` is lacking; else return None."""
         found = self.module("bench_engine", {"action": "look", "needs": needs, **self._names(spec)})
         if found.get("failed"):
-            return {"failed": True, "fault": "host", "msg": said(found)}
+            return {"failed": True, "fault": "host", "msg": quote_failure(found)}
         if not found.get("install") or found["lacking"]:
             return None
         try:
@@ -84,7 +84,7 @@ class ActionModule(HostedAction):
 
     def _install(self, run: Run) -> dict[str, Any]:
         started = utc_now()
-        spec = outgoing.job_spec(run, "install", self.host)
+        spec = outgoing.make_job_spec(run, "install", self.host)
         if (proved := self._proved(run, spec, started, {})) is not None:
             return proved
         names = self._names(spec)
@@ -92,14 +92,14 @@ class ActionModule(HostedAction):
             return {"changed": True, "msg": "the engine would be installed and would say one sentence"}
         job_dir = self.host.job_dir(run.run_id, "install")
         before_s = max(time.time() - float(self._task.args.get("since") or time.time()), 0.0)
-        before = outgoing.before(before_s, self._task.args.get("weights") or {})
-        with outgoing.packed_install(run, spec, names["receipt"], self.host, before) as tar:
+        before = outgoing.list_earlier_steps(before_s, self._task.args.get("weights") or {})
+        with outgoing.pack_install(run, spec, names["receipt"], self.host, before) as tar:
             self.send(tar, job_dir)
         arguments = {"action": "install", "job_dir": job_dir, **names}
         done = self.follow("bench_engine", arguments, job_dir, self.host.install_timeout_s)
         self.discard(job_dir)
         if not done.get("install"):
-            return {"failed": True, "fault": "host", "msg": said(done)}
+            return {"failed": True, "fault": "host", "msg": quote_failure(done)}
         return self._note(run, Install.model_validate(done["install"]), started)
 
     def _note(self, run: Run, record: Install, started: str) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bench.controller import incoming, outgoing
-from bench.controller.hosted_action import HostedAction, said
+from bench.controller.hosted_action import HostedAction, quote_failure
 from bench.controller.run import Run
 from bench.storage.clock import utc_now
 
@@ -37,15 +37,15 @@ class ActionModule(HostedAction):
 
     def _make(self, run: Run) -> dict[str, Any]:
         phase, started = self.phase, utc_now()
-        spec = outgoing.job_spec(run, phase, self.host)
+        spec = outgoing.make_job_spec(run, phase, self.host)
         job_dir = self.host.job_dir(run.run_id, phase)
         token = self.host.token("baseline" if phase == "baseline" else "model", spec.entry)
-        with outgoing.packed(run, spec, {"token": token.encode()} if token else {}) as tar:
+        with outgoing.pack_job(run, spec, {"token": token.encode()} if token else {}) as tar:
             self.send(tar, job_dir)
         done = self.follow("bench_takes", {"job_dir": job_dir}, job_dir, spec.limit_s())
         try:
             if not done.get("tar"):
-                return {"failed": True, "fault": "host", "msg": said(done)}
+                return {"failed": True, "fault": "host", "msg": quote_failure(done)}
             result = self.fetch(done["tar"], lambda tar: incoming.accept(run, phase, tar, started))
         finally:
             self.discard(job_dir)

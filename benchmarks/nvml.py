@@ -19,7 +19,7 @@ from typing import Any
 
 from bench.memory.meminfo import settle_baseline
 from bench.memory.nvml import NvmlReader
-from bench.memory.processes import CGROUP_ROOT, EngineProcesses, FixedProcesses, ProcessTree, cgroup_pids
+from bench.memory.processes import CGROUP_ROOT, EngineProcesses, FixedProcesses, ProcessTree, read_cgroup_pids
 from bench.memory.sampler import MemorySampler
 from bench.records.memory import MemoryReport
 from benchmarks.rows import Row, null, row, table
@@ -93,7 +93,7 @@ def measure(amounts: list[int], hz: float) -> tuple[MemoryReport, dict[str, Any]
         engine: EngineProcesses = (
             ProcessTree(process.pid)
             if cgroup is None
-            else FixedProcesses(lambda: cgroup_pids(cgroup), cgroup)
+            else FixedProcesses(lambda: read_cgroup_pids(cgroup), cgroup)
         )
         sampler.attach(engine)
 
@@ -120,7 +120,7 @@ def measure(amounts: list[int], hz: float) -> tuple[MemoryReport, dict[str, Any]
         facts = {
             "child_pid": process.pid,
             "own_cgroup": None if cgroup is None else str(cgroup),
-            "pids_by_cgroup": None if cgroup is None else sorted(cgroup_pids(cgroup)),
+            "pids_by_cgroup": None if cgroup is None else sorted(read_cgroup_pids(cgroup)),
             "pids_by_tree": sorted(ProcessTree(process.pid).pids()),
         }
         process.stdin.write("stop\n")

@@ -7,7 +7,7 @@ from typing import Any
 from ansible.plugins.lookup import LookupBase
 from ansible.utils.vars import load_extra_vars
 
-from bench.controller.variables import misspelt
+from bench.controller.variables import find_misspelt
 
 DOCUMENTATION = r"""
 name: bench_misspelt
@@ -40,4 +40,4 @@ class LookupModule(LookupBase):  # type: ignore[misc]  # Ansible ships no types
 
     def run(self, terms: list[str], variables: dict[str, Any] | None = None, **kwargs: Any) -> list[str]:
         """Return the sentences."""
-        return misspelt(variables or {}, load_extra_vars(self._loader))
+        return find_misspelt(variables or {}, load_extra_vars(self._loader))

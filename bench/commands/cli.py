@@ -133,10 +133,10 @@ def _ratings_import(args: argparse.Namespace) -> int:
 
 def _verdict(args: argparse.Namespace) -> int:
     run_dir = _run(args)
-    from bench.controller.conclude import verdict
+    from bench.controller.conclude import decide_run
     from bench.controller.run import Run
 
-    for line in verdict(Run(run_dir))["summary"]:
+    for line in decide_run(Run(run_dir))["summary"]:
         _say(line)
     return 0
 
@@ -146,7 +146,7 @@ def _report(args: argparse.Namespace) -> int:
     from bench.controller import conclude
     from bench.controller.run import Run
 
-    conclude.verdict(Run(run_dir))
+    conclude.decide_run(Run(run_dir))
     if not args.for_sharing:
         _say(str(run_dir / conclude.REPORT))
         return 0

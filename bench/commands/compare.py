@@ -45,10 +45,10 @@ def read(run: Run) -> Compared:
         raise PhaseMissing(
             f"{run.run_id} has no verdict; `audition verdict {run.run_id}` makes one."
         ) from None
-    return Compared(manifest, verdict, fingerprint(run, manifest))
+    return Compared(manifest, verdict, hash_inputs(run, manifest))
 
 
-def fingerprint(run: Run, manifest: Manifest) -> dict[str, Any]:
+def hash_inputs(run: Run, manifest: Manifest) -> dict[str, Any]:
     """Return what two runs must share for their figures to be compared: the host, and every input but the
     model and its profile."""
     same = manifest.inputs.model_dump(mode="json", exclude={"model", "profile", "entry_sha256"})
@@ -64,7 +64,7 @@ def fingerprint(run: Run, manifest: Manifest) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def mismatches(runs: Sequence[Compared]) -> list[str]:
+def find_mismatches(runs: Sequence[Compared]) -> list[str]:
     """Return in what later runs differ from the first, in words."""
     first = runs[0]
     return [
@@ -88,7 +88,7 @@ def compare(runs: Sequence[Run], *, anyway: bool = False) -> str:
     if len({run.path for run in runs}) < 2:
         raise BadInput("a comparison needs two different runs at least.")
     found = [read(run) for run in runs]
-    different = mismatches(found)
+    different = find_mismatches(found)
     if different and not anyway:
         listed = "\n  ".join(different)
         raise BadInput(

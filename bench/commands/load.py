@@ -63,7 +63,7 @@ def load(wanted: Load, say: Callable[[str], None]) -> int:
         if not results:
             say(_HEAD)
         results.append(result)
-        say(line(result))
+        say(spell_line(result))
         # After each level: a server that goes away takes none of those before with it.
         if wanted.json is not None:
             body = {"schema_version": 1, "levels": [each.model_dump(mode="json") for each in results]}
@@ -142,7 +142,7 @@ _HEAD = (
 )
 
 
-def line(result: LoadResult) -> str:
+def spell_line(result: LoadResult) -> str:
     """Return one level as a line of the table."""
     level = f"{result.concurrency} at once" if result.mode == "closed" else f"{result.rate_per_s:g} a second"
     stalled = sum(1 for take in result.takes if take.stalls)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
-from bench.commands.playbook import Interrupted, Stop, inventories, play, variable
+from bench.commands.playbook import Interrupted, Stop, list_inventories, play, read_variable
 from bench.commands.survey import PhaseFailed
 from bench.errors import BadInput, NeighbourNotBack
 
@@ -41,7 +41,7 @@ def neighbour(
         if task.endswith("bench_neighbour"):
             answers.append(result)
 
-    given, variables = inventories(inventory), [variable(each) for each in extra]
+    given, variables = list_inventories(inventory), [read_variable(each) for each in extra]
     with Stop().watching() as stop, contextlib.chdir(project):
         played = play(
             PLAYBOOK,

@@ -117,7 +117,7 @@ class Stop:
         self._family = []
 
 
-def inventories(given: Sequence[str]) -> list[str]:
+def list_inventories(given: Sequence[str]) -> list[str]:
     """Return inventories as absolute paths, or as they are when they list hosts (`host1,host2`).
 
     Raises:
@@ -134,7 +134,7 @@ def inventories(given: Sequence[str]) -> list[str]:
     return found
 
 
-def variable(given: str) -> str:
+def read_variable(given: str) -> str:
     """Return what a user gives after `-e` as ansible-playbook must get it.
 
     `key=value` is one variable whose value is all that follows the first `=` (Ansible itself would end it at
@@ -173,7 +173,7 @@ def play(
         playbook: relative to `project`.
         project: the checkout: where ansible.cfg, roles and modules are, and the playbook's working directory.
         stop: when it is asked, ansible-playbook gets SIGINT, and SIGKILL after `GRACE_S`.
-        inventory: from `inventories`; none means ansible.cfg's own.
+        inventory: from `list_inventories`; none means ansible.cfg's own.
         limit: Ansible's host pattern.
         extra: each as after `ansible-playbook -e`; a later one wins.
         on_line: gets what our action plugins say while a task runs, a line each.

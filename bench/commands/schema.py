@@ -83,7 +83,7 @@ class _Written(GenerateJsonSchema):
         return self.generate_inner(schema["schema"])
 
 
-def schema_of(described: Described) -> dict[str, Any]:
+def make_schema(described: Described) -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) of one record as Audition writes it."""
     made = described.model.model_json_schema(mode="serialization", schema_generator=_Written)
     if "schema_version" in made["properties"]:
@@ -102,7 +102,7 @@ def write_schemas(folder: Path) -> list[Path]:
         if each.schema is None:
             continue
         path = folder / f"{each.schema}.json"
-        write_atomically(path, json.dumps(schema_of(each), indent=2, ensure_ascii=False).encode() + b"\n")
+        write_atomically(path, json.dumps(make_schema(each), indent=2, ensure_ascii=False).encode() + b"\n")
         paths.append(path)
     return paths
 

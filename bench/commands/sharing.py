@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from bench.controller.conclude import evidence_of
+from bench.controller.conclude import collect_evidence
 from bench.report import render, view
 from bench.storage.atomic import write_atomically
 from bench.verdict.rule import decide
@@ -16,7 +16,7 @@ def write_without_clips(run_dir: Path) -> Path:
     Raises:
         BadInput, PhaseMissing: as `audition verdict`.
     """
-    evidence = evidence_of(run_dir)
+    evidence = collect_evidence(run_dir)
     shown = view.build(run_dir, decide(evidence), evidence, revealed=True, with_clips=False)
     write_atomically(run_dir / NAME, render(shown).encode())
     return run_dir / NAME

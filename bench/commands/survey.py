@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from bench.commands.playbook import Interrupted, Played, Stop, inventories, play, variable
+from bench.commands.playbook import Interrupted, Played, Stop, list_inventories, play, read_variable
 from bench.controller import prepare
 from bench.controller import run as runs
 from bench.controller.request import RunRequest
@@ -64,7 +64,7 @@ class Options:
                     "`ansible-playbook site.yml` takes model and run_id."
                 )
         more = [json.dumps({"runs_dir": str(self.runs_dir.resolve())})] if self.runs_dir else []
-        return [*map(variable, self.extra), *more]
+        return [*map(read_variable, self.extra), *more]
 
 
 @dataclass(slots=True)
@@ -84,7 +84,7 @@ def survey(options: Options, say: Callable[[str], None]) -> int:
         NeighbourNotBack: a run's record says that the neighbour is not back.
         Interrupted: by a signal; run again, it goes on.
     """
-    given = inventories(options.inventory)
+    given = list_inventories(options.inventory)
     extra = options.variables()
     with Stop().watching() as stop, contextlib.chdir(options.project):
         driver = _Driver(options.project, given, extra, stop, say)
@@ -130,11 +130,11 @@ class _Driver:
         first = _Neighbour()
         worked = False
         for request in requests:
-            run = newest(request)
+            run = find_newest(request)
             if run is None or run.undecided():
                 worked = True
                 self._phases(host, request, run)
-                run = newest(request)
+                run = find_newest(request)
             if run is None:
                 raise AuditionError(f"{host} | {request.model}: preflight began no run")
             verdict = _verdict(run)
@@ -253,13 +253,13 @@ def phase_playbooks(project: Path) -> list[str]:
         raise BadInput(f"{project / 'site.yml'} cannot be read ({error}); run this in a checkout.") from error
 
 
-def newest(request: RunRequest) -> Run | None:
+def find_newest(request: RunRequest) -> Run | None:
     """Return the newest run of this model on this host with these inputs, decided or not.
 
     Raises:
         BadInput: an input is wrong.
     """
-    return runs.newest(request, prepare.commit(request).inputs_sha256, undecided=False)
+    return runs.find_newest(request, prepare.commit(request).inputs_sha256, undecided=False)
 
 
 def _phases_left(playbooks: list[str], run: Run | None) -> list[str]:

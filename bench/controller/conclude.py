@@ -21,7 +21,7 @@ SUMMARY = "report.md"
 RECORD = "report.json"
 
 
-def score(run: Run) -> dict[str, Any]:
+def score_run(run: Run) -> dict[str, Any]:
     """Seal the pairs and write `metrics.json`; a second call with the same takes changes nothing.
 
     Returns what the task reports. Takes that are missing, failed or unusable are the verdict's matter, not an
@@ -55,13 +55,13 @@ def score(run: Run) -> dict[str, Any]:
     return {"changed": changed, "run_id": run.run_id, "msg": "\n".join(lines)}
 
 
-def verdict(run: Run) -> dict[str, Any]:
+def decide_run(run: Run) -> dict[str, Any]:
     """Decide, write `verdict.json` and the report in its three forms, and return what to print.
 
     The same run directory gives the same bytes.
     """
     started = utc_now()
-    evidence = evidence_of(run.path)
+    evidence = collect_evidence(run.path)
     decided = decide(evidence)
     shown = view.build(run.path, decided, evidence, revealed=True)
     files = {
@@ -92,7 +92,7 @@ def verdict(run: Run) -> dict[str, Any]:
     }
 
 
-def evidence_of(run_dir: Path) -> Evidence:
+def collect_evidence(run_dir: Path) -> Evidence:
     """Read all that a verdict and its report are made from.
 
     Raises:

@@ -118,7 +118,7 @@ class HostSettings(JobLimits):
         return f"{self.state_dir}/jobs/{run_id}/{phase}-{time.time_ns()}"
 
 
-def way(entry: Entry, host: HostSettings) -> Literal[Way, "http"]:
+def choose_way(entry: Entry, host: HostSettings) -> Literal[Way, "http"]:
     """Return how a candidate's engine runs on this host.
 
     Raises:
@@ -144,7 +144,7 @@ def way(entry: Entry, host: HostSettings) -> Literal[Way, "http"]:
     return host.engine_install
 
 
-def engine_lock(entry: Entry) -> Path:
+def find_engine_lock(entry: Entry) -> Path:
     """Return the file of pins that a model's venv or image is made from."""
     if not isinstance(entry.run, EngineRun) or entry.run.requirements is None:
         raise BadInput(
@@ -153,18 +153,20 @@ def engine_lock(entry: Entry) -> Path:
     return REPO / "requirements" / entry.run.requirements
 
 
-def engine_python(entry: Entry, host: HostSettings) -> str:
+def name_engine_python(entry: Entry, host: HostSettings) -> str:
     """Return the interpreter of the model's own venv on the host, named by what is in it."""
-    key = sha256_bytes((sha256_file(engine_lock(entry)) + engine_part(entry).sha256).encode())[:16]
+    key = sha256_bytes((sha256_file(find_engine_lock(entry)) + find_part(entry).sha256).encode())[:16]
     return f"{host.state_dir}/engines/{entry.name}-{key}/bin/python"
 
 
-def engine_image(entry: Entry, host: HostSettings) -> str:
+def name_engine_image(entry: Entry, host: HostSettings) -> str:
     """Return the name of the model's own image, which is the hash of what it is built from."""
-    return name_image(entry.name, engine_lock(entry), engine_part(entry).sha256, base=host.engine_image_base)
+    return name_image(
+        entry.name, find_engine_lock(entry), find_part(entry).sha256, base=host.engine_image_base
+    )
 
 
-def engine_part(entry: Entry) -> Part:
+def find_part(entry: Entry) -> Part:
     """Return the code that a model's engine runs."""
     assert isinstance(entry.run, EngineRun)
     return find_engine_part(REPO, entry.run.adapter)

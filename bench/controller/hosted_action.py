@@ -218,7 +218,7 @@ class HostedAction(ActionBase):  # type: ignore[misc]  # Ansible ships no types
         if polled.get("failed"):
             if polled.get("unreachable"):
                 raise AnsibleConnectionFailure(polled.get("msg", "the host is out of reach"))
-            raise AuditionError(f"the job cannot be followed: {said(polled)}")
+            raise AuditionError(f"the job cannot be followed: {quote_failure(polled)}")
         return polled
 
     def _reap(self, started: dict[str, Any]) -> dict[str, Any]:
@@ -236,7 +236,7 @@ class HostedAction(ActionBase):  # type: ignore[misc]  # Ansible ships no types
         return result
 
 
-def said(result: dict[str, Any]) -> str:
+def quote_failure(result: dict[str, Any]) -> str:
     """Return what a failed module said, whichever key Ansible put it under."""
     words = [str(result[key]).strip() for key in ("msg", "module_stderr", "exception") if result.get(key)]
     return " ".join(words)[-2000:] or "the job on the host left nothing and said nothing"

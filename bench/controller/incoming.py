@@ -9,7 +9,7 @@ from bench.controller.host_settings import HostSettings
 from bench.controller.outgoing import PASSES, JobPhase
 from bench.controller.run import Run, explain_full_disk, note_phase
 from bench.errors import AuditionError
-from bench.install.spec import ran
+from bench.install.spec import describe_ran
 from bench.jobs.archive import unpack
 from bench.jobs.spec import JobResult
 from bench.neighbour.record import enter_leases
@@ -79,7 +79,7 @@ def _seal(run: Run, phase: JobPhase, scratch: Path, result: JobResult) -> None:
         proved = load_record(Install, run.path)
         proved.smoke = smoke[-1]
         proved.settings = result.health.get("profile") or {}
-        proved.ran = ran(result.health, str(proved.asked.get("install")), utc_now())
+        proved.ran = describe_ran(result.health, str(proved.asked.get("install")), utc_now())
         save_record(proved, run.path)
     for record in (MemoryReport, NeighbourRecord):
         if phase == "benchmark" and (scratch / record.file_name).is_file():

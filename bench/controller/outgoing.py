@@ -11,11 +11,11 @@ from typing import Any
 from bench.catalog.entry import EngineRun, Entry
 from bench.controller.host_settings import (
     HostSettings,
-    engine_image,
-    engine_lock,
-    engine_part,
-    engine_python,
-    way,
+    choose_way,
+    find_engine_lock,
+    find_part,
+    name_engine_image,
+    name_engine_python,
 )
 from bench.controller.parts import pack_part
 from bench.controller.run import Run
@@ -36,13 +36,13 @@ PASSES: dict[JobPhase, list[PassName]] = {
 }
 
 
-def job_spec(run: Run, phase: JobPhase, host: HostSettings) -> JobSpec:
+def make_job_spec(run: Run, phase: JobPhase, host: HostSettings) -> JobSpec:
     """Return the job of `phase`; the entry is the one the manifest committed to, not today's file."""
     manifest = run.manifest()
     candidate = phase != "baseline"
     entry = run.entry() if candidate else run.baseline_entry()
     # `engine_install` is about the candidate; a baseline of ours comes from system packages (request.py).
-    how = way(entry, host) if candidate or entry.run.kind == "http" else "system"
+    how = choose_way(entry, host) if candidate or entry.run.kind == "http" else "system"
     return JobSpec(
         run_id=run.run_id,
         phase=phase,
@@ -51,10 +51,10 @@ def job_spec(run: Run, phase: JobPhase, host: HostSettings) -> JobSpec:
         profile=manifest.profile if candidate else manifest.baseline_profile,
         url=manifest.model_url if candidate else manifest.baseline_url,
         install=how,
-        engine_python=engine_python(entry, host) if how == "venv" else None,
-        lock=engine_lock(entry).name if how in ("venv", "container") else None,
+        engine_python=name_engine_python(entry, host) if how == "venv" else None,
+        lock=find_engine_lock(entry).name if how in ("venv", "container") else None,
         image_base=host.engine_image_base,
-        image=engine_image(entry, host) if how == "container" else None,
+        image=name_engine_image(entry, host) if how == "container" else None,
         weights=host.store() if entry.weights else None,
         port=host.engine_port or None,
         take_timeout_s=host.take_timeout_s,
@@ -85,21 +85,21 @@ def _neighbour(phase: JobPhase, entry: Entry, host: HostSettings) -> NeighbourSp
     return host.neighbour.model_copy(update={**update, "hard_limit_s": host.pass_timeout_s})
 
 
-def receipt(spec: JobSpec) -> str:
+def hash_receipt(spec: JobSpec) -> str:
     """Return the hash of all that a smoke sentence proves: the engine's code, model, profile, and how it runs."""
     what = {
-        "code": engine_part(spec.entry).sha256 if isinstance(spec.entry.run, EngineRun) else None,
+        "code": find_part(spec.entry).sha256 if isinstance(spec.entry.run, EngineRun) else None,
         "entry": spec.entry.model_dump(mode="json"),
         "profile": spec.profile,
         "install": spec.install,
-        "lock": sha256_file(engine_lock(spec.entry)) if spec.lock else None,
+        "lock": sha256_file(find_engine_lock(spec.entry)) if spec.lock else None,
         "image_base": spec.image_base if spec.install == "container" else None,
     }
     return sha256_bytes(canonical_json(what))
 
 
 @contextlib.contextmanager
-def packed(run: Run, spec: JobSpec, extra: Mapping[str, bytes] | None = None) -> Iterator[Path]:
+def pack_job(run: Run, spec: JobSpec, extra: Mapping[str, bytes] | None = None) -> Iterator[Path]:
     """Yield a tar with everything the job needs; `extra` are more files, by name."""
     with tempfile.TemporaryDirectory(prefix="audition-job-") as scratch:
         folder = Path(scratch) / "job"
@@ -108,9 +108,9 @@ def packed(run: Run, spec: JobSpec, extra: Mapping[str, bytes] | None = None) ->
         shutil.copyfile(run.path / "utterances.txt", folder / "utterances.txt")
         _reference_for(run, spec, folder)
         if spec.lock is not None:
-            shutil.copyfile(engine_lock(spec.entry), folder / spec.lock)
+            shutil.copyfile(find_engine_lock(spec.entry), folder / spec.lock)
         if isinstance(spec.entry.run, EngineRun):
-            (folder / ENGINE_CODE).write_bytes(pack_part(engine_part(spec.entry)))
+            (folder / ENGINE_CODE).write_bytes(pack_part(find_part(spec.entry)))
         for name, data in (extra or {}).items():
             (folder / name).write_bytes(data)
         tar = Path(scratch) / "job.tar"
@@ -126,7 +126,7 @@ class Before:
     weights: list[dict[str, Any]]
 
 
-def before(seconds: float, report: dict[str, Any]) -> Before:
+def list_earlier_steps(seconds: float, report: dict[str, Any]) -> Before:
     """Return the steps of the `seconds` before the installation; `report` is what `bench_weights` returned."""
     files = list(report.get("files", []))
     steps = [
@@ -143,9 +143,7 @@ def before(seconds: float, report: dict[str, Any]) -> Before:
 
 
 @contextlib.contextmanager
-def packed_install(
-    run: Run, spec: JobSpec, receipt: str, host: HostSettings, before: Before
-) -> Iterator[Path]:
+def pack_install(run: Run, spec: JobSpec, receipt: str, host: HostSettings, before: Before) -> Iterator[Path]:
     """Yield a tar with the job of the install phase: the sentence, and what to install before it is said."""
     wanted = InstallSpec(
         receipt=receipt,
@@ -153,7 +151,7 @@ def packed_install(
         before=before.steps,
         weights=before.weights,
     )
-    with packed(run, spec, {"install.json": wanted.model_dump_json(indent=1).encode()}) as tar:
+    with pack_job(run, spec, {"install.json": wanted.model_dump_json(indent=1).encode()}) as tar:
         yield tar
 
 

@@ -80,7 +80,9 @@ def pack_part(part: Part) -> bytes:
 def _find(repo: Path, what: str, roots: tuple[str, ...]) -> Part:
     """Follow the imports, once a source tree: the names of a part's files are kept in `.cache/parts`."""
     outside = [path for root in roots if (path := _find_outside(root)) is not None]
-    key = sha256_bytes(f"{_hash_tree(repo)}{[(str(p), sha256_file(p)) for p in outside]}{roots}".encode())[:24]
+    key = sha256_bytes(f"{_hash_tree(repo)}{[(str(p), sha256_file(p)) for p in outside]}{roots}".encode())[
+        :24
+    ]
     kept = repo / ".cache" / "parts" / f"{what}-{key}.json"
     try:
         names: dict[str, str] = json.loads(kept.read_bytes())

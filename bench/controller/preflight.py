@@ -27,12 +27,12 @@ class Gates:
         )
 
 
-def gates(entry: Entry, intended_use: IntendedUse) -> Gates:
+def check_gates(entry: Entry, intended_use: IntendedUse) -> Gates:
     """Make the checks that a catalog entry alone decides; not one request is made."""
     return Gates([licence_gate(entry, intended_use), clone_gate(entry, None)], notices(entry))
 
 
-def with_card(found: Gates, report: HostReport) -> tuple[Gates, HostReport]:
+def apply_card(found: Gates, report: HostReport) -> tuple[Gates, HostReport]:
     """Return the gates as the model card leaves them, and the report without them.
 
     The host reads the card, for the hub is reached from there; its word on the clone encoder takes the place of

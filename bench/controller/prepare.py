@@ -118,7 +118,7 @@ def read_version() -> str:
     return metadata.version("audition")
 
 
-def versions() -> dict[str, str]:
+def read_versions() -> dict[str, str]:
     """Return the versions a record names, of what runs on the controller."""
     import platform
     from importlib import metadata
@@ -132,7 +132,7 @@ def versions() -> dict[str, str]:
     return found
 
 
-def git_commit(folder: Path) -> str | None:
+def read_commit(folder: Path) -> str | None:
     """Return the commit the code is at, `-dirty` appended where the tree was edited; None outside a checkout."""
     try:
         commit = subprocess.run(

@@ -203,7 +203,7 @@ def locate(request: RunRequest) -> Run:
     """
     if request.run_id is not None:
         return _named(request, request.run_id)
-    found = newest(request, prepare.commit(request).inputs_sha256, undecided=True)
+    found = find_newest(request, prepare.commit(request).inputs_sha256, undecided=True)
     if found is None:
         raise PhaseMissing(
             f"there is no unfinished run of {request.model} on {request.host} with these inputs under "
@@ -224,7 +224,7 @@ def open_or_create(request: RunRequest, repo: Path) -> tuple[Run, bool]:
     if request.run_id is not None:
         return _named(request, request.run_id), False
     committed = prepare.commit(request)
-    found = newest(request, committed.inputs_sha256, undecided=True)
+    found = find_newest(request, committed.inputs_sha256, undecided=True)
     if found is not None:
         return found, False
     return _create(request, committed, check_new(request, committed), repo), True
@@ -289,7 +289,7 @@ def _named(request: RunRequest, run_id: str) -> Run:
     return run
 
 
-def newest(request: RunRequest, inputs_sha256: str, *, undecided: bool) -> Run | None:
+def find_newest(request: RunRequest, inputs_sha256: str, *, undecided: bool) -> Run | None:
     """Return the newest run of this model on this host with these inputs, decided ones left out if asked."""
     stamped = []
     for path in request.runs_dir.glob(f"{request.model}-{request.host}-*Z"):
@@ -339,8 +339,8 @@ def _create(
         reference={"given": voice.given.facts, **{name: cut.record() for name, cut in voice.cuts.items()}},
         utterances=committed.utterance_count,
         chain=request.chain or [request.model],
-        versions=prepare.versions(),
-        git_commit=prepare.git_commit(repo),
+        versions=prepare.read_versions(),
+        git_commit=prepare.read_commit(repo),
     )
     with explain_full_disk(request.runs_dir):
         request.runs_dir.mkdir(parents=True, exist_ok=True)

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from bench.catalog.entry import EngineRun, Entry
 from bench.controller import prepare
 from bench.controller.found import locate_once, pass_on
-from bench.controller.host_settings import HostSettings, way
+from bench.controller.host_settings import HostSettings, choose_way
 from bench.controller.request import RunRequest
 from bench.controller.run import (
     Run,
@@ -20,7 +20,7 @@ from bench.controller.run import (
 )
 from bench.controller.wheel import REPO
 from bench.errors import AuditionError, BadInput, DiskFull, PhaseMissing
-from bench.install.spec import asked
+from bench.install.spec import describe_asked
 from bench.records.base import Phase
 from bench.records.run import Install, InstallStep
 from bench.storage.clock import utc_now
@@ -56,7 +56,7 @@ def run_step(
 
 def _opened(request: RunRequest, host: dict[str, Any], check: bool) -> dict[str, Any]:
     if host:  # a wrong setting of the host is found before anything is written
-        way(request.entry(), HostSettings.of(host))
+        choose_way(request.entry(), HostSettings.of(host))
     if check:
         try:
             run = locate(request)
@@ -152,14 +152,14 @@ def _install_failed(run: Run, message: str, failure: dict[str, Any], host: dict[
         steps=steps,
         total_s=round(total_s, 3),
         limit_s=settings.install_timeout_s,
-        asked=asked(entry, way(entry, settings)),
+        asked=describe_asked(entry, choose_way(entry, settings)),
         error=message,
     )
     with explain_full_disk(run.path):
         save_record(record, run.path)
 
 
-def needs(entry: Entry, baseline: Entry, settings: HostSettings) -> dict[str, Any]:
+def list_needs(entry: Entry, baseline: Entry, settings: HostSettings) -> dict[str, Any]:
     """Return what the two models want on the host, for the roles."""
     packages = {
         name
@@ -167,7 +167,7 @@ def needs(entry: Entry, baseline: Entry, settings: HostSettings) -> dict[str, An
         if isinstance(one.run, EngineRun)
         for name in one.run.system_packages
     }
-    weights = entry.weights if way(entry, settings) != "http" else []
+    weights = entry.weights if choose_way(entry, settings) != "http" else []
     return {
         "system_packages": sorted(packages),
         "weights": [each.model_dump(mode="json") for each in weights],
@@ -201,4 +201,4 @@ def verdict_step(
 
     if check:
         return {"changed": located.phases().get(phase) is None, "run_id": located.run_id, "msg": "check mode"}
-    return conclude.score(located) if state == "scored" else conclude.verdict(located)
+    return conclude.score_run(located) if state == "scored" else conclude.decide_run(located)

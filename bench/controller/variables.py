@@ -12,7 +12,7 @@ _SHORT = 8
 
 
 @lru_cache(maxsize=1)
-def public() -> frozenset[str]:
+def list_public() -> frozenset[str]:
     """Return every variable that a user may set: the options of the roles' argument specs."""
     found: set[str] = set()
     for path in (REPO / "roles").glob("*/meta/argument_specs.yml"):
@@ -20,14 +20,14 @@ def public() -> frozenset[str]:
     return frozenset(found)
 
 
-def misspelt(names: Iterable[str], typed: Iterable[str]) -> list[str]:
+def find_misspelt(names: Iterable[str], typed: Iterable[str]) -> list[str]:
     """Return a sentence for each name that is not public and nearly is; Ansible would pass over it in silence.
 
     Args:
         names: all variables that are set, ours and other people's.
         typed: those given with `-e`, which are meant for us; they are held to the short names as well.
     """
-    known, by_hand = public(), set(typed)
+    known, by_hand = list_public(), set(typed)
     return [
         f"{name} is no variable of Audition; is {meant} meant? docs/variables.md lists every variable."
         for name in sorted({*names, *by_hand} - known)

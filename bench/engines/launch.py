@@ -23,7 +23,7 @@ from typing import Any, Protocol
 import bench
 from bench.catalog.entry import EngineRun, Entry
 from bench.errors import AuditionError, BadInput
-from bench.memory.processes import EngineProcesses, ProcessTree, container_engine
+from bench.memory.processes import EngineProcesses, ProcessTree, find_container
 from bench.records.settings import Way
 from bench.serving.config import CONFIG_VARIABLE, EngineConfig
 from bench.weights.store import revision_of
@@ -250,7 +250,7 @@ def _start_container(spec: LaunchSpec, config: EngineConfig) -> tuple[_Running, 
         gpu=spec.run.gpu,
         log=spec.log,
     )
-    return _Container(container, container_engine(container.pid)), f"http://127.0.0.1:{container.host_port}"
+    return _Container(container, find_container(container.pid)), f"http://127.0.0.1:{container.host_port}"
 
 
 class _EngineContainer(Protocol):

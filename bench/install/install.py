@@ -17,13 +17,13 @@ from bench.catalog.entry import EngineRun
 from bench.client.takes import TAKES_FILE
 from bench.errors import AuditionError
 from bench.install.provision import InstallFailed, Provisioner
-from bench.install.receipts import receipt_path
-from bench.install.spec import InstallSpec, asked, ran
-from bench.jobs.control import Control, sigterm_stops
+from bench.install.receipts import name_receipt
+from bench.install.spec import InstallSpec, describe_asked, describe_ran
+from bench.jobs.control import Control, stop_on_signals
 from bench.jobs.job import run_job
 from bench.jobs.spec import ENGINE_CODE, JobSpec
-from bench.memory.nvml import gpu_names
-from bench.neighbour.borrowed import room_beside
+from bench.memory.nvml import read_gpu_names
+from bench.neighbour.borrowed import explain_no_room
 from bench.records.run import Install, InstallStep
 from bench.records.take import Take
 from bench.storage.atomic import write_atomically
@@ -53,11 +53,11 @@ def install(job_dir: Path, state_dir: Path, say: Any) -> Install:
         steps=spec.before,
         total_s=0.0,
         limit_s=spec.limit_s,
-        asked=asked(job.entry, job.install),
+        asked=describe_asked(job.entry, job.install),
         weights=spec.weights,
     )
     try:
-        with sigterm_stops(control), control.watching():
+        with stop_on_signals(control), control.watching():
             if _provide(job_dir, job, provisioner):
                 # Making a model's environment removes its older ones, and with them what its receipts prove.
                 for receipt in (state_dir / "receipts").glob(f"{job.entry.name}-*.json"):
@@ -65,7 +65,7 @@ def install(job_dir: Path, state_dir: Path, say: Any) -> Install:
             record.gpu_check = _gpu_check(job, provisioner)
         if job.install == "http":
             record.receipt = spec.receipt
-        elif (why := room_beside(job.neighbour)) is not None:
+        elif (why := explain_no_room(job.neighbour)) is not None:
             step = InstallStep(
                 name="smoke sentence", seconds=0.0, detail=f"moved into the benchmark's pause: {why}"
             )
@@ -79,7 +79,7 @@ def install(job_dir: Path, state_dir: Path, say: Any) -> Install:
     record.steps = [*spec.before, *provisioner.steps]
     record.total_s = round(spent_s + time.monotonic() - started, 3)
     if record.receipt is not None:
-        path = receipt_path(state_dir, job.entry.name, job.profile)
+        path = name_receipt(state_dir, job.entry.name, job.profile)
         write_atomically(path, record.model_dump_json(indent=1).encode())
     return record
 
@@ -102,14 +102,14 @@ def _gpu_check(job: JobSpec, provisioner: Provisioner) -> dict[str, Any]:
     if not isinstance(run, EngineRun) or not run.gpu or job.lock is None:
         return {}
     small = job.neighbour.model_copy(update={"engine_bytes": _CONTEXT_BYTES})
-    if (why := room_beside(small)) is not None:
+    if (why := explain_no_room(small)) is not None:
         provisioner.steps.append(InstallStep(name="gpu check", seconds=0.0, detail=f"not made: {why}"))
         return {}
     if job.install == "container":
         command = [sys.executable, "-m", "bench.engines.image.check", str(job.image), job.run_id, run.adapter]
     else:
         command = [str(job.engine_python), "-P", "-m", "bench.serving.gpu_check", run.adapter]
-    names = gpu_names()
+    names = read_gpu_names()
     return provisioner.gpu_check([*command, *(["--gpu", names[0]] if names else [])])
 
 
@@ -127,7 +127,7 @@ def _smoke(job_dir: Path, job: JobSpec, provisioner: Provisioner, record: Instal
         InstallStep(name="smoke sentence", seconds=round(time.monotonic() - started, 3), detail=error or "")
     )
     record.settings = said.health.get("profile") or {}
-    record.ran = ran(said.health, job.install, utc_now())
+    record.ran = describe_ran(said.health, job.install, utc_now())
     if error is not None:
         raise InstallFailed(f"smoke sentence: {error}", provisioner.steps)
     shutil.rmtree(job_dir / "out", ignore_errors=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import AuditionError
-from bench.install.receipts import kept
+from bench.install.receipts import find_kept
 
 
 def engine_step(params: dict[str, Any], *, check: bool) -> dict[str, Any]:
@@ -16,7 +16,7 @@ def engine_step(params: dict[str, Any], *, check: bool) -> dict[str, Any]:
     state_dir = Path(params["state_dir"])
     match params["action"]:
         case "look":
-            found = kept(state_dir, params["model"], params["profile"], params["receipt"])
+            found = find_kept(state_dir, params["model"], params["profile"], params["receipt"])
             lacking = _lacking(params.get("needs") or {}) if found else []
             return {"changed": False, "install": found, "lacking": lacking}
         case "install" if not check:
@@ -90,7 +90,7 @@ def _leases(directory: Path, run_id: str) -> list[dict[str, Any]]:
     """Return the run's leases as the host's history has them: a job that was killed could not tell of its own."""
     if not (directory / "history.jsonl").is_file():
         return []
-    from bench.neighbour.lease import accounts
+    from bench.neighbour.lease import list_accounts
     from bench.neighbour.lease_files import LeaseDirectory
 
-    return [each.model_dump(mode="json") for each in accounts(LeaseDirectory(directory).history(run_id))]
+    return [each.model_dump(mode="json") for each in list_accounts(LeaseDirectory(directory).history(run_id))]

@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 
-def receipt_path(state_dir: Path, model: str, profile: str) -> Path:
+def name_receipt(state_dir: Path, model: str, profile: str) -> Path:
     """Return where the receipt of a model in a profile is kept."""
     return state_dir / "receipts" / f"{model}-{profile}.json"
 
 
-def kept(state_dir: Path, model: str, profile: str, receipt: str) -> dict[str, Any] | None:
+def find_kept(state_dir: Path, model: str, profile: str, receipt: str) -> dict[str, Any] | None:
     """Return the `Install` record that `receipt` names, as JSON values, if this host has proved it before."""
     try:
-        found = json.loads(receipt_path(state_dir, model, profile).read_bytes())
+        found = json.loads(name_receipt(state_dir, model, profile).read_bytes())
     except (OSError, ValueError):
         return None
     proved = isinstance(found, dict) and found.get("ok") is True and found.get("receipt") == receipt

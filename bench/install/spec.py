@@ -18,11 +18,11 @@ class InstallSpec(Record):
     """The report of each file of weights."""
 
 
-def asked(entry: Entry, install: str) -> dict[str, Any]:
+def describe_asked(entry: Entry, install: str) -> dict[str, Any]:
     """Return what was asked for, as the record of an installation has it."""
     return {"version": entry.version.asked or entry.version.pin, "install": install}
 
 
-def ran(health: dict[str, Any], install: str, utc: str) -> dict[str, Any]:
+def describe_ran(health: dict[str, Any], install: str, utc: str) -> dict[str, Any]:
     """Return what spoke, as the record of an installation has it."""
     return {"version": health.get("revision"), "device": health.get("device"), "install": install, "utc": utc}

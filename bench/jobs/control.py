@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from bench.errors import AuditionError
-from bench.jobs.heartbeat import heartbeat_time, touch_heartbeat
+from bench.jobs.heartbeat import read_heartbeat, touch_heartbeat
 
 HEARTBEAT_LIMIT_S = 30.0
 """The controller touches the heartbeat about once a second; this long without one and it is gone."""
@@ -81,7 +81,7 @@ class Control:
             now = time.clock_gettime(time.CLOCK_BOOTTIME)
             if now > self._deadline:
                 self.stop(f"it was not done within {self._limit_s:.0f} s ({self._limit_name})", "candidate")
-            elif (age := now - heartbeat_time(self._heartbeat.parent)) > HEARTBEAT_LIMIT_S:
+            elif (age := now - read_heartbeat(self._heartbeat.parent)) > HEARTBEAT_LIMIT_S:
                 self.stop(f"the controller has not been heard of for {age:.0f} s")
             for ask in self._asked:
                 if (reason := ask()) is not None:
@@ -89,7 +89,7 @@ class Control:
 
 
 @contextlib.contextmanager
-def sigterm_stops(control: Control) -> Iterator[None]:
+def stop_on_signals(control: Control) -> Iterator[None]:
     """Let SIGTERM, SIGINT and SIGHUP stop the job in order: the neighbour is given back on the way out."""
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -36,7 +36,7 @@ def _running(job_dir: Path) -> bool:
     if not (job_dir / "pid").exists():
         # Not begun yet: how long it has been waited for says whether it ever will.
         return 0.0 <= _waited_s(job_dir) < _START_LIMIT_S
-    return process_of(job_dir) is not None
+    return find_process(job_dir) is not None
 
 
 def _waited_s(job_dir: Path) -> float:
@@ -58,7 +58,7 @@ def sign(job_dir: Path, pid: int | None = None) -> None:
     scratch.replace(job_dir / "pid")
 
 
-def process_of(job_dir: Path) -> int | None:
+def find_process(job_dir: Path) -> int | None:
     """Return the process that does a job, or None when it is gone; a reused PID is not taken for it."""
     try:
         pid, _, identity = (job_dir / "pid").read_text().partition(" ")

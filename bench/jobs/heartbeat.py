@@ -13,7 +13,7 @@ def touch_heartbeat(job_dir: Path) -> None:
     scratch.replace(job_dir / "heartbeat")
 
 
-def heartbeat_time(job_dir: Path) -> float:
+def read_heartbeat(job_dir: Path) -> float:
     """Return when the heartbeat was last touched (CLOCK_BOOTTIME seconds), or 0.0 when it cannot be read."""
     try:
         return float((job_dir / "heartbeat").read_text())

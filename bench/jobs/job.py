@@ -19,7 +19,7 @@ from bench.client.target import Target
 from bench.engines.launch import Engine, EngineFailed, LaunchSpec, launch
 from bench.errors import AuditionError, BadInput
 from bench.jobs.archive import unpack
-from bench.jobs.control import Cancelled, Control, sigterm_stops
+from bench.jobs.control import Cancelled, Control, stop_on_signals
 from bench.jobs.metrics import measure_takes, try_metrics
 from bench.jobs.progress import Progress
 from bench.jobs.speak import speak_pass
@@ -27,7 +27,7 @@ from bench.jobs.spec import ENGINE_CODE, HEARD, JobResult, JobSpec
 from bench.memory.meminfo import settle_baseline
 from bench.memory.sampler import MemorySampler
 from bench.metrics.f0 import median_f0_hz
-from bench.neighbour.borrowed import borrowed, room_beside
+from bench.neighbour.borrowed import borrow_for_job, explain_no_room
 from bench.storage.atomic import write_atomically
 from bench.storage.record_file import save_record
 
@@ -50,7 +50,7 @@ def run_job(job_dir: Path, *, token: str | None = None, left_s: float | None = N
         if isinstance(spec.entry.run, EngineRun) and spec.entry.run.start_timeout_s > left_s:
             # A moment more, so that it is this limit that ends it.
             spec.entry.run = spec.entry.run.model_copy(update={"start_timeout_s": left_s + 2.0})
-    with sigterm_stops(control), control.watching():
+    with stop_on_signals(control), control.watching():
         try:
             _do(spec, job_dir, out, control, result, token)
             result.ok = True
@@ -76,11 +76,11 @@ def _do(
     if heard is not None:
         result.reference_f0_hz = median_f0_hz(*read_mono(heard))
     ours = spec.phase == "baseline" and not isinstance(spec.entry.run, HttpRun)
-    if ours and (why := room_beside(spec.neighbour)) is not None:
+    if ours and (why := explain_no_room(spec.neighbour)) is not None:
         raise BadInput(f"There is no room for the baseline beside the neighbour: {why}.")
     try_metrics(spec, heard)
     _need_image(spec.image)
-    with borrowed(spec.neighbour, spec.run_id, control.alive, progress.say, out) as held:
+    with borrow_for_job(spec.neighbour, spec.run_id, control.alive, progress.say, out) as held:
         baseline = settle_baseline(timeout_s=10.0)
         control.also(held.lost)
         sampler = MemorySampler(

@@ -10,7 +10,7 @@ from typing import Any
 from bench.errors import AuditionError
 from bench.jobs.archive import pack, unpack
 from bench.jobs.containers import remove_containers
-from bench.jobs.follow import process_of, sign
+from bench.jobs.follow import find_process, sign
 from bench.jobs.heartbeat import touch_heartbeat
 from bench.jobs.job import run_job
 
@@ -67,10 +67,10 @@ def begin_attempt(job_dir: Path) -> None:
 def _end_attempt(job_dir: Path) -> None:
     """End the process that does a job, in order if it lets itself be ended so."""
     for which in (signal.SIGTERM, signal.SIGKILL):
-        if (process := process_of(job_dir)) is None:
+        if (process := find_process(job_dir)) is None:
             return
         with suppress(ProcessLookupError):
             os.kill(process, which)
         end = time.monotonic() + _END_LIMIT_S
-        while process_of(job_dir) is not None and time.monotonic() < end:
+        while find_process(job_dir) is not None and time.monotonic() < end:
             time.sleep(0.1)

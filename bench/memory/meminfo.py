@@ -11,7 +11,7 @@ from bench.records.memory import MemoryBaseline
 MEMINFO = Path("/proc/meminfo")
 
 
-def meminfo_bytes(name: str, meminfo: Path = MEMINFO) -> int | None:
+def read_meminfo(name: str, meminfo: Path = MEMINFO) -> int | None:
     """Return one line of /proc/meminfo (`MemAvailable`, `MemTotal`) in bytes, or None."""
     try:
         for line in meminfo.read_text().splitlines():
@@ -22,9 +22,9 @@ def meminfo_bytes(name: str, meminfo: Path = MEMINFO) -> int | None:
     return None
 
 
-def available_bytes() -> int | None:
+def read_available_bytes() -> int | None:
     """Return MemAvailable in bytes: what new processes can have without swapping; page cache is free."""
-    return meminfo_bytes("MemAvailable")
+    return read_meminfo("MemAvailable")
 
 
 def settle_baseline(
@@ -33,7 +33,7 @@ def settle_baseline(
     tolerance_bytes: int = 64 * 2**20,
     timeout_s: float = 30.0,
     hz: float = 10.0,
-    read_available: Callable[[], int | None] = available_bytes,
+    read_available: Callable[[], int | None] = read_available_bytes,
 ) -> MemoryBaseline:
     """Wait until MemAvailable has stayed within `tolerance_bytes` for `window_s`, and return its median.
 

@@ -125,12 +125,12 @@ def _text(value: str | bytes | None) -> str | None:
     return value.decode(errors="replace") if isinstance(value, bytes) else value
 
 
-def gpu_names() -> list[str]:
+def read_gpu_names() -> list[str]:
     """Return the GPUs that NVML sees here."""
-    return list(gpu_facts().get("names", []))
+    return list(read_gpu_facts().get("names", []))
 
 
-def gpu_facts() -> dict[str, Any]:
+def read_gpu_facts() -> dict[str, Any]:
     """Return what NVML says of this machine's GPUs: count, names, driver, and what it refused."""
     reader = NvmlReader()
     try:

@@ -69,18 +69,18 @@ class ProcessTree:
         return self._known
 
 
-def container_engine(pid: int, root: Path = CGROUP_ROOT) -> FixedProcesses:
+def find_container(pid: int, root: Path = CGROUP_ROOT) -> FixedProcesses:
     """Return the engine that runs as a container whose first process is `pid` (Docker's `State.Pid`).
 
     Where its cgroup cannot be found or is the machine's root cgroup, the process tree is followed instead.
     """
-    cgroup = memory_cgroup(pid, root)
+    cgroup = find_memory_cgroup(pid, root)
     if cgroup is None or cgroup == root or cgroup == root / "memory":
         return FixedProcesses(ProcessTree(pid).pids)
-    return FixedProcesses(lambda: cgroup_pids(cgroup), cgroup)
+    return FixedProcesses(lambda: read_cgroup_pids(cgroup), cgroup)
 
 
-def memory_cgroup(pid: int, root: Path = CGROUP_ROOT, proc: Path = Path("/proc")) -> Path | None:
+def find_memory_cgroup(pid: int, root: Path = CGROUP_ROOT, proc: Path = Path("/proc")) -> Path | None:
     """Return the directory of the memory cgroup that process `pid` is in, v1 or v2, or None."""
     try:
         lines = (proc / str(pid) / "cgroup").read_text().splitlines()
@@ -98,7 +98,7 @@ def memory_cgroup(pid: int, root: Path = CGROUP_ROOT, proc: Path = Path("/proc")
     return unified
 
 
-def cgroup_pids(cgroup: Path) -> set[int]:
+def read_cgroup_pids(cgroup: Path) -> set[int]:
     """Return the PIDs in a cgroup and in those below it; empty when it is gone.
 
     A process that this PID namespace does not see is listed as 0 and left out.
@@ -112,17 +112,17 @@ def cgroup_pids(cgroup: Path) -> set[int]:
     return found - {0}
 
 
-def cgroup_current_bytes(cgroup: Path) -> int | None:
+def read_cgroup_current(cgroup: Path) -> int | None:
     """Return the memory charged to a cgroup now (page cache included), or None."""
     return _read_int(cgroup / "memory.current", cgroup / "memory.usage_in_bytes")
 
 
-def cgroup_peak_bytes(cgroup: Path) -> int | None:
+def read_cgroup_peak(cgroup: Path) -> int | None:
     """Return the kernel's own high-water mark of a cgroup, or None (v2 has it since Linux 5.19)."""
     return _read_int(cgroup / "memory.peak", cgroup / "memory.max_usage_in_bytes")
 
 
-def rss_bytes(pids: set[int], proc: Path = Path("/proc")) -> int | None:
+def read_rss(pids: set[int], proc: Path = Path("/proc")) -> int | None:
     """Return the sum of the processes' resident sets, or None when none of them is there.
 
     Pages that several of them share count once each: an upper bound for a forking engine.

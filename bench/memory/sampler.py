@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from statistics import median
 from typing import Any, Literal, Self
 
-from bench.memory.meminfo import available_bytes, meminfo_bytes
+from bench.memory.meminfo import read_available_bytes, read_meminfo
 from bench.memory.nvml import Gpu, NvmlReader
-from bench.memory.processes import EngineProcesses, cgroup_current_bytes, cgroup_peak_bytes, rss_bytes
+from bench.memory.processes import EngineProcesses, read_cgroup_current, read_cgroup_peak, read_rss
 from bench.memory.series import SeriesBuilder
 from bench.records.memory import Figure, FloorEvent, GpuFacts, MemoryBaseline, MemoryReport, Window
 
@@ -111,7 +111,7 @@ class MemorySampler:
         floor_bytes: int | None = None,
         on_floor: Callable[[int], None] | None = None,
         nvml: Any | None = None,
-        read_available: Callable[[], int | None] = available_bytes,
+        read_available: Callable[[], int | None] = read_available_bytes,
     ) -> None:
         """Prepare; nothing runs before `with`.
 
@@ -246,7 +246,7 @@ class MemorySampler:
                 rss=_figure(whole.rss_peak_bytes, "process tree RSS", self._why_no_process()),
                 baseline=self._baseline,
                 available_lowest_bytes=lowest,
-                mem_total_bytes=meminfo_bytes("MemTotal"),
+                mem_total_bytes=read_meminfo("MemTotal"),
                 gpus=[self._gpu_facts(gpu) for gpu in self._nvml.gpus],
                 driver_version=self._driver,
                 nvml_errors=dict(self._nvml.errors),
@@ -306,14 +306,14 @@ class MemorySampler:
         cgroup = engine.cgroup if engine is not None else None
         current = None
         if cgroup is not None:
-            current = cgroup_current_bytes(cgroup)
-            peak = cgroup_peak_bytes(cgroup)
+            current = read_cgroup_current(cgroup)
+            peak = read_cgroup_peak(cgroup)
             if peak is not None:
                 self._cgroup_peak = max(peak, self._cgroup_peak or 0)
         values: dict[str, int | None] = {
             "gpu_process_bytes": gpu_bytes,
             "available_bytes": self._read_available(),
-            "rss_bytes": rss_bytes(pids) if pids else None,
+            "rss_bytes": read_rss(pids) if pids else None,
             "cgroup_bytes": current,
         }
         t_s = time.monotonic() - self._began

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.memory.meminfo import available_bytes, meminfo_bytes
+from bench.memory.meminfo import read_available_bytes, read_meminfo
 from bench.neighbour.spec import NeighbourSpec
 from bench.storage.record_file import save_record
 
@@ -29,13 +29,13 @@ class Held:
     """Entered around the takes: in parallel mode it notes what the neighbour's clients feel meanwhile."""
 
 
-def reserve_bytes() -> int:
+def compute_reserve() -> int:
     """Return what must stay free while the neighbour is paused: 1/64 of the memory, at most 2 GiB.
 
     There is no neighbour to starve then, but a host that runs out of memory freezes, and a frozen host gives
     nothing back: on unified memory only a power cycle does.
     """
-    return min((meminfo_bytes("MemTotal") or 0) // 64, RESERVE_LIMIT_BYTES)
+    return min((read_meminfo("MemTotal") or 0) // 64, RESERVE_LIMIT_BYTES)
 
 
 def drop_caches(knob: Path = Path("/proc/sys/vm/drop_caches")) -> bool:
@@ -53,9 +53,9 @@ def drop_caches(knob: Path = Path("/proc/sys/vm/drop_caches")) -> bool:
     return True
 
 
-def room_beside(spec: NeighbourSpec) -> str | None:
+def explain_no_room(spec: NeighbourSpec) -> str | None:
     """Return why the engine does not fit beside the running neighbour, or None (also without a neighbour)."""
-    free = available_bytes()
+    free = read_available_bytes()
     if spec.container is None or free is None or free - spec.engine_bytes >= spec.floor_bytes:
         return None
     gib = 2**30
@@ -66,7 +66,7 @@ def room_beside(spec: NeighbourSpec) -> str | None:
 
 
 @contextlib.contextmanager
-def borrowed(
+def borrow_for_job(
     spec: NeighbourSpec, run_id: str, alive: Callable[[], bool], say: Callable[[str], None], out: Path
 ) -> Iterator[Held]:
     """Yield what the job may do; the neighbour is as it was, and proved so, when the block is left.
@@ -80,7 +80,7 @@ def borrowed(
     from bench.neighbour.felt import felt_latency
     from bench.neighbour.lease import LeaseRequest, borrow
 
-    floor_bytes = spec.floor_bytes if spec.mode == "parallel" else reserve_bytes()
+    floor_bytes = spec.floor_bytes if spec.mode == "parallel" else compute_reserve()
     own = {"run_id": run_id, "url": spec.url or "", "floor_bytes": floor_bytes, "watch_bytes": floor_bytes}
     request = LeaseRequest(**{**spec.model_dump(), **own})
     say(f"neighbour | {spec.container} | {'pausing' if spec.mode == 'pause' else 'measuring beside it'}")

@@ -14,13 +14,13 @@ from bench.errors import BadInput
 from bench.records.neighbour import RestartPolicy
 
 
-def policy_of(inspected: dict[str, Any]) -> RestartPolicy:
+def read_policy(inspected: dict[str, Any]) -> RestartPolicy:
     """Read the restart policy from Docker's inspection; an empty name is `no`."""
     raw = inspected["HostConfig"]["RestartPolicy"]
     return RestartPolicy(name=raw["Name"] or "no", maximum_retry_count=raw.get("MaximumRetryCount") or 0)
 
 
-def docker_policy(policy: RestartPolicy) -> dict[str, Any]:
+def spell_policy(policy: RestartPolicy) -> dict[str, Any]:
     """Return the policy as the Engine API writes it."""
     return {"Name": policy.name, "MaximumRetryCount": policy.maximum_retry_count}
 
@@ -69,4 +69,4 @@ class Neighbour:
     def set_policy(self, policy: RestartPolicy) -> None:
         """Set its restart policy in place; the container stays the same."""
         with self._docker.answering():
-            self._docker.api.update_container(self.inspect()["Id"], restart_policy=docker_policy(policy))
+            self._docker.api.update_container(self.inspect()["Id"], restart_policy=spell_policy(policy))

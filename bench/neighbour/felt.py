@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import httpx
 
 from bench.client.chat import PROMPT
-from bench.neighbour.readiness import direct_client, root_of
+from bench.neighbour.readiness import find_root, make_direct_client
 from bench.records.neighbour import Felt, NeighbourRecord
 from bench.summaries.summary import summarise
 
@@ -29,10 +29,10 @@ def felt_latency(record: NeighbourRecord, *, every_s: float = 1.0, max_tokens: i
     errors = [0]
     done = threading.Event()
     model = record.before.readiness.model if record.before.readiness else None
-    url = f"{root_of(record.url)}/v1/chat/completions"
+    url = f"{find_root(record.url)}/v1/chat/completions"
 
     def ask() -> None:
-        with direct_client(120.0) as client:
+        with make_direct_client(120.0) as client:
             while not done.is_set():
                 question = {"role": "user", "content": f"[{secrets.token_hex(8)}] {PROMPT}"}
                 body = {"model": model, "messages": [question], "max_tokens": max_tokens, "temperature": 0}
@@ -52,10 +52,10 @@ def felt_latency(record: NeighbourRecord, *, every_s: float = 1.0, max_tokens: i
         done.set()
         thread.join(timeout=130.0)
         earlier = record.felt or Felt(values_ms=[], errors=0, p50_ms=None, p95_ms=None)
-        record.felt = summary(earlier.values_ms + values, earlier.errors + errors[0])
+        record.felt = summarise_felt(earlier.values_ms + values, earlier.errors + errors[0])
 
 
-def summary(values_ms: list[float], errors: int) -> Felt:
+def summarise_felt(values_ms: list[float], errors: int) -> Felt:
     """Return the median and the 95th percentile; None of nothing."""
     found = summarise(values_ms)
     return Felt(values_ms=found.values, errors=errors, p50_ms=found.p50, p95_ms=found.p95)

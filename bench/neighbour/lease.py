@@ -21,32 +21,32 @@ from pydantic import Field
 from bench.client.chat import shortfall
 from bench.docker_host.host import DockerHost, DockerSilent
 from bench.errors import AuditionError, BadInput, NeighbourNotBack
-from bench.memory.meminfo import available_bytes
-from bench.neighbour.container import Neighbour, docker_policy
+from bench.memory.meminfo import read_available_bytes
+from bench.neighbour.container import Neighbour, spell_policy
 from bench.neighbour.lease_files import (
     LeaseDirectory,
     LeaseLost,
     Terms,
     WatcherStatus,
     boottime_s,
-    held_by,
+    explain_held,
 )
 from bench.neighbour.proof import NeighbourSlower, Proof, fail
-from bench.neighbour.readiness import check_serving, direct_client, root_of
+from bench.neighbour.readiness import check_serving, find_root, make_direct_client
 from bench.neighbour.record import enter_leases
-from bench.neighbour.restarters import restarters
+from bench.neighbour.restarters import find_restarters
 from bench.neighbour.snapshot import check_can_pause, check_well, take_snapshot
 from bench.neighbour.spec import KERNEL_BOOT_ID, Borrowing, LeaseLimits, NeighbourSpec
 from bench.neighbour.watcher_container import (
     build_watcher,
     find_watcher,
-    watcher_name,
+    name_watcher,
 )
 from bench.neighbour.watcher_control import (
     POLL_S,
     await_return,
+    has_retired,
     read_terms,
-    retired,
     revive,
     settle_leftover,
     start_watcher_of,
@@ -119,7 +119,7 @@ class Lease:
             self.grant.check()
             with suppress(DockerSilent):
                 found = find_watcher(self.docker_host, self.terms.watcher_name)
-                if retired(found):
+                if has_retired(found):
                     raise LeaseLost(f"The watcher ended before it was {wanted}. {self._last_words()}")
                 revive(self.docker_host, self.terms.watcher_name, found)
             time.sleep(POLL_S)
@@ -213,8 +213,8 @@ def acquire(
         LeaseHeld: another run holds the neighbour.
         BadInput: the lease cannot be written.
     """
-    settle_leftover(docker_host, directory, image, return_limit_s(request))
-    name = watcher_name(before.name)
+    settle_leftover(docker_host, directory, image, compute_return_limit_s(request))
+    name = name_watcher(before.name)
     now = datetime.now(UTC)
     terms = Terms(
         lease_id=uuid.uuid4().hex,
@@ -222,7 +222,7 @@ def acquire(
         mode=request.mode,
         container=before.name,
         container_id=before.container_id,
-        policy=docker_policy(before.policy),
+        policy=spell_policy(before.policy),
         watcher_name=name,
         boot_id=directory.boot_id(),
         agreed_utc=utc_now(),
@@ -230,13 +230,13 @@ def acquire(
         hard_deadline_boottime_s=boottime_s() + request.hard_limit_s,
         floor_wait_s=request.memory_wait_s,
         ready_wait_s=request.ready_limit_s,
-        health_url=f"{root_of(request.url)}/health",
+        health_url=f"{find_root(request.url)}/health",
         holder=f"process {os.getpid()} on {socket.gethostname()}",
         **request.model_dump(include=set(LeaseLimits.model_fields)),
     )
     with directory.lock():
         if (other := read_terms(directory)) is not None:
-            raise held_by(other, directory)
+            raise explain_held(other, directory)
         directory.agree(terms)
         try:
             start_watcher_of(docker_host, directory, terms, image)
@@ -246,7 +246,7 @@ def acquire(
     return terms
 
 
-def return_limit_s(request: LeaseRequest) -> float:
+def compute_return_limit_s(request: LeaseRequest) -> float:
     """Return how long a holder waits for the watcher to give the neighbour back, in seconds."""
     return request.memory_wait_s * 2 + request.ready_limit_s + request.ttl_s + 60.0
 
@@ -292,7 +292,7 @@ def borrow(
     directory = LeaseDirectory(request.state_dir, request.boot_id_file)
     directory.prepare()
     image, _built = build_watcher(docker_host, request.watcher_base)
-    settle_leftover(docker_host, directory, image, return_limit_s(request))
+    settle_leftover(docker_host, directory, image, compute_return_limit_s(request))
     before = _look(request, docker_host, record, proof)
     grant = Grant(record, request.url)
     terms = acquire(request, docker_host, directory, before, image)
@@ -311,7 +311,7 @@ def borrow(
             except BaseException as error:  # noqa: BLE001 (raised again below, once the neighbour is back)
                 problem = error
             lease.release("the block ended" if problem is None else f"the block failed: {problem!r}"[:300])
-            status = await_return(docker_host, directory, terms, image, return_limit_s(request))
+            status = await_return(docker_host, directory, terms, image, compute_return_limit_s(request))
     except NeighbourNotBack as error:
         fail(record, "not_back", str(error))
         raise error from problem
@@ -345,7 +345,7 @@ def _look(request: LeaseRequest, docker_host: DockerHost, record: NeighbourRecor
     before = take_snapshot(neighbour)
     (check_can_pause if request.mode == "pause" else check_well)(before)
     record.before.snapshot = before
-    record.restarters = restarters(neighbour.inspect())
+    record.restarters = find_restarters(neighbour.inspect())
     record.before.readiness = check_serving(request.url)
     if not request.measure:
         return before
@@ -375,7 +375,7 @@ def take_hold(request: LeaseRequest, lease: Lease) -> None:
     lease.await_state("held", request.stop_timeout_s + 90.0)
     _check_silent(request)
     end = time.monotonic() + request.memory_wait_s
-    while (free := available_bytes()) is not None and free < request.engine_bytes:
+    while (free := read_available_bytes()) is not None and free < request.engine_bytes:
         if time.monotonic() > end:
             raise LeaseLost(
                 f"With {request.container} stopped {free} bytes are free and the engine needs "
@@ -392,8 +392,8 @@ def _check_silent(request: LeaseRequest) -> None:
         BadInput: something does, so what was measured there was not the neighbour.
     """
     with suppress(httpx.HTTPError):
-        with direct_client(5.0) as client:
-            answer = client.get(f"{root_of(request.url)}/health")
+        with make_direct_client(5.0) as client:
+            answer = client.get(f"{find_root(request.url)}/health")
         raise BadInput(
             f"With {request.container} stopped, {request.url} still answers ({answer.status_code}): another "
             "program serves there. Give neighbour_url the neighbour's own address."
@@ -406,10 +406,10 @@ def _account(record: NeighbourRecord, directory: LeaseDirectory, terms: Terms) -
     if not any(each.lease_id == terms.lease_id for each in ended):
         status = directory.status(terms.lease_id)
         ended += [status] if status is not None else []
-    enter_leases(record, accounts(ended))
+    enter_leases(record, list_accounts(ended))
 
 
-def accounts(ended: list[WatcherStatus]) -> list[LeaseAccount]:
+def list_accounts(ended: list[WatcherStatus]) -> list[LeaseAccount]:
     """Return what a run's record tells of leases that ended."""
     return [
         LeaseAccount(

@@ -232,7 +232,7 @@ class LeaseLost(AuditionError):
     """The lease ended while it was in use; the neighbour is on its way back, and this attempt is over."""
 
 
-def held_by(terms: Terms, directory: LeaseDirectory) -> LeaseHeld:
+def explain_held(terms: Terms, directory: LeaseDirectory) -> LeaseHeld:
     """Return the error that tells a second run who holds the neighbour and until when."""
     age = directory.renewed_s_ago()
     renewed = "never renewed" if age is None else f"renewed {age:.0f} s ago"

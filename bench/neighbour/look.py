@@ -9,7 +9,7 @@ from bench.neighbour.spec import NeighbourSpec
 from bench.records.run import Check
 
 
-def look(spec: NeighbourSpec) -> tuple[list[Check], dict[str, Any]]:
+def look_at_neighbour(spec: NeighbourSpec) -> tuple[list[Check], dict[str, Any]]:
     """Return preflight's checks of the neighbour, and the facts for the record; nothing is touched."""
     if spec.container is None:
         if spec.mode == "none":
@@ -24,7 +24,7 @@ def look(spec: NeighbourSpec) -> tuple[list[Check], dict[str, Any]]:
     from bench.client.chat import measure_chat
     from bench.docker_host.host import DockerHost
     from bench.neighbour.readiness import NotReady, check_serving
-    from bench.neighbour.restarters import removers, restarters
+    from bench.neighbour.restarters import find_removers, find_restarters
     from bench.neighbour.snapshot import check_can_pause, check_well
 
     try:
@@ -35,7 +35,7 @@ def look(spec: NeighbourSpec) -> tuple[list[Check], dict[str, Any]]:
                 check_can_pause(snapshot)
             elif spec.mode == "parallel":
                 check_well(snapshot)
-            others = restarters(neighbour.inspect())
+            others = find_restarters(neighbour.inspect())
         if spec.url:
             check_serving(spec.url)
     except (AuditionError, NotReady) as error:
@@ -51,7 +51,7 @@ def look(spec: NeighbourSpec) -> tuple[list[Check], dict[str, Any]]:
         checks.append(
             Check(name="neighbour_restarters", ok=False, value=others, detail=detail, severity="warning")
         )
-    if spec.mode == "pause" and (pruning := removers()):
+    if spec.mode == "pause" and (pruning := find_removers()):
         detail = f"would remove the paused neighbour for good; switch it off meanwhile: {'; '.join(pruning)}"
         checks.append(
             Check(name="neighbour_removers", ok=False, value=pruning, detail=detail, severity="warning")

@@ -6,11 +6,11 @@ from bench.docker_host.host import DockerHost
 from bench.errors import BadInput
 from bench.neighbour.container import Neighbour
 from bench.neighbour.lease import Grant, Lease, LeaseRequest, acquire, take_hold
-from bench.neighbour.lease_files import LeaseDirectory, held_by
-from bench.neighbour.owner import NeighbourStatus, restore, status
+from bench.neighbour.lease_files import LeaseDirectory, explain_held
+from bench.neighbour.owner import NeighbourStatus, read_status, restore
 from bench.neighbour.snapshot import check_can_pause, take_snapshot
 from bench.neighbour.spec import LeaseTimes, NeighbourPlace
-from bench.neighbour.watcher_container import build_watcher, watcher_tag
+from bench.neighbour.watcher_container import build_watcher, tag_watcher
 from bench.records.base import Record
 from bench.records.neighbour import NeighbourRecord, PolicyName, RestartPolicy
 
@@ -63,20 +63,20 @@ def ensure(
     if task.state == "prepared":
         return _prepare(task, docker_host, check)
     container = _needed(task.container, "container", task)
-    before = status(container, url=task.url, state_dir=task.state_dir, docker_host=docker_host)
+    before = read_status(container, url=task.url, state_dir=task.state_dir, docker_host=docker_host)
     if task.state == "inspected":
         return NeighbourChange(changed=False, msg=before.sentence, neighbour=before)
     changed = _change(task, container, before, docker_host, check)
     now = (
         before
         if check
-        else status(container, url=task.url, state_dir=task.state_dir, docker_host=docker_host)
+        else read_status(container, url=task.url, state_dir=task.state_dir, docker_host=docker_host)
     )
     return NeighbourChange(changed=changed, msg=now.sentence, neighbour=now)
 
 
 def _prepare(task: NeighbourTask, docker_host: DockerHost, check: bool) -> NeighbourChange:
-    tag = watcher_tag(task.watcher_base)
+    tag = tag_watcher(task.watcher_base)
     if check:
         return NeighbourChange(
             changed=not docker_host.has_image(tag), msg=f"the watcher's image is {tag}", image=tag
@@ -108,7 +108,7 @@ def _change(
 def _set_policy(task: NeighbourTask, before: NeighbourStatus, docker_host: DockerHost, check: bool) -> bool:
     wanted = _needed(task.restart_policy, "restart_policy", task)
     if before.lease is not None:  # its watcher will put back the policy that it found
-        raise held_by(before.lease, LeaseDirectory(task.state_dir))
+        raise explain_held(before.lease, LeaseDirectory(task.state_dir))
     if before.snapshot.policy.name == wanted:
         return False
     if not check:
@@ -129,7 +129,7 @@ def _hold(
             directory.renew(lease)
         return False
     if lease is not None:
-        raise held_by(lease, directory)
+        raise explain_held(lease, directory)
     snapshot = take_snapshot(Neighbour(docker_host, container))
     check_can_pause(snapshot)
     if check:

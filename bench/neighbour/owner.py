@@ -9,26 +9,26 @@ from pathlib import Path
 
 from bench.docker_host.host import DockerHost, OurContainer
 from bench.errors import BadInput, NeighbourNotBack
-from bench.neighbour.container import Neighbour, docker_policy
+from bench.neighbour.container import Neighbour, spell_policy
 from bench.neighbour.lease_files import (
     DamagedFile,
     LeaseDirectory,
     Terms,
     WatcherStatus,
     boottime_s,
-    held_by,
+    explain_held,
 )
 from bench.neighbour.readiness import check_serving, wait_ready
-from bench.neighbour.restarters import restarters
+from bench.neighbour.restarters import find_restarters
 from bench.neighbour.snapshot import take_snapshot
 from bench.neighbour.watcher_container import (
     build_watcher,
     end_watcher,
     find_watcher,
+    name_watcher,
     remove_watcher,
-    watcher_name,
 )
-from bench.neighbour.watcher_control import await_gone, retired, revive, run_restorer
+from bench.neighbour.watcher_control import await_gone, has_retired, revive, run_restorer
 from bench.records.base import Record
 from bench.records.neighbour import RestartPolicy, Snapshot
 from bench.records.settings import LEASE_DIR, PYTHON_IMAGE
@@ -59,7 +59,7 @@ class NeighbourStatus(Record):
     sentence: str
 
 
-def status(
+def read_status(
     container: str,
     *,
     url: str | None = None,
@@ -81,7 +81,7 @@ def status(
         lease = directory.terms()
     except DamagedFile as error:
         lease_error = str(error)
-    watcher = find_watcher(docker_host, watcher_name(snapshot.name))
+    watcher = find_watcher(docker_host, name_watcher(snapshot.name))
     serves = None if url is None else _serves(url)
     free = lease is None and lease_error is None and watcher is None
     return NeighbourStatus(
@@ -94,7 +94,7 @@ def status(
         renewed_s_ago=directory.renewed_s_ago() if lease else None,
         watcher=None if watcher is None else str(watcher["State"]["Status"]),
         last=directory.status(),
-        restarters=restarters(neighbour.inspect()),
+        restarters=find_restarters(neighbour.inspect()),
         ours=docker_host.labelled(),
         well=snapshot.running and free and serves is not False,
         sentence=_sentence(snapshot, lease, lease_error, serves, directory),
@@ -121,7 +121,7 @@ def _sentence(
         up += ", and serves" if serves else ", and does not serve"
     if lease_error is not None:
         return f"{up}. {lease_error}"
-    return f"{up}. Nobody holds it." if lease is None else f"{up}. {held_by(lease, directory)}"
+    return f"{up}. Nobody holds it." if lease is None else f"{up}. {explain_held(lease, directory)}"
 
 
 def restore(
@@ -148,14 +148,14 @@ def restore(
     now = take_snapshot(Neighbour(docker_host, container))
     directory = LeaseDirectory(state_dir)
     directory.prepare()
-    name = watcher_name(now.name)
+    name = name_watcher(now.name)
     end = time.monotonic() + limit_s
     terms: Terms | None = None
     while True:
         agreed = _agreed(docker_host, now, directory)
         terms = agreed or (terms if terms is not None and _is_of(terms, now) else None)
         if terms is None and not now.running:
-            terms = terms_as_it_is(now, directory)
+            terms = make_terms_as_it_is(now, directory)
         _set_to_work(docker_host, name, directory, terms, watcher_base)
         await_gone(docker_host, name, max(0.0, end - time.monotonic()))
         now = take_snapshot(Neighbour(docker_host, container))
@@ -170,7 +170,7 @@ def restore(
     _forget(docker_host, name, directory, terms)
     if url is not None:
         wait_ready(url, limit_s=limit_s)
-    after = status(container, url=url, state_dir=state_dir, docker_host=docker_host)
+    after = read_status(container, url=url, state_dir=state_dir, docker_host=docker_host)
     if not after.well:
         raise NeighbourNotBack(f"{after.sentence} `docker logs {now.name}` says why it does not run.")
     return after
@@ -182,7 +182,7 @@ def _set_to_work(
     """Have a watcher restore: the one that is there, or a new one where there are terms to restore."""
     with directory.lock():
         found = find_watcher(docker_host, name)
-        if found is not None and not retired(found):
+        if found is not None and not has_retired(found):
             if terms is not None:
                 with suppress(OSError):
                     directory.ask(terms, "release", "the owner took it back")
@@ -202,7 +202,7 @@ def _forget(docker_host: DockerHost, name: str, directory: LeaseDirectory, terms
         if lease is not None and (terms is None or lease.lease_id != terms.lease_id):
             return
         directory.discard()
-        if retired(find_watcher(docker_host, name)):
+        if has_retired(find_watcher(docker_host, name)):
             remove_watcher(docker_host, name)
 
 
@@ -218,7 +218,7 @@ def _of_watcher(docker_host: DockerHost, name: str) -> Terms | None:
 
 def _agreed(docker_host: DockerHost, now: Snapshot, directory: LeaseDirectory) -> Terms | None:
     """Return the terms of the lease that is on the neighbour, from whichever place is legible."""
-    found = [_of_watcher(docker_host, watcher_name(now.name))]
+    found = [_of_watcher(docker_host, name_watcher(now.name))]
     with suppress(DamagedFile):
         found.insert(0, directory.terms())
     last = directory.status()
@@ -237,7 +237,7 @@ def _policy(terms: Terms) -> RestartPolicy:
     return RestartPolicy(name=raw["Name"], maximum_retry_count=raw.get("MaximumRetryCount") or 0)
 
 
-def terms_as_it_is(now: Snapshot, directory: LeaseDirectory, run_id: str = "owner") -> Terms:
+def make_terms_as_it_is(now: Snapshot, directory: LeaseDirectory, run_id: str = "owner") -> Terms:
     """Return terms under which a watcher starts the neighbour and leaves its policy as it is."""
     return Terms(
         lease_id=uuid.uuid4().hex,
@@ -245,8 +245,8 @@ def terms_as_it_is(now: Snapshot, directory: LeaseDirectory, run_id: str = "owne
         mode="pause",
         container=now.name,
         container_id=now.container_id,
-        policy=docker_policy(now.policy),
-        watcher_name=watcher_name(now.name),
+        policy=spell_policy(now.policy),
+        watcher_name=name_watcher(now.name),
         boot_id=directory.boot_id(),
         agreed_utc=utc_now(),
         until_utc=utc_now(),

@@ -11,7 +11,7 @@ from bench.errors import AuditionError, NeighbourNotBack
 from bench.neighbour.container import Neighbour
 from bench.neighbour.lease_files import WatcherStatus
 from bench.neighbour.readiness import wait_ready
-from bench.neighbour.snapshot import differences, prove_same, take_snapshot
+from bench.neighbour.snapshot import list_differences, prove_same, take_snapshot
 from bench.neighbour.spec import READY_LIMIT_S, SETTLE_S
 from bench.records.neighbour import ChatLatency, NeighbourRecord, Snapshot
 
@@ -50,7 +50,7 @@ class Proof:
                 time.sleep(1.0)
                 after = self._snapshot(neighbour)
             record.after.snapshot = after
-            record.differences = differences(before, after) + _other_models(record)
+            record.differences = list_differences(before, after) + _other_models(record)
             prove_same(before, after)
             if record.differences:
                 raise NeighbourNotBack(f"{before.name} is not as it was: {'; '.join(record.differences)}.")

@@ -19,12 +19,12 @@ class NotReady(Exception):
     """The last step tried did not succeed; the message says which, and what answered."""
 
 
-def root_of(url: str) -> str:
+def find_root(url: str) -> str:
     """Return the server's root: `http://127.0.0.1:8003` for that, with or without `/` or `/v1`."""
     return url.rstrip("/").removesuffix("/v1").rstrip("/")
 
 
-def direct_client(timeout: httpx.Timeout | float) -> httpx.Client:
+def make_direct_client(timeout: httpx.Timeout | float) -> httpx.Client:
     """Return a client that goes to the neighbour itself, as the latency protocol does (bench.client.timing): never
     through a proxy that the environment names for the outside world."""
     return httpx.Client(timeout=timeout, trust_env=False, verify=ssl.create_default_context())
@@ -37,8 +37,8 @@ def check_serving(url: str, *, timeout_s: float = 60.0) -> Readiness:
         BadInput: nothing answers there, or something that is not an OpenAI-compatible chat server.
     """
     try:
-        with direct_client(timeout_s) as client:
-            return _Attempt(client, root_of(url), None).run(polls=1)
+        with make_direct_client(timeout_s) as client:
+            return _Attempt(client, find_root(url), None).run(polls=1)
     except NotReady as error:
         raise BadInput(
             f"The neighbour does not serve at {url}: {error}. Give neighbour_url the address of its OpenAI "
@@ -58,8 +58,8 @@ def wait_ready(
     """
     began = time.monotonic()
     polls = 0
-    with direct_client(httpx.Timeout(30.0, read=min(120.0, max(5.0, limit_s)))) as client:
-        attempt = _Attempt(client, root_of(url), model, began)
+    with make_direct_client(httpx.Timeout(30.0, read=min(120.0, max(5.0, limit_s)))) as client:
+        attempt = _Attempt(client, find_root(url), model, began)
         while True:
             polls += 1
             try:

@@ -39,7 +39,7 @@ ORCHESTRATORS = {
 }
 
 
-def restarters(
+def find_restarters(
     inspected: dict[str, Any],
     unit_directories: tuple[Path, ...] = UNIT_DIRECTORIES,
     cron_files: tuple[Path, ...] = CRON_FILES,
@@ -70,7 +70,7 @@ def restarters(
     return found
 
 
-def removers(
+def find_removers(
     unit_directories: tuple[Path, ...] = UNIT_DIRECTORIES, cron_files: tuple[Path, ...] = CRON_FILES
 ) -> list[str]:
     """Return, in words, what removes every stopped container, a paused neighbour among them.

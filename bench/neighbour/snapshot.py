@@ -3,7 +3,7 @@
 from typing import Any
 
 from bench.errors import BadInput, NeighbourNotBack
-from bench.neighbour.container import Neighbour, policy_of
+from bench.neighbour.container import Neighbour, read_policy
 from bench.records.neighbour import Snapshot
 from bench.storage.clock import utc_now
 from bench.storage.digests import canonical_json, sha256_bytes
@@ -27,7 +27,7 @@ def take_snapshot(neighbour: Neighbour) -> Snapshot:
         image=config["Image"],
         command=[found["Path"], *found["Args"]],
         config_sha256=_config_sha256(config, host),
-        policy=policy_of(found),
+        policy=read_policy(found),
         running=state["Running"],
         status=state["Status"],
         health=(state.get("Health") or {}).get("Status"),
@@ -89,7 +89,7 @@ def check_well(now: Snapshot) -> None:
         )
 
 
-def differences(before: Snapshot, after: Snapshot) -> list[str]:
+def list_differences(before: Snapshot, after: Snapshot) -> list[str]:
     """Return what differs between two moments of what must be one container; empty when it is the same.
 
     Its id, image, command, configuration and restart policy must be the same, and it must run.
@@ -119,7 +119,7 @@ def prove_same(before: Snapshot, after: Snapshot) -> None:
     Raises:
         NeighbourNotBack: it is not; the message says in what.
     """
-    found = differences(before, after)
+    found = list_differences(before, after)
     if found:
         raise NeighbourNotBack(
             f"{before.name} is not as it was: {'; '.join(found)}. `audition neighbour status` shows it, "

@@ -24,7 +24,7 @@ def build_watcher(docker_host: DockerHost, base: str = PYTHON_IMAGE) -> tuple[st
     Raises:
         BadInput: it cannot be built, because `base` is not to be had for instance.
     """
-    tag = watcher_tag(base)
+    tag = tag_watcher(base)
     if docker_host.has_image(tag):
         return tag, False
     with docker_host.answering():
@@ -148,7 +148,7 @@ def remove_watcher(docker_host: DockerHost, name: str) -> None:
                 raise
 
 
-def watcher_tag(base: str) -> str:
+def tag_watcher(base: str) -> str:
     """Return the image's tag: a hash of the build context and of the base's name."""
     digest = hashlib.sha256(base.encode())
     for name in WATCHER_FILES:
@@ -156,6 +156,6 @@ def watcher_tag(base: str) -> str:
     return f"audition-watcher:{digest.hexdigest()[:16]}"
 
 
-def watcher_name(container: str) -> str:
+def name_watcher(container: str) -> str:
     """Return the name of a neighbour's watcher: Docker allows one of it, so two runs cannot hold at once."""
     return f"audition-watcher-{container}"

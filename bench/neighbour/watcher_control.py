@@ -12,7 +12,7 @@ from bench.neighbour.lease_files import (
     LeaseHeld,
     Terms,
     WatcherStatus,
-    held_by,
+    explain_held,
 )
 from bench.neighbour.watcher_container import (
     find_watcher,
@@ -28,7 +28,7 @@ RETIRED = (0, 3)
 """Exit codes with which a watcher retires: done, and refused. Any other is a watcher that was cut off."""
 
 
-def retired(found: dict[str, Any] | None) -> bool:
+def has_retired(found: dict[str, Any] | None) -> bool:
     """Tell of Docker's inspection of a watcher whether it ended of itself, its work done."""
     return (
         found is not None and found["State"]["Status"] == "exited" and found["State"]["ExitCode"] in RETIRED
@@ -37,7 +37,7 @@ def retired(found: dict[str, Any] | None) -> bool:
 
 def revive(docker_host: DockerHost, name: str, found: dict[str, Any] | None) -> None:
     """Start a watcher that was cut off: after a `docker kill` or `docker stop` Docker itself does not."""
-    if found is not None and found["State"]["Status"] == "exited" and not retired(found):
+    if found is not None and found["State"]["Status"] == "exited" and not has_retired(found):
         with suppress(OSError):  # Docker says no: it is asked again
             start_watcher(docker_host, name)
 
@@ -52,7 +52,7 @@ def await_gone(docker_host: DockerHost, name: str, limit_s: float) -> None:
     while True:
         with suppress(AuditionError, OSError):
             found = find_watcher(docker_host, name)
-            if found is None or retired(found):
+            if found is None or has_retired(found):
                 return
             revive(docker_host, name, found)
         if time.monotonic() >= end:
@@ -79,7 +79,7 @@ def await_return(
             return status
         try:
             found = find_watcher(docker_host, terms.watcher_name)
-            if retired(found):
+            if has_retired(found):
                 return None
             if found is not None:
                 revive(docker_host, terms.watcher_name, found)
@@ -131,12 +131,12 @@ def settle_leftover(docker_host: DockerHost, directory: LeaseDirectory, image: s
                 return
             found = find_watcher(docker_host, terms.watcher_name)
             last = directory.status(terms.lease_id)
-            if found is None or retired(found):
+            if found is None or has_retired(found):
                 remove_watcher(docker_host, terms.watcher_name)
                 run_restorer(docker_host, directory, terms, image)
             elif last is None or last.ended_utc is None:
                 revive(docker_host, terms.watcher_name, found)
-                raise held_by(terms, directory)
+                raise explain_held(terms, directory)
             # else its work is done, and it is just clearing away
         await_gone(docker_host, terms.watcher_name, max(0.0, end - time.monotonic()))
 
@@ -168,7 +168,7 @@ def start_watcher_of(docker_host: DockerHost, directory: LeaseDirectory, terms: 
             return
         except NameTaken as error:
             found = find_watcher(docker_host, terms.watcher_name)
-            if retired(found):
+            if has_retired(found):
                 remove_watcher(docker_host, terms.watcher_name)
             elif time.monotonic() > end:
                 run = (found or {}).get("Config", {}).get("Labels", {}).get("audition.run", "unknown")

@@ -17,7 +17,7 @@ MODEL_CARD = "model_card"
 _CARD = "README.md"
 
 
-def card_checks(
+def check_card(
     entry: Entry, store: Path, *, endpoint: str | None, token_file: Path | None, looking: bool = False
 ) -> list[Check]:
     """Return the check that the card was read and, where it was, the clone gate as the card leaves it.

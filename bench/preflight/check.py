@@ -14,10 +14,10 @@ from bench.client.probe import ServerUnusable
 from bench.client.target import Target
 from bench.errors import AuditionError
 from bench.install.provision import is_complete
-from bench.memory.meminfo import available_bytes, meminfo_bytes
-from bench.memory.nvml import gpu_facts, gpu_names
-from bench.neighbour.look import look
-from bench.preflight.card import card_checks
+from bench.memory.meminfo import read_available_bytes, read_meminfo
+from bench.memory.nvml import read_gpu_facts, read_gpu_names
+from bench.neighbour.look import look_at_neighbour
+from bench.preflight.card import check_card
 from bench.preflight.spec import HostReport, HostSpec
 from bench.records.run import Check
 from bench.weights.store import list_missing
@@ -41,19 +41,19 @@ def check_host(spec: HostSpec, token: str | None = None, *, looking: bool = Fals
     checks = [*_disk(spec), _memory(spec), _gpu(spec), _docker(spec), _gpu_container(spec)]
     checks += [_port(spec), _served(spec)]
     checks.append(_baseline(spec, token))
-    checks += card_checks(
+    checks += check_card(
         spec.entry, spec.weights_store, endpoint=spec.weights_endpoint, token_file=spec.weights_token_file,
         looking=looking,
     )  # fmt: skip
-    neighbour_checks, neighbour_facts = look(spec.neighbour)
+    neighbour_checks, neighbour_facts = look_at_neighbour(spec.neighbour)
     return HostReport(
-        host=facts() | {"neighbour": neighbour_facts},
+        host=read_facts() | {"neighbour": neighbour_facts},
         checks=[check for check in checks if check is not None] + neighbour_checks,
         forecast=_forecast(spec, neighbour_facts),
     )
 
 
-def facts() -> dict[str, Any]:
+def read_facts() -> dict[str, Any]:
     """Return what a record says of the machine."""
     release = platform.freedesktop_os_release() if Path("/etc/os-release").exists() else {}
     return {
@@ -63,9 +63,9 @@ def facts() -> dict[str, Any]:
         "os": release.get("PRETTY_NAME"),
         "python": platform.python_version(),
         "cpus": os.cpu_count(),
-        "mem_total_bytes": meminfo_bytes("MemTotal"),
-        "mem_available_bytes": available_bytes(),
-        "gpu": gpu_facts(),
+        "mem_total_bytes": read_meminfo("MemTotal"),
+        "mem_available_bytes": read_available_bytes(),
+        "gpu": read_gpu_facts(),
     }
 
 
@@ -124,7 +124,7 @@ def _environment(spec: HostSpec) -> tuple[Path, int]:
 
 
 def _memory(spec: HostSpec) -> Check:
-    free, wanted = available_bytes(), _engine_bytes(spec.entry)
+    free, wanted = read_available_bytes(), _engine_bytes(spec.entry)
     if spec.neighbour.mode == "parallel" and wanted is not None:
         wanted += spec.neighbour.floor_bytes or 0
     if free is None or wanted is None:
@@ -150,7 +150,7 @@ def _engine_bytes(entry: Entry) -> int | None:
 def _gpu(spec: HostSpec) -> Check | None:
     if not (isinstance(spec.entry.run, EngineRun) and spec.entry.run.gpu):
         return None
-    found = gpu_facts()
+    found = read_gpu_facts()
     errors = ", ".join(f"{k}: {v}" for k, v in found["errors"].items())
     return Check(
         name="gpu",
@@ -179,13 +179,13 @@ def _gpu_container(spec: HostSpec) -> Check | None:
     """See that Docker can give a container the GPU that this host has, before anything is installed for it."""
     if spec.install != "container" or not (isinstance(spec.entry.run, EngineRun) and spec.entry.run.gpu):
         return None
-    name, names = "gpu_container", gpu_names()
+    name, names = "gpu_container", read_gpu_names()
     if not names:
         return None  # `gpu` has said so
     from bench.docker_host.host import DockerHost
-    from bench.neighbour.watcher_container import watcher_tag
+    from bench.neighbour.watcher_container import tag_watcher
 
-    image = watcher_tag(spec.neighbour.watcher_base)
+    image = tag_watcher(spec.neighbour.watcher_base)
     try:
         with DockerHost() as docker_host:
             if not docker_host.has_image(image):
@@ -257,7 +257,7 @@ def _baseline(spec: HostSpec, token: str | None) -> Check:
 
 def _forecast(spec: HostSpec, neighbour: dict[str, Any]) -> dict[str, Any]:
     """Say what the run will need and which mode suits, before anything is stopped."""
-    free, wanted = available_bytes(), _engine_bytes(spec.entry)
+    free, wanted = read_available_bytes(), _engine_bytes(spec.entry)
     floor = spec.neighbour.floor_bytes or 0
     has_neighbour = spec.neighbour.container is not None
     fits: bool | None = None if free is None or wanted is None else free - wanted >= floor

@@ -53,7 +53,7 @@ def gather(run_dir: Path, verdict: Verdict, today: datetime.date) -> Contents:
     """
     manifest = load_record(Manifest, run_dir)
     allowed = read_permission(manifest, today)
-    evidence = conclude.evidence_of(run_dir)
+    evidence = conclude.collect_evidence(run_dir)
     shown = _build_view(run_dir, verdict, evidence, with_clips=not any(map(allowed.withheld, SIDES)))
     # What was sealed for rating stays silent until all have rated, here as in the report.
     blind = evidence.ratings is not None and not shown.revealed

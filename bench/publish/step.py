@@ -6,7 +6,7 @@ from typing import Any
 from bench.controller import prepare
 from bench.controller.found import take
 from bench.controller.request import RunRequest
-from bench.controller.run import Run, locate, newest
+from bench.controller.run import Run, find_newest, locate
 from bench.errors import PhaseMissing
 
 
@@ -58,7 +58,7 @@ def _find_newest(request: RunRequest) -> Run:
     """Return the named run, else the newest with these inputs: decided ones too, for those are published."""
     if request.run_id is not None:
         return locate(request)
-    found = newest(request, prepare.commit(request).inputs_sha256, undecided=False)
+    found = find_newest(request, prepare.commit(request).inputs_sha256, undecided=False)
     if found is not None:
         return found
     raise PhaseMissing(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.docker_host.host import RUN_LABEL
-from bench.neighbour.watcher_container import watcher_name
+from bench.neighbour.watcher_container import name_watcher
 from tests.chaos.drivers import SshDriver
 from tests.chaos.world import Scene
 
@@ -77,7 +77,7 @@ def _run_labelled(scene: Scene, program: str) -> str:
 
 def _watcher_killed(scene: Scene) -> None:
     if scene.case.with_lease:  # `docker kill` would also call off the restart policy; a crash does not
-        os.kill(scene.container_pid(watcher_name(scene.case.container)), signal.SIGKILL)
+        os.kill(scene.container_pid(name_watcher(scene.case.container)), signal.SIGKILL)
 
 
 def _docker_killed(scene: Scene) -> None:

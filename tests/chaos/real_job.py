@@ -31,7 +31,7 @@ TREE = entries.raw(MODEL, **{"run.install": ["container"], "run.requirements": L
 
 def image_name() -> str:
     """Return the name under which the job looks for its engine's image."""
-    code = host_settings.engine_part(entries.entry(TREE)).sha256
+    code = host_settings.find_part(entries.entry(TREE)).sha256
     return name_image(MODEL, REPOSITORY / "requirements" / LOCK, code, base=BASE_IMAGE)
 
 
@@ -60,7 +60,7 @@ def send(case: Case) -> Path | None:
     host = kept.model_copy(update={"neighbour": neighbour_of(case)})
     job_dir = Path(host.job_dir(run.run_id, "benchmark"))
     job_dir.mkdir(parents=True)
-    with outgoing.packed(run, outgoing.job_spec(run, "benchmark", host)) as tar:
+    with outgoing.pack_job(run, outgoing.make_job_spec(run, "benchmark", host)) as tar:
         shutil.copyfile(tar, job_dir / "job.tar")
     return job_dir
 

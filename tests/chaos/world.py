@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.docker_host.host import DockerHost
-from bench.memory.meminfo import available_bytes
+from bench.memory.meminfo import read_available_bytes
 from bench.neighbour.lease_files import LeaseDirectory
 from bench.neighbour.watcher_container import build_watcher, remove_watcher
 from tests.chaos import real_job
@@ -155,7 +155,7 @@ def scene(
                 "engine_port": free_port(),
                 "gate": gate,
                 "with_lease": True,
-                "watch_bytes": max(0, (available_bytes() or 0) - MARGIN_BYTES) if watch else 0,
+                "watch_bytes": max(0, (read_available_bytes() or 0) - MARGIN_BYTES) if watch else 0,
                 "speak_s": SPEAK_S,
                 "heartbeat_limit_s": driver.heartbeat_limit_s,
                 "real": real is not None,

@@ -72,7 +72,7 @@ def test_a_bug_of_ours_keeps_its_traceback(runs_dir: Path, monkeypatch: pytest.M
     def broken(_run: Run) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("bench.controller.conclude.verdict", broken)
+    monkeypatch.setattr("bench.controller.conclude.decide_run", broken)
     with pytest.raises(ZeroDivisionError):
         audition(runs_dir, "verdict", FIRST)
 

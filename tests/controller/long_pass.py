@@ -126,10 +126,10 @@ def main(folder: Path, count: int) -> None:
         for number in range(1, count + 1):
             os.link(small / name / f"u{number % 10 + 1:02d}.wav", run.path / name / f"u{number:02d}.wav")
     note("accept")
-    conclude.score(run)
+    conclude.score_run(run)
     note("score")
     _rate(run)
-    said = conclude.verdict(run)
+    said = conclude.decide_run(run)
     note("verdict and report")
     sizes = {
         name: (run.path / name).stat().st_size for name in (conclude.REPORT, conclude.RECORD, "verdict.json")

@@ -74,7 +74,7 @@ def failed(verdict: Verdict, side: TakeSide) -> list[FailedTake]:
 
 
 def decided(run: Run) -> Verdict:
-    conclude.verdict(run)
+    conclude.decide_run(run)
     return load_record(Verdict, run.path)
 
 
@@ -84,7 +84,7 @@ def test_one_take_too_few_of_the_candidate_is_synthesis_failed(
 ) -> None:
     spoil(run, "candidate", 1)
     spoil(run, "candidate", 4)
-    assert "synthesis_failed" in conclude.score(run)["msg"]
+    assert "synthesis_failed" in conclude.score_run(run)["msg"]
     verdict = decided(run)
     assert (verdict.reason, verdict.gates[-1].value) == ("synthesis_failed", 3)
     assert {each.utterance_id for each in failed(verdict, "candidate")} == {"u01", "u04"}
@@ -95,7 +95,7 @@ def test_a_baseline_that_nobody_can_rate_is_awaited_and_can_be_made_again(run: R
     good = shutil.copytree(run.path / "baseline", run.path.parent / "good")
     click(run, "baseline", 2)
     click(run, "baseline", 3)
-    conclude.score(run)
+    conclude.score_run(run)
     verdict = decided(run)
     assert verdict.decision == "awaiting_baseline"
     assert "u02 (unusable: baseline/u02.wav holds less than" in verdict.sentence
@@ -105,13 +105,13 @@ def test_a_baseline_that_nobody_can_rate_is_awaited_and_can_be_made_again(run: R
     shutil.copytree(good, run.path / "baseline")
     note_phase(run, "baseline", utc_now())
     assert run.todo("score") is None
-    conclude.score(run)
+    conclude.score_run(run)
     assert decided(run).decision == "awaiting_ratings"
 
 
 def test_a_baseline_set_aside_by_a_score_that_was_killed_is_still_made_again(run: Run) -> None:
     shutil.rmtree(run.path / "baseline")
-    conclude.score(run)
+    conclude.score_run(run)
     assert run.todo("baseline") is None
     assert decided(run).decision == "awaiting_baseline"
 
@@ -122,7 +122,7 @@ def test_with_a_sentence_to_spare_the_pairs_are_sealed_and_the_verdict_is_of_the
     run: Run, spoil: Callable[[Run, TakeSide, int], None], side: TakeSide
 ) -> None:
     spoil(run, side, 1)
-    assert conclude.score(run)["msg"].startswith("4 pairs are sealed")
+    assert conclude.score_run(run)["msg"].startswith("4 pairs are sealed")
     assert mapping.load_intact(run.path).utterances == ["u02", "u03", "u04", "u05"]
     verdict = decided(run)
     assert verdict.decision == "awaiting_ratings"
@@ -132,7 +132,7 @@ def test_with_a_sentence_to_spare_the_pairs_are_sealed_and_the_verdict_is_of_the
 
 def test_without_the_score_phase_the_verdict_names_it(run: Run) -> None:
     with pytest.raises(PhaseMissing, match="--tags score"):
-        conclude.verdict(run)
+        conclude.decide_run(run)
 
 
 def test_a_score_phase_that_could_not_seal_says_why_at_the_verdict(
@@ -140,34 +140,34 @@ def test_a_score_phase_that_could_not_seal_says_why_at_the_verdict(
 ) -> None:
     monkeypatch.setattr("bench.listening.cues.find_telling", lambda results: results[:1])
     with pytest.raises(CuesRemain):
-        conclude.score(run)
+        conclude.score_run(run)
     with pytest.raises(PhaseMissing, match="still give their side away"):
-        conclude.verdict(run)
+        conclude.decide_run(run)
 
 
 def test_a_deleted_hash_is_a_refused_verdict_and_not_one_that_waits(run: Run) -> None:
-    conclude.score(run)
+    conclude.score_run(run)
     assert decided(run).decision == "awaiting_ratings"
     (run.path / "listening" / "mapping.sha256").unlink()
     with pytest.raises(BadInput, match=r"mapping\.sha256 is gone"):
-        conclude.verdict(run)
+        conclude.decide_run(run)
 
 
 def test_takes_edited_after_sealing_are_a_refused_verdict(run: Run) -> None:
-    conclude.score(run)
+    conclude.score_run(run)
     change_take(run, "candidate", 1, lambda take: take.model_copy(update={"ttfa_ms": 1.0}))
     with pytest.raises(BadInput, match=r"candidate/takes\.jsonl was changed"):
-        conclude.verdict(run)
+        conclude.decide_run(run)
 
 
 def test_the_report_is_written_in_its_three_forms(run: Run) -> None:
-    conclude.score(run)
-    conclude.verdict(run)
+    conclude.score_run(run)
+    conclude.decide_run(run)
     record = json.loads((run.path / conclude.RECORD).read_bytes())
     assert record["schema_version"] == 1
     assert record["verdict"] == json.loads((run.path / "verdict.json").read_bytes())
     assert (run.path / conclude.REPORT).is_file() and (run.path / conclude.SUMMARY).is_file()
-    assert not conclude.verdict(run)["changed"]
+    assert not conclude.decide_run(run)["changed"]
 
 
 def test_ten_thousand_utterances_are_accepted_sealed_and_reported_in_bounded_memory(tmp_path: Path) -> None:

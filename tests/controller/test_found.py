@@ -10,7 +10,7 @@ import pytest
 
 from bench.controller import conclude
 from bench.controller.found import locate_once, pass_on, take
-from bench.controller.preflight import gates, write_preflight
+from bench.controller.preflight import check_gates, write_preflight
 from bench.controller.request import RunRequest
 from bench.controller.run import Run, locate, note_phase, open_or_create
 from bench.controller.steps import run_step
@@ -123,8 +123,8 @@ def test_a_decided_run_is_gone_on_with_only_by_name_or_to_be_published(given: Gi
     found = pass_on(request, run)
     by_name = given(model="voxtral4b", run_id=run.run_id)
     found_by_name = pass_on(by_name, run)
-    write_preflight(run, gates(run.entry(), request.intended_use), None)
-    conclude.verdict(run)
+    write_preflight(run, check_gates(run.entry(), request.intended_use), None)
+    conclude.decide_run(run)
     assert not run.undecided()
     assert take(request, found) is None
     assert take(request, found, decided=True) == run

@@ -82,32 +82,34 @@ def _accept(run: Run, phase: outgoing.JobPhase, tar: Path) -> JobResult:
 def test_how_an_engine_runs_on_a_host(model: str, wanted: Any, neighbour: Any, found: str) -> None:
     spec = HOST.neighbour.model_copy(update={"mode": neighbour})
     host = HOST.model_copy(update={"engine_install": wanted, "neighbour": spec})
-    assert host_settings.way(load(model), host) == found
+    assert host_settings.choose_way(load(model), host) == found
 
 
 def test_a_way_that_the_entry_does_not_have_is_refused() -> None:
     with pytest.raises(BadInput, match="espeak can be installed as: system"):
-        host_settings.way(load("espeak"), HOST.model_copy(update={"engine_install": "container"}))
+        host_settings.choose_way(load("espeak"), HOST.model_copy(update={"engine_install": "container"}))
 
 
 def test_how_the_candidate_is_installed_says_nothing_of_the_baseline(asked: Asked) -> None:
     found, _ = open_or_create(asked(model="f5"), Path("/"))
     host = HOST.model_copy(update={"engine_install": "venv"})
-    assert outgoing.job_spec(found, "install", host).install == "venv"
-    assert outgoing.job_spec(found, "baseline", host).install == "system"
+    assert outgoing.make_job_spec(found, "install", host).install == "venv"
+    assert outgoing.make_job_spec(found, "baseline", host).install == "system"
 
 
 def test_the_job_is_of_the_committed_entry_and_not_of_todays_file(asked: Asked, tmp_path: Path) -> None:
     catalog = entries.write(tmp_path / "catalog", entries.raw("mine"))
     found, _ = open_or_create(asked(model="mine", catalog_dir=catalog), Path("/"))
     entries.write(catalog, entries.raw("mine", **{"profiles.upstream.words_per_minute": 90}))
-    assert outgoing.job_spec(found, "install", HOST).entry.profiles["upstream"]["words_per_minute"] == 175
+    assert (
+        outgoing.make_job_spec(found, "install", HOST).entry.profiles["upstream"]["words_per_minute"] == 175
+    )
 
 
 def test_each_phase_has_its_passes_and_only_the_benchmark_the_neighbour(run: Run) -> None:
     spec = HOST.neighbour.model_copy(update={"mode": "pause", "container": "vllm"})
     host = HOST.model_copy(update={"neighbour": spec, "engine_port": 8000})
-    found = {phase: outgoing.job_spec(run, phase, host) for phase in outgoing.PASSES}
+    found = {phase: outgoing.make_job_spec(run, phase, host) for phase in outgoing.PASSES}
     assert {phase: spec.passes for phase, spec in found.items()} == {
         "install": ["smoke"],
         "benchmark": ["preset", "candidate"],
@@ -119,7 +121,7 @@ def test_each_phase_has_its_passes_and_only_the_benchmark_the_neighbour(run: Run
         "baseline": "parallel",
     }
     assert [phase for phase, spec in found.items() if spec.neighbour.measure] == ["benchmark"]
-    alone = {phase: outgoing.job_spec(run, phase, HOST).neighbour.mode for phase in outgoing.PASSES}
+    alone = {phase: outgoing.make_job_spec(run, phase, HOST).neighbour.mode for phase in outgoing.PASSES}
     assert set(alone.values()) == {"none"}
     assert {phase: spec.entry.name for phase, spec in found.items()} == {
         "install": "espeak",
@@ -146,7 +148,7 @@ def test_a_pause_of_a_killed_attempt_is_told_of_at_the_next_contact(run: Run) ->
 
 def test_a_sentence_that_had_no_room_beside_the_neighbour_is_said_in_the_benchmark(run: Run) -> None:
     save_record(Install(ok=True, steps=[], total_s=1.0, limit_s=2.0, smoke=None), run.path)
-    assert outgoing.job_spec(run, "benchmark", HOST).passes == ["smoke", "preset", "candidate"]
+    assert outgoing.make_job_spec(run, "benchmark", HOST).passes == ["smoke", "preset", "candidate"]
 
 
 def test_the_tar_holds_the_job_its_words_and_the_reference_cut_for_that_model(
@@ -154,7 +156,7 @@ def test_the_tar_holds_the_job_its_words_and_the_reference_cut_for_that_model(
 ) -> None:
     cuts: dict[outgoing.JobPhase, str] = {"benchmark": "reference", "baseline": "reference-baseline"}
     for phase, cut in cuts.items():
-        with outgoing.packed(run, outgoing.job_spec(run, phase, HOST)) as tar:
+        with outgoing.pack_job(run, outgoing.make_job_spec(run, phase, HOST)) as tar:
             unpack(tar, tmp_path / phase)
         assert {path.name for path in (tmp_path / phase).iterdir()} == {
             "job.json", "utterances.txt", "reference.wav", "reference.txt", ENGINE_CODE,
@@ -168,12 +170,12 @@ def test_the_tar_holds_the_job_its_words_and_the_reference_cut_for_that_model(
 
 
 def test_a_receipt_holds_for_what_was_proved_and_nothing_else(run: Run) -> None:
-    spec = outgoing.job_spec(run, "install", HOST)
-    proved = outgoing.receipt(spec)
-    assert outgoing.receipt(spec.model_copy(update={"run_id": "another", "port": 9})) == proved
-    assert outgoing.receipt(spec.model_copy(update={"profile": "fast"})) != proved
+    spec = outgoing.make_job_spec(run, "install", HOST)
+    proved = outgoing.hash_receipt(spec)
+    assert outgoing.hash_receipt(spec.model_copy(update={"run_id": "another", "port": 9})) == proved
+    assert outgoing.hash_receipt(spec.model_copy(update={"profile": "fast"})) != proved
     other = spec.entry.model_copy(update={"profiles": {"upstream": {"voice": "en-gb"}}})
-    assert outgoing.receipt(spec.model_copy(update={"entry": other})) != proved
+    assert outgoing.hash_receipt(spec.model_copy(update={"entry": other})) != proved
 
 
 # What comes back
@@ -225,7 +227,7 @@ def test_an_installation_that_fails_before_the_engine_is_recorded_like_any_other
 
 def test_weights_are_steps_of_the_installation(run: Run, tmp_path: Path) -> None:
     file = {"repo": "a/b", "path": "w", "status": "resumed", "bytes_fetched": 5, "seconds": 30.0}
-    before = outgoing.before(40.0, {"files": [file]})
+    before = outgoing.list_earlier_steps(40.0, {"files": [file]})
     assert [(step.name, step.seconds) for step in before.steps] == [
         ("system packages", 10.0),
         ("weights a/b/w", 30.0),
@@ -236,8 +238,8 @@ def test_weights_are_steps_of_the_installation(run: Run, tmp_path: Path) -> None
 def test_the_engine_reads_the_store_that_the_role_fills(asked: Asked) -> None:
     found, _ = open_or_create(asked(model="f5"), Path("/"))
     host = HOST.model_copy(update={"weights_store": "/mnt/large"})
-    assert outgoing.job_spec(found, "install", host).weights == Path("/mnt/large")
-    assert outgoing.job_spec(found, "install", HOST).weights == Path("/var/lib/audition/weights")
+    assert outgoing.make_job_spec(found, "install", host).weights == Path("/mnt/large")
+    assert outgoing.make_job_spec(found, "install", HOST).weights == Path("/var/lib/audition/weights")
 
 
 def test_what_the_host_spoilt_is_kept_aside_and_may_be_made_again(run: Run, tmp_path: Path) -> None:

@@ -213,8 +213,8 @@ def test_the_newest_of_all_is_found_beside_what_cannot_be_read(asked: Asked) -> 
     damaged = _older(_new(asked), "20250801T000000Z")
     (damaged.path / "verdict.json").write_text("{")
     _new(asked, host="here-b")
-    assert runs.newest(asked(), wanted, undecided=False) == decided
-    assert runs.newest(asked(), wanted, undecided=True) is None
+    assert runs.find_newest(asked(), wanted, undecided=False) == decided
+    assert runs.find_newest(asked(), wanted, undecided=True) is None
 
 
 def test_a_named_run_is_found_though_the_inputs_are_gone(asked: Asked) -> None:

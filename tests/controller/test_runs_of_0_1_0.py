@@ -99,7 +99,7 @@ def test_an_unfinished_run_is_found_by_the_same_inputs(
 def test_a_half_made_run_has_the_rest_to_do(old: Path) -> None:
     run = Run(old / "runs" / HALF)
     assert (run.todo("benchmark"), run.todo("baseline")) == ("already done", None)
-    job = outgoing.job_spec(run, "baseline", HostSettings.of({"state_dir": "/var/lib/audition"}))
+    job = outgoing.make_job_spec(run, "baseline", HostSettings.of({"state_dir": "/var/lib/audition"}))
     assert (job.passes, job.install) == (["baseline"], "system")
 
 
@@ -128,7 +128,7 @@ def test_what_was_sealed_is_intact(old: Path) -> None:
 
 
 def test_a_run_that_waits_for_its_baseline_is_evidence(old: Path) -> None:
-    evidence = conclude.evidence_of(old / "runs" / HALF)
+    evidence = conclude.collect_evidence(old / "runs" / HALF)
     assert evidence.baseline is None and set(evidence.passes) == {"candidate"}
     assert evidence.memory is not None and evidence.memory.rss.bytes
     assert decide(evidence).decision == "awaiting_baseline"
@@ -145,5 +145,5 @@ def test_its_verdict_is_the_one_that_was_given(old: Path, run_id: str, decision:
     if stored.memory:  # it told what it should not have: how long the candidate's clips are together
         assert [window.name for window in stored.memory.windows] == ["preset", "candidate"]
         stored.memory.windows = []
-    conclude.verdict(run)
+    conclude.decide_run(run)
     assert (run.path / Verdict.file_name).read_bytes() == verdict_bytes(stored)

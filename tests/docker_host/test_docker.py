@@ -9,8 +9,8 @@ from bench.docker_host.host import DockerHost, OurContainer
 from bench.engines.container import run_engine
 from bench.errors import BadInput
 from bench.install.module import remove
-from bench.neighbour.container import Neighbour, policy_of
-from bench.neighbour.watcher_container import build_watcher, watcher_tag
+from bench.neighbour.container import Neighbour, read_policy
+from bench.neighbour.watcher_container import build_watcher, tag_watcher
 from bench.records.neighbour import RestartPolicy
 from tests.support.docker import BASE_IMAGE, DockerEnv, base_image
 from tests.support.neighbours import chat_neighbour, exists, until
@@ -32,7 +32,7 @@ def test_stop_start_and_policy_leave_it_the_same_container(
         assert not chat.running()
         neighbour.set_policy(RestartPolicy(name="always"))
         assert chat.policy() == "always"
-        neighbour.set_policy(policy_of(before))
+        neighbour.set_policy(read_policy(before))
         neighbour.start()
         after = neighbour.inspect()
         assert after["Id"] == before["Id"]
@@ -80,11 +80,11 @@ def test_the_watchers_image_is_named_by_its_context(
 ) -> None:
     tag, _built = build_watcher(docker_host, watcher_base)
     assert build_watcher(docker_host, watcher_base) == (tag, False)
-    assert watcher_tag("another:base") != tag
+    assert tag_watcher("another:base") != tag
     for name in ("Dockerfile", "watcher.py"):
         (tmp_path / name).write_text("# edited")
     monkeypatch.setattr("bench.neighbour.watcher_container.WATCHER_CONTEXT", tmp_path)
-    assert watcher_tag(watcher_base) != tag
+    assert tag_watcher(watcher_base) != tag
 
 
 def test_a_base_that_cannot_be_had_is_said(docker_host: DockerHost) -> None:

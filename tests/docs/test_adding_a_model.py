@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from bench.catalog.loader import HERE, available, load
-from bench.controller.host_settings import HostSettings, way
+from bench.controller.host_settings import HostSettings, choose_way
 from bench.controller.request import RunRequest
 from tests.docs.tables import DOCS, KEY_MEANINGS, entry_errors, example, key_rows, mistakes, options
 
@@ -41,7 +41,7 @@ def test_the_example_is_a_baseline_as_the_page_gives_it(catalog: Path) -> None:
         "catalog_dir": catalog,
     }
     entry = RunRequest.of(request).baseline_entry()
-    assert way(entry, HostSettings(state_dir="/var/lib/audition")) == "http"
+    assert choose_way(entry, HostSettings(state_dir="/var/lib/audition")) == "http"
 
 
 def test_an_entry_of_ones_own_wins(catalog: Path) -> None:

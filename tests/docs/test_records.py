@@ -10,7 +10,7 @@ import pytest
 from pydantic import BaseModel
 
 from bench.client.takes import TAKES_FILE
-from bench.commands.schema import FILES, Described, schema_of
+from bench.commands.schema import FILES, Described, make_schema
 from bench.controller import conclude, incoming, outgoing
 from bench.controller.run import Run, note_phase
 from bench.errors import BadInput
@@ -33,7 +33,7 @@ from tests.docs.tables import DOCS
 
 def check(model: type[BaseModel], value: Any) -> None:
     described = next(each for each in FILES if each.model is model)
-    jsonschema.Draft202012Validator(schema_of(described)).validate(value)
+    jsonschema.Draft202012Validator(make_schema(described)).validate(value)
 
 
 TAKE = Take(utterance_id="u01", text="Hello.", voice="a", error=TakeError(kind="timeout", message="120 s"))
@@ -41,7 +41,7 @@ TAKE = Take(utterance_id="u01", text="Hello.", voice="a", error=TakeError(kind="
 
 @pytest.mark.parametrize("described", FILES, ids=lambda each: each.model.__name__)
 def test_schemas_are_schemas(described: Described) -> None:
-    jsonschema.Draft202012Validator.check_schema(schema_of(described))
+    jsonschema.Draft202012Validator.check_schema(make_schema(described))
 
 
 def test_every_file_record_is_described() -> None:

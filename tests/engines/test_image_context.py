@@ -29,7 +29,7 @@ def code(tmp_path: Path) -> Path:
 
 def _write(lock: Path, code: Path) -> bytes:
     out = io.BytesIO()
-    context.write(out, lock, code)
+    context.write_context(out, lock, code)
     return out.getvalue()
 
 

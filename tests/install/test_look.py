@@ -10,7 +10,7 @@ import pytest
 
 from bench.catalog.entry import WeightFile
 from bench.install.module import engine_step
-from bench.install.receipts import receipt_path
+from bench.install.receipts import name_receipt
 from bench.records.run import Install
 from bench.weights.store import path_of
 
@@ -21,7 +21,7 @@ INSTALLED, NOSUCH = "dpkg", "audition-has-no-such"
 @pytest.fixture
 def state_dir(tmp_path: Path) -> Path:
     """A host that has proved `mine` in its profile `upstream`."""
-    path = receipt_path(tmp_path, "mine", "upstream")
+    path = name_receipt(tmp_path, "mine", "upstream")
     path.parent.mkdir()
     path.write_text(PROVED.model_dump_json())
     return tmp_path
@@ -40,13 +40,13 @@ def test_a_receipt_that_holds_gives_the_record_back(state_dir: Path) -> None:
 
 def test_another_receipt_or_none_proves_nothing(state_dir: Path) -> None:
     assert look(state_dir, receipt="xyz")["install"] is None
-    receipt_path(state_dir, "mine", "upstream").unlink()
+    name_receipt(state_dir, "mine", "upstream").unlink()
     assert look(state_dir)["install"] is None
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "null", json.dumps({"ok": False, "receipt": "abc"})])
 def test_a_damaged_receipt_or_a_failed_installations_proves_nothing(state_dir: Path, text: str) -> None:
-    receipt_path(state_dir, "mine", "upstream").write_text(text)
+    name_receipt(state_dir, "mine", "upstream").write_text(text)
     assert look(state_dir)["install"] is None
 
 

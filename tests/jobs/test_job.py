@@ -30,14 +30,14 @@ from bench.install.spec import InstallSpec
 from bench.jobs import job
 from bench.jobs.archive import pack, unpack
 from bench.jobs.control import Control
-from bench.jobs.follow import follow, process_of, sign
-from bench.jobs.heartbeat import heartbeat_time, touch_heartbeat
+from bench.jobs.follow import find_process, follow, sign
+from bench.jobs.heartbeat import read_heartbeat, touch_heartbeat
 from bench.jobs.module import do_job
 from bench.jobs.spec import HEARD, JobResult, JobSpec
 from bench.memory.meminfo import settle_baseline
 from bench.metrics.f0 import drift_semitones, median_f0_hz
-from bench.neighbour.borrowed import Held, borrowed, drop_caches, reserve_bytes
-from bench.neighbour.lease import Grant, LeaseRequest, return_limit_s
+from bench.neighbour.borrowed import Held, borrow_for_job, compute_reserve, drop_caches
+from bench.neighbour.lease import Grant, LeaseRequest, compute_return_limit_s
 from bench.neighbour.spec import NeighbourSpec
 from bench.records.base import NeighbourMode
 from bench.records.metrics import TakeMetrics
@@ -164,7 +164,7 @@ def test_a_job_and_who_follows_it_may_touch_the_heartbeat_from_one_process(tmp_p
     with ThreadPoolExecutor(4) as pool:
         for done in [pool.submit(touch) for _ in range(4)]:
             done.result()
-    assert heartbeat_time(tmp_path) > 0
+    assert read_heartbeat(tmp_path) > 0
     assert [path.name for path in tmp_path.iterdir()] == ["heartbeat"]
 
 
@@ -209,7 +209,7 @@ def test_a_neighbour_that_takes_its_time_to_come_back_is_not_the_candidates_faul
 def test_the_job_may_last_as_long_as_its_neighbour_takes_to_come_back() -> None:
     spec = NeighbourSpec(mode="pause", container="llm", url="http://127.0.0.1:8003", ready_limit_s=1200.0)
     asked = LeaseRequest(container="llm", run_id="r", url="", ready_limit_s=1200.0)
-    assert spec.return_limit_s() > return_limit_s(asked) + 1200.0 + spec.settle_s
+    assert spec.return_limit_s() > compute_return_limit_s(asked) + 1200.0 + spec.settle_s
     assert NeighbourSpec().return_limit_s() == 0.0
 
 
@@ -259,11 +259,11 @@ def test_memory_is_watched_in_every_mode(
 
     monkeypatch.setattr("bench.neighbour.lease.borrow", borrow)
     spec = NeighbourSpec(mode=mode, container="vllm", url="http://127.0.0.1:1", floor_bytes=8 * 2**30)
-    with borrowed(spec, "r", lambda: True, lambda _: None, tmp_path) as held:
+    with borrow_for_job(spec, "r", lambda: True, lambda _: None, tmp_path) as held:
         pass
-    wanted = spec.floor_bytes if mode == "parallel" else reserve_bytes()
+    wanted = spec.floor_bytes if mode == "parallel" else compute_reserve()
     assert asked[0].watch_bytes == held.floor_bytes == wanted
-    assert 0 < reserve_bytes() <= 2 * 2**30
+    assert 0 < compute_reserve() <= 2 * 2**30
 
 
 def test_the_page_cache_is_dropped_where_the_kernel_lets_it(tmp_path: Path) -> None:
@@ -604,7 +604,7 @@ def test_following_gives_whole_lines_once_and_touches_the_heartbeat(tmp_path: Pa
     progress.write_text('{"text": "one"}\n{"text": "tw')
     seen = follow(tmp_path, 0)
     assert (seen["lines"], seen["running"]) == (["one"], True)
-    assert heartbeat_time(tmp_path) == pytest.approx(time.clock_gettime(time.CLOCK_BOOTTIME), abs=30)
+    assert read_heartbeat(tmp_path) == pytest.approx(time.clock_gettime(time.CLOCK_BOOTTIME), abs=30)
     with progress.open("a") as stream:
         stream.write('o"}\n')
     assert follow(tmp_path, seen["offset"])["lines"] == ["two"]
@@ -655,7 +655,7 @@ def test_a_clock_that_is_set_does_not_lose_the_job(tmp_path: Path, monkeypatch: 
         boot, real = psutil.boot_time(), time.time
         monkeypatch.setattr("psutil._pslinux.boot_time", lambda: boot - 3600.0)
         monkeypatch.setattr(time, "time", lambda: real() - 3600.0)
-        assert process_of(tmp_path) == running.pid and follow(tmp_path, 0)["running"]
+        assert find_process(tmp_path) == running.pid and follow(tmp_path, 0)["running"]
     finally:
         running.kill()
         running.wait()
@@ -673,7 +673,7 @@ def test_a_heartbeat_is_read_whole_while_it_is_written(tmp_path: Path) -> None:
     thread = threading.Thread(target=touch)
     thread.start()
     try:
-        assert all(heartbeat_time(tmp_path) > 0 for _ in range(2000))
+        assert all(read_heartbeat(tmp_path) > 0 for _ in range(2000))
     finally:
         stop.set()
         thread.join()

@@ -16,16 +16,16 @@ from typing import Any
 import pynvml
 import pytest
 
-from bench.memory.meminfo import available_bytes, settle_baseline
+from bench.memory.meminfo import read_available_bytes, settle_baseline
 from bench.memory.processes import (
     FixedProcesses,
     ProcessTree,
-    cgroup_current_bytes,
-    cgroup_peak_bytes,
-    cgroup_pids,
-    container_engine,
-    memory_cgroup,
-    rss_bytes,
+    find_container,
+    find_memory_cgroup,
+    read_cgroup_current,
+    read_cgroup_peak,
+    read_cgroup_pids,
+    read_rss,
 )
 from bench.memory.sampler import MemorySampler
 from bench.memory.series import SeriesBuilder
@@ -305,7 +305,7 @@ def test_the_baseline_waits_until_memory_settles() -> None:
 
 
 def test_memory_of_this_machine_is_read() -> None:
-    free = available_bytes()
+    free = read_available_bytes()
     assert free is not None and free > 0
 
 
@@ -342,7 +342,7 @@ def test_a_process_that_is_gone_has_neither_pids_nor_rss() -> None:
     process = subprocess.Popen(["true"])
     process.wait()
     assert ProcessTree(process.pid).pids() == set()
-    assert rss_bytes({process.pid}) is None
+    assert read_rss({process.pid}) is None
 
 
 @pytest.mark.parametrize(
@@ -354,11 +354,11 @@ def test_both_versions_of_cgroups_are_read(tmp_path: Path, current: str, peak: s
     (tmp_path / "cgroup.procs").write_text("10\n0\n")
     (tmp_path / "below" / "cgroup.procs").write_text("11\n")
     (tmp_path / current).write_text("1000\n")
-    assert cgroup_pids(tmp_path) == {10, 11}
-    assert cgroup_current_bytes(tmp_path) == 1000 and cgroup_peak_bytes(tmp_path) is None
+    assert read_cgroup_pids(tmp_path) == {10, 11}
+    assert read_cgroup_current(tmp_path) == 1000 and read_cgroup_peak(tmp_path) is None
     nvml = ScriptedNvml()
     nvml.compute[0] = {11: GIB}
-    engine = FixedProcesses(lambda: cgroup_pids(tmp_path), tmp_path)
+    engine = FixedProcesses(lambda: read_cgroup_pids(tmp_path), tmp_path)
     with MemorySampler(engine, nvml=nvml, hz=50) as sampler:
         until(lambda: sampler.report().cgroup.bytes == 1000, "the current figure")
         assert "sampled" in sampler.report().cgroup.source
@@ -369,8 +369,8 @@ def test_both_versions_of_cgroups_are_read(tmp_path: Path, current: str, peak: s
 
 
 def test_a_cgroup_that_is_gone_is_empty(tmp_path: Path) -> None:
-    assert cgroup_pids(tmp_path / "gone") == set()
-    assert cgroup_current_bytes(tmp_path / "gone") is None
+    assert read_cgroup_pids(tmp_path / "gone") == set()
+    assert read_cgroup_current(tmp_path / "gone") is None
 
 
 @pytest.mark.parametrize(
@@ -386,14 +386,14 @@ def test_a_processs_memory_cgroup_is_found(tmp_path: Path, lines: str, folder: s
     (root / folder).mkdir(parents=True)
     (proc / "42").mkdir(parents=True)
     (proc / "42" / "cgroup").write_text(lines)
-    assert memory_cgroup(42, root, proc) == root / folder
-    assert memory_cgroup(43, root, proc) is None
+    assert find_memory_cgroup(42, root, proc) == root / folder
+    assert find_memory_cgroup(43, root, proc) is None
 
 
 def test_a_container_without_a_cgroup_of_its_own_is_followed_as_a_tree(
     hungry: "subprocess.Popen[str]", tmp_path: Path
 ) -> None:
-    engine = container_engine(hungry.pid, tmp_path)
+    engine = find_container(hungry.pid, tmp_path)
     assert engine.cgroup is None and hungry.pid in engine.pids() and len(engine.pids()) == 2
 
 

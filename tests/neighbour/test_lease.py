@@ -22,7 +22,7 @@ from bench.neighbour.lease import LeaseRequest, borrow
 from bench.neighbour.lease_files import LeaseDirectory, LeaseHeld, LeaseLost
 from bench.neighbour.owner import restore
 from bench.neighbour.proof import NeighbourSlower, Proof
-from bench.neighbour.watcher_container import watcher_name
+from bench.neighbour.watcher_container import name_watcher
 from bench.records.neighbour import NeighbourRecord
 from tests.neighbour.conftest import Asking
 from tests.support.docker import DockerEnv
@@ -63,7 +63,7 @@ def test_it_is_lent_and_comes_back_as_it_was(
             assert not neighbour.running()
             assert not neighbour.serves()
             assert neighbour.policy() == "always"  # a power loss now would bring it back
-            watcher = neighbour.client.api.inspect_container(watcher_name(neighbour.name))["HostConfig"]
+            watcher = neighbour.client.api.inspect_container(name_watcher(neighbour.name))["HostConfig"]
             assert watcher["ReadonlyRootfs"] and not watcher["Privileged"] and watcher["UsernsMode"] == "host"
             assert watcher["CapDrop"] == ["ALL"] and len(watcher["CapAdd"]) == 1
             spoken = run_engine(neighbour.client, "run-1")
@@ -76,7 +76,7 @@ def test_it_is_lent_and_comes_back_as_it_was(
             assert exists(neighbour.client, of_others)
         finally:
             neighbour.client.api.remove_container(of_others, force=True)
-        assert not exists(neighbour.client, watcher_name(neighbour.name))
+        assert not exists(neighbour.client, name_watcher(neighbour.name))
     record = grant.record
     assert saved[0] == "held" and saved[-1] == "restored"
     assert record.pauses == 1 and record.down_s is not None and record.down_s > 0
@@ -238,7 +238,7 @@ def test_a_full_disk_refuses_before_stopping(
         refused(request, docker_host, proof, "was not stopped. Free some space")
         assert neighbour.starts() == 1
         assert neighbour.policy() == "unless-stopped"
-        assert not exists(neighbour.client, watcher_name(neighbour.name))
+        assert not exists(neighbour.client, name_watcher(neighbour.name))
         (small_disk / "filler").unlink()
         with borrow(
             request.model_copy(update={"ratio_limit": LIMIT}),
@@ -398,7 +398,7 @@ def test_the_watcher_is_killed_while_the_neighbour_is_stopping(
         saboteur.join()
         time.sleep(6.0)  # the stop that was under way is over by now
         assert neighbour.running() and neighbour.policy() == "unless-stopped"
-        assert not exists(neighbour.client, watcher_name(neighbour.name))
+        assert not exists(neighbour.client, name_watcher(neighbour.name))
 
 
 def test_docker_kill_of_the_watcher_while_it_restores(
@@ -414,14 +414,14 @@ def test_docker_kill_of_the_watcher_while_it_restores(
         saboteur.join()
         assert neighbour.running() and neighbour.policy() == "unless-stopped"
         assert grant.record.state == "restored" and grant.record.leases[-1].watcher_starts == 2
-        assert not exists(neighbour.client, watcher_name(neighbour.name))
+        assert not exists(neighbour.client, name_watcher(neighbour.name))
 
 
 def kill_watcher(neighbour: ChatNeighbour, state_dir: Path, state: str, how: str) -> None:
     directory = LeaseDirectory(state_dir)
     until(lambda: (now := directory.status()) is not None and now.state == state, 60.0, state)
     time.sleep(0.5)
-    name = watcher_name(neighbour.name)
+    name = name_watcher(neighbour.name)
     if how == "SIGKILL":
         os.kill(neighbour.client.api.inspect_container(name)["State"]["Pid"], signal.SIGKILL)
     else:

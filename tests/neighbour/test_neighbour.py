@@ -14,17 +14,17 @@ from bench.errors import BadInput, NeighbourNotBack
 from bench.neighbour import owner
 from bench.neighbour import restarters as looked_for
 from bench.neighbour.container import Neighbour
-from bench.neighbour.felt import felt_latency, summary
+from bench.neighbour.felt import felt_latency, summarise_felt
 from bench.neighbour.lease import borrow
 from bench.neighbour.lease_files import LeaseHeld, LeaseLost
-from bench.neighbour.look import look
-from bench.neighbour.owner import restore, status
+from bench.neighbour.look import look_at_neighbour
+from bench.neighbour.owner import read_status, restore
 from bench.neighbour.proof import Proof
 from bench.neighbour.readiness import check_serving, wait_ready
-from bench.neighbour.restarters import removers, restarters
-from bench.neighbour.snapshot import differences, prove_same, take_snapshot
+from bench.neighbour.restarters import find_removers, find_restarters
+from bench.neighbour.snapshot import list_differences, prove_same, take_snapshot
 from bench.neighbour.spec import NeighbourSpec
-from bench.neighbour.watcher_container import watcher_name, watcher_tag
+from bench.neighbour.watcher_container import name_watcher, tag_watcher
 from bench.records.neighbour import NeighbourRecord
 from tests.neighbour.conftest import Asking
 from tests.neighbour.test_lease import LIMIT, always_alive
@@ -42,7 +42,7 @@ def test_status_tells_who_holds_it_and_restore_takes_it_back(
     watcher_base: str,
 ) -> None:
     with chat_neighbour(docker_env) as chat:
-        free = status(chat.name, url=chat.url, state_dir=state_dir, docker_host=docker_host)
+        free = read_status(chat.name, url=chat.url, state_dir=state_dir, docker_host=docker_host)
         assert free.well and free.serves and free.lease is None
         with (
             pytest.raises(LeaseLost, match="the owner took it back"),
@@ -50,7 +50,7 @@ def test_status_tells_who_holds_it_and_restore_takes_it_back(
                 asking(chat, ratio_limit=LIMIT), always_alive, docker_host=docker_host, proof=proof
             ) as grant,
         ):
-            held = status(chat.name, url=chat.url, state_dir=state_dir, docker_host=docker_host)
+            held = read_status(chat.name, url=chat.url, state_dir=state_dir, docker_host=docker_host)
             assert not held.well and not held.serves
             assert held.lease is not None and held.lease.run_id == "run-1"
             assert held.watcher == "running"
@@ -88,14 +88,14 @@ def test_restore_without_a_watcher_and_without_a_lease(
             ) as grant,
         ):
             # The worst day: somebody removed the watcher, so nothing is left to watch the renewals.
-            chat.client.api.remove_container(watcher_name(chat.name), force=True)
+            chat.client.api.remove_container(name_watcher(chat.name), force=True)
             assert not chat.running() and chat.policy() == "always"
             assert restore(chat.name, url=chat.url, **where).well
             until(lambda: grant.lost is not None, 10.0, "the holder knows")
             grant.check()
         assert chat.running()
         assert chat.policy() == "no"
-        assert not exists(chat.client, watcher_name(chat.name))
+        assert not exists(chat.client, name_watcher(chat.name))
 
 
 def test_a_watcher_that_is_removed_with_its_image(
@@ -113,8 +113,8 @@ def test_a_watcher_that_is_removed_with_its_image(
             pytest.raises(NeighbourNotBack, match=f"start {chat.name} cannot be: .* restore` does without"),
             borrow(asking(chat, watcher_base=base), always_alive, docker_host=docker_host, proof=proof),
         ):
-            chat.client.api.remove_container(watcher_name(chat.name), force=True)
-            for image in (watcher_tag(base), base):
+            chat.client.api.remove_container(name_watcher(chat.name), force=True)
+            for image in (tag_watcher(base), base):
                 chat.client.images.remove(image)
         assert not chat.running()
         where: dict[str, Any] = {"state_dir": state_dir, "watcher_base": base, "docker_host": docker_host}
@@ -134,7 +134,7 @@ def test_restore_keeps_the_lease_until_the_neighbour_is_up_with_its_policy(
                 asking(chat, ratio_limit=LIMIT), always_alive, docker_host=docker_host, proof=proof
             ) as grant,
         ):
-            chat.client.api.remove_container(watcher_name(chat.name), force=True)
+            chat.client.api.remove_container(name_watcher(chat.name), force=True)
             with monkeypatch.context() as broken:  # a watcher that does nothing, and a time that is soon over
                 broken.setattr(owner, "run_restorer", lambda *_: None)
                 with pytest.raises(NeighbourNotBack, match="The lease is kept: restore again"):
@@ -166,7 +166,7 @@ def test_who_waits_for_a_leftover_does_not_keep_the_next_one_waiting(
 
         waiting = threading.Thread(target=first)
         waiting.start()
-        until(lambda: exists(chat.client, watcher_name(chat.name)), 20.0, "the leftover is being restored")
+        until(lambda: exists(chat.client, name_watcher(chat.name)), 20.0, "the leftover is being restored")
         began = time.monotonic()
         with pytest.raises(LeaseHeld, match="run-1"), borrow(request, always_alive, docker_host=docker_host):
             pytest.fail("the block was entered")
@@ -206,7 +206,7 @@ def test_the_same_container_and_another(docker_env: DockerEnv, docker_host: Dock
             prove_same(before, take_snapshot(Neighbour(docker_host, two.name)))
         one.client.api.stop(one.id, timeout=5)
         one.client.api.update_container(one.id, restart_policy={"Name": "always"})
-        found = differences(before, take_snapshot(Neighbour(docker_host, one.name)))
+        found = list_differences(before, take_snapshot(Neighbour(docker_host, one.name)))
         assert any(each.startswith("restart policy") for each in found)
         assert any(each.startswith("it is exited") for each in found)
         assert len(found) == 2
@@ -233,8 +233,8 @@ def test_what_its_clients_felt(docker_env: DockerEnv) -> None:
 
 
 def test_nothing_felt_is_no_figure() -> None:
-    assert summary([], errors=3).p50_ms is None
-    assert summary([1.0, 2.0, 3.0], errors=0).p50_ms == 2.0
+    assert summarise_felt([], errors=3).p50_ms is None
+    assert summarise_felt([1.0, 2.0, 3.0], errors=0).p50_ms == 2.0
 
 
 def inspected(name: str, **labels: str) -> dict[str, Any]:
@@ -253,7 +253,7 @@ def test_what_would_restart_it(tmp_path: Path) -> None:
     (units / "stack.service").write_text("[Service]\nExecStart=docker compose -f /srv/llm/compose.yml up\n")
     cron = tmp_path / "crontab"
     cron.write_text("*/5 * * * * root docker start vllm-gemma4\n")
-    plain = restarters(inspected("vllm-gemma4"), (units,), (cron,))
+    plain = find_restarters(inspected("vllm-gemma4"), (units,), (cron,))
     assert plain == [
         f"systemd unit {units / 'vllm.service'} names vllm-gemma4",
         f"cron table {cron} names vllm-gemma4",
@@ -266,10 +266,10 @@ def test_what_would_restart_it(tmp_path: Path) -> None:
         "com.docker.compose.project.config_files": "/srv/llm/compose.yml",
         "autoheal": "true",
     }
-    found = restarters(composed, (units,), (cron,))
+    found = find_restarters(composed, (units,), (cron,))
     assert len(found) == 3
     assert "stack.service" in found[0] and "compose project llm" in found[1] and "autoheal" in found[2]
-    assert restarters(inspected("quiet"), (units,), (tmp_path / "none",)) == []
+    assert find_restarters(inspected("quiet"), (units,), (tmp_path / "none",)) == []
 
 
 def test_what_a_user_may_not_list_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -280,7 +280,7 @@ def test_what_a_user_may_not_list_is_left_out(tmp_path: Path, monkeypatch: pytes
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr(Path, "iterdir", refused)  # root, as whom the tests may run, is refused nothing
-    assert restarters(inspected("vllm-gemma4"), (), (tables,)) == []
+    assert find_restarters(inspected("vllm-gemma4"), (), (tables,)) == []
 
 
 def test_what_would_remove_it_while_it_is_stopped(tmp_path: Path) -> None:
@@ -290,7 +290,7 @@ def test_what_would_remove_it_while_it_is_stopped(tmp_path: Path) -> None:
     (units / "tidy.service").write_text("[Service]\nExecStart=/usr/bin/docker system prune --force\n")
     (units / "images.service").write_text("[Service]\nExecStart=/usr/bin/docker image prune --all --force\n")
     (daily / "tidy").write_text("#!/bin/sh\n# docker system prune -f\ndocker container prune -f\n")
-    assert removers((units,), (daily,)) == [
+    assert find_removers((units,), (daily,)) == [
         f"systemd unit {units / 'tidy.service'} says `system prune`",
         f"cron table {daily / 'tidy'} says `container prune`",
     ]
@@ -300,11 +300,11 @@ def test_preflight_warns_of_what_would_start_or_remove_it(
     docker_env: DockerEnv, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DOCKER_HOST", docker_env.host)
-    monkeypatch.setattr(looked_for, "removers", lambda: ["systemd unit tidy.timer says `system prune`"])
+    monkeypatch.setattr(looked_for, "find_removers", lambda: ["systemd unit tidy.timer says `system prune`"])
     with chat_neighbour(docker_env, labels={"autoheal": "true"}) as chat:
         spec = NeighbourSpec(mode="pause", container=chat.name, url=chat.url)
-        checks, facts = look(spec)
-        beside, _ = look(spec.model_copy(update={"mode": "parallel"}))
+        checks, facts = look_at_neighbour(spec)
+        beside, _ = look_at_neighbour(spec.model_copy(update={"mode": "parallel"}))
     warned = {each.name: each.detail or "" for each in checks if each.severity == "warning" and not each.ok}
     assert set(warned) == {"neighbour_restarters", "neighbour_removers"}
     assert "autoheal" in warned["neighbour_restarters"] and "tidy.timer" in warned["neighbour_removers"]

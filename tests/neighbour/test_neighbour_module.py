@@ -9,7 +9,7 @@ from typing import Any
 
 from bench.docker_host.host import DockerHost
 from bench.neighbour.module import NeighbourTask, ensure
-from bench.neighbour.watcher_container import watcher_name, watcher_tag
+from bench.neighbour.watcher_container import name_watcher, tag_watcher
 from tests.support.docker import REPOSITORY, DockerEnv
 from tests.support.neighbours import chat_neighbour
 
@@ -99,7 +99,7 @@ def test_the_role_twice_changes_nothing(
         if extra:
             assert not (tmp_path / "lease").exists()
     assert changed == [True, True, False]
-    for name in (watcher_tag(base), base):
+    for name in (tag_watcher(base), base):
         client.images.remove(name)
 
 
@@ -137,7 +137,7 @@ def test_the_owner_takes_it_back_with_whatever_bench_is_on_the_host(
             watcher_base=watcher_base,
         )  # fmt: skip
         assert ensure(held, docker_host=docker_host).changed and not chat.running()
-        chat.client.api.remove_container(watcher_name(chat.name), force=True)
+        chat.client.api.remove_container(name_watcher(chat.name), force=True)
         back = audition("restore")
         assert back.returncode == 0, back.stdout + back.stderr
         assert "and serves. Nobody holds it." in back.stdout

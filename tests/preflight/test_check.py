@@ -8,7 +8,7 @@ import pytest
 from bench.catalog.loader import load
 from bench.docker_host.host import DockerHost
 from bench.neighbour.spec import NeighbourSpec
-from bench.neighbour.watcher_container import build_watcher, watcher_tag
+from bench.neighbour.watcher_container import build_watcher, tag_watcher
 from bench.preflight import check
 from bench.preflight.check import check_host
 from bench.preflight.spec import HostReport, HostSpec
@@ -106,7 +106,7 @@ def test_a_gpu_that_no_container_can_see_is_a_gate(
     # With nothing asked of Docker the same look starts, and finds none.
     with DockerHost(docker_env.host) as docker_host:
         look = ["python3", "-c", check._LOOK_FOR_GPU]
-        assert docker_host.run_once(watcher_tag(watcher_base), look, run_id="test", gpu=False) == (1, "")
+        assert docker_host.run_once(tag_watcher(watcher_base), look, run_id="test", gpu=False) == (1, "")
         assert not docker_host.labelled("test")
 
 

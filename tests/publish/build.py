@@ -114,7 +114,7 @@ def rate(run_dir: Path) -> None:
 
 
 def decide(run_dir: Path) -> str:
-    return str(conclude.verdict(Run(run_dir))["decision"])
+    return str(conclude.decide_run(Run(run_dir))["decision"])
 
 
 def git(repo: Path, *words: str) -> str:

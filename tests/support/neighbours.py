@@ -14,7 +14,7 @@ import docker
 import httpx
 
 from bench.docker_host.host import RUN_LABEL
-from bench.neighbour.container import policy_of
+from bench.neighbour.container import read_policy
 from tests.support.docker import BASE_IMAGE, DockerEnv, base_image
 from tests.support.pace import limit
 
@@ -60,7 +60,7 @@ class ChatNeighbour:
         return bool(self.inspect()["State"]["Running"])
 
     def policy(self) -> str:
-        return policy_of(self.inspect()).name
+        return read_policy(self.inspect()).name
 
     def starts(self) -> int:
         """How often it was started, by its own count."""

@@ -15,7 +15,7 @@ import docker
 import requests
 
 from bench.docker_host.host import ROLE_LABEL, RUN_LABEL
-from bench.neighbour.container import policy_of
+from bench.neighbour.container import read_policy
 from tests.support.docker import DockerEnv
 
 GRACE_S = 15.0
@@ -146,7 +146,7 @@ class Onlooker:
             each["State"] for each in client.api.containers(all=True, filters={"label": f"{RUN_LABEL}={self.run_id}"})
             if each["Labels"].get(ROLE_LABEL) != "watcher"
         ]  # fmt: skip
-        policy = policy_of(found).name
+        policy = read_policy(found).name
         process = marked_process(self.run_id)
         state = found["State"]["Status"]
         same = found["Id"] == self.container_id

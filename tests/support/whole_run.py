@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.controller import conclude, host_settings, incoming, outgoing
-from bench.controller.preflight import gates, write_preflight
+from bench.controller.preflight import check_gates, write_preflight
 from bench.controller.request import RunRequest
 from bench.controller.run import Run, note_phase, open_or_create
 from bench.controller.wheel import REPO
@@ -53,10 +53,10 @@ def settings(folder: Path) -> host_settings.HostSettings:
 def preflight(asked: RunRequest, host: host_settings.HostSettings) -> Run:
     """Begin a run and make preflight's record."""
     run, _ = open_or_create(asked, REPO)
-    found = gates(run.entry(), asked.intended_use)
+    found = check_gates(run.entry(), asked.intended_use)
     spec = HostSpec(
         entry=run.entry(),
-        install=host_settings.way(run.entry(), host),
+        install=host_settings.choose_way(run.entry(), host),
         baseline=run.baseline_entry(),
         baseline_url=asked.baseline_url,
         state_dir=Path(host.state_dir),
@@ -78,7 +78,7 @@ def speak(run: Run, phase: outgoing.JobPhase, host: host_settings.HostSettings, 
     """Do a phase's job as the host's module does, and take it into the run."""
     started = utc_now()
     job_dir = folder / f"job-{phase}"
-    with outgoing.packed(run, outgoing.job_spec(run, phase, host)) as tar:
+    with outgoing.pack_job(run, outgoing.make_job_spec(run, phase, host)) as tar:
         unpack(tar, job_dir)
     with followed(job_dir):
         run_job(job_dir)
@@ -94,5 +94,5 @@ def until_sealed(folder: Path, **changes: Any) -> Run:
     for phase in ("benchmark", "baseline"):
         made = speak(run, phase, host, folder)
         assert made.ok, made.error
-    conclude.score(run)
+    conclude.score_run(run)
     return run

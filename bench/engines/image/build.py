@@ -9,7 +9,7 @@ from pathlib import Path
 import docker
 from docker.errors import DockerException
 
-from bench.engines.image.context import ImageFailed, build
+from bench.engines.image.context import ImageFailed, build_image
 
 PASSED_ON = (
     "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_TRUSTED_HOST", "PIP_CERT", "PIP_COMPILE",
@@ -33,7 +33,7 @@ def main() -> None:
     arguments = {name: os.environ[name] for name in PASSED_ON if os.environ.get(name)}
     try:
         with contextlib.closing(docker.from_env(timeout=_LIMIT_S)) as client:
-            built = build(
+            built = build_image(
                 client, given.image, given.lock, given.code, base=given.base, build_args=arguments,
                 network=os.environ.get(_NETWORK) or None,
             )  # fmt: skip

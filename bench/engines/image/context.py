@@ -28,7 +28,7 @@ def name_image(model: str, lock: Path, code_sha256: str, *, base: str = PYTHON_I
     return f"audition-engine-{model}:{digest.hexdigest()[:16]}"
 
 
-def write(out: IO[bytes], lock: Path, code: Path) -> None:
+def write_context(out: IO[bytes], lock: Path, code: Path) -> None:
     """Write the context as a tar: Dockerfile, requirements.txt (the lock, with hashes), code/ (the archive)."""
     with (
         tarfile.open(fileobj=out, mode="w|", format=tarfile.PAX_FORMAT) as context,
@@ -42,7 +42,7 @@ def write(out: IO[bytes], lock: Path, code: Path) -> None:
             _add(context, f"code/{member.name}", content.read())
 
 
-def build(
+def build_image(
     client: Any,
     name: str,
     lock: Path,
@@ -62,7 +62,7 @@ def build(
     if client.images.list(name=name):
         return False
     with tempfile.TemporaryFile() as context:
-        write(context, lock, code)
+        write_context(context, lock, code)
         context.seek(0)
         try:
             client.images.build(
