@@ -289,7 +289,7 @@ def borrow(
         limit=request.ratio_limit,
     )
     note = save or (lambda _record: None)
-    directory = LeaseDirectory(request.state_dir, request.boot_id_file)
+    directory = LeaseDirectory(request.lease_dir, request.boot_id_file)
     directory.prepare()
     image, _built = build_watcher(docker_host, request.watcher_base)
     settle_leftover(docker_host, directory, image, compute_return_limit_s(request))

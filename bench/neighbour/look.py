@@ -68,6 +68,6 @@ def _ready_s(spec: NeighbourSpec) -> float | None:
     """Return how long the neighbour took to be ready when it was last given back, None when it never was."""
     from bench.neighbour.lease_files import LeaseDirectory
 
-    ended = LeaseDirectory(spec.state_dir).history()
+    ended = LeaseDirectory(spec.lease_dir).history()
     took = [each.ready_s for each in ended if each.terms.get("container") == spec.container]
     return next((each for each in reversed(took) if each is not None), None)

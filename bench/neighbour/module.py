@@ -63,14 +63,14 @@ def ensure(
     if task.state == "prepared":
         return _prepare(task, docker_host, check)
     container = _needed(task.container, "container", task)
-    before = read_status(container, url=task.url, state_dir=task.state_dir, docker_host=docker_host)
+    before = read_status(container, url=task.url, lease_dir=task.lease_dir, docker_host=docker_host)
     if task.state == "inspected":
         return NeighbourChange(changed=False, msg=before.sentence, neighbour=before)
     changed = _change(task, container, before, docker_host, check)
     now = (
         before
         if check
-        else read_status(container, url=task.url, state_dir=task.state_dir, docker_host=docker_host)
+        else read_status(container, url=task.url, lease_dir=task.lease_dir, docker_host=docker_host)
     )
     return NeighbourChange(changed=changed, msg=now.sentence, neighbour=now)
 
@@ -97,7 +97,7 @@ def _change(
             restore(
                 container,
                 url=task.url,
-                state_dir=task.state_dir,
+                lease_dir=task.lease_dir,
                 watcher_base=task.watcher_base,
                 docker_host=docker_host,
             )
@@ -108,7 +108,7 @@ def _change(
 def _set_policy(task: NeighbourTask, before: NeighbourStatus, docker_host: DockerHost, check: bool) -> bool:
     wanted = _needed(task.restart_policy, "restart_policy", task)
     if before.lease is not None:  # its watcher will put back the policy that it found
-        raise explain_held(before.lease, LeaseDirectory(task.state_dir))
+        raise explain_held(before.lease, LeaseDirectory(task.lease_dir))
     if before.snapshot.policy.name == wanted:
         return False
     if not check:
@@ -122,7 +122,7 @@ def _hold(
     """Have the watcher stop the neighbour for `ttl_s`; asked again by the same run, for that long again."""
     run_id = _needed(task.run_id, "run_id", task)
     url = _needed(task.url, "url", task)
-    directory = LeaseDirectory(task.state_dir)
+    directory = LeaseDirectory(task.lease_dir)
     lease = before.lease
     if lease is not None and lease.run_id == run_id:
         if not check:

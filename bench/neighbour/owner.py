@@ -63,7 +63,7 @@ def read_status(
     container: str,
     *,
     url: str | None = None,
-    state_dir: Path = Path(LEASE_DIR),
+    lease_dir: Path = Path(LEASE_DIR),
     docker_host: DockerHost | None = None,
 ) -> NeighbourStatus:
     """Look at everything and change nothing.
@@ -75,7 +75,7 @@ def read_status(
     docker_host = docker_host or DockerHost()
     neighbour = Neighbour(docker_host, container)
     snapshot = take_snapshot(neighbour)
-    directory = LeaseDirectory(state_dir)
+    directory = LeaseDirectory(lease_dir)
     lease, lease_error = None, None
     try:
         lease = directory.terms()
@@ -128,7 +128,7 @@ def restore(
     container: str,
     *,
     url: str | None = None,
-    state_dir: Path = Path(LEASE_DIR),
+    lease_dir: Path = Path(LEASE_DIR),
     watcher_base: str = PYTHON_IMAGE,
     docker_host: DockerHost | None = None,
     limit_s: float = 1200.0,
@@ -146,7 +146,7 @@ def restore(
     """
     docker_host = docker_host or DockerHost()
     now = take_snapshot(Neighbour(docker_host, container))
-    directory = LeaseDirectory(state_dir)
+    directory = LeaseDirectory(lease_dir)
     directory.prepare()
     name = name_watcher(now.name)
     end = time.monotonic() + limit_s
@@ -170,7 +170,7 @@ def restore(
     _forget(docker_host, name, directory, terms)
     if url is not None:
         wait_ready(url, limit_s=limit_s)
-    after = read_status(container, url=url, state_dir=state_dir, docker_host=docker_host)
+    after = read_status(container, url=url, lease_dir=lease_dir, docker_host=docker_host)
     if not after.well:
         raise NeighbourNotBack(f"{after.sentence} `docker logs {now.name}` says why it does not run.")
     return after

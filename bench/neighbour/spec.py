@@ -7,7 +7,7 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AliasChoices, Field
 
 from bench.records.base import NeighbourMode
 from bench.records.settings import (
@@ -34,7 +34,9 @@ Borrowing = Literal["pause", "parallel"]
 class WatcherPlace(Settings):
     """Where leases are kept on a host, and what the watcher's image is made of."""
 
-    state_dir: Path = Path(LEASE_DIR)
+    lease_dir: Annotated[Path, Given("state_dir")] = Field(
+        default=Path(LEASE_DIR), validation_alias=AliasChoices("lease_dir", "state_dir")
+    )
     """The host's lease directory; one for all runs, for it is how a second run learns who holds the neighbour."""
     watcher_base: str = PYTHON_IMAGE
     """Image with Python 3.9 or newer on which the watcher's is built."""

@@ -137,7 +137,7 @@ class Run:
             ttl_s=TTL_S,
             hard_limit_s=120.0,
             watch_bytes=case.watch_bytes,
-            state_dir=Path(case.state_dir),
+            lease_dir=Path(case.lease_dir),
             watcher_base=case.watcher_base,
             boot_id_file=Path(case.boot_id_file),
             ready_limit_s=60.0,

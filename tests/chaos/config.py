@@ -28,7 +28,7 @@ class Case:
     docker_host: str
     directory: str
     """Of the case: the heartbeat, the gate, the processes' logs."""
-    state_dir: str
+    lease_dir: str
     run_dir: str
     boot_id_file: str
     watcher_base: str

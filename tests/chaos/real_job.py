@@ -78,7 +78,7 @@ def neighbour_of(case: Case) -> NeighbourSpec:
         container=case.container,
         url=case.url,
         floor_bytes=case.watch_bytes,
-        state_dir=Path(case.state_dir),
+        lease_dir=Path(case.lease_dir),
         watcher_base=case.watcher_base,
         ready_limit_s=60.0,
         settle_s=0.0,

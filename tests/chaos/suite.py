@@ -183,7 +183,7 @@ def _told(made: Scene) -> list[str]:
         _result(made)
     except (OSError, ValueError) as error:
         return [f"the run directory tells nothing: {error}"]
-    if told.state == "held" and not LeaseDirectory(Path(made.case.state_dir)).history(made.case.run_id):
+    if told.state == "held" and not LeaseDirectory(Path(made.case.lease_dir)).history(made.case.run_id):
         return ["neither the run directory nor the host's history tells how the lease ended"]
     return []
 
@@ -191,7 +191,7 @@ def _told(made: Scene) -> list[str]:
 def _resume(made: Scene) -> list[str]:
     """Check that the run can be done again, and that its record then tells of the earlier attempt."""
     run_dir = Path(made.case.run_dir)
-    directory = LeaseDirectory(Path(made.case.state_dir))
+    directory = LeaseDirectory(Path(made.case.lease_dir))
     ended = directory.history(made.case.run_id)
     sealed = made.case.real and Run(run_dir).todo("benchmark") is not None
     again = run_again(made.case, sys.executable)

@@ -109,12 +109,12 @@ class Scene:
 
     def watcher_state(self) -> str | None:
         """Return what the watcher last said; used to time a fault, never as evidence."""
-        status = LeaseDirectory(Path(self.case.state_dir)).status()
+        status = LeaseDirectory(Path(self.case.lease_dir)).status()
         return status.state if status else None
 
     def lease_free(self) -> bool:
         """Tell whether nothing of a lease is left but its record."""
-        return not (Path(self.case.state_dir) / "lease.json").exists()
+        return not (Path(self.case.lease_dir) / "lease.json").exists()
 
 
 @contextlib.contextmanager
@@ -147,7 +147,7 @@ def scene(
                 "url": neighbour.url,
                 "docker_host": world.env.host,
                 "directory": str(directory),
-                "state_dir": str(directory / "lease"),
+                "lease_dir": str(directory / "lease"),
                 "run_dir": str(directory / "run"),
                 "boot_id_file": str(boot_id),
                 "watcher_base": BASE_IMAGE,

@@ -17,12 +17,12 @@ class Asking(Protocol):
 
 
 @pytest.fixture
-def state_dir(tmp_path: Path) -> Path:
+def lease_dir(tmp_path: Path) -> Path:
     return tmp_path / "lease"
 
 
 @pytest.fixture
-def asking(state_dir: Path, watcher_base: str) -> Asking:
+def asking(lease_dir: Path, watcher_base: str) -> Asking:
     def ask(neighbour: ChatNeighbour, **changes: Any) -> LeaseRequest:
         asked: dict[str, Any] = {
             "container": neighbour.name,
@@ -30,7 +30,7 @@ def asking(state_dir: Path, watcher_base: str) -> Asking:
             "url": neighbour.url,
             "ttl_s": 5.0,
             "hard_limit_s": 120.0,
-            "state_dir": state_dir,
+            "lease_dir": lease_dir,
             "watcher_base": watcher_base,
             "stay_up_s": 0.5,
             "ready_limit_s": 60.0,

@@ -47,7 +47,7 @@ LIMIT = 1000.0
 
 @pytest.mark.parametrize("policy", ["no", "on-failure", "unless-stopped", "always"])
 def test_it_is_lent_and_comes_back_as_it_was(
-    docker_env: DockerEnv, docker_host: DockerHost, asking: Asking, proof: Proof, state_dir: Path, policy: str
+    docker_env: DockerEnv, docker_host: DockerHost, asking: Asking, proof: Proof, lease_dir: Path, policy: str
 ) -> None:
     saved: list[str] = []
     with chat_neighbour(docker_env, policy=policy) as neighbour:
@@ -84,10 +84,10 @@ def test_it_is_lent_and_comes_back_as_it_was(
     assert record.before.snapshot is not None and record.after.snapshot is not None
     assert record.before.snapshot.container_id == record.after.snapshot.container_id
     assert len(record.before.latency) == 1 and len(record.after.latency) == 1
-    told = remove(state_dir.parent, "run-1", check=True)["leases"]  # what teardown fetches
+    told = remove(lease_dir.parent, "run-1", check=True)["leases"]  # what teardown fetches
     assert [each["lease_id"] for each in told] == [each.lease_id for each in record.leases]
     assert NeighbourRecord.model_validate_json(record.model_dump_json()) == record
-    assert sorted(each.name for each in state_dir.iterdir()) == ["history.jsonl", "lock", "status.json"]
+    assert sorted(each.name for each in lease_dir.iterdir()) == ["history.jsonl", "lock", "status.json"]
 
 
 def test_an_absent_container_and_a_wrong_name(
@@ -173,7 +173,7 @@ def test_the_second_run_is_told_who_holds_it_and_until_when(
     with chat_neighbour(docker_env) as neighbour:
         first = asking(neighbour, ratio_limit=LIMIT)
         with borrow(first, always_alive, docker_host=docker_host, proof=proof):
-            terms = LeaseDirectory(first.state_dir).terms()
+            terms = LeaseDirectory(first.lease_dir).terms()
             assert terms is not None
             second = asking(neighbour, run_id="run-2")
             with (
@@ -188,7 +188,7 @@ def test_the_second_run_is_told_who_holds_it_and_until_when(
 
 
 def test_a_damaged_lease_gives_the_neighbour_back_at_once(
-    docker_env: DockerEnv, docker_host: DockerHost, asking: Asking, proof: Proof, state_dir: Path
+    docker_env: DockerEnv, docker_host: DockerHost, asking: Asking, proof: Proof, lease_dir: Path
 ) -> None:
     with chat_neighbour(docker_env) as neighbour:
         with (
@@ -198,7 +198,7 @@ def test_a_damaged_lease_gives_the_neighbour_back_at_once(
             ) as grant,
         ):
             spoken = run_engine(neighbour.client, "run-1")
-            (state_dir / "lease.json").write_text('{"lease_id": "')
+            (lease_dir / "lease.json").write_text('{"lease_id": "')
             until(neighbour.running, 20.0, "the neighbour runs")
             until(lambda: grant.lost is not None, 10.0, "the holder knows")
             assert not exists(neighbour.client, spoken)
@@ -232,7 +232,7 @@ def test_a_full_disk_refuses_before_stopping(
     docker_env: DockerEnv, docker_host: DockerHost, asking: Asking, proof: Proof, small_disk: Path
 ) -> None:
     with chat_neighbour(docker_env) as neighbour:
-        request = asking(neighbour, state_dir=small_disk)
+        request = asking(neighbour, lease_dir=small_disk)
         LeaseDirectory(small_disk).prepare()
         fill(small_disk)
         refused(request, docker_host, proof, "was not stopped. Free some space")
@@ -383,11 +383,11 @@ def test_unhealthy_for_a_while_after_the_start(
 
 @pytest.mark.parametrize("how", ["SIGKILL", "docker kill"])
 def test_the_watcher_is_killed_while_the_neighbour_is_stopping(
-    docker_env: DockerEnv, docker_host: DockerHost, asking: Asking, proof: Proof, state_dir: Path, how: str
+    docker_env: DockerEnv, docker_host: DockerHost, asking: Asking, proof: Proof, lease_dir: Path, how: str
 ) -> None:
     # Docker goes on with a stop whoever asked for it; and after `docker kill` it does not restart the watcher.
     with chat_neighbour(docker_env, environment={"CHAT_STOP_S": "5"}) as neighbour:
-        saboteur = threading.Thread(target=kill_watcher, args=(neighbour, state_dir, "stopping", how))
+        saboteur = threading.Thread(target=kill_watcher, args=(neighbour, lease_dir, "stopping", how))
         saboteur.start()
         refused_or_lost = pytest.raises(LeaseLost, match="stopping the neighbour was interrupted")
         with (
@@ -402,13 +402,13 @@ def test_the_watcher_is_killed_while_the_neighbour_is_stopping(
 
 
 def test_docker_kill_of_the_watcher_while_it_restores(
-    docker_env: DockerEnv, docker_host: DockerHost, asking: Asking, proof: Proof, state_dir: Path
+    docker_env: DockerEnv, docker_host: DockerHost, asking: Asking, proof: Proof, lease_dir: Path
 ) -> None:
     with chat_neighbour(docker_env, environment={"CHAT_READY_S": "0,4"}) as neighbour:
         with borrow(
             asking(neighbour, ratio_limit=LIMIT), always_alive, docker_host=docker_host, proof=proof
         ) as grant:
-            args = (neighbour, state_dir, "restoring", "docker kill")
+            args = (neighbour, lease_dir, "restoring", "docker kill")
             saboteur = threading.Thread(target=kill_watcher, args=args)
             saboteur.start()
         saboteur.join()
@@ -417,8 +417,8 @@ def test_docker_kill_of_the_watcher_while_it_restores(
         assert not exists(neighbour.client, name_watcher(neighbour.name))
 
 
-def kill_watcher(neighbour: ChatNeighbour, state_dir: Path, state: str, how: str) -> None:
-    directory = LeaseDirectory(state_dir)
+def kill_watcher(neighbour: ChatNeighbour, lease_dir: Path, state: str, how: str) -> None:
+    directory = LeaseDirectory(lease_dir)
     until(lambda: (now := directory.status()) is not None and now.state == state, 60.0, state)
     time.sleep(0.5)
     name = name_watcher(neighbour.name)
@@ -501,7 +501,7 @@ def test_its_owner_makes_it_anew_while_it_is_lent(
     docker_host: DockerHost,
     asking: Asking,
     proof: Proof,
-    state_dir: Path,
+    lease_dir: Path,
     watcher_base: str,
 ) -> None:
     with chat_neighbour(docker_env) as chat:
@@ -510,7 +510,7 @@ def test_its_owner_makes_it_anew_while_it_is_lent(
             pytest.raises(NeighbourNotBack, match=f"{chat.name} is not as it was: container id"),
             borrow(request, always_alive, docker_host=docker_host, proof=proof) as grant,
         ):
-            left = (state_dir / "lease.json").read_bytes()
+            left = (lease_dir / "lease.json").read_bytes()
             chat.client.api.remove_container(chat.id, force=True)
             anew = chat.client.containers.run(
                 chat_image(docker_env), name=chat.name, detach=True, network_mode="host",
@@ -520,16 +520,16 @@ def test_its_owner_makes_it_anew_while_it_is_lent(
             grant.check()
         # Its watcher was removed before it had seen that: neither the owner nor the next run is kept waiting.
         for stopped in (False, True):
-            (state_dir / "status.json").unlink()
-            (state_dir / "lease.json").write_bytes(left)
+            (lease_dir / "status.json").unlink()
+            (lease_dir / "lease.json").write_bytes(left)
             if stopped:
                 anew.stop(timeout=5)
             back = restore(
-                chat.name, url=chat.url, state_dir=state_dir, watcher_base=watcher_base, docker_host=docker_host,
+                chat.name, url=chat.url, lease_dir=lease_dir, watcher_base=watcher_base, docker_host=docker_host,
                 limit_s=30.0,
             )  # fmt: skip
             assert back.well and back.snapshot.container_id == anew.id and back.snapshot.policy.name == "no"
-        (state_dir / "lease.json").write_bytes(left)
+        (lease_dir / "lease.json").write_bytes(left)
         with borrow(request, always_alive, docker_host=docker_host, proof=proof) as grant:
             pass
         assert grant.record.state == "restored"
@@ -549,7 +549,7 @@ time.time = lambda: _time() - (3600.0 if os.path.exists("/lease/clock-back") els
 
 
 def test_the_clock_is_set_back_an_hour(
-    docker_env: DockerEnv, docker_host: DockerHost, asking: Asking, proof: Proof, state_dir: Path,
+    docker_env: DockerEnv, docker_host: DockerHost, asking: Asking, proof: Proof, lease_dir: Path,
     watcher_base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     # The machine's clock is everybody's: the watcher's and the holder's own view of it is set back instead.
@@ -565,14 +565,14 @@ def test_the_clock_is_set_back_an_hour(
         request = asking(neighbour, ratio_limit=LIMIT, watcher_base="audition-test-stepped:1", ttl_s=3.0)
         real = time.time
         with borrow(request, always_alive, docker_host=docker_host, proof=proof) as grant:
-            before = LeaseDirectory(state_dir).status()
-            (state_dir / "clock-back").touch()
+            before = LeaseDirectory(lease_dir).status()
+            (lease_dir / "clock-back").touch()
             monkeypatch.setattr(time, "time", lambda: real() - 3600.0)
             time.sleep(4.5)  # past the TTL: had a clock step counted, it would be over, or would never be
             grant.check()
             assert not neighbour.running()
-        (state_dir / "clock-back").unlink()
-        events = [each["utc"] for each in json.loads((state_dir / "status.json").read_text())["events"]]
+        (lease_dir / "clock-back").unlink()
+        events = [each["utc"] for each in json.loads((lease_dir / "status.json").read_text())["events"]]
     assert before is not None
     assert min(events) < before.events[0]["utc"]  # the watcher did live an hour back
     assert grant.record.state == "restored"

@@ -38,11 +38,11 @@ def test_status_tells_who_holds_it_and_restore_takes_it_back(
     docker_host: DockerHost,
     asking: Asking,
     proof: Proof,
-    state_dir: Path,
+    lease_dir: Path,
     watcher_base: str,
 ) -> None:
     with chat_neighbour(docker_env) as chat:
-        free = read_status(chat.name, url=chat.url, state_dir=state_dir, docker_host=docker_host)
+        free = read_status(chat.name, url=chat.url, lease_dir=lease_dir, docker_host=docker_host)
         assert free.well and free.serves and free.lease is None
         with (
             pytest.raises(LeaseLost, match="the owner took it back"),
@@ -50,7 +50,7 @@ def test_status_tells_who_holds_it_and_restore_takes_it_back(
                 asking(chat, ratio_limit=LIMIT), always_alive, docker_host=docker_host, proof=proof
             ) as grant,
         ):
-            held = read_status(chat.name, url=chat.url, state_dir=state_dir, docker_host=docker_host)
+            held = read_status(chat.name, url=chat.url, lease_dir=lease_dir, docker_host=docker_host)
             assert not held.well and not held.serves
             assert held.lease is not None and held.lease.run_id == "run-1"
             assert held.watcher == "running"
@@ -58,7 +58,7 @@ def test_status_tells_who_holds_it_and_restore_takes_it_back(
             back = restore(
                 chat.name,
                 url=chat.url,
-                state_dir=state_dir,
+                lease_dir=lease_dir,
                 watcher_base=watcher_base,
                 docker_host=docker_host,
             )
@@ -73,10 +73,10 @@ def test_restore_without_a_watcher_and_without_a_lease(
     docker_host: DockerHost,
     asking: Asking,
     proof: Proof,
-    state_dir: Path,
+    lease_dir: Path,
     watcher_base: str,
 ) -> None:
-    where: dict[str, Any] = {"state_dir": state_dir, "watcher_base": watcher_base, "docker_host": docker_host}
+    where: dict[str, Any] = {"lease_dir": lease_dir, "watcher_base": watcher_base, "docker_host": docker_host}
     with chat_neighbour(docker_env, policy="no") as chat:
         chat.client.api.stop(chat.id, timeout=5)
         assert restore(chat.name, url=chat.url, **where).well
@@ -103,7 +103,7 @@ def test_a_watcher_that_is_removed_with_its_image(
     docker_host: DockerHost,
     asking: Asking,
     proof: Proof,
-    state_dir: Path,
+    lease_dir: Path,
     watcher_base: str,
 ) -> None:
     base = f"audition-test-base:{uuid.uuid4().hex[:8]}"
@@ -117,16 +117,16 @@ def test_a_watcher_that_is_removed_with_its_image(
             for image in (tag_watcher(base), base):
                 chat.client.images.remove(image)
         assert not chat.running()
-        where: dict[str, Any] = {"state_dir": state_dir, "watcher_base": base, "docker_host": docker_host}
+        where: dict[str, Any] = {"lease_dir": lease_dir, "watcher_base": base, "docker_host": docker_host}
         assert restore(chat.name, url=chat.url, **where).well
         assert chat.policy() == "no"
 
 
 def test_restore_keeps_the_lease_until_the_neighbour_is_up_with_its_policy(
-    docker_env: DockerEnv, docker_host: DockerHost, asking: Asking, proof: Proof, state_dir: Path, watcher_base: str,
+    docker_env: DockerEnv, docker_host: DockerHost, asking: Asking, proof: Proof, lease_dir: Path, watcher_base: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    where: dict[str, Any] = {"state_dir": state_dir, "watcher_base": watcher_base, "docker_host": docker_host}
+    where: dict[str, Any] = {"lease_dir": lease_dir, "watcher_base": watcher_base, "docker_host": docker_host}
     with chat_neighbour(docker_env, policy="no") as chat:
         with (
             pytest.raises(LeaseLost, match="taken back"),
@@ -139,9 +139,9 @@ def test_restore_keeps_the_lease_until_the_neighbour_is_up_with_its_policy(
                 broken.setattr(owner, "run_restorer", lambda *_: None)
                 with pytest.raises(NeighbourNotBack, match="The lease is kept: restore again"):
                     restore(chat.name, limit_s=2.0, **where)
-            assert not chat.running() and (state_dir / "lease.json").exists()
+            assert not chat.running() and (lease_dir / "lease.json").exists()
             # What is legible last is what the watcher wrote; the policy to put back is there too.
-            (state_dir / "lease.json").write_text("{rub")
+            (lease_dir / "lease.json").write_text("{rub")
             assert restore(chat.name, url=chat.url, **where).well
             until(lambda: grant.lost is not None, 10.0, "the holder knows")
             grant.check()
@@ -149,14 +149,14 @@ def test_restore_keeps_the_lease_until_the_neighbour_is_up_with_its_policy(
 
 
 def test_who_waits_for_a_leftover_does_not_keep_the_next_one_waiting(
-    docker_env: DockerEnv, docker_host: DockerHost, asking: Asking, proof: Proof, state_dir: Path
+    docker_env: DockerEnv, docker_host: DockerHost, asking: Asking, proof: Proof, lease_dir: Path
 ) -> None:
     with chat_neighbour(docker_env, environment={"CHAT_READY_S": "0,0,6,0"}) as chat:
         request = asking(chat, ratio_limit=LIMIT)
         with borrow(request, always_alive, docker_host=docker_host, proof=proof):
-            left = (state_dir / "lease.json").read_bytes()
-        (state_dir / "status.json").unlink()
-        (state_dir / "lease.json").write_bytes(left)
+            left = (lease_dir / "lease.json").read_bytes()
+        (lease_dir / "status.json").unlink()
+        (lease_dir / "lease.json").write_bytes(left)
         chat.client.api.stop(chat.id, timeout=5)
         outcome: list[str] = []
 
@@ -176,14 +176,14 @@ def test_who_waits_for_a_leftover_does_not_keep_the_next_one_waiting(
 
 
 def test_a_lease_left_without_a_watcher_is_settled_by_the_next_run(
-    docker_env: DockerEnv, docker_host: DockerHost, asking: Asking, proof: Proof, state_dir: Path
+    docker_env: DockerEnv, docker_host: DockerHost, asking: Asking, proof: Proof, lease_dir: Path
 ) -> None:
     with chat_neighbour(docker_env, policy="no") as chat:
         request = asking(chat, ratio_limit=LIMIT)
         with borrow(request, always_alive, docker_host=docker_host, proof=proof):
-            left = (state_dir / "lease.json").read_bytes()
-        (state_dir / "status.json").unlink()
-        (state_dir / "lease.json").write_bytes(
+            left = (lease_dir / "lease.json").read_bytes()
+        (lease_dir / "status.json").unlink()
+        (lease_dir / "lease.json").write_bytes(
             left
         )  # as a process leaves it that dies before its watcher is up
         chat.client.api.stop(chat.id, timeout=5)
@@ -193,7 +193,7 @@ def test_a_lease_left_without_a_watcher_is_settled_by_the_next_run(
             assert not chat.running()
         assert chat.running() and chat.policy() == "no"
         assert grant.record.state == "restored"
-        (state_dir / "lease.json").write_text("rubbish")
+        (lease_dir / "lease.json").write_text("rubbish")
         with pytest.raises(BadInput, match="damaged"), borrow(request, always_alive, docker_host=docker_host):
             pytest.fail("the block was entered")
 

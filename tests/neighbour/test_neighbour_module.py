@@ -39,11 +39,11 @@ def ansible(
 
 
 def test_inspect_policy_stop_and_start(
-    docker_env: DockerEnv, docker_host: DockerHost, state_dir: Path, watcher_base: str
+    docker_env: DockerEnv, docker_host: DockerHost, lease_dir: Path, watcher_base: str
 ) -> None:
     with chat_neighbour(docker_env) as chat:
         common: dict[str, Any] = {
-            "container": chat.name, "url": chat.url, "state_dir": str(state_dir), "watcher_base": watcher_base,
+            "container": chat.name, "url": chat.url, "state_dir": str(lease_dir), "watcher_base": watcher_base,
         }  # fmt: skip
         looked = ansible(docker_env, {**common, "state": "inspected"})
         assert looked["changed"] is False and looked["neighbour"]["well"] is True
@@ -133,7 +133,7 @@ def test_the_owner_takes_it_back_with_whatever_bench_is_on_the_host(
         (other / "bin" / "python").chmod(0o755)
         (other / ".audition-complete").touch()
         held = NeighbourTask(
-            state="stopped", container=chat.name, url=chat.url, run_id="lost", state_dir=state / "lease",
+            state="stopped", container=chat.name, url=chat.url, run_id="lost", lease_dir=state / "lease",
             watcher_base=watcher_base,
         )  # fmt: skip
         assert ensure(held, docker_host=docker_host).changed and not chat.running()

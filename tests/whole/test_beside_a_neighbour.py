@@ -29,7 +29,7 @@ def test_the_benchmark_gives_the_neighbour_back(
             mode=mode,
             container=neighbour.name,
             url=neighbour.url,
-            state_dir=tmp_path / "lease",
+            lease_dir=tmp_path / "lease",
             watcher_base=watcher_base,
             settle_s=1.0,
             ratio_limit=20.0,  # speed is proved elsewhere; a noisy machine is not under test here
