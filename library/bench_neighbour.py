@@ -45,25 +45,14 @@ options:
       - V(stopped) borrows the neighbour's place for O(ttl_s). Asked again with the same O(run_id) in time,
         it stays stopped for that long again; else the watcher starts it. Between tasks nothing else renews.
       - V(started) takes it back from whoever holds it, and waits until it runs and (with O(url)) generates.
-      - V(policy) sets the restart policy in place; refused while a lease is on the container.
-      - Every state but V(prepared) needs O(container); V(stopped) needs O(url) and O(run_id), V(policy)
-        needs O(restart_policy).
+      - Every state but V(prepared) needs O(container); V(stopped) needs O(url) and O(run_id).
     type: str
     choices:
       - inspected
       - prepared
       - stopped
       - started
-      - policy
     default: inspected
-  restart_policy:
-    description: What C(policy) sets.
-    type: str
-    choices:
-      - 'no'
-      - on-failure
-      - unless-stopped
-      - always
   run_id:
     description: Who borrows.
     type: str
@@ -124,10 +113,9 @@ ARGUMENTS = {
     "url": {"type": "str"},
     "state": {
         "type": "str",
-        "choices": ["inspected", "prepared", "stopped", "started", "policy"],
+        "choices": ["inspected", "prepared", "stopped", "started"],
         "default": "inspected",
     },
-    "restart_policy": {"type": "str", "choices": ["no", "on-failure", "unless-stopped", "always"]},
     "run_id": {"type": "str"},
 }
 

@@ -12,13 +12,13 @@ from bench.neighbour.snapshot import check_can_pause, take_snapshot
 from bench.neighbour.spec import LeaseTimes, NeighbourPlace
 from bench.neighbour.watcher_container import build_watcher, tag_watcher
 from bench.records.base import Record
-from bench.records.neighbour import NeighbourRecord, PolicyName, RestartPolicy
+from bench.records.neighbour import NeighbourRecord
 
 
 class NeighbourTask(NeighbourPlace, LeaseTimes):
     """The module's arguments."""
 
-    state: Literal["inspected", "prepared", "stopped", "started", "policy"] = "inspected"
+    state: Literal["inspected", "prepared", "stopped", "started"] = "inspected"
     """`inspected` looks and changes nothing.
 
     `prepared` builds the watcher's image where it is missing; its tag is the hash of its build context.
@@ -28,12 +28,8 @@ class NeighbourTask(NeighbourPlace, LeaseTimes):
 
     `started` takes it back from whoever holds it, and waits until it runs and (with `url`) generates.
 
-    `policy` sets the restart policy in place; refused while a lease is on the container.
-
-    Every state but `prepared` needs `container`; `stopped` needs `url` and `run_id`, `policy` needs `restart_policy`.
+    Every state but `prepared` needs `container`; `stopped` needs `url` and `run_id`.
     """
-    restart_policy: PolicyName | None = None
-    """What `policy` sets."""
     run_id: str | None = None
     """Who borrows."""
 
@@ -88,8 +84,6 @@ def _prepare(task: NeighbourTask, docker_host: DockerHost, check: bool) -> Neigh
 def _change(
     task: NeighbourTask, container: str, before: NeighbourStatus, docker_host: DockerHost, check: bool
 ) -> bool:
-    if task.state == "policy":
-        return _set_policy(task, before, docker_host, check)
     if task.state == "started":
         if before.well:
             return False
@@ -103,17 +97,6 @@ def _change(
             )
         return True
     return _hold(task, container, before, docker_host, check)
-
-
-def _set_policy(task: NeighbourTask, before: NeighbourStatus, docker_host: DockerHost, check: bool) -> bool:
-    wanted = _needed(task.restart_policy, "restart_policy", task)
-    if before.lease is not None:  # its watcher will put back the policy that it found
-        raise explain_held(before.lease, LeaseDirectory(task.lease_dir))
-    if before.snapshot.policy.name == wanted:
-        return False
-    if not check:
-        Neighbour(docker_host, before.name).set_policy(RestartPolicy.model_validate({"name": wanted}))
-    return True
 
 
 def _hold(

@@ -38,7 +38,7 @@ def ansible(
         return {**json.loads(answer.read_text()), "failed": done.returncode != 0}
 
 
-def test_inspect_policy_stop_and_start(
+def test_inspect_stop_and_start(
     docker_env: DockerEnv, docker_host: DockerHost, lease_dir: Path, watcher_base: str
 ) -> None:
     with chat_neighbour(docker_env) as chat:
@@ -47,11 +47,6 @@ def test_inspect_policy_stop_and_start(
         }  # fmt: skip
         looked = ansible(docker_env, {**common, "state": "inspected"})
         assert looked["changed"] is False and looked["neighbour"]["well"] is True
-        policy = {**common, "state": "policy", "restart_policy": "always"}
-        assert ansible(docker_env, policy, check=True)["changed"] is True
-        assert chat.policy() == "unless-stopped"
-        assert ansible(docker_env, policy)["changed"] is True
-        assert chat.policy() == "always"
         stopped = {**common, "state": "stopped", "run_id": "by-hand", "ttl_s": 60}
         assert ansible(docker_env, stopped)["changed"] is True
         assert not chat.running()
