@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Inspect, stop, start or set the restart policy of the container that lives on the GPU host."""
+"""Inspect, stop or start the container that lives on the GPU host; build the image of its watcher."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 DOCUMENTATION = r"""
 module: bench_neighbour
-short_description: Inspect, stop, start or set the restart policy of the neighbour; build its watcher's image
+short_description: Inspect, stop or start the neighbour; build its watcher's image
 description:
   - The neighbour is one named container that lives on the GPU host and must survive. This module cannot create,
     recreate or remove it. Stopping and starting is done by the watcher, a small container of ours, so that
