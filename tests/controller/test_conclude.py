@@ -170,6 +170,7 @@ def test_the_report_is_written_in_its_three_forms(run: Run) -> None:
     assert not conclude.decide_run(run)["changed"]
 
 
+@pytest.mark.slow
 def test_ten_thousand_utterances_are_accepted_sealed_and_reported_in_bounded_memory(tmp_path: Path) -> None:
     """Records of all are held, sound of the rated alone: embedding every clip took 280 MiB more, and minutes."""
     done = subprocess.run(

@@ -10,6 +10,8 @@ from bench.controller.parts import find_host_part
 from bench.controller.wheel import REPO, build
 from bench.errors import AuditionError
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:

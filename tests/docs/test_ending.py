@@ -30,6 +30,11 @@ def dear(worker_id):
 
 @pytest.mark.parametrize("n", [1, 2])
 def test_waits(dear, n):
+    try:
+        time.sleep(600)
+    except KeyboardInterrupt:
+        if not SWALLOWS:
+            raise
     time.sleep(600)
 """
 TEAR_DOWN_S = 6.0
@@ -38,12 +43,16 @@ TEAR_DOWN_S = 6.0
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("how", "everybody"), [(signal.SIGTERM, False), (signal.SIGINT, True)], ids=["make's TERM", "Ctrl-C"]
+    ("how", "everybody", "swallows"),
+    [(signal.SIGTERM, False, False), (signal.SIGTERM, False, True), (signal.SIGINT, True, False)],
+    ids=["make's TERM", "a test that swallows it", "Ctrl-C"],
 )
 def test_a_signal_ends_both_workers_with_their_fixtures_and_a_summary(
-    tmp_path: Path, how: signal.Signals, everybody: bool
+    tmp_path: Path, how: signal.Signals, everybody: bool, swallows: bool
 ) -> None:
-    (tmp_path / "test_it.py").write_text(SUITE.replace("SECONDS", str(TEAR_DOWN_S)))
+    (tmp_path / "test_it.py").write_text(
+        SUITE.replace("SECONDS", str(TEAR_DOWN_S)).replace("SWALLOWS", str(swallows))
+    )
     (tmp_path / "pytest.ini").touch()
     command = [
         sys.executable,

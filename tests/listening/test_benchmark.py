@@ -10,6 +10,7 @@ from benchmarks import listening
 from benchmarks.listening import Kills, main, many_raters
 
 
+@pytest.mark.slow
 def test_three_raters_lose_nothing(run_dir: Path) -> None:
     found = many_raters(run_dir, 3)
     assert (found["raters"], found["raters_finished"]) == (3, 3)

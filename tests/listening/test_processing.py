@@ -30,6 +30,7 @@ def spoken(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return out
 
 
+@pytest.mark.needs("espeak-ng")
 @pytest.mark.parametrize("channel", ["full", "narrowband", "wideband"])
 def test_every_voice_comes_out_alike_in_all_but_the_voice(spoken: dict[str, Path], channel: Channel) -> None:
     clips = equalise_lengths({voice: prepare(path, channel) for voice, path in spoken.items()})

@@ -18,6 +18,8 @@ from bench.metrics.take import measure_take
 from bench.records.metrics import TakeMetrics
 from tests.metrics.conftest import SENTENCES
 
+pytestmark = pytest.mark.slow
+
 Speak = Callable[[str, str], Path]
 ROOT = Path(__file__).parents[2]
 

@@ -16,23 +16,29 @@ import pytest
 WORKERS_END_S = 120.0
 """How long the workers have to end the test that they are in and to take down their fixtures."""
 
+AGAIN_S = 1.0
+"""Signals that come closer than this are one."""
+
 
 class Ending:
-    """Raises KeyboardInterrupt on the first signal; a worker is interrupted by both the terminal and its controller,
-    and must not be a second time while its fixtures end."""
+    """Raises KeyboardInterrupt on a signal. A worker is interrupted by the terminal and by its controller, again and
+    again, because what is under test may swallow an interrupt; but never while its fixtures end."""
 
     def __init__(self, *, worker: bool) -> None:
         self.worker = worker
         self.asked = False
+        self.finishing = False
+        self.raised_at = -AGAIN_S
         self.nodes: list[Any] = []
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._asked)
 
     def _asked(self, number: int, frame: FrameType | None) -> None:
         del frame
-        if self.asked and self.worker:
+        now = time.monotonic()
+        if self.worker and (self.finishing or now - self.raised_at < AGAIN_S):
             return
-        self.asked = True
+        self.asked, self.raised_at = True, now
         raise KeyboardInterrupt(signal.Signals(number).name)
 
     @pytest.hookimpl(optionalhook=True)
@@ -43,13 +49,16 @@ class Ending:
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self) -> None:
         """Interrupt the workers and wait for them, before pytest-xdist sees to it in its way."""
+        self.finishing = True
         if not (self.asked and self.nodes):
             return
-        for worker in psutil.Process().children():  # a controller has no others
-            with contextlib.suppress(psutil.NoSuchProcess):
-                worker.send_signal(signal.SIGINT)
-        end = time.monotonic() + WORKERS_END_S
+        end, told_at = time.monotonic() + WORKERS_END_S, -AGAIN_S
         while time.monotonic() < end and not all(node.channel.isclosed() for node in self.nodes):
+            if time.monotonic() - told_at > 2 * AGAIN_S:
+                told_at = time.monotonic()
+                for worker in psutil.Process().children():  # a controller has no others
+                    with contextlib.suppress(psutil.NoSuchProcess):
+                        worker.send_signal(signal.SIGINT)
             time.sleep(0.05)
 
 
