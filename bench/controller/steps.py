@@ -175,7 +175,7 @@ def list_needs(entry: Entry, baseline: Entry, settings: HostSettings) -> dict[st
 
 
 def _settings(host: dict[str, Any]) -> HostSettings:
-    return HostSettings.of(host) if host else HostSettings(state_dir="/var/lib/audition")
+    return HostSettings.of(host) if host else HostSettings()
 
 
 def verdict_step(
