@@ -372,7 +372,7 @@ def test_a_host_that_fails_under_the_smoke_sentence_says_nothing_of_the_model(
     assert "install" not in done, "no record, so no verdict"
 
 
-_DO = "import sys; from pathlib import Path; from bench.install.module import do_job; print(do_job(Path(sys.argv[1])))"
+_DO = "import sys; from pathlib import Path; from bench.jobs.module import do_job; print(do_job(Path(sys.argv[1])))"
 
 
 def test_a_second_attempt_ends_the_first_that_an_interruption_left(tmp_path: Path, voice: Path) -> None:
