@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -146,25 +146,50 @@ def _path(module: str) -> Path:
     return (REPO / module.replace(".", "/")).with_suffix(".py")
 
 
-def test_modules_that_are_named_in_strings_exist() -> None:
-    """`-m` commands, Dockerfiles, the Makefile: nothing else notices when a module moves."""
-    named: dict[str, str] = {}
+_NAMED = r"(?:bench|benchmarks|tests)(?:\.(?!json\b|log\b|pid\b)[A-Za-z_]\w*)*"
+
+
+def _strings() -> Iterator[tuple[Path, str]]:
+    """Yield every string of the Python files, and every other file whole that names modules."""
     for folder in ("bench", "benchmarks", "library", "action_plugins", "lookup_plugins", "tests"):
         for path in (REPO / folder).rglob("*.py"):
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
                 if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                    for found in re.findall(r"-m ((?:bench|benchmarks|tests)(?:\.\w+)*)", node.value):
-                        named[found] = str(path)
-                    if re.fullmatch(r"(bench|benchmarks|tests)(\.(?!json$|log$|pid$)[a-z_]\w*)+", node.value):
-                        named[node.value] = str(path)
+                    yield path, node.value
     for path in [REPO / "Makefile", *(REPO / "docs").glob("*.md"), *(REPO / "bench").rglob("Dockerfile")]:
-        for found in re.findall(
-            r"-m\W+((?:bench|benchmarks|tests)(?:\.\w+)*)", path.read_text(encoding="utf-8")
-        ):
-            named[found] = str(path)
-    assert len(named) > 15
-    for module, where in named.items():
-        place = REPO / module.replace(".", "/")
-        known = place.is_dir() or place.with_suffix(".py").is_file()
-        attribute = place.parent.with_suffix(".py").is_file()  # `module.NAME`, for a monkeypatch
-        assert known or attribute, f"{where} names {module}"
+        yield path, path.read_text(encoding="utf-8")
+
+
+def _has(name: str) -> bool:
+    """Tell whether a dotted name is a module of ours, or something that a module of ours has at its top."""
+    place = REPO / name.replace(".", "/")
+    if place.is_dir() or place.with_suffix(".py").is_file():
+        return True
+    module, _, attribute = name.rpartition(".")
+    files = [
+        (REPO / module.replace(".", "/")).with_suffix(".py"),
+        REPO / module.replace(".", "/") / "__init__.py",
+    ]
+    for node in ast.walk(
+        ast.parse("".join(file.read_text(encoding="utf-8") for file in files if file.is_file()))
+    ):
+        match node:
+            case ast.FunctionDef(name=found) | ast.ClassDef(name=found) | ast.Name(id=found, ctx=ast.Store()):
+                if found == attribute:
+                    return True
+            case ast.alias(name=found, asname=given):
+                if (given or found) == attribute:
+                    return True
+    return False
+
+
+def test_what_is_named_in_strings_exists() -> None:
+    """`-m` commands, code for another process, monkeypatches, Dockerfiles, pages: nothing else notices a move."""
+    named: dict[str, Path] = {}
+    for path, text in _strings():
+        named |= dict.fromkeys(re.findall(rf"-m\W+({_NAMED})", text), path)
+        named |= {text: path} if re.fullmatch(_NAMED, text) and "." in text else {}
+        for module, what in re.findall(rf"from ({_NAMED}) import ([\w, ]+?)(?=;|\n|$)", text):
+            named |= {f"{module}.{one.split(' as ')[0].strip()}": path for one in what.split(",")}
+    assert len(named) > 40
+    assert {name: str(path) for name, path in named.items() if not _has(name)} == {}

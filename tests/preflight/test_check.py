@@ -92,7 +92,7 @@ def test_a_gpu_that_no_container_can_see_is_a_gate(
     tmp_path: Path, docker_env: DockerEnv, watcher_base: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DOCKER_HOST", docker_env.host)
-    monkeypatch.setattr("bench.preflight.check.gpu_names", lambda: ["a GPU"])
+    monkeypatch.setattr("bench.preflight.check.read_gpu_names", lambda: ["a GPU"])
     wanted = {
         "entry": load("f5"),
         "install": "container",
