@@ -179,7 +179,7 @@ def test_nothing_is_borrowed_for_an_image_that_was_pruned(
     tmp_path: Path, voice: Path, docker_env: DockerEnv, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DOCKER_HOST", docker_env.host)
-    monkeypatch.setattr(job, "borrowed", lambda *_: pytest.fail("the neighbour was asked for its place"))
+    monkeypatch.setattr(job, "borrow_for_job", lambda *_: pytest.fail("the neighbour was asked for its place"))
     gone = "audition-engine-espeak:0123456789abcdef"
     folder = _job(tmp_path, voice, entries.raw("espeak"), install="container", image=gone)
     result = job.run_job(folder)
@@ -199,7 +199,7 @@ def test_a_neighbour_that_takes_its_time_to_come_back_is_not_the_candidates_faul
         made.append(time.monotonic() - began)
         time.sleep(16.0 - made[0])
 
-    monkeypatch.setattr(job, "borrowed", slow_to_load)
+    monkeypatch.setattr(job, "borrow_for_job", slow_to_load)
     folder = _job(tmp_path, voice, entries.raw("espeak"), pass_timeout_s=14.0, passes=["preset"])
     result = job.run_job(folder)
     assert made[0] < 14.0, "the machine is too slow for this test"
