@@ -179,7 +179,9 @@ def test_nothing_is_borrowed_for_an_image_that_was_pruned(
     tmp_path: Path, voice: Path, docker_env: DockerEnv, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DOCKER_HOST", docker_env.host)
-    monkeypatch.setattr(job, "borrow_for_job", lambda *_: pytest.fail("the neighbour was asked for its place"))
+    monkeypatch.setattr(
+        job, "borrow_for_job", lambda *_: pytest.fail("the neighbour was asked for its place")
+    )
     gone = "audition-engine-espeak:0123456789abcdef"
     folder = _job(tmp_path, voice, entries.raw("espeak"), install="container", image=gone)
     result = job.run_job(folder)
