@@ -5,7 +5,7 @@ PIP := $(PY) -m pip --disable-pip-version-check -q
 DEMO := .cache/demo-reference
 SHELL := /bin/bash
 # Two processes; what belongs together (tests/support/tiers.py) stays in one of them, the dearest begun first.
-PYTEST := $(VENV)/bin/pytest -p no:cacheprovider -n 2 --dist loadgroup --no-loadscope-reorder --durations=20
+PYTEST := $(VENV)/bin/pytest -p no:cacheprovider -n 2 --dist loadscope --no-loadscope-reorder --durations=20
 
 .PHONY: help setup setup-test demo test test-quick check bench bench-idle bench-listening bench-gpu bench-gpu-job bare chaos lock clean
 

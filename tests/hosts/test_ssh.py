@@ -247,18 +247,20 @@ def _witnesses(neighbour: ChatNeighbour, run_id: str, log: Path) -> Iterator[tup
         events.end()
 
 
-def _speak_for(host: SshHost, pieces: int) -> None:
-    """Give the host a voice that hums so many pieces of 50 ms for each sentence."""
-    python = build(REPO).python(str(host.state_dir))
-    package = host.run(f"cd / && {python} -c 'import bench; print(*bench.__path__)'")
+def _speak_for(folder: Path, pieces: int) -> None:
+    """Put an adapter beside ours that hums so many pieces of 50 ms for each sentence; it is sent with the next job."""
     source = (entries.FAULTY / "faulty_voices.py").read_text()
     setting = f"import os\n\nos.environ['AUDITION_HUM_PIECES'] = '{pieces}'\n"
-    host.write(f"{Path(package.strip()).parent}/faulty_voices.py", setting + source)
+    folder.mkdir(exist_ok=True)
+    (folder / "faulty_voices.py").write_text(setting + source)
 
 
 def test_a_cut_link_gives_the_neighbour_back_and_the_same_command_goes_on(
-    host: SshHost, tmp_path: Path
+    host: SshHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    voices = tmp_path / "voices"
+    monkeypatch.setenv("PYTHONPATH", str(voices))
+    _speak_for(voices, 2)
     inside = f"container:{host.name}"  # the neighbour lives in the host's own network
     with chat_neighbour(ensure_docker(), network=inside, address=host.address) as neighbour:
         hosts_file = inventory(
@@ -281,10 +283,9 @@ def test_a_cut_link_gives_the_neighbour_back_and_the_same_command_goes_on(
         for phase in ("preflight", "install"):
             begun = play(tmp_path / phase, None, "--tags", phase, inventory=hosts_file)
             assert begun.rc == 0, begun.text[-4000:]
-            _speak_for(host, 2)
         run_dir = (tmp_path / "runs/latest").resolve()
         # Each take lasts 3 s now, the passes together a minute: the job will notice while it speaks.
-        _speak_for(host, 60)
+        _speak_for(voices, 60)
         with _witnesses(neighbour, run_dir.name, tmp_path / "events.jsonl") as (events, onlooker):
             _cut_in_mid_benchmark(host, neighbour, hosts_file, tmp_path / "log", onlooker)
             told = complaints(events, neighbour.id, run_dir.name)
@@ -294,7 +295,7 @@ def test_a_cut_link_gives_the_neighbour_back_and_the_same_command_goes_on(
         assert (failed.status, failed.fault) == ("failed", "host")
         assert failed.error is not None and "out of reach" in failed.error
 
-        _speak_for(host, 2)
+        _speak_for(voices, 2)
         again = subprocess.run(
             _benchmark(hosts_file), cwd=REPO, env=_environ(), capture_output=True, text=True
         )
