@@ -16,7 +16,8 @@ class ActionModule(HostedAction):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Start the job in the background and follow it, heartbeat and all."""
         result: dict[str, Any] = ActionBase.run(self, tmp, task_vars)
-        self.variables = {**(task_vars or {}), "ansible_python_interpreter": sys.executable}
+        self.variables = dict(task_vars or {})
+        self.module_variables = self.variables | {"ansible_python_interpreter": sys.executable}
         case, directory = self._task.args["case"], self._task.args["directory"]
         result.update(self.follow("chaos_job", {"case": case, "directory": directory}, directory, 120))
         return result
