@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from bench.listening.raters import invite
 from benchmarks.listening_run import WORDS, build
 from tests.support.chromium import CHROMIUM, FLAGS
-from tests.support.listening_fixtures import Live
+from tests.support.listening_fixtures import Live, seal_copy
 
 
 @pytest.fixture(scope="session")
@@ -19,6 +19,12 @@ def spoken_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("spoken") / "run"
     build(made, texts=WORDS[:3])
     return made
+
+
+@pytest.fixture(scope="session")
+def sealed_once(spoken_once: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Those three, sealed."""
+    return seal_copy(spoken_once, tmp_path_factory.mktemp("sealed") / "run")
 
 
 @pytest.fixture(scope="package")

@@ -34,8 +34,13 @@ def spoken_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def sealed_once(spoken_once: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    run_dir = tmp_path_factory.mktemp("sealed") / "run"
-    shutil.copytree(spoken_once, run_dir)
+    """A sealed copy. A folder with a `spoken_once` of its own needs a `sealed_once` of its own: pytest keeps one."""
+    return seal_copy(spoken_once, tmp_path_factory.mktemp("sealed") / "run")
+
+
+def seal_copy(spoken: Path, run_dir: Path) -> Path:
+    """Copy a run and seal it."""
+    shutil.copytree(spoken, run_dir)
     seal(run_dir, channels=("wideband",))
     return run_dir
 
