@@ -13,8 +13,11 @@ from bench.controller.run import Run
 from bench.listening import mapping
 from bench.listening.results import import_json
 from bench.listening.score import seal
+from bench.metrics.compare import compare_sides
 from bench.records.base import Phase
 from bench.records.listening import Answer, Export, Ratings
+from bench.records.metrics import MetricsFile
+from bench.records.neighbour import NeighbourRecord
 from bench.records.run import Check, Install, Manifest, Phases, PhaseState, Preflight
 from bench.storage.digests import sha256_file
 from bench.storage.record_file import load_record, save_record
@@ -81,9 +84,9 @@ def make(run_dir: Path) -> Path:
     done = PhaseState(status="done", started_utc="2026-11-22T10:15:00Z", ended_utc="2026-11-22T10:16:00Z")
     names: list[Phase] = ["preflight", "install", "benchmark", "baseline"]
     save_record(Phases(phases=dict.fromkeys(names, done)), run_dir)
-    (run_dir / "neighbour.json").write_text('{"schema_version": 1, "mode": "none"}\n')
+    save_record(NeighbourRecord(mode="none", name=None, url=None, run_id=run_dir.name), run_dir)
     seal(run_dir)
-    (run_dir / "metrics.json").write_text('{"schema_version": 1, "candidate": [], "baseline": []}\n')
+    save_record(MetricsFile(candidate=[], baseline=[], comparison=compare_sides([], [])), run_dir)
     return run_dir
 
 

@@ -51,7 +51,8 @@ def test_hooks_signatures_and_line_endings_of_the_user_do_not_matter(
 def test_attributes_and_filters_of_the_repository_change_no_byte(
     run_dir: Path, repo: Path, home: Path
 ) -> None:
-    (run_dir / "neighbour.json").write_bytes(b'{"schema_version": 1,\r\n "mode": "none"}\r\n')
+    record = run_dir / "neighbour.json"
+    record.write_bytes(record.read_bytes().replace(b"\n", b"\r\n"))
     git(repo, "config", "filter.spoil.clean", f"touch {home}/ran; tr a-z A-Z")
     attributes = repo / ".git" / "info" / "attributes"
     attributes.parent.mkdir(exist_ok=True)
