@@ -6,6 +6,7 @@ A test is `whole` when it needs what Python, git, make and `make setup` do not g
 more than it says fails in every run, and not at a newcomer's.
 """
 
+import contextlib
 import ipaddress
 import os
 import shutil
@@ -97,6 +98,7 @@ class Newcomer:
 
     def __init__(self) -> None:
         self.within = False
+        self.before = os.defpath
         self.folder = Path(tempfile.mkdtemp(prefix="audition-newcomer-"))
         self.path = os.pathsep.join(self._shown(Path(place), n) for n, place in enumerate(_search_path()))
         sys.addaudithook(self._look)
@@ -119,6 +121,20 @@ class Newcomer:
                 raise PermissionError(
                     f"a quick test connects to {host}; pytest.mark.needs says what a test needs"
                 )
+
+    @contextlib.contextmanager
+    def view(self) -> Iterator[None]:
+        """See what a newcomer sees, to the end of the block or until `leave`."""
+        self.before = os.environ.get("PATH", os.defpath)
+        os.environ["PATH"], self.within = self.path, True
+        try:
+            yield
+        finally:
+            self.leave()
+
+    def leave(self) -> None:
+        """See the whole machine again."""
+        os.environ["PATH"], self.within = self.before, False
 
     def close(self) -> None:
         """Remove the links."""
@@ -157,10 +173,16 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     item.add_marker(pytest.mark.timeout(pace.limit(seconds)), append=False)
     if _newcomer is None or is_whole(item):
         return (yield)
-    before = os.environ.get("PATH")
-    os.environ["PATH"], _newcomer.within = _newcomer.path, True
-    try:
+    with _newcomer.view():
         return (yield)
-    finally:
-        _newcomer.within = False
-        os.environ["PATH"] = before if before is not None else os.defpath
+
+
+@pytest.fixture(autouse=True)
+def _whole_machine_afterwards() -> Iterator[None]:
+    """Give the whole machine back before wider fixtures end: with a quick test may end what an earlier test began.
+
+    The first fixture of a test is the last to end, so a test's own changes of PATH are undone by then.
+    """
+    yield
+    if _newcomer is not None and _newcomer.within:
+        _newcomer.leave()
