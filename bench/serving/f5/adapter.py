@@ -31,9 +31,11 @@ from bench.serving.adapter import (
 )
 from bench.serving.f5 import chunking
 from bench.serving.f5 import reference as references
+from bench.serving.f5.chunk import ChunkSpeaker
 from bench.serving.f5.graphed import GraphedFlow
 from bench.serving.f5.package import DiT, seed_everything, torch, utils_infer
 from bench.serving.f5.settings import F5Settings
+from bench.serving.f5.vocoder import GraphedVocoder
 
 CHECKPOINT = ("SWivid/F5-TTS", "F5TTS_v1_Base/model_1250000.safetensors")
 VOCODER = ("charactr/vocos-mel-24khz", "pytorch_model.bin")
@@ -93,7 +95,8 @@ class F5:
         self._model.transformer.register_forward_pre_hook(self._count)
         self._flow = self._model
         if settings.solver == "graphed":
-            self._flow = GraphedFlow(self._model, settings.cfg_strength, on_step=self._count)
+            flow = GraphedFlow(self._model, settings.cfg_strength, on_step=self._count)
+            self._flow = ChunkSpeaker(flow, GraphedVocoder(self._vocoder))
         self._infer = partial(
             utils_infer.infer_batch_process,
             model_obj=self._flow,
@@ -152,10 +155,9 @@ class F5:
 
     def _keep(self, name: str, voice: references.Voice) -> None:
         self._voices[name] = voice
-        if isinstance(self._flow, GraphedFlow):
-            frames = self.sample_rate_hz / utils_infer.hop_length
+        if isinstance(self._flow, ChunkSpeaker):
             with self._solving:
-                self._flow.prepare(int(voice.seconds * frames) + 1, int(LONGEST_CHUNK_S * frames))
+                self._flow.prepare(voice, int(LONGEST_CHUNK_S * self.sample_rate_hz / utils_infer.hop_length))
 
     # -- speech --------------------------------------------------------------------------------------------
 
@@ -213,14 +215,21 @@ class F5:
         self._model.transformer.clear_cache()
         self._evaluations = 0
         try:
-            reference = (voice.audio, self.sample_rate_hz)
-            pieces = list(self._infer(reference, voice.text, [chunk], speed=speed, model_obj=flow))
+            wave = self._wave(voice, chunk, speed, flow)
         except Exception as error:
             self._model.transformer.clear_cache()
             raise SynthesisError(f"f5-tts failed: {type(error).__name__}: {error}") from error
         self._nfe_measured = self._evaluations
-        wave = np.concatenate([piece for piece, _ in pieces]) if pieces else np.zeros(0, np.float32)
         return wave, _fault(wave)
+
+    def _wave(self, voice: references.Voice, chunk: str, speed: float, flow: Any) -> Any:
+        if isinstance(flow, ChunkSpeaker):
+            asked = self._infer.keywords
+            steps, sway = asked["nfe_step"], asked["sway_sampling_coef"]
+            return flow.speak(voice, chunk, speed=speed, steps=steps, sway=sway)
+        reference = (voice.audio, self.sample_rate_hz)
+        pieces = list(self._infer(reference, voice.text, [chunk], speed=speed, model_obj=flow))
+        return np.concatenate([piece for piece, _ in pieces]) if pieces else np.zeros(0, np.float32)
 
     # -- what is so ----------------------------------------------------------------------------------------
 
@@ -248,7 +257,8 @@ class F5:
             "chunker": "first_clause" if self._chunker is chunking.first_clause else "package",
             "dtype": str(parameter.dtype).removeprefix("torch."),
             "solver": "package" if self._flow is self._model else "graphed",
-            "cuda_graphs": self._flow.graphs if isinstance(self._flow, GraphedFlow) else None,
+            "cuda_graphs": self._flow.flow.graphs if isinstance(self._flow, ChunkSpeaker) else None,
+            "kernels": self._flow.flow.kernels if isinstance(self._flow, ChunkSpeaker) else None,
             "ode_method": self._model.odeint_kwargs["method"],
             "attention": block.attn.processor.attn_backend,
             "arch": self._arch,

@@ -1,28 +1,29 @@
 """F5-TTS's flow solved in CUDA graphs: what `CFM.sample` computes for one text, without its kernel launches.
 
 As the package runs it, a step of the solver is some 700 kernels started one by one, and on a fast GPU the starting
-takes longer than the arithmetic. Here a whole step is one CUDA graph, and what does not change between steps is
-computed once: every AdaLN modulation (they depend on the step alone), the share of the input projection that belongs
-to reference and text, and the rotary angles. Queries, keys and values come from one product.
+takes longer than the arithmetic. Here a whole step is one CUDA graph, and so is what comes before the first step. What
+does not change between steps is computed once: every AdaLN modulation (they depend on the step alone), the share of the
+input projection that belongs to reference and text, and the rotary angles. Queries, keys and values come from one
+product. What torch would do in several kernels parts.py does in one, where it can.
 
-A graph has fixed sizes, so lengths are rounded up to whole buckets and the padding is masked out of convolutions and
+A graph has fixed sizes, so lengths are rounded up to whole buckets and the padding is left out of convolutions and
 attention: what is padded cannot be heard. The same seed draws the same noise as the package, and the result differs
 from the package's by rounding (docs/RESEARCH-F5-TTS.md has the figures). Without CUDA the same step runs uncaptured.
 """
 
-from collections import OrderedDict
+import copy
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from f5_tts.model.utils import get_epss_timesteps, list_str_to_idx
 
 from bench.errors import BadInput
+from bench.serving.f5.graphs import Plans, Recorder, blanked
 from bench.serving.f5.package import torch
+from bench.serving.f5.parts import Sizes, choose
 
-BUCKET_FRAMES = 128
-"""1.37 s of mel frames: at most this much is computed in vain, a tenth of an ordinary solve."""
-KEPT_GRAPHS = 24
 _F = torch.nn.functional
 
 
@@ -38,23 +39,27 @@ class _Block:
 
 @dataclass(slots=True)
 class _Plan:
-    """One bucket: the tensors a step reads and writes in place, and its graph once there is one."""
+    """One bucket: the tensors that are read and written in place, and what does the work on them."""
 
-    frames: int
     flow: Any
     """The state of the ODE, (1, frames, mel)."""
+    tokens: Any
+    """Of reference and speech, int64 (1, frames), counted from 1; 0 where the text has ended."""
+    reference: Any
+    """Mel of the reference, (1, frames, mel); 0 where it has ended."""
     given: Any
     """Reference and text behind the input projection, with and without guidance: (2, frames, dim)."""
-    modulation: Any
-    """Of the step: rows of (6 a block + 2, dim)."""
-    dt: Any
-    valid: Any
-    """1 for a frame that is meant, 0 for padding: (frames, 1)."""
-    bias: Any
-    """Added to the attention's scores: 0, or minus infinity for padded keys."""
-    rotation: Any
-    """cos + i sin of the rotary angles, (frames, dim_head / 2)."""
-    graph: Any = field(default=None)
+    now: Any
+    """Of the step: rows of modulation, 6 a block + 2, and one that holds dt: (rows, dim)."""
+    meant: Any
+    """How many of the frames are no padding: int32 (1,), read on the device."""
+    cos: Any
+    """Of the rotary angles, float32 (frames, dim_head / 2)."""
+    sin: Any
+    begin: Callable[[], None] = lambda: None
+    """Fills `given`."""
+    step: Callable[[], None] = lambda: None
+    """Advances `flow`."""
 
 
 class GraphedFlow:
@@ -72,10 +77,11 @@ class GraphedFlow:
             net.long_skip_connection is not None
             or net.transformer_blocks[0].attn.q_norm is not None
             or processor.pe_attn_head is not None
+            or net.text_embed.average_upsampling
         ):
             raise BadInput(
                 "solver: graphed knows F5TTS_v1_Base's kind of network (no long skip, no qk_norm, rotary "
-                "position on all heads); use solver: package for this one."
+                "position on all heads, text not upsampled); use solver: package for this one."
             )
         self._model = model
         self._cfg_strength = cfg_strength
@@ -85,27 +91,40 @@ class GraphedFlow:
         project = net.input_embed.proj
         self._from_flow = project.weight[:, : self._mel].detach().contiguous()
         self._from_given = (project.weight[:, self._mel :].detach().contiguous(), project.bias.detach())
-        self._position = [
-            (conv.weight.detach(), conv.bias.detach(), conv.groups, conv.padding[0])
-            for conv in net.input_embed.conv_pos_embed.conv1d
-            if isinstance(conv, torch.nn.Conv1d)
-        ]
+        position = [m for m in net.input_embed.conv_pos_embed.conv1d if isinstance(m, torch.nn.Conv1d)]
+        self._position = [_convolution(each) for each in position]
         self._blocks = [_block(each) for each in net.transformer_blocks]
         self._to_mel = _linear(net.proj_out)
-        self._plans: OrderedDict[int, _Plan] = OrderedDict()
-        self._schedules: dict[tuple[int, float | None], tuple[Any, Any]] = {}
-        self._pool: Any = None
+        self._text_embed = copy.deepcopy(net.text_embed)
+        self._schedules: dict[tuple[int, float | None], Any] = {}
+        self._plans = Plans(self._plan)
+        self._recorder = Recorder(cuda=self._from_flow.is_cuda)
+        self._parts = choose(
+            Sizes(
+                heads=self._heads,
+                head_channels=self._blocks[0].qkv[0].shape[0] // (3 * self._heads),
+                up=self._blocks[0].up[0].shape[0],
+                groups=position[0].groups,
+                taps=position[0].kernel_size[0],
+                dtype=self._from_flow.dtype,
+                device=self._from_flow.device,
+            )
+        )
+
+    @property
+    def kernels(self) -> dict[str, str]:
+        """Return what each part of a step runs on, and why where it is plain torch."""
+        return self._parts.said
 
     @property
     def graphs(self) -> int:
         """How many lengths are captured; 0 without CUDA."""
-        return sum(plan.graph is not None for plan in self._plans.values())
+        return len(self._plans.all()) if self._from_flow.is_cuda else 0
 
     @torch.inference_mode()  # type: ignore[untyped-decorator]
     def prepare(self, shortest: int, longest: int) -> None:
         """Capture the graphs for solves of `shortest` to `longest` frames, so that no request waits for one."""
-        for frames in range(_bucket(shortest), _bucket(longest) + 1, BUCKET_FRAMES):
-            self._plan(frames)
+        self._plans.prepare(shortest, longest)
 
     @torch.inference_mode()  # type: ignore[untyped-decorator]
     def sample(
@@ -130,35 +149,39 @@ class GraphedFlow:
         """
         if cfg_strength != self._cfg_strength:
             raise ValueError("the guidance is part of the captured step")
-        model, dtype = self._model, self._from_flow.dtype
-        reference = model.mel_spec(cond).permute(0, 2, 1).to(dtype)
-        tokens = list_str_to_idx(text, model.vocab_char_map).to(reference.device)
+        return self.solve(self.mel(cond), text, duration, steps, sway_sampling_coef), None
+
+    @torch.inference_mode()  # type: ignore[untyped-decorator]
+    def mel(self, wave: Any) -> Any:
+        """Return the mel of a reference's wave, (1, samples), as the network takes it: (1, n, mel)."""
+        return self._model.mel_spec(wave).permute(0, 2, 1).to(self._from_flow.dtype)
+
+    @torch.inference_mode()  # type: ignore[untyped-decorator]
+    def solve(self, reference: Any, text: list[str], duration: int, steps: int, sway: float | None) -> Any:
+        """Return as `sample` does, of a reference's mel, (1, n, mel)."""
+        dtype, device = self._from_flow.dtype, self._from_flow.device
+        tokens = list_str_to_idx(text, self._model.vocab_char_map)
         length = reference.shape[1]
         n = max(duration, int((tokens != -1).sum()) + 1, length + 1)
-        plan = self._plan(_bucket(n))
-        times, modulations = self._schedule(steps, sway_sampling_coef)
+        plan = self._plans.of(n)
+        schedule = self._schedule(steps, sway)
         plan.flow.zero_()
-        plan.flow[0, :n] = torch.randn(n, self._mel, device=reference.device, dtype=dtype)
-        plan.given.zero_()
-        plan.given[:, :n] = self._given(_F.pad(reference, (0, 0, 0, n - length)), tokens, n)
-        plan.valid.zero_()
-        plan.valid[:n] = 1
-        plan.bias.fill_(float("-inf"))
-        plan.bias[..., :n] = 0
-        for step in range(steps):
-            plan.modulation.copy_(modulations[step])
-            plan.dt.copy_(times[step + 1] - times[step])
+        plan.flow[0, :n] = torch.randn(n, self._mel, device=device, dtype=dtype)
+        plan.tokens.copy_(_F.pad(tokens[:, :n] + 1, (0, plan.tokens.shape[1] - tokens[:, :n].shape[1])))
+        plan.reference.zero_()
+        plan.reference[:, :length] = reference
+        plan.meant.fill_(n)
+        plan.begin()
+        for now in schedule:
+            plan.now.copy_(now)
             self._on_step()
-            if plan.graph is None:
-                self._step(plan)
-            else:
-                plan.graph.replay()
+            plan.step()
         speech = plan.flow[:, :n].clone()
         speech[:, :length] = reference
-        return speech, None
+        return speech
 
-    def _schedule(self, steps: int, sway: float | None) -> tuple[Any, Any]:
-        """Return the times, (steps + 1,), and every step's modulations, (steps, 6 a block + 2, dim)."""
+    def _schedule(self, steps: int, sway: float | None) -> Any:
+        """Return what `_Plan.now` holds in each step, (steps, rows, dim)."""
         key = (steps, sway)
         if key not in self._schedules:
             dtype, device = self._from_flow.dtype, self._from_flow.device
@@ -169,104 +192,81 @@ class GraphedFlow:
             emb = _F.silu(net.time_embed(times[:-1]))
             rows = [block.attn_norm.linear(emb).view(steps, 6, -1) for block in net.transformer_blocks]
             rows.append(net.norm_out.linear(emb).view(steps, 2, -1))
-            self._schedules[key] = times, torch.cat(rows, dim=1)
+            rows.append((times[1:] - times[:-1])[:, None, None].expand(-1, 1, emb.shape[-1]))
+            self._schedules[key] = torch.cat(rows, dim=1)
         return self._schedules[key]
 
-    def _given(self, reference: Any, tokens: Any, n: int) -> Any:
-        """Return what reference and text put into the network's input, with them and without: (2, n, dim)."""
-        embed = self._model.transformer.text_embed
-        # cuDNN makes an execution plan for every length it meets, over 200 ms on an H100, and speech is always of a
-        # new length. Torch's own kernel for these depthwise convolutions needs none.
-        with torch.backends.cudnn.flags(enabled=False):
-            text, no_text = (embed(tokens, seq_len=n, drop_text=drop) for drop in (False, True))
-        inputs = torch.cat(
-            (
-                torch.cat((reference, text), dim=-1),
-                torch.cat((torch.zeros_like(reference), no_text), dim=-1),
-            )
-        )
-        return _F.linear(inputs, *self._from_given)
-
     def _plan(self, frames: int) -> _Plan:
-        if frames in self._plans:
-            self._plans.move_to_end(frames)
-            return self._plans[frames]
         like = {"dtype": self._from_flow.dtype, "device": self._from_flow.device}
         dim = self._from_flow.shape[0]
         angles, _ = self._model.transformer.rotary_embed.forward_from_seq_len(frames)
         angles = angles[0, :, ::2].float()
         plan = _Plan(
-            frames=frames,
             flow=torch.zeros(1, frames, self._mel, **like),
+            tokens=torch.zeros(1, frames, dtype=torch.int64, device=like["device"]),
+            reference=torch.zeros(1, frames, self._mel, **like),
             given=torch.zeros(2, frames, dim, **like),
-            modulation=torch.zeros(6 * len(self._blocks) + 2, dim, **like),
-            dt=torch.zeros((), **like),
-            valid=torch.ones(frames, 1, **like),
-            bias=torch.zeros(1, 1, 1, frames, **like),
-            rotation=torch.polar(torch.ones_like(angles), angles),
+            now=torch.zeros(6 * len(self._blocks) + 3, dim, **like),
+            meant=torch.full((1,), frames, dtype=torch.int32, device=like["device"]),
+            cos=angles.cos().contiguous(),
+            sin=angles.sin().contiguous(),
         )
-        if self._from_flow.is_cuda:
-            self._capture(plan)
-        self._plans[frames] = plan
-        while len(self._plans) > KEPT_GRAPHS:
-            self._plans.popitem(last=False)
+        plan.begin = self._recorder.record(partial(self._begin, plan))
+        plan.step = self._recorder.record(partial(self._step, plan))
         return plan
 
-    def _capture(self, plan: _Plan) -> None:
-        """Record one step as a graph; the warm-up is what CUDA asks for before a capture."""
-        aside = torch.cuda.Stream()
-        aside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(aside):
-            for _ in range(2):
-                self._step(plan)
-        torch.cuda.current_stream().wait_stream(aside)
-        # One pool for all: only one graph runs at a time, and none reads what another computed.
-        self._pool = self._pool or torch.cuda.graph_pool_handle()
-        plan.graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(plan.graph, pool=self._pool, capture_error_mode="thread_local"):
-            self._step(plan)
+    def _begin(self, plan: _Plan) -> None:
+        """Fill `plan.given` with what reference and text put into the network's input."""
+        reference = torch.cat((plan.reference, torch.zeros_like(plan.reference)))
+        inputs = torch.cat((reference, self._text(plan.tokens, plan.meant)), dim=-1)
+        plan.given.copy_(_F.linear(inputs, *self._from_given))
+
+    def _text(self, tokens: Any, meant: Any) -> Any:
+        """Return the package's text embedding, with the text and with none: (2, frames, text_dim).
+
+        Its blocks norm over the frames and look to both sides, so what is padded is made 0 before they do.
+        """
+        embed = self._text_embed
+        frames = tokens.shape[1]
+        beyond = (torch.arange(frames, device=tokens.device) >= meant)[None, :, None]
+        hidden = (tokens == 0)[..., None] if embed.mask_padding else beyond
+        x = embed.text_embed(torch.cat((tokens, torch.zeros_like(tokens))))
+        if not embed.extra_modeling:
+            return x
+        x = (x + embed.freqs_cis[:frames]).masked_fill(hidden, 0.0)
+        # cuDNN makes an execution plan for every shape it meets, over 200 ms on an H100. Torch's own kernel for these
+        # depthwise convolutions needs none.
+        norms = [block.grn for block in embed.text_blocks]
+        with torch.backends.cudnn.flags(enabled=False), blanked(norms, beyond):
+            for block in embed.text_blocks:
+                x = block(x).masked_fill(hidden, 0.0)
+        return x
 
     def _step(self, plan: _Plan) -> None:
         """Advance `plan.flow` by one Euler step with classifier-free guidance, in place."""
-        x = plan.given + _F.linear(plan.flow, self._from_flow)
-        x = x + self._placed(x, plan.valid)
+        parts, meant = self._parts, plan.meant
+        x = placed = plan.given + _F.linear(plan.flow, self._from_flow)
+        for number, (weight, bias) in enumerate(self._position, start=1):
+            last = number == len(self._position)
+            placed = parts.convolve(placed, weight, bias, meant, x if last else None)
+        x, y, gate = placed, None, None
         for number, block in enumerate(self._blocks):
-            shift, scale, gate, shift_up, scale_up, gate_up = plan.modulation[6 * number : 6 * number + 6]
-            x = torch.addcmul(x, gate, self._attention(block, _modulated(x, scale, shift), plan))
-            up = _F.gelu(_F.linear(_modulated(x, scale_up, shift_up), *block.up), approximate="tanh")
-            x = torch.addcmul(x, gate_up, _F.linear(up, *block.down))
-        scale, shift = plan.modulation[-2:]
-        guided, free = _F.linear(_modulated(x, scale, shift), *self._to_mel).chunk(2)
-        plan.flow.addcmul_(torch.add(guided, guided - free, alpha=self._cfg_strength), plan.dt)
-
-    def _placed(self, x: Any, valid: Any) -> Any:
-        """Return the convolutional position embedding of (2, n, dim), blind to padding."""
-        mask = valid.T
-        x = x.transpose(1, 2) * mask
-        for weight, bias, groups, padding in self._position:
-            x = _F.mish(_F.conv1d(x, weight, bias, padding=padding, groups=groups) * mask)
-        return x.transpose(1, 2)
-
-    def _attention(self, block: _Block, x: Any, plan: _Plan) -> Any:
-        """Return multi-head attention over (2, n, dim), rotary positions on queries and keys."""
-        batch, n, _ = x.shape
-        qkv = _F.linear(x, *block.qkv).view(batch, n, 3, self._heads, -1)
-        turned = torch.view_as_complex(qkv[:, :, :2].float().unflatten(-1, (-1, 2)))
-        turned = torch.view_as_real(turned * plan.rotation[:, None, None]).flatten(-2).to(x.dtype)
-        query, key = turned.permute(2, 0, 3, 1, 4)
-        heard = _F.scaled_dot_product_attention(
-            query, key, qkv[:, :, 2].transpose(1, 2), attn_mask=plan.bias.expand(batch, self._heads, n, n)
-        )
-        return _F.linear(heard.transpose(1, 2).flatten(2), *block.out)
+            shift, scale, gate_heard, shift_up, scale_up, gate_up = plan.now[6 * number : 6 * number + 6]
+            qkv = _F.linear(parts.add_and_norm(x, y, gate, scale, shift), *block.qkv)
+            qkv = qkv.unflatten(-1, (3, self._heads, -1))
+            parts.turn_keys(qkv, plan.cos, plan.sin)
+            y = _F.linear(parts.attend(qkv, plan.cos, plan.sin, meant), *block.out)
+            up = parts.raise_with_gelu(parts.add_and_norm(x, y, gate_heard, scale_up, shift_up), *block.up)
+            y, gate = _F.linear(up, *block.down), gate_up
+        scale, shift, dt = plan.now[-3:]
+        guided, free = _F.linear(parts.add_and_norm(x, y, gate, scale, shift), *self._to_mel).chunk(2)
+        plan.flow.addcmul_(torch.add(guided, guided - free, alpha=self._cfg_strength), dt[0])
 
 
-def _bucket(frames: int) -> int:
-    return -(-frames // BUCKET_FRAMES) * BUCKET_FRAMES
-
-
-def _modulated(x: Any, scale: Any, shift: Any) -> Any:
-    # The modulation is the layer norm's affine part: one kernel instead of three.
-    return _F.layer_norm(x, x.shape[-1:], 1 + scale, shift, eps=1e-6)
+def _convolution(layer: Any) -> tuple[Any, Any]:
+    """Return the layer's weight as (groups, taps, channels in, channels out) of a group, and its bias."""
+    weight = layer.weight.detach().unflatten(0, (layer.groups, -1)).permute(0, 3, 2, 1)
+    return weight.contiguous(), layer.bias.detach()
 
 
 def _linear(layer: Any) -> tuple[Any, Any]:

@@ -21,11 +21,13 @@ from safetensors.torch import load_file
 from bench.catalog.loader import load
 from bench.errors import BadInput
 from bench.serving.adapter import BadReference, SpeechRequest, SynthesisError, UnknownVoice
-from bench.serving.f5 import graphed
+from bench.serving.f5 import graphs
 from bench.serving.f5 import reference as references
 from bench.serving.f5.adapter import F5, PRESET
+from bench.serving.f5.chunk import ChunkSpeaker
 from bench.serving.f5.graphed import GraphedFlow
 from bench.serving.f5.package import DiT, seed_everything, torch, torchaudio, utils_infer
+from bench.serving.f5.vocoder import GraphedVocoder
 from tests.support import tiny_f5
 from tests.support.voiced import voiced
 
@@ -287,9 +289,9 @@ def test_padding_cannot_be_heard(upstream: F5, frames: int, steps: int) -> None:
     theirs, _ = model.sample(**asked)
     flow.prepare(1, 600)
     with torch.inference_mode():
-        for plan in flow._plans.values():  # what an earlier, longer solve left behind
-            plan.flow.fill_(1e3)
-            plan.given.fill_(1e3)
+        for plan in flow._plans.all():  # what an earlier, longer solve left behind
+            for left in (plan.flow, plan.given, plan.reference, plan.tokens):
+                left.fill_(1000)
     seed_everything(3)
     ours, _ = flow.sample(**asked)
     assert ours.shape == theirs.shape
@@ -299,7 +301,8 @@ def test_padding_cannot_be_heard(upstream: F5, frames: int, steps: int) -> None:
 def test_the_graphed_solver_asks_cudnn_for_no_plan_of_a_length(upstream: F5) -> None:
     """A plan for every new length cost over 200 ms a take on an H100; what is captured has its plans already."""
     seen: list[tuple[str, bool]] = []
-    net = upstream._model.transformer
+    flow = GraphedFlow(upstream._model, upstream._infer.keywords["cfg_strength"])
+    net = torch.nn.ModuleDict({"of the model": upstream._model.transformer, "of the text": flow._text_embed})
     hooks = [
         module.register_forward_pre_hook(
             lambda *_, name=name: seen.append((name, torch.backends.cudnn.enabled))
@@ -307,24 +310,22 @@ def test_the_graphed_solver_asks_cudnn_for_no_plan_of_a_length(upstream: F5) -> 
         for name, module in net.named_modules()
         if isinstance(module, torch.nn.Conv1d)
     ]
-    upstream._flow = GraphedFlow(upstream._model, upstream._infer.keywords["cfg_strength"])
+    upstream._flow = ChunkSpeaker(flow, GraphedVocoder(upstream._vocoder))
     try:
         list(upstream.synthesise(SpeechRequest("Good morning.", PRESET, seed=1)))
     finally:
         upstream._flow = upstream._model
         for hook in hooks:
             hook.remove()
-    assert {name.split(".")[0] for name, _ in seen} == {"text_embed"}, (
-        "the other convolutions are in the graph"
-    )
+    assert {name.split(".")[0] for name, _ in seen} == {"of the text"}
     assert not any(enabled for _, enabled in seen)
     assert torch.backends.cudnn.enabled
 
 
 def test_the_graphed_solver_keeps_a_limited_number_of_lengths(upstream: F5) -> None:
     flow = GraphedFlow(upstream._model, 2.0)
-    flow.prepare(1, graphed.BUCKET_FRAMES * (graphed.KEPT_GRAPHS + 3))
-    assert len(flow._plans) == graphed.KEPT_GRAPHS
+    flow.prepare(1, graphs.BUCKET_FRAMES * (graphs.KEPT_GRAPHS + 3))
+    assert len(flow._plans.all()) == graphs.KEPT_GRAPHS
 
 
 def test_the_graphed_solver_refuses_a_network_it_does_not_know() -> None:
