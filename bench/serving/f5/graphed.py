@@ -114,7 +114,8 @@ class GraphedFlow:
     @property
     def kernels(self) -> dict[str, str]:
         """Return what each part of a step runs on, and why where it is plain torch."""
-        return self._parts.said
+        said: dict[str, str] = self._parts.said
+        return said
 
     @property
     def graphs(self) -> int:

@@ -14,14 +14,15 @@ from typing import Any
 import torch
 import triton
 import triton.language as tl
+from triton.language import constexpr, tensor
 
 _LOG2_E = 1.4426950408889634
 
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _add_and_norm(
-    x_at: tl.tensor, y_at: tl.tensor, gate_at: tl.tensor, scale_at: tl.tensor, shift_at: tl.tensor, out_at: tl.tensor,
-    channels: tl.constexpr, width: tl.constexpr, eps: tl.constexpr, adds: tl.constexpr,
+    x_at: tensor, y_at: tensor, gate_at: tensor, scale_at: tensor, shift_at: tensor, out_at: tensor,
+    channels: constexpr, width: constexpr, eps: constexpr, adds: constexpr,
 ) -> None:  # fmt: skip
     """One program a frame."""
     row = tl.program_id(0).to(tl.int64) * channels
@@ -58,7 +59,7 @@ def add_and_norm(x: Any, y: Any | None, gate: Any | None, scale: Any, shift: Any
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def _turned(pairs: tl.tensor, cos: tl.tensor, sin: tl.tensor, rows: tl.constexpr, d: tl.constexpr) -> tl.tensor:
+def _turned(pairs: tensor, cos: tensor, sin: tensor, rows: constexpr, d: constexpr) -> tensor:
     """Return (rows, d) with neighbouring channels turned as the two parts of complex numbers, in float32."""
     even, odd = tl.split(tl.reshape(pairs.to(tl.float32), (rows, d // 2, 2)))
     return tl.reshape(tl.join(even * cos - odd * sin, even * sin + odd * cos), (rows, d))
@@ -66,7 +67,7 @@ def _turned(pairs: tl.tensor, cos: tl.tensor, sin: tl.tensor, rows: tl.constexpr
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _turn_keys(
-    qkv_at: tl.tensor, cos_at: tl.tensor, sin_at: tl.tensor, frames: tl.tensor, heads: tl.constexpr, d: tl.constexpr
+    qkv_at: tensor, cos_at: tensor, sin_at: tensor, frames: tensor, heads: constexpr, d: constexpr
 ) -> None:
     """One program a frame, all heads at once."""
     row = tl.program_id(0).to(tl.int64)
@@ -90,9 +91,9 @@ def turn_keys(qkv: Any, cos: Any, sin: Any) -> None:
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _hear(
-    best: tl.tensor, total: tl.tensor, heard: tl.tensor, query: tl.tensor, keys_at: tl.tensor, values_at: tl.tensor, row: tl.tensor, j: tl.tensor, c: tl.tensor,
-    meant: tl.tensor, scale: tl.tensor, masked: tl.constexpr,
-) -> tl.tensor:  # fmt: skip
+    best: tensor, total: tensor, heard: tensor, query: tensor, keys_at: tensor, values_at: tensor,
+    row: tensor, j: tensor, c: tensor, meant: tensor, scale: tensor, masked: constexpr,
+) -> tensor:  # fmt: skip
     """Take one tile of keys and values in; running maximum, sum of weights and weighted values of each query."""
     if masked:
         key = tl.load(keys_at + j[None, :] * row + c[:, None], mask=j[None, :] < meant, other=0.0)
@@ -115,8 +116,9 @@ def _hear(
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _attend(
-    qkv_at: tl.tensor, cos_at: tl.tensor, sin_at: tl.tensor, meant_at: tl.tensor, out_at: tl.tensor, frames: tl.tensor, scale: tl.tensor,
-    heads: tl.constexpr, d: tl.constexpr, tile_q: tl.constexpr, tile_k: tl.constexpr,
+    qkv_at: tensor, cos_at: tensor, sin_at: tensor, meant_at: tensor, out_at: tensor,
+    frames: tensor, scale: tensor,
+    heads: constexpr, d: constexpr, tile_q: constexpr, tile_k: constexpr,
 ) -> None:  # fmt: skip
     """One program a tile of queries of one head of one half; keys and values go by a tile at a time."""
     first = tl.program_id(0) * tile_q
@@ -177,8 +179,9 @@ def attend(
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _convolve(
-    x_at: tl.tensor, weight_at: tl.tensor, bias_at: tl.tensor, meant_at: tl.tensor, add_at: tl.tensor, out_at: tl.tensor, frames: tl.tensor,
-    groups: tl.constexpr, width: tl.constexpr, taps: tl.constexpr, tile: tl.constexpr, adds: tl.constexpr,
+    x_at: tensor, weight_at: tensor, bias_at: tensor, meant_at: tensor, add_at: tensor, out_at: tensor,
+    frames: tensor,
+    groups: constexpr, width: constexpr, taps: constexpr, tile: constexpr, adds: constexpr,
 ) -> None:  # fmt: skip
     """One program a tile of frames of one group of one half: `taps` products of (tile, width) and (width, width)."""
     group = tl.program_id(1)
@@ -210,7 +213,7 @@ def _convolve(
     tl.store(out_at + to, found.to(out_at.dtype.element_ty), mask=there)
 
 
-def convolve(x: Any, weight: Any, bias: Any, meant: Any, add: Any | None = None) -> Any:
+def convolve(x: Any, weight: Any, bias: Any, meant: Any, add: Any | None = None, tile: int = 64) -> Any:
     """Return mish of a grouped convolution over frames, blind to those beyond `meant`, plus `add`: (2, n, D).
 
     x is (2, n, D), channels last as the step has it; weight (groups, taps, channels in, channels out) of a group;
@@ -220,7 +223,6 @@ def convolve(x: Any, weight: Any, bias: Any, meant: Any, add: Any | None = None)
     halves, frames, _ = x.shape
     groups, taps, width, _ = weight.shape
     out = torch.empty_like(x)
-    tile = 64
     _convolve[(triton.cdiv(frames, tile), groups, halves)](
         x, weight, bias, meant, x if add is None else add, out, frames,
         groups, width, taps, tile, add is not None, num_warps=4, num_stages=3,

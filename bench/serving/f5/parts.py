@@ -1,7 +1,7 @@
 """Which kernels run here: each is held to plain.py on this device once, before anything is captured.
 
-A kernel that cannot be had (no Triton, no C compiler for its launcher, no GPU), does not compile or does not agree gives
-way to plain torch, alone. Speech is the same either way but for rounding, so this is no setting of a profile.
+A kernel that cannot be had (no Triton, no C compiler for its launcher, no GPU), does not compile or does not agree
+gives way to plain torch, alone. Speech is the same either way but for rounding, so this is no setting of a profile.
 """
 
 from collections.abc import Callable, Iterator
@@ -120,6 +120,4 @@ def _outcome(part: Callable[..., Any], arguments: tuple[Any, ...]) -> list[Any]:
 
 
 def _difference(ones: list[Any], others: list[Any]) -> float:
-    return max(
-        float((one - other).norm() / other.norm()) for one, other in zip(ones, others, strict=True)
-    )
+    return max(float((one - other).norm() / other.norm()) for one, other in zip(ones, others, strict=True))

@@ -1,7 +1,7 @@
 """Vocos in CUDA graphs: what its `decode` computes, without its kernel launches.
 
-As with the flow (graphed.py) lengths are rounded up to buckets, and what is padded is made 0 before each convolution and
-left out of the overlapping frames and of the windows' sum that they are divided by.
+As with the flow (graphed.py) lengths are rounded up to buckets, and what is padded is made 0 before each convolution
+and left out of the overlapping frames and of the windows' sum that they are divided by.
 """
 
 from collections.abc import Callable
