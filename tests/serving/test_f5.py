@@ -1,13 +1,15 @@
 """F5-TTS through the real f5-tts package, a tiny checkpoint and, at the end, the engine server over HTTP.
 
-The package wants 1.7 GB of its own environment, so the cases live in f5_inside/inside_f5.py and run in that
-environment in one process; each is reported here under its own name.
+The package wants 1.7 GB of its own environment, so the cases live in f5_inside/ and run in that environment, a file in
+one process; each is reported here under its own name.
 """
 
+import functools
 import os
 import re
 import subprocess
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -22,8 +24,16 @@ from bench.storage.digests import sha256_file
 from tests.support import make_f5_venv, tiny_f5
 
 ROOT = Path(__file__).parents[2]
-INSIDE = Path(__file__).parent / "f5_inside" / "inside_f5.py"
-CASES = re.findall(r"^def (test_\w+)", INSIDE.read_text(), re.MULTILINE)
+INSIDE = Path(__file__).parent / "f5_inside"
+FILES: dict[str, dict[str, str]] = {
+    "inside_f5": {}, "inside_graphs": {}, "inside_kernels": {"TRITON_INTERPRET": "1"},
+}  # fmt: skip
+"""Each with what its process is told besides: Triton reads how it is to run when it is first imported."""
+CASES = [
+    (file, case)
+    for file in FILES
+    for case in re.findall(r"^def (test_\w+)", (INSIDE / f"{file}.py").read_text(), re.MULTILINE)
+]
 pytestmark = pytest.mark.timeout(900)  # the environment may have to be built first
 
 
@@ -68,27 +78,41 @@ def python(needs_venv: None) -> Path:
     return make_f5_venv.python()
 
 
+Outcomes = Callable[[str], dict[str, list[str]]]
+
+
 @pytest.fixture(scope="session")
-def outcomes(python: Path, chosen: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
-    """What went wrong in each case, by the case's name; an empty list is a pass."""
-    report = tmp_path_factory.mktemp("inside") / "report.xml"
-    done = subprocess.run(
-        [python, "-m", "pytest", "-q", "--noconftest", "-p", "no:cacheprovider", f"--junitxml={report}", INSIDE],
-        cwd=ROOT, capture_output=True, text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "AUDITION_TEST_REFERENCE": str(chosen), "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
-    assert report.exists(), done.stdout + done.stderr
-    found: dict[str, list[str]] = {}
-    for case in ElementTree.parse(report).getroot().iter("testcase"):
-        faults = [child.text or child.tag for child in case if child.tag in ("failure", "error", "skipped")]
-        found.setdefault(re.sub(r"\[.*", "", case.attrib["name"], flags=re.DOTALL), []).extend(faults)
-    return found
+def outcomes(python: Path, chosen: Path, tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
+    """What went wrong in a file, by the case's name; an empty list is a pass. A file is run once."""
+
+    @functools.cache
+    def of(file: str) -> dict[str, list[str]]:
+        report = tmp_path_factory.mktemp("inside") / "report.xml"
+        options = ["--noconftest", "-p", "tests.serving.f5_inside.given", "-p", "no:cacheprovider"]
+        done = subprocess.run(
+            [python, "-m", "pytest", "-q", *options, f"--junitxml={report}", INSIDE / f"{file}.py"],
+            cwd=ROOT, capture_output=True, text=True,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "AUDITION_TEST_REFERENCE": str(chosen),
+                 "OMP_NUM_THREADS": "1", **FILES[file]},
+        )  # fmt: skip
+        assert report.exists(), done.stdout + done.stderr
+        found: dict[str, list[str]] = {}
+        for case in ElementTree.parse(report).getroot().iter("testcase"):
+            faults = [
+                child.text or child.tag for child in case if child.tag in ("failure", "error", "skipped")
+            ]
+            name = re.sub(r"\[.*", "", case.attrib["name"], flags=re.DOTALL)
+            found.setdefault(name, []).extend(faults)
+        return found
+
+    return of
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_inside(case: str, outcomes: dict[str, list[str]]) -> None:
-    assert case in outcomes, "the case did not run"
-    assert outcomes[case] == []
+@pytest.mark.parametrize(("file", "case"), CASES)
+def test_inside(file: str, case: str, outcomes: Outcomes) -> None:
+    found = outcomes(file)
+    assert case in found, "the case did not run"
+    assert found[case] == []
 
 
 def test_over_http(python: Path, chosen: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

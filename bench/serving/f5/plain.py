@@ -41,7 +41,7 @@ def convolve(x: Any, weight: Any, bias: Any, meant: Any, add: Any | None = None)
     beyond = _beyond(x.shape[1], meant)
     seen = x.transpose(1, 2).masked_fill(beyond, 0.0)
     found = _F.conv1d(seen, kernel, bias, padding=taps // 2, groups=groups).masked_fill(beyond, 0.0)
-    found = _F.mish(found).transpose(1, 2)
+    found = _F.mish(found).transpose(1, 2).contiguous()  # a kernel may come next
     return found if add is None else found + add
 
 

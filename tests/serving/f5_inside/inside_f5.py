@@ -5,10 +5,8 @@ collecting it, which has no torch.
 """
 
 import os
-import socket
 import tempfile
 import threading
-from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -28,70 +26,9 @@ from bench.serving.f5.chunk import ChunkSpeaker
 from bench.serving.f5.graphed import GraphedFlow
 from bench.serving.f5.package import DiT, seed_everything, torch, torchaudio, utils_infer
 from bench.serving.f5.vocoder import GraphedVocoder
+from tests.serving.f5_inside.given import QUICK, SHORT, SPOKEN, THREE_CHUNKS, make_weights, profile, speak
 from tests.support import tiny_f5
 from tests.support.voiced import voiced
-
-SHORT = "Good morning, I am calling about the car."
-SPOKEN = "This is the voice that everybody should hear in the test."
-QUICK = 4
-THREE_CHUNKS = " ".join(
-    f"It rained all {when} long and nobody in the house wanted to go out before somebody called them."
-    for when in ("day", "night", "week")
-)
-"""Each sentence is over half of what one chunk may hold with the preset voice, so each is a chunk."""
-
-
-def profile(name: str = "upstream", **changed: Any) -> dict[str, Any]:
-    return load("f5").profiles[name] | {"arch": tiny_f5.ARCH} | changed
-
-
-def speak(engine: F5, text: str, *, voice: str = PRESET, seed: int | None = 3) -> Any:
-    return np.concatenate(list(engine.synthesise(SpeechRequest(text, voice, seed=seed))))
-
-
-@pytest.fixture(autouse=True, scope="session")
-def nothing_is_asked_of_the_network() -> Iterator[None]:
-    """Every attempt to look a name up or to connect fails the session, whoever swallows the error."""
-    asked: list[str] = []
-
-    def refuse(*arguments: Any, **_: Any) -> Any:
-        asked.append(repr(arguments))
-        raise OSError("the test allows no network")
-
-    patch = pytest.MonkeyPatch()
-    patch.setattr(socket, "getaddrinfo", refuse)
-    patch.setattr(socket.socket, "connect", refuse)
-    patch.setattr(socket.socket, "connect_ex", refuse)
-    yield
-    patch.undo()
-    assert asked == []
-
-
-@pytest.fixture(scope="session")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    return _weights(tmp_path_factory.mktemp("weights"))
-
-
-def _weights(root: Path, **how: bool) -> dict[str, Path]:
-    """Build the tiny checkpoint below `root`; return where its repositories lie."""
-    tiny_f5.build(root, **how)
-    return tiny_f5.pinned(root)
-
-
-@pytest.fixture(scope="session")
-def upstream(weights: dict[str, Path]) -> F5:
-    """As the package ships but for the number of steps, which costs time and nothing else."""
-    engine = F5()
-    engine.load(profile(nfe_step=QUICK), weights)
-    return engine
-
-
-@pytest.fixture
-def clip(tmp_path: Path) -> Path:
-    path = tmp_path / "clip.wav"
-    soundfile.write(path, voiced(6.0), 24000, subtype="PCM_16")
-    return path
-
 
 # -- loading ---------------------------------------------------------------------------------------------
 
@@ -337,7 +274,7 @@ def test_the_graphed_solver_refuses_a_network_it_does_not_know() -> None:
 
 def test_what_the_graphed_solver_makes_unusable_is_solved_by_the_package(tmp_path: Path) -> None:
     engine = F5()
-    engine.load(profile("graphed", dtype="float16", nfe_step=QUICK), _weights(tmp_path, overflow=True))
+    engine.load(profile("graphed", dtype="float16", nfe_step=QUICK), make_weights(tmp_path, overflow=True))
     before = engine.read_back()["fp32_retries"]
     assert np.isfinite(speak(engine, SHORT)).all()
     assert engine.read_back()["fp32_retries"] == before + 1
@@ -367,7 +304,7 @@ def test_text_without_words(upstream: F5) -> None:
 
 
 def test_half_precision_overflow_is_solved_again_in_float32(tmp_path: Path) -> None:
-    weights = _weights(tmp_path, overflow=True)
+    weights = make_weights(tmp_path, overflow=True)
     plain = F5()
     plain.load(profile(dtype="float32", nfe_step=QUICK), weights)
     engine = F5()
@@ -388,7 +325,7 @@ def test_no_room_for_float32_leaves_the_model_as_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = F5()
-    engine.load(profile(dtype="float16", nfe_step=QUICK), _weights(tmp_path, overflow=True))
+    engine.load(profile(dtype="float16", nfe_step=QUICK), make_weights(tmp_path, overflow=True))
 
     def half_way() -> None:
         engine._model.transformer.proj_out.float()
