@@ -145,6 +145,9 @@ def _origin(view: ReportView) -> list[str]:
     versions = [words.version(side) for side in (view.candidate, view.baseline) if side.version or side.ran]
     versions += [f"{name} {value}" for name, value in view.versions.items()]
     lines = [f"**Versions:** {escape_md(', '.join(versions))}.", ""] if versions else []
+    for side in (view.candidate, view.baseline):
+        if side.kernels:
+            lines += [f"**Kernels of {escape_md(side.name)}:** {escape_md(words.kernels(side))}.", ""]
     notices = [*view.candidate.notices, *view.baseline.notices]
     lines += [f"> {escape_md(notice)}" for notice in notices] + ([""] if notices else [])
     return [

@@ -37,6 +37,8 @@ class Side(Record):
     reason: str | None
     ran: str | None
     """As the engine read it back."""
+    kernels: dict[str, str] = {}
+    """By part of the network, what it ran on, as the engine read it back; none where it says nothing of it."""
     licences: list[str]
     notices: list[str]
 
@@ -154,8 +156,18 @@ def build(
         run_id=manifest.run_id,
         host=manifest.host,
         created_utc=manifest.created_utc,
-        candidate=_side(manifest.model, manifest.entry, _read_back(evidence, "candidate")),
-        baseline=_side(manifest.inputs.baseline, manifest.baseline_entry, _read_back(evidence, "baseline")),
+        candidate=_side(
+            manifest.model,
+            manifest.entry,
+            _read_back(evidence, "candidate"),
+            _kernels(evidence, "candidate"),
+        ),
+        baseline=_side(
+            manifest.inputs.baseline,
+            manifest.baseline_entry,
+            _read_back(evidence, "baseline"),
+            _kernels(evidence, "baseline"),
+        ),
         profile=manifest.profile,
         neighbour_mode=manifest.neighbour_mode,
         intended_use=manifest.intended_use,
@@ -245,6 +257,14 @@ def _read_back(evidence: Evidence, side: TakeSide) -> str | None:
     return None if said is None else str(said)
 
 
+def _kernels(evidence: Evidence, side: Literal["candidate", "baseline"]) -> dict[str, str]:
+    """Return which kernels the engine said in its pass that it runs."""
+    health = evidence.passes.get(side, {}).get("health")
+    settings = health.get("profile") if isinstance(health, dict) else None
+    said = settings.get("kernels") if isinstance(settings, dict) else None
+    return {str(part): str(ran) for part, ran in said.items()} if isinstance(said, dict) else {}
+
+
 def _measured(evidence: Evidence, revealed: bool) -> list[Measured]:
     found: list[Measured] = []
     for side, record in evidence.passes.items():
@@ -275,7 +295,7 @@ def _voice(check: VoiceCheck | None, remote: bool) -> str:
     return "asked for by a name that the server has" if remote else "given the reference itself"
 
 
-def _side(name: str, entry: Mapping[str, Any], ran: str | None) -> Side:
+def _side(name: str, entry: Mapping[str, Any], ran: str | None, kernels: dict[str, str]) -> Side:
     licences, notices = [], []
     of_parts = entry.get("licences")
     for part in ("code", "weights"):
@@ -295,6 +315,7 @@ def _side(name: str, entry: Mapping[str, Any], ran: str | None) -> Side:
         asked=asked,
         reason=(stated.get("reason") or None) if asked else None,
         ran=ran,
+        kernels=kernels,
         licences=licences,
         notices=notices,
     )

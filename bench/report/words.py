@@ -93,6 +93,14 @@ def version(side: "Side") -> str:
     return ran + (f" (read back: {side.ran})" if side.ran and side.version else "")
 
 
+def kernels(side: "Side") -> str:
+    """Spell which kernels ran: parts that ran on the same together, each that gave way with its reason."""
+    by_kind: dict[str, list[str]] = {}
+    for part, ran in side.kernels.items():
+        by_kind.setdefault(ran, []).append(part)
+    return "; ".join(f"{', '.join(parts)}: {ran}" for ran, parts in by_kind.items())
+
+
 def gate_state(gate: Gate, *, awaiting: bool) -> str:
     """Return `passed`, `failed`, or `open` for one whose value is still to come."""
     if gate.passed:

@@ -10,7 +10,8 @@ with each text and turns around each round, so that a drift of the machine meets
 - `socket`: `TTSStreamingProcessor.generate_stream` of the package's socket_server, with its chunking (the
   model in the precision of the others; as shipped that server would run it in float32);
 - `upstream` and `first clause`: our adapter, with the package's chunking and with ours;
-- `graphed` and `graphed, first clause`: the same with the steps in CUDA graphs.
+- `graphed` and `graphed, first clause`: the same in CUDA graphs; before them, their step alone by length against the
+  floor that this device's matrix product sets (`f5_steps`).
 
 Run it as `python -m tests.gpu.bench_f5 --out DIR`; `--tiny` tries it without a GPU. It ends with the criteria
 (`f5_judge.judge`) and exits 1 when one is not met.
@@ -41,8 +42,11 @@ NOT_INSTALLED = leave_out_what_is_missing()
 from bench.serving.adapter import SpeechRequest  # noqa: E402
 from bench.serving.f5 import chunking  # noqa: E402 - after the stand-ins
 from bench.serving.f5.adapter import F5, LONGEST_CHUNK_S  # noqa: E402
+from bench.serving.f5.chunk import ChunkSpeaker  # noqa: E402
 from bench.serving.f5.graphed import GraphedFlow  # noqa: E402
 from bench.serving.f5.package import seed_everything, torch, utils_infer  # noqa: E402
+from bench.serving.f5.vocoder import GraphedVocoder  # noqa: E402
+from tests.gpu import f5_steps  # noqa: E402
 from tests.gpu.f5_judge import (  # noqa: E402
     FIRST_CLAUSE,
     GRAPHED,
@@ -103,9 +107,11 @@ class Bench:
     def capture(self) -> float:
         """Capture the graphs for every length there can be; return the seconds it took."""
         began = time.perf_counter()
-        self.graphed = GraphedFlow(self.engine._model, self.engine._infer.keywords["cfg_strength"])
-        frames = self.engine.sample_rate_hz / utils_infer.hop_length
-        self.graphed.prepare(int(min(REFERENCES) * frames), int(LONGEST_CHUNK_S * frames))
+        flow = GraphedFlow(self.engine._model, self.engine._infer.keywords["cfg_strength"])
+        self.graphed = ChunkSpeaker(flow, GraphedVocoder(self.engine._vocoder))
+        longest = int(LONGEST_CHUNK_S * self.engine.sample_rate_hz / utils_infer.hop_length)
+        for seconds in REFERENCES:
+            self.graphed.prepare(self.engine._voices[str(seconds)], longest)
         return time.perf_counter() - began
 
     def _socket_server(self) -> Any:
@@ -278,7 +284,7 @@ def mel_difference(bench: Bench, text: str, steps: int, reference_s: float) -> d
     def relative(other: Any) -> float:
         return float((other - theirs).norm() / theirs.norm())
 
-    return {"nfe": steps, "reference_s": reference_s, "graphed": relative(mel(bench.graphed)),
+    return {"nfe": steps, "reference_s": reference_s, "graphed": relative(mel(bench.graphed.flow)),
             "package_in_float32": relative(mel(Noise()))}  # fmt: skip
 
 
@@ -388,7 +394,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         result["judged"] = judge(takes, result["against_package"], result["mels"], conditions)
         result["ended_s"] = time.monotonic() - began
         (out / "bench_f5.json").write_text(json.dumps(result, indent=1))
-        (out / "bench_f5.md").write_text(table(result) + "\n")
+        steps = f5_steps.table(result["steps"], result["kernels"])
+        (out / "bench_f5.md").write_text(f"{steps}\n\n{table(result)}\n")
 
     with tempfile.TemporaryDirectory() as scratch:
         os.chdir(scratch)  # socket_server writes output.wav where it stands
@@ -396,8 +403,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for steps, reference_s in conditions:
                 result["memory"].append(memory(bench, nvml, texts, UPSTREAM, steps, reference_s))
             result["graphs_s"] = bench.capture()
-            result["graphs"] = bench.graphed.graphs
-            print(f"{bench.graphed.graphs} graphs in {result['graphs_s']:.1f} s", flush=True)
+            result["graphs"], result["kernels"] = bench.graphed.flow.graphs, bench.graphed.flow.kernels
+            print(f"{result['graphs']} graphs in {result['graphs_s']:.1f} s", flush=True)
+            result["steps"] = f5_steps.measure(bench.graphed.flow)
+            print(f5_steps.table(result["steps"], result["kernels"]), flush=True)
             for steps, reference_s in conditions:
                 result["memory"].append(memory(bench, nvml, texts, GRAPHED, steps, reference_s))
             for steps, reference_s in conditions:
@@ -419,6 +428,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 print(f"round {number} after {time.monotonic() - began:.0f} s", flush=True)
         finally:
             os.chdir(here)
+    print(f5_steps.table(result["steps"], result["kernels"]))
     print(table(result))
     if options.tiny:
         print("tiny: tried, not judged")

@@ -114,6 +114,14 @@ def test_from_where_each_side_was_measured_and_in_whose_voice(view: ReportView) 
     assert any("not shown that chatterbox speaks in the voice asked for" in w for w in view.verdict.warnings)
 
 
+def test_which_kernels_the_engine_ran_on_is_said(view: ReportView) -> None:
+    said = "attend, convolve: triton; turn_keys: plain: OSError: no compiler"
+    assert said in render(view)
+    assert f"**Kernels of {view.candidate.name}:** {said}." in write_markdown(view).replace("\\", "")
+    assert view.candidate.kernels["attend"] == "triton"
+    assert view.baseline.kernels == {}, "a server of somebody else's says nothing of it"
+
+
 def test_the_version_that_was_asked_for_and_why_another_ran(view: ReportView) -> None:
     said = "f5-tts 1.1.20, asked for 1.1.18: 1.1.18 was yanked (read back: f5-tts 1.1.20, weights 84e5a41)"
     assert said in render(view)

@@ -50,7 +50,7 @@ def make() -> Path:
 
 def _write(python: Path) -> None:
     frozen = _pip(python, "list", "--format=freeze").splitlines()
-    builds = [p.partition("+")[0] for p in frozen if re.match(r"(torch|triton|(nvidia|cuda)-[\w-]+)==", p)]
+    builds = [p.partition("+")[0] for p in frozen if re.match(r"(torch|(nvidia|cuda)-[\w-]+)==", p)]
     _pip(python, "download", "--no-deps", "-d", str(HOME), *builds)
     versions = dict(pin.split("==") for pin in frozen)
     for name in _MINE:

@@ -2,8 +2,8 @@
 
 Names for shapes: 2 halves (with guidance and without) of n frames, D = heads x d channels, F16 for two bytes. n is a
 whole bucket; how many of the frames are meant is a number on the device, so that one CUDA graph serves every length in
-a bucket. What a kernel leaves in frames beyond it is never read by another frame. Tensors are contiguous. plain.py has the
-same arithmetic in torch and the same signatures.
+a bucket. What a kernel leaves in frames beyond it is never read by another frame. Tensors are contiguous; heads and d
+are powers of two. plain.py has the same arithmetic in torch and the same signatures.
 
 Nothing here is of one GPU alone: no tensor memory access by name, no instruction by name. `TRITON_INTERPRET=1` before
 the first import runs all of it on a CPU. The bytes are what crosses the memory of the device where no cache helps.

@@ -90,9 +90,14 @@ def test_a_chunk_is_what_the_package_makes_of_it(
 def test_what_a_voice_fixes_is_computed_once(upstream: F5, monkeypatch: pytest.MonkeyPatch) -> None:
     flow = GraphedFlow(upstream._model, upstream._infer.keywords["cfg_strength"])
     speaker = ChunkSpeaker(flow, GraphedVocoder(upstream._vocoder))
-    seen: list[int] = []
+    seen: list[Any] = []
     mel = flow.mel
-    monkeypatch.setattr(flow, "mel", lambda wave: (seen.append(1), mel(wave))[1])
+
+    def counted(wave: Any) -> Any:
+        seen.append(wave)
+        return mel(wave)
+
+    monkeypatch.setattr(flow, "mel", counted)
     for _ in range(3):
         speaker.speak(upstream._voices[PRESET], SHORT, speed=1.0, steps=2, sway=-1.0)
     assert len(seen) == 1

@@ -57,10 +57,10 @@ PRECISIONS = [(torch.float32, 1e-5), (torch.float16, 2e-3)]
 def test_norm_with_gate_and_modulation(dtype: Any, limit: float, adds: bool, channels: int) -> None:
     x, y = (draw(2, 5, channels, dtype=dtype, seed=seed) + 3 for seed in (1, 2))
     gate, scale, shift = draw(3, channels, dtype=dtype, seed=3)
-    given = (y, gate) if adds else (None, None)
+    given: tuple[Any, Any] = (y, gate) if adds else (None, None)
     theirs_x, ours_x = x.clone(), x.clone()
-    theirs = plain.add_and_norm(theirs_x, *given, scale, shift)
-    ours = kernels.add_and_norm(ours_x, *given, scale, shift)
+    theirs = plain.add_and_norm(theirs_x, given[0], given[1], scale, shift)
+    ours = kernels.add_and_norm(ours_x, given[0], given[1], scale, shift)
     assert ours.dtype == dtype
     assert apart(ours, theirs) < limit
     assert apart(ours_x, theirs_x) < limit
