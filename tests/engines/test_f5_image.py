@@ -32,6 +32,13 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 ADAPTER = "bench.serving.f5.adapter:F5"
 PART = find_engine_part(REPO, ADAPTER)
+COMPILE = """
+/opt/engine/bin/python -c '
+from triton.runtime.build import compile_module_from_src as build
+source = "#include <Python.h>\\nstatic struct PyModuleDef d = {PyModuleDef_HEAD_INIT, \\"m\\"};"
+build(source + "PyMODINIT_FUNC PyInit_m(void) {return PyModule_Create(&d);}", "m")'
+"""
+"""What Triton does for each kernel before it is started, as the engine's user in its container."""
 WITH_VENV = """
 FROM {base}
 RUN apt-get update -q && apt-get install -q -y --no-install-recommends python3-venv
@@ -161,6 +168,8 @@ def test_answers_as_on_a_host(client: Any, image: str, tmp_path: Path) -> None:
         assert host["ReadonlyRootfs"] is True
         assert host["CapDrop"] == ["ALL"]
         assert container.exec_run(["id", "-u"]).output.strip() == b"10001"
+        compiled = container.exec_run(["sh", "-c", COMPILE], environment={"TMPDIR": "/tmp"})
+        assert compiled.exit_code == 0, compiled.output
         for path in ("/opt/audition/x", "/weights/x", "/x"):
             assert container.exec_run(["touch", path]).exit_code != 0
     assert not client.containers.list(all=True, filters={"label": "audition.run=test-image"})

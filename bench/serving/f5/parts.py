@@ -4,8 +4,11 @@ A kernel that cannot be had (no Triton, no C compiler for its launcher, no GPU),
 gives way to plain torch, alone. Speech is the same either way but for rounding, so this is no setting of a profile.
 """
 
+import os
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from bench.serving.f5 import plain
@@ -50,6 +53,7 @@ def choose(sizes: Sizes) -> Parts:
     """Return the fastest of each part that is right on this device."""
     chosen: dict[str, Any] = {}
     said: dict[str, str] = {}
+    _keep_what_is_compiled()
     try:
         from bench.serving.f5 import kernels
 
@@ -68,6 +72,15 @@ def choose(sizes: Sizes) -> Parts:
         except Exception as error:  # noqa: BLE001 - compilers raise what they like
             chosen[name], said[name] = ours, f"plain: {type(error).__name__}: {error}"[:200]
     return Parts(**chosen, said=said)
+
+
+def _keep_what_is_compiled() -> None:
+    """Have Triton keep it beside the engine's packages, where there is a venv that can be written: it goes with them.
+
+    An image's cannot be. There it is in memory, and each start compiles.
+    """
+    if sys.prefix != sys.base_prefix and os.access(sys.prefix, os.W_OK):
+        os.environ.setdefault("TRITON_CACHE_DIR", str(Path(sys.prefix) / "triton-cache"))
 
 
 class _Missing:

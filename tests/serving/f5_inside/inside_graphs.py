@@ -1,6 +1,7 @@
 """What is recorded in graphs beside the flow's step: vocoder and chunk; and that the kernels compile for each GPU."""
 
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +124,17 @@ def test_which_kernels_ran_is_read_back(graphed: F5, upstream: F5) -> None:
     said = graphed.read_back()["kernels"]
     assert set(said) == {"add_and_norm", "turn_keys", "attend", "convolve", "raise_with_gelu"}
     assert all(why.startswith("plain: ") for why in said.values()), "no GPU is here"
+
+
+def test_what_triton_compiles_is_kept_with_the_venv(
+    weights: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TRITON_CACHE_DIR", raising=False)
+    F5().load(profile("graphed", nfe_step=QUICK), weights)
+    assert triton.knobs.cache.dir == str(Path(sys.prefix) / "triton-cache")
+    monkeypatch.setenv("TRITON_CACHE_DIR", "/somewhere/of/yours")
+    F5().load(profile("graphed", nfe_step=QUICK), weights)
+    assert triton.knobs.cache.dir == "/somewhere/of/yours"
 
 
 # -- kernels, compiled -------------------------------------------------------------------------------------
