@@ -4,8 +4,9 @@ The floor is the step's multiplications at the rate at which this device multipl
 the same run, for the frames that are meant alone. Bytes are what the parts of a step have to read and write once,
 weights included, where no cache helps; each kernel's own are in bench/serving/f5/kernels.py.
 
-`python -m tests.gpu.f5_steps` runs it alone, on a model of full size with random weights; without a GPU, or with
-`--tiny`, on a tiny one, and the figures then mean nothing.
+`python -m tests.gpu.f5_steps` runs it alone, on a model of full size with random weights, and says besides how far the
+mel of a whole solve is from the package's in each bucket; without a GPU, or with `--tiny`, on a tiny one, and the
+figures then mean nothing.
 """
 
 import argparse
@@ -27,6 +28,7 @@ from tests.support import tiny_f5  # noqa: E402
 
 LENGTHS = ((640, 600), (896, 830), (1280, 1265))
 """Frames of the bucket, and how many of them are meant."""
+BUCKETS = range(640, 2049, 128)
 REPEATS = 50
 WIDTH = 2
 """Bytes of a float16."""
@@ -117,6 +119,41 @@ def _milliseconds(work: Callable[[], object], repeats: int) -> float:
     return float(statistics.median(taken))
 
 
+def compare(model: Any, flow: GraphedFlow, buckets: Sequence[int], steps: int) -> list[dict[str, Any]]:
+    """Return, by bucket, how far the mel is from the package's for one seed, relative; and the package's from its own
+    in float32 of the same weights and noise.
+    """
+    dtype, draw = next(model.parameters()).dtype, torch.randn
+    wave = (
+        torch.randn(1, 6 * 24000, generator=torch.Generator().manual_seed(1)).to(flow._from_flow.device) * 0.1
+    )
+    found = []
+    for frames in buckets:
+        asked: dict[str, Any] = {
+            "cond": wave, "text": [list("some words, and more of them to be said")], "duration": frames - 40,
+            "steps": steps, "cfg_strength": 2.0, "sway_sampling_coef": -1.0,
+        }  # fmt: skip
+
+        def mel(solver: Any, asked: dict[str, Any] = asked) -> Any:
+            torch.manual_seed(5)
+            return solver.sample(**asked)[0].float()
+
+        ours, theirs = mel(flow), mel(model)
+        torch.randn = lambda *size, **how: draw(*size, **(how | {"dtype": dtype})).float()
+        model.float()
+        try:
+            exact = mel(model)
+        finally:
+            torch.randn = draw
+            model.to(dtype)
+        found.append({
+            "frames": frames, "nfe": steps, "ours": float((ours - theirs).norm() / theirs.norm()),
+            "float32": float((exact - theirs).norm() / theirs.norm()),
+            "ours_from_float32": float((ours - exact).norm() / exact.norm()),
+        })  # fmt: skip
+    return found
+
+
 def table(rows: Sequence[dict[str, Any]], kernels: dict[str, str]) -> str:
     """Return the rows as Markdown, under what was measured beside them."""
     rates = f"{rows[0]['multiplies_tflops']:.0f} TFLOP/s, copy {rows[0]['copies_tbs']:.2f} TB/s"
@@ -152,6 +189,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     flow = GraphedFlow(engine._model, engine._infer.keywords["cfg_strength"])
     print(engine.read_back()["device"], torch.__version__)
     print(table(measure(flow), flow.kernels))
+    print("\n| bucket | NFE | mel from the package's | package's float16 from float32 | ours from float32 |")
+    print("|---|---|---|---|---|")
+    for row in compare(engine._model, flow, BUCKETS[:2] if tiny else BUCKETS, 2 if tiny else 32):
+        far = " | ".join(f"{row[what]:.1e}" for what in ("ours", "float32", "ours_from_float32"))
+        print(f"| {row['frames']} | {row['nfe']} | {far} |", flush=True)
 
 
 if __name__ == "__main__":
