@@ -257,10 +257,9 @@ def _read_back(evidence: Evidence, side: TakeSide) -> str | None:
     return None if said is None else str(said)
 
 
-def _kernels(evidence: Evidence, side: Literal["candidate", "baseline"]) -> dict[str, str]:
+def _kernels(evidence: Evidence, side: TakeSide) -> dict[str, str]:
     """Return which kernels the engine said in its pass that it runs."""
-    health = evidence.passes.get(side, {}).get("health")
-    settings = health.get("profile") if isinstance(health, dict) else None
+    settings = evidence.passes[side].health.get("profile") if side in evidence.passes else None
     said = settings.get("kernels") if isinstance(settings, dict) else None
     return {str(part): str(ran) for part, ran in said.items()} if isinstance(said, dict) else {}
 
