@@ -1,6 +1,7 @@
 """An engine as a container of ours: labelled with the run, so that the watcher can end it."""
 
 import contextlib
+import re
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,11 @@ from docker import errors as docker_errors
 from bench.docker_host.host import ROLE_LABEL, RUN_LABEL, DockerHost, all_gpus
 from bench.errors import BadInput
 
+CACHE_LABEL = "audition.cache-of"
+"""Label with the image's name on the volume that keeps its cache."""
+CACHE = "/var/cache/engine"
+"""Where it is in the container: beside /tmp, which is memory, the engine's only writable place."""
+
 
 def need_image(docker_host: DockerHost, tag: str) -> None:
     """Check that Docker has an engine's image.
@@ -20,6 +26,16 @@ def need_image(docker_host: DockerHost, tag: str) -> None:
     """
     if not docker_host.has_image(tag):
         raise BadInput(f"The engine's image {tag} is not on this host; run the install phase.")
+
+
+def keep_cache(docker_host: DockerHost, image: str) -> str:
+    """Return the volume that keeps what an image's engine compiled; it is made when first asked for.
+
+    One for each image, so that nothing which one engine wrote is run by another. `docker volume rm` loses only time.
+    """
+    name = "audition-cache-" + re.sub(r"[^a-zA-Z0-9_.-]", "-", image)
+    docker_host.api.create_volume(name, labels={CACHE_LABEL: image})
+    return name
 
 
 @dataclass(slots=True)
@@ -68,16 +84,19 @@ def run_engine(
 ) -> EngineContainer:
     """Start an engine's container with the run's label; what it writes goes to `log`.
 
-    `weights` is mounted read-only at /weights; `host_port` None takes any free one. Nothing restarts it.
+    `weights` is mounted read-only at /weights, the image's cache at `CACHE`; `host_port` None takes any free one.
+    Nothing restarts it.
 
     Raises:
         BadInput: the image is missing, the port is taken, or Docker cannot give it the GPU.
         DockerSilent: Docker does not answer.
     """
     docker_host = docker_host or DockerHost()
-    volumes = {str(weights.resolve()): {"bind": "/weights", "mode": "ro"}} if weights else None
     need_image(docker_host, image)
     with docker_host.answering():
+        volumes = {keep_cache(docker_host, image): {"bind": CACHE, "mode": "rw"}}
+        if weights:
+            volumes[str(weights.resolve())] = {"bind": "/weights", "mode": "ro"}
         container = docker_host.containers.create(
             image,
             command,
@@ -88,7 +107,7 @@ def run_engine(
             labels={RUN_LABEL: run_id, ROLE_LABEL: "engine"},
             init=True,
             read_only=True,
-            tmpfs={"/tmp": "rw,size=4g"},  # noqa: S108 - the engine's only writable place
+            tmpfs={"/tmp": "rw,size=4g"},  # noqa: S108 - a container's own
             cap_drop=["ALL"],
             security_opt=["no-new-privileges"],
             oom_score_adj=500,  # of all that is on the host, the kernel is to end this first

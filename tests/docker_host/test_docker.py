@@ -122,7 +122,10 @@ def test_an_engine_has_a_port_on_this_machine_alone_and_a_log(
         assert made.pid == inspected["State"]["Pid"] > 0
         assert inspected["NetworkSettings"]["Ports"]["9000/tcp"][0]["HostIp"] == "127.0.0.1"
         assert made.host_port > 0
-        assert inspected["Mounts"][0]["RW"] is False
+        assert {mount["Destination"]: mount["RW"] for mount in inspected["Mounts"]} == {
+            "/weights": False,
+            "/var/cache/engine": True,
+        }
         until(lambda: "hello" in (tmp_path / "engine.log").read_text(), 20.0, "the log is copied")
     finally:
         made.remove()

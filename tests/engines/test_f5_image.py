@@ -22,6 +22,8 @@ import pytest
 from bench.catalog.loader import load
 from bench.controller.parts import find_engine_part, pack_part
 from bench.controller.wheel import REPO
+from bench.docker_host.host import DockerHost
+from bench.engines.container import keep_cache
 from bench.engines.image import context
 from bench.engines.launch import LaunchSpec, launch
 from bench.install.provision import InstallFailed, Provisioner
@@ -156,6 +158,7 @@ def test_answers_as_on_a_host(client: Any, image: str, tmp_path: Path) -> None:
         entry=entry, profile="upstream", run_id="test-image", install="container", log=tmp_path / "engine.log",
         image=image, weights=weights,
     )  # fmt: skip
+    client.api.remove_volume(keep_cache(DockerHost(), image))
     with launch(spec) as engine, httpx.Client(base_url=engine.url, timeout=300) as http:
         assert engine.health["profile"]["nfe_step"] == 4
         answer = http.post(
@@ -168,8 +171,14 @@ def test_answers_as_on_a_host(client: Any, image: str, tmp_path: Path) -> None:
         assert host["ReadonlyRootfs"] is True
         assert host["CapDrop"] == ["ALL"]
         assert container.exec_run(["id", "-u"]).output.strip() == b"10001"
+        without = {"TMPDIR": "/tmp", "CC": "/bin/false"}
+        assert container.exec_run(["sh", "-c", COMPILE], environment=without).exit_code != 0
         compiled = container.exec_run(["sh", "-c", COMPILE], environment={"TMPDIR": "/tmp"})
         assert compiled.exit_code == 0, compiled.output
         for path in ("/opt/audition/x", "/weights/x", "/x"):
             assert container.exec_run(["touch", path]).exit_code != 0
     assert not client.containers.list(all=True, filters={"label": "audition.run=test-image"})
+    with launch(spec):
+        (container,) = client.containers.list(filters={"label": "audition.run=test-image"})
+        found = container.exec_run(["sh", "-c", COMPILE], environment=without)
+        assert found.exit_code == 0, found.output  # the next start compiles nothing

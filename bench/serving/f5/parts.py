@@ -77,7 +77,7 @@ def choose(sizes: Sizes) -> Parts:
 def _keep_what_is_compiled() -> None:
     """Have Triton keep it beside the engine's packages, where there is a venv that can be written: it goes with them.
 
-    An image's cannot be. There it is in memory, and each start compiles.
+    In a container of ours the image says where (a volume of its own).
     """
     if sys.prefix != sys.base_prefix and os.access(sys.prefix, os.W_OK):
         os.environ.setdefault("TRITON_CACHE_DIR", str(Path(sys.prefix) / "triton-cache"))
