@@ -48,7 +48,9 @@ def load_record(kind: type[Kept], run_dir: Path) -> Kept:
     try:
         return kind.model_validate(raw)
     except ValidationError as error:
-        raise BadInput(f"{path} is not a valid {kind.file_name}: {error}") from error
+        began = _name_beginner(path)
+        hint = f"\nIts run was begun by another version perhaps{began}: that one reads it." if began else ""
+        raise BadInput(f"{path} is not a valid {kind.file_name}: {error}{hint}") from error
 
 
 def _name_beginner(path: Path) -> str:
