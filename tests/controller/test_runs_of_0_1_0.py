@@ -25,7 +25,7 @@ from bench.records.metrics import MetricsFile, TakeMetrics
 from bench.records.passes import PassFile
 from bench.records.run import Install, Manifest, Phases, Preflight
 from bench.records.take import Take
-from bench.records.verdict import Verdict
+from bench.records.verdict import RatingsResult, Verdict
 from bench.serving.server import load_adapter
 from bench.storage.record_file import load_record, save_record
 from bench.verdict.rule import decide, verdict_bytes
@@ -172,7 +172,7 @@ def test_a_sealed_run_is_rated_decided_and_reported(old: Path) -> None:
     conclude.decide_run(run)
     decided = load_record(Verdict, run.path)
     assert (decided.decision, decided.reason) == ("keep_baseline_survey_complete", "rule")
-    assert decided.ratings is not None and decided.ratings.raters == {"ann": "finished"}
+    assert isinstance(decided.ratings, RatingsResult) and decided.ratings.raters == {"ann": "finished"}
     page = (run.path / conclude.REPORT).read_text()
     assert "eSpeak NG" in page and "data:audio/" in page
 
