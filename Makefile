@@ -6,8 +6,11 @@ DEMO := .cache/demo-reference
 SHELL := /bin/bash
 # Two processes; what belongs together (tests/support/tiers.py) stays in one of them, the dearest begun first.
 PYTEST := $(VENV)/bin/pytest -p no:cacheprovider -n 2 --dist loadscope --no-loadscope-reorder --durations=20
+LOCK = uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate $(UPGRADE)
+AUDIT := .cache/audit
+AUDITED := test.txt engine-f5.txt
 
-.PHONY: help setup setup-test demo test test-quick check bench bench-idle bench-listening bench-gpu bench-gpu-job bare chaos lock clean
+.PHONY: help setup setup-test demo test test-quick check bench bench-idle bench-listening bench-gpu bench-gpu-job bare chaos lock outdated clean
 
 help: ## say what there is
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 17
@@ -69,11 +72,25 @@ bare: setup-test ## `make demo`, twice, in a fresh clone inside a bare debootstr
 chaos: setup-test ## every fault of the neighbour suite
 	$(PY) -m tests.chaos
 
-lock: ## make the pins again (needs uv)
-	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml -o requirements/host.txt
-	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --extra controller pyproject.toml -o requirements/controller.txt
-	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --extra controller --extra test pyproject.toml -o requirements/test.txt
-	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements/engine-f5.in -o requirements/engine-f5.txt
+lock: ## make the pins again (needs uv); UPGRADE=--upgrade takes the newest that fit
+	$(LOCK) pyproject.toml -o requirements/host.txt
+	$(LOCK) --extra controller pyproject.toml -o requirements/controller.txt
+	$(LOCK) --extra controller --extra test pyproject.toml -o requirements/test.txt
+	$(LOCK) requirements/engine-f5.in -o requirements/engine-f5.txt
+	$(LOCK) requirements/audit.in -o requirements/audit.txt
+
+$(AUDIT)/.installed: requirements/audit.txt $(VENV)/.controller
+	$(PY) -m venv $(AUDIT)
+	$(AUDIT)/bin/python -m pip --disable-pip-version-check -q install --require-hashes -r $<
+	touch $@
+
+# test.txt has all that host.txt and controller.txt have.
+outdated: $(VENV)/.test $(AUDIT)/.installed ## newer releases of what is pinned, and known vulnerabilities (asks the index)
+	$(PY) -m pip --disable-pip-version-check list --outdated
+	ended=0; for lock in $(AUDITED); do \
+	    $(AUDIT)/bin/pip-audit --strict --progress-spinner off --disable-pip --require-hashes -r requirements/$$lock \
+	        || ended=1; \
+	done; exit $$ended
 
 clean: ## remove what make made, runs/ excepted
 	rm -rf $(VENV) .cache dist build *.egg-info

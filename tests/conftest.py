@@ -17,5 +17,6 @@ pytest_plugins = [
     "tests.support.listening_fixtures",
     "tests.support.needs",
     "tests.support.planted",
+    "tests.support.rated",
     "tests.support.tiers",
 ]

@@ -5,8 +5,8 @@ import os
 import select
 import sys
 from collections.abc import Callable, Sequence
-from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from bench.errors import AuditionError, BadInput
 
@@ -238,12 +238,26 @@ def _schema(args: argparse.Namespace) -> int:
     return 0
 
 
+class _Version(argparse.Action):
+    """Says the version and ends. argparse's own action wants it beforehand, and git is asked for the commit."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, **options: Any) -> None:
+        super().__init__(option_strings, argparse.SUPPRESS, nargs=0, **options)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object, **__: object) -> None:
+        """Print what `bench.controller.versions` finds."""
+        from bench.controller.versions import say_version
+
+        _say(f"{parser.prog} {say_version(_REPO)}")
+        parser.exit()
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="audition",
         description="Decides whether a voice-cloning TTS model may replace the one in service.",
     )
-    parser.add_argument("--version", action="version", version=f"audition {metadata.version('audition')}")
+    parser.add_argument("--version", action=_Version, help="say the version and the commit, and exit")
     parser.add_argument("--project", type=Path, default=_REPO, help=argparse.SUPPRESS)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 

@@ -1,6 +1,5 @@
 """Check everything a user gives and turn it into what a run commits to; nothing is written here."""
 
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -109,42 +108,6 @@ def load_chain_member(request: RunRequest, name: str) -> None:
 def load_reference(request: RunRequest) -> references.ReferenceInput:
     """Decode the owner's clip and refuse what no model could use."""
     return references.load(*_reference_files(request))
-
-
-def read_version() -> str:
-    """Return the version of Audition, as its package was installed here."""
-    from importlib import metadata
-
-    return metadata.version("audition")
-
-
-def read_versions() -> dict[str, str]:
-    """Return the versions a record names, of what runs on the controller."""
-    import platform
-    from importlib import metadata
-
-    found = {"audition": read_version(), "python": platform.python_version()}
-    for package in ("ansible-core", "numpy", "pydantic"):
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-def read_commit(folder: Path) -> str | None:
-    """Return the commit the code is at, `-dirty` appended where the tree was edited; None outside a checkout."""
-    try:
-        commit = subprocess.run(
-            ["git", "-C", str(folder), "rev-parse", "HEAD"], capture_output=True, text=True, check=True
-        ).stdout.strip()
-        edited = subprocess.run(
-            ["git", "-C", str(folder), "status", "--porcelain", "--untracked-files=no"],
-            capture_output=True, text=True, check=True,
-        ).stdout.strip()  # fmt: skip
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return f"{commit}-dirty" if edited else commit
 
 
 def _sha(record: Record) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from bench.catalog.entry import Entry
-from bench.controller import prepare
+from bench.controller import prepare, versions
 from bench.controller.request import RunRequest
 from bench.controller.wheel import REPO
 from bench.errors import AuditionError, BadInput, DiskFull, PhaseMissing
@@ -339,8 +339,8 @@ def _create(
         reference={"given": voice.given.facts, **{name: cut.record() for name, cut in voice.cuts.items()}},
         utterances=committed.utterance_count,
         chain=request.chain or [request.model],
-        versions=prepare.read_versions(),
-        git_commit=prepare.read_commit(repo),
+        versions=versions.read_versions(),
+        git_commit=versions.read_commit(repo),
     )
     with explain_full_disk(request.runs_dir):
         request.runs_dir.mkdir(parents=True, exist_ok=True)

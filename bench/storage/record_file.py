@@ -11,6 +11,8 @@ from bench.records.base import SCHEMA_VERSION, FileRecord
 from bench.storage.atomic import write_atomically
 
 Kept = TypeVar("Kept", bound=FileRecord)
+_DEPTH = 3
+"""A record is in the run directory, or one or two folders below it."""
 
 
 def save_record(record: FileRecord, run_dir: Path) -> None:
@@ -41,9 +43,26 @@ def load_record(kind: type[Kept], run_dir: Path) -> Kept:
     if found != SCHEMA_VERSION:
         raise BadInput(
             f"{path} has schema_version {found!r} and this Audition reads {SCHEMA_VERSION}; "
-            "finish that run with the version that began it, or start a new one."
+            f"finish that run with the version that began it{_name_beginner(path)}, or start a new one."
         )
     try:
         return kind.model_validate(raw)
     except ValidationError as error:
-        raise BadInput(f"{path} is not a valid {kind.file_name}: {error}") from error
+        began = _name_beginner(path)
+        hint = f"\nIts run was begun by another version perhaps{began}: that one reads it." if began else ""
+        raise BadInput(f"{path} is not a valid {kind.file_name}: {error}{hint}") from error
+
+
+def _name_beginner(path: Path) -> str:
+    """Return the version, and the commit where it is known, that began the run of a file, as the end of a clause.
+
+    The manifest may be of a schema that nobody here knows: what is not where it always was is left out.
+    """
+    for folder in path.parents[:_DEPTH]:
+        try:
+            manifest = json.loads((folder / "manifest.json").read_bytes())
+            version, commit = manifest["versions"]["audition"], manifest.get("git_commit")
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            continue
+        return f" (Audition {version}{f', commit {commit}' if commit else ''})"
+    return ""

@@ -17,15 +17,13 @@ import pytest
 
 from bench.commands.cli import main
 from bench.controller.run import Run
-from bench.listening.book import Book, Given
 from bench.listening.raters import invite
-from bench.listening.trials import SIDES
 from bench.records.run import Manifest
 from bench.records.verdict import Verdict
-from bench.storage.clock import utc_now
 from bench.storage.record_file import load_record, save_record
 from bench.summaries.summary import summarise
 from tests.commands.conftest import FIRST, SECOND
+from tests.support.rated import rate_everything
 
 REPO = Path(__file__).resolve().parents[2]
 Output = pytest.CaptureFixture[str]
@@ -138,29 +136,6 @@ def test_who_does_not_come_is_taken_off_and_who_comes_late_is_said(runs_dir: Pat
     assert audition(runs_dir, "raters", FIRST) == 0
     said = capsys.readouterr().out
     assert "Note: Bo, who had not finished" in said and "Note: Cy was invited" in said
-
-
-def rate_everything(run_dir: Path, name: str) -> None:
-    """Answer every pair with a tie, as the page's server does it."""
-    invite(run_dir, name)
-    book = Book(run_dir)
-    try:
-        rater = next(each for each in book.raters.values() if each.name == name)
-        for trial in rater.trials:
-            whole = [(0.0, book.length_s(trial))]
-            for side in SIDES:
-                book.note_opened(rater, trial, side)
-            book.hear(rater, trial, dict.fromkeys(SIDES, whole))
-            book.answer(rater, trial, Given(a=3, b=3, comparison=None, note="", answered_utc=utc_now()), 0)
-        book.finish(rater)
-    finally:
-        book.close()
-
-
-@pytest.fixture
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a test that is not about listening claim to have listened."""
-    monkeypatch.setattr("bench.listening.heard.SLACK_S", 1e9)
 
 
 @pytest.mark.usefixtures("patient")
