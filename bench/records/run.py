@@ -2,7 +2,7 @@
 
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from bench.records.base import (
     Channel,
@@ -17,6 +17,8 @@ from bench.records.take import Take
 
 class Rule(Record):
     """The rule that was fixed beforehand. The margin is tenths so that it is computed exactly."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
 
     rating_margin_tenths: int = Field(default=5, ge=0, le=40)
     """Candidate mean must be at least baseline mean plus this many tenths of a point."""

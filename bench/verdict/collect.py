@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from bench.errors import BadInput, PhaseMissing
@@ -18,6 +17,7 @@ from bench.records.take import Take, TakeSide
 from bench.records.verdict import Gate
 from bench.storage.digests import sha256_bytes
 from bench.storage.record_file import Kept, load_record
+from bench.storage.strict_yaml import parse_yaml
 from bench.verdict.evidence import Evidence, InstallOutcome, Refusal
 from bench.verdict.takes import utterance_ids, valid_takes
 
@@ -33,18 +33,14 @@ def read_rule(path: Path) -> tuple[Rule, bytes]:
     """Read a rule file; its bytes are what is hashed.
 
     Raises:
-        BadInput: missing, not YAML, or a key is wrong.
+        BadInput: missing, not YAML, or a key is unknown, repeated or not of its exact type; with the line.
     """
     try:
         data = path.read_bytes()
-        return Rule.model_validate(yaml.safe_load(data)), data
     except OSError as error:
         raise BadInput(f"rule_file {path} cannot be read ({error.strerror}).") from error
-    except yaml.YAMLError as error:
-        raise BadInput(f"rule_file {path} is not YAML: {error}") from error
-    except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise BadInput(f"rule_file {path}: {faults}. docs/verdict.md lists its keys.") from error
+    rule, _ = parse_yaml(data, str(path), Rule, what="a rule", see="docs/verdict.md lists its keys.")
+    return rule, data
 
 
 def check_commitments(run_dir: Path, manifest: Manifest) -> None:
