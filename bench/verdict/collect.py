@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from bench.errors import BadInput, PhaseMissing
@@ -19,6 +20,7 @@ from bench.storage.digests import sha256_bytes
 from bench.storage.record_file import Kept, load_record
 from bench.storage.strict_yaml import parse_yaml
 from bench.verdict.evidence import Evidence, InstallOutcome, Refusal
+from bench.verdict.methods import check_method
 from bench.verdict.takes import utterance_ids, valid_takes
 
 REFUSALS: dict[str, Refusal] = {"licence": "licence", "clone_encoder": "clone_encoder_withheld"}
@@ -43,14 +45,26 @@ def read_rule(path: Path) -> tuple[Rule, bytes]:
     return rule, data
 
 
+def _read_lax_rule(path: Path) -> tuple[Rule, bytes]:
+    """Read a rule file as method 3 did, before files were read strictly: a run that committed to it goes by it."""
+    try:
+        data = path.read_bytes()
+        return Rule.model_validate(yaml.safe_load(data)), data
+    except OSError as error:
+        raise BadInput(f"rule_file {path} cannot be read ({error.strerror}).") from error
+    except (yaml.YAMLError, ValidationError) as error:
+        raise BadInput(f"rule_file {path} is no rule: {error}") from error
+
+
 def check_commitments(run_dir: Path, manifest: Manifest) -> None:
     """See that rule and question are those that the run committed to: everything decides by the manifest's, so it
     must say what the rule file says, and the file and the question must have the hashes in it.
 
     Raises:
-        BadInput: one was edited; the message names what.
+        BadInput: one was edited; the message names what. Or the run began with a newer Audition.
     """
-    rule, data = read_rule(run_dir / RULE_FILE)
+    check_method(manifest)
+    rule, data = (_read_lax_rule if manifest.methodology_version < 4 else read_rule)(run_dir / RULE_FILE)
     found = sha256_bytes(data)
     if found != manifest.rule_sha256 or manifest.inputs.rule_sha256 != manifest.rule_sha256:
         raise BadInput(
