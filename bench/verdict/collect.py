@@ -41,7 +41,9 @@ def read_rule(path: Path) -> tuple[Rule, bytes]:
         data = path.read_bytes()
     except OSError as error:
         raise BadInput(f"rule_file {path} cannot be read ({error.strerror}).") from error
-    rule, _ = parse_yaml(data, str(path), Rule, what="a rule", see="docs/verdict.md lists its keys.")
+    rule, _ = parse_yaml(
+        data, f"rule_file {path}", Rule, what="a rule", see="docs/verdict.md lists its keys."
+    )
     return rule, data
 
 

@@ -25,9 +25,10 @@ def refused(tmp_path: Path, text: str) -> str:
     with pytest.raises(BadInput) as caught:
         read_rule(path)
     message = str(caught.value)
-    assert message.startswith(str(path))
+    name = f"rule_file {path}:"
+    assert message.startswith(name)
     assert message.endswith("docs/verdict.md lists its keys.")
-    return message.removeprefix(f"{path}:")
+    return message.removeprefix(name)
 
 
 @pytest.mark.parametrize(
