@@ -115,14 +115,16 @@ def heard(view: "ReportView") -> str:
 
 def playability(found: Playability) -> list[tuple[str, str]]:
     """Return the figures of one side's playability, each with its label."""
+    endless = "infinite" if found.never_heard else NOT_TAKEN
+    rtf, audible = found.rtf_p50, found.ttfa_audible_ms_p50
     return [
-        ("Real-time factor, median", number(found.rtf_p50)),
+        ("Real-time factor, median", endless if rtf is None else number(rtf)),
         ("Takes slower than speech", f"{number(found.slower_than_speech)} of {found.takes}"),
         ("Takes that stall", f"{number(found.stalled)} of {found.takes}"),
         ("Stall, median", number(found.stall_ms_p50, "ms")),
         ("Stall, longest", number(found.stall_ms_most, "ms")),
         ("Start buffer that avoids all", number(found.start_buffer_ms_most, "ms")),
-        ("Time to first audible sound, median", number(found.ttfa_audible_ms_p50, "ms")),
+        ("Time to first audible sound, median", endless if audible is None else number(audible, "ms")),
     ]
 
 

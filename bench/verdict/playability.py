@@ -69,10 +69,11 @@ def asked_gates(rule: Rule, found: Playability) -> Iterator[Asked]:
 def warn_of_playing(name: str, found: Playability) -> list[str]:
     """Return the warning that a listener of `name` would have to wait, or nothing."""
     said = []
+    endless = "infinite, for so many takes were never heard" if found.never_heard else "not known"
     if found.slower_than_speech:
         said.append(
             f"{found.slower_than_speech} of {found.takes} takes are slower than speech "
-            f"(real-time factor p50 {_spell(found.rtf_p50)})"
+            f"(real-time factor p50 {endless if found.rtf_p50 is None else _spell(found.rtf_p50)})"
         )
     if found.stalled:
         said.append(
@@ -83,7 +84,10 @@ def warn_of_playing(name: str, found: Playability) -> list[str]:
         said.append(f"a start buffer of {_spell(found.start_buffer_ms_most)} ms would avoid every stall")
     if not said:
         return []
-    said.append(f"the first audible sample comes after {_spell(found.ttfa_audible_ms_p50)} ms (p50)")
+    audible = found.ttfa_audible_ms_p50
+    said.append(
+        f"the p50 of the first audible sample is {endless if audible is None else f'{_spell(audible)} ms'}"
+    )
     return [f"Playing {name} as it comes: {'; '.join(said)}."]
 
 

@@ -414,7 +414,7 @@ class _Case:
             f"{rule.rating_margin_tenths / 10:+g} needed)"
         )
         speed = (
-            f"its TTFA p50 is {'not known' if p50 is None else f'{p50:.1f} ms'} "
+            f"its TTFA p50 is {'not known' if ttfa is None else 'infinite' if p50 is None else f'{p50:.1f} ms'} "
             f"(limit {rule.ttfa_p50_limit_ms:g} ms)"
         )
         if margin_passed and ttfa_passed and asked_passed:

@@ -51,6 +51,7 @@ def test_a_take_that_failed_was_never_heard(failed: int, count: int, swaps: bool
     assert b"Infinity" not in verdict_bytes(verdict) and b"NaN" not in verdict_bytes(verdict)
     assert verdict.warnings[0].startswith(f"{failed} of {count} candidate takes failed")
     assert any("their median TTFA is infinite" in text for text in verdict.warnings) is not swaps
+    assert ("f5's TTFA p50 is infinite (limit 500 ms)" in verdict.sentence) is not swaps
 
 
 def test_takes_that_a_pass_did_not_come_to_failed_as_well() -> None:
@@ -108,9 +109,18 @@ def test_the_rules_two_conditions_stay_two() -> None:
     assert verdict.warnings[0] == (
         "Playing f5 as it comes: 10 of 10 takes are slower than speech (real-time factor p50 5.2); 10 of 10 stall when "
         "played as they come (p50 21000 ms, most 21000 ms); a start buffer of 20500 ms would avoid every stall; the "
-        "first audible sample comes after 470 ms (p50)."
+        "p50 of the first audible sample is 470 ms."
     )
     assert not any(text.startswith("Playing") for text in decide(evidence()).warnings)
+
+
+def test_a_median_of_takes_that_were_never_heard_is_not_said_to_be_unknown() -> None:
+    verdict = of_many(some_failed(20, 30, **LATE), 30)
+    assert stored(verdict)["playability"]["candidate"]["rtf_p50"] is None
+    (said,) = [text for text in verdict.warnings if text.startswith("Playing")]
+    assert "real-time factor p50 infinite, for so many takes were never heard" in said
+    unknown = decide(evidence(candidate=takes(**LATE | {"ttfa_audible_ms": None})))
+    assert unknown.warnings[0].endswith("the p50 of the first audible sample is not known.")
 
 
 def test_playability_of_both_sides_is_beside_the_gates() -> None:
