@@ -187,6 +187,7 @@ def test_decided_runs_of_the_same_inputs_are_in_the_manifest_of_the_next(asked: 
     )
     elsewhere = _older(_new(asked, host="there"), "20250301T000000Z")
     _decided(elsewhere, "swap_candidate", reason="rule")
+    _decided(_older(_new(asked, host="beyond"), "20250401T000000Z"), "awaiting_ratings")
     broken = first.path.with_name(first.run_id.replace("2025", "2024"))
     broken.mkdir()
     (broken / "manifest.json").write_text("{")
