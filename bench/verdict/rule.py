@@ -9,7 +9,7 @@ Order of the questions, the first that has an answer decides:
 4. Are there fewer valid candidate takes than the rule's pairs? Keep the baseline (`synthesis_failed`).
 5. Are there fewer utterances with a valid take on both sides? `awaiting_baseline`.
 6. Has any rater not finished, or are there fewer raters than the rule asks for? `awaiting_ratings`.
-7. Swap if both gates pass, rating margin and TTFA; else keep the baseline.
+7. Swap if both gates pass, rating margin and TTFA, and those that the rule file adds; else keep the baseline.
 """
 
 import json
@@ -471,8 +471,8 @@ class _Case:
         if test is not None and test.power and rated > 1:
             one = test.power[-1].passes_at_gap["0"]
             said += (
-                f" Of a candidate that is no better, one such test passes in {one:.1%} and the best of {rated} in "
-                f"{1 - (1 - one) ** rated:.1%}."
+                f" Of a candidate that is no better, one such test passes in {one:.1%} and the best of {rated}, each "
+                f"with raters of its own, in {1 - (1 - one) ** rated:.1%}."
             )
         self.first_warnings.append(said)
 

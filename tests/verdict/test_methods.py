@@ -90,7 +90,7 @@ def test_earlier_runs_of_the_same_inputs_are_named_with_what_the_best_of_them_is
     assert verdict.warnings[0] == (
         "The same inputs had been decided before this run began: f5-titan-20260101T000000Z (keep_baseline_try_next), "
         "f5-titan-20260201T000000Z (keep_baseline_try_next), f5-x-1 (keep_baseline_try_next). Of a candidate that is "
-        "no better, one such test passes in 18.8% and the best of 3 in 46.4%."
+        "no better, one such test passes in 18.8% and the best of 3, each with raters of its own, in 46.4%."
     )
     assert (
         "the best of 3"
