@@ -10,7 +10,7 @@ One rater. The pairs are exchangeable: mean -+ t * sd / sqrt(n) with n - 1 degre
 Several. Half of the width is sqrt((t_R^2 R + t_S^2 S - t_E^2 E) / n), each t with its own degrees of freedom
 (raters - 1, pairs - 1 and their product). That is Howe's way of giving each part of a sum its own quantile (JASA 69
 (1974) 789-794), with the sign of E as in Burdick & Graybill, Confidence Intervals on Variance Components (1992).
-Satterthwaite's one t for the whole sum was tried and covers as little as 88% with two raters, where the degrees of
+Satterthwaite's one t for the whole sum was tried and covers as little as 87% with two raters, where the degrees of
 freedom that it estimates are mostly chance. Where the sum comes out below E / 4, that is taken: an interval is never
 nothing while the ratings disagree.
 
