@@ -11,7 +11,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from bench.serving.f5 import kernels
+from bench.serving.f5 import kernels, plain
 from bench.serving.f5 import reference as references
 from bench.serving.f5.adapter import F5, PRESET
 from bench.serving.f5.chunk import ChunkSpeaker
@@ -124,6 +124,15 @@ def test_which_kernels_ran_is_read_back(graphed: F5, upstream: F5) -> None:
     said = graphed.read_back()["kernels"]
     assert set(said) == {"add_and_norm", "turn_keys", "attend", "convolve", "raise_with_gelu"}
     assert all(why.startswith("plain: ") for why in said.values()), "no GPU is here"
+
+
+def test_torch_still_has_a_product_that_ends_in_gelu() -> None:
+    """Private (requirements/README.md); on a CPU it takes the exact GELU, which tanh's is within 1e-3 of."""
+    source = torch.Generator().manual_seed(1)
+    x, weight, bias = (torch.randn(shape, generator=source) for shape in ((5, 8), (6, 8), (6,)))
+    raised = torch._addmm_activation(bias, x, weight.T, use_gelu=True)
+    wanted = plain.raise_with_gelu(x[None], weight, bias)[0]
+    assert (raised - wanted).abs().max() < 1e-3
 
 
 def test_what_triton_compiles_is_kept_with_the_venv(
