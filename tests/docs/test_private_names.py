@@ -26,7 +26,11 @@ DOCUMENTED = {"_exit", "_replace"}
 ROW = re.compile(r"^\| ([\w-]+) ([\d.]+) \| `(\w+)` \|", re.M)
 LISTED = ROW.findall((REPO / "requirements" / "README.md").read_text("utf-8"))
 """Library, release, name."""
-LOCKS = {"ansible-core": ("controller.txt", "test.txt"), "f5-tts": ("engine-f5.txt",), "torch": ("engine-f5.txt",)}
+LOCKS = {
+    "ansible-core": ("controller.txt", "test.txt"),
+    "f5-tts": ("engine-f5.txt",),
+    "torch": ("engine-f5.txt",),
+}
 
 CALLED: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {
     "_execute_module": ((), {"module_name": "", "module_args": {}, "task_vars": {}, "wrap_async": True}),
