@@ -4,10 +4,7 @@ The package wants 1.7 GB of its own environment, so the cases live in f5_inside/
 environment in one process; each is reported here under its own name.
 """
 
-import os
-import re
 import subprocess
-import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import httpx
@@ -19,11 +16,11 @@ from bench.catalog.loader import load
 from bench.engines.launch import LaunchSpec, launch
 from bench.inputs import demo_reference, reference, transcript
 from bench.storage.digests import sha256_file
-from tests.support import make_f5_venv, tiny_f5
+from tests.support import inside, make_f5_venv, tiny_f5
 
 ROOT = Path(__file__).parents[2]
 INSIDE = Path(__file__).parent / "f5_inside" / "inside_f5.py"
-CASES = re.findall(r"^def (test_\w+)", INSIDE.read_text(), re.MULTILINE)
+CASES = inside.cases(INSIDE)
 pytestmark = pytest.mark.timeout(900)  # the environment may have to be built first
 
 
@@ -72,17 +69,7 @@ def python(needs_venv: None) -> Path:
 def outcomes(python: Path, chosen: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
     """What went wrong in each case, by the case's name; an empty list is a pass."""
     report = tmp_path_factory.mktemp("inside") / "report.xml"
-    done = subprocess.run(
-        [python, "-m", "pytest", "-q", "--noconftest", "-p", "no:cacheprovider", f"--junitxml={report}", INSIDE],
-        cwd=ROOT, capture_output=True, text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "AUDITION_TEST_REFERENCE": str(chosen), "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
-    assert report.exists(), done.stdout + done.stderr
-    found: dict[str, list[str]] = {}
-    for case in ElementTree.parse(report).getroot().iter("testcase"):
-        faults = [child.text or child.tag for child in case if child.tag in ("failure", "error", "skipped")]
-        found.setdefault(re.sub(r"\[.*", "", case.attrib["name"], flags=re.DOTALL), []).extend(faults)
-    return found
+    return inside.outcomes(python, INSIDE, report, {"AUDITION_TEST_REFERENCE": str(chosen)})
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -20,6 +20,14 @@ from tests.support import venvs
 HERE = Path(__file__).parent
 LOCK = HERE / "cosyvoice2_venv.txt"
 WHEEL = HERE / "cosyvoice2_wheel.py"
+_NORMALIZER = """
+import wetext
+
+
+def Normalizer(remove_erhua=False, **_):
+    return wetext.Normalizer(remove_erhua=remove_erhua)
+"""
+"""Under WeTextProcessing's name, as the wheel imports it: the same grammars."""
 MIRROR = os.environ.get("AUDITION_COSYVOICE_MIRROR", "")
 
 
@@ -33,6 +41,9 @@ def _as_the_commit(venv: Path) -> None:
     shutil.copyfile(WHEEL, site / "cosyvoice2_wheel.py")
     with (site / "cosyvoice" / "cli" / "cosyvoice.py").open("a") as stream:
         stream.write("\n\nfrom cosyvoice2_wheel import AutoModel\n")
+    for language in ("chinese", "english"):
+        (site / "tn" / language).mkdir(parents=True)
+        (site / "tn" / language / "normalizer.py").write_text(_NORMALIZER)
     clip = site / "cosyvoice" / "asset" / "zero_shot_prompt.wav"
     clip.parent.mkdir()
     _write_clip(clip)
