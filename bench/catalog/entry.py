@@ -125,8 +125,10 @@ class Source(Record):
             return value
         files = []
         for line in value.splitlines():
-            sha256, size, path, *other = line.split()
-            files.append({"sha256": sha256, "bytes": int(size), "path": path, "to": (other or [path])[0]})
+            words = line.split()
+            if len(words) not in (3, 4):
+                raise ValueError("a line is SHA-256, bytes and a path, and where it lies if that is another")
+            files.append({"sha256": words[0], "bytes": words[1], "path": words[2], "to": words[-1]})
         return files
 
     @field_validator("files")

@@ -144,7 +144,7 @@ def _git(arguments: list[str], limit_s: float) -> bytes:
     except FileNotFoundError as error:
         raise SourceFailed("git is not installed on this host; install it (apt-get install git).") from error
     except subprocess.TimeoutExpired as error:
-        raise SourceFailed(f"git was not done within {limit_s:.0f} s") from error
+        raise SourceFailed(f"git was not done within {limit_s:g} s") from error
     if done.returncode != 0:
         raise SourceFailed(done.stderr.decode(errors="replace").strip()[-1000:] or f"git ended {done.returncode}")
     return done.stdout
