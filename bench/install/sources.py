@@ -1,8 +1,8 @@
-"""Upstream code that is no package: two or more commits, fetched by git, compared file by file, put into an environment.
+"""Upstream code that is no package: commits, fetched by git, compared file by file, put into an environment.
 
-A catalog entry names repositories and commits and, for each file that is taken, its SHA-256 and size. Archives of forges
-are not the same bytes from one day to the next; files of a commit are. Nothing is checked out and none of it is run: each
-file is read from git's store, compared, and written. What is not listed stays out.
+A catalog entry names repositories and commits and, for each file that is taken, its SHA-256 and size. Archives of
+forges are not the same bytes from one day to the next; files of a commit are. Nothing is checked out and none of it
+is run: each file is read from git's store, compared, and written. What is not listed stays out.
 
     assemble(entry.run.sources, site_packages)                       # from where upstream publishes it
     assemble(entry.run.sources, site_packages, mirror="/srv/git")    # /srv/git/<owner>/<name>.git, or <name>.bundle
@@ -48,7 +48,9 @@ def is_assembled(sources: Sequence[Source], site: Path) -> bool:
     return mark.is_file() and mark.read_text(encoding="utf-8") == _mark(sources)
 
 
-def assemble(sources: Sequence[Source], site: Path, *, mirror: str = "", limit_s: float = FETCH_LIMIT_S) -> None:
+def assemble(
+    sources: Sequence[Source], site: Path, *, mirror: str = "", limit_s: float = FETCH_LIMIT_S
+) -> None:
     """Put every listed file of every source below `site`, compared; a second time changes nothing.
 
     `mirror` is a folder or an address under which the repositories lie as `<owner>/<name>.git`, or, in a folder, as
@@ -74,7 +76,9 @@ def assemble(sources: Sequence[Source], site: Path, *, mirror: str = "", limit_s
         tops = sorted(path.name for path in tree.iterdir())
         for top in tops:
             if (site / top).exists() and not (site / RECEIPT).is_file():
-                raise SourceFailed(f"{site / top} is there already, from a package of that name; remove the package.")
+                raise SourceFailed(
+                    f"{site / top} is there already, from a package of that name; remove the package."
+                )
         (site / RECEIPT).unlink(missing_ok=True)
         for top in tops:
             shutil.rmtree(site / top, ignore_errors=True)
@@ -119,10 +123,14 @@ def _read(source: Source, file: SourceFile, store: Path) -> bytes:
     blob = f"{source.commit}:{file.path}"
     size = _git(["-C", str(store), "cat-file", "-s", blob], 60.0).decode().strip()
     if int(size) != file.bytes:
-        raise SourceFailed(f"{name}: has {size} bytes and the catalog says {file.bytes}; nothing was installed.")
+        raise SourceFailed(
+            f"{name}: has {size} bytes and the catalog says {file.bytes}; nothing was installed."
+        )
     data = _git(["-C", str(store), "cat-file", "blob", blob], 60.0)
     if (actual := hashlib.sha256(data).hexdigest()) != file.sha256:
-        raise SourceFailed(f"{name}: SHA-256 is {actual} and the catalog says {file.sha256}; nothing was installed.")
+        raise SourceFailed(
+            f"{name}: SHA-256 is {actual} and the catalog says {file.sha256}; nothing was installed."
+        )
     return data
 
 
@@ -134,7 +142,12 @@ def _git(arguments: list[str], limit_s: float) -> bytes:
     """
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith("GIT_") or name in _PASSED_ON
-    } | {"GIT_TERMINAL_PROMPT": "0", "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull, "LC_ALL": "C"}
+    } | {
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        "LC_ALL": "C",
+    }
     settings = ["-c", "protocol.version=2", "-c", "gc.auto=0", "-c", "fetch.fsckObjects=true"]
     try:
         done = subprocess.run(
@@ -146,7 +159,9 @@ def _git(arguments: list[str], limit_s: float) -> bytes:
     except subprocess.TimeoutExpired as error:
         raise SourceFailed(f"git was not done within {limit_s:g} s") from error
     if done.returncode != 0:
-        raise SourceFailed(done.stderr.decode(errors="replace").strip()[-1000:] or f"git ended {done.returncode}")
+        raise SourceFailed(
+            done.stderr.decode(errors="replace").strip()[-1000:] or f"git ended {done.returncode}"
+        )
     return done.stdout
 
 

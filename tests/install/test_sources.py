@@ -10,12 +10,17 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from bench.catalog import load
 from bench.catalog.entry import Source
+from bench.catalog.loader import load
 from bench.install import sources
 from bench.install.sources import SourceFailed, assemble, identity, is_assembled
 
-FILES = {"speech/__init__.py": b"", "speech/say.py": b"WORD = 'hello'\n", "LICENSE": b"MIT\n", "setup.py": b"1 / 0\n"}
+FILES = {
+    "speech/__init__.py": b"",
+    "speech/say.py": b"WORD = 'hello'\n",
+    "LICENSE": b"MIT\n",
+    "setup.py": b"1 / 0\n",
+}
 TEXT = {"two.txt": b"one\ntwo\n", ".gitattributes": b"*.txt text eol=crlf\nLICENSE export-ignore\n"}
 """A checkout would write the one with other line ends, and an archive leave the other out."""
 
@@ -71,10 +76,15 @@ def test_what_is_listed_is_put_in_place_and_nothing_else(mirror: Path, commit: s
     assert not is_assembled(wanted, site)
     assemble(wanted, site, mirror=str(mirror))
     assert listed(site) == WHOLE
-    assert (site / "speech" / "say.py").read_bytes() == FILES["speech/say.py"], "of the pinned commit, not the newest"
+    assert (site / "speech" / "say.py").read_bytes() == FILES["speech/say.py"], (
+        "of the pinned commit, not the newest"
+    )
     assert is_assembled(wanted, site)
     said = subprocess.run(
-        [sys.executable, "-c", "import speech.say; print(speech.say.WORD)"], cwd=site, capture_output=True, text=True
+        [sys.executable, "-c", "import speech.say; print(speech.say.WORD)"],
+        cwd=site,
+        capture_output=True,
+        text=True,
     )
     assert said.stdout == "hello\n"
 
@@ -190,7 +200,7 @@ def test_a_fetch_that_hangs_ends(commit: str, tmp_path: Path, monkeypatch: pytes
     slow.write_text("#!/bin/sh\nexec sleep 60\n")
     slow.chmod(0o755)
     monkeypatch.setenv("PATH", f"{slow.parent}:{os.environ['PATH']}")
-    with pytest.raises(SourceFailed, match="git was not done within 0.5 s"):
+    with pytest.raises(SourceFailed, match=r"git was not done within 0\.5 s"):
         assemble([source(commit)], tmp_path / "site", mirror="/nowhere", limit_s=0.5)
 
 

@@ -1,8 +1,9 @@
-"""What CosyVoice of May 2025, which the wheel cosyvoice2-fr-infer 0.1.5 bundles, lacks of the commit that an engine runs.
+"""What CosyVoice of May 2025, as the wheel cosyvoice2-fr-infer 0.1.5 bundles it, lacks of the commit of an engine.
 
-make_cosyvoice2_venv.py puts this file beside the wheel's code in the tests' environment; no engine has it. The rest is
-the wheel's: language model, flow, vocoder, `token2wav`, `tts`, the frontend's encoders. (cosyvoice-minicpmo 0.1.0 is as old,
-and its CosyVoice 2 has no language model and no text frontend.) Of that age, and brought to the commit's ways here:
+make_cosyvoice2_venv.py puts this file beside the wheel's code in the tests' environment; no engine has it. The rest
+is the wheel's: language model, flow, vocoder, `token2wav`, `tts`, the frontend's encoders. (cosyvoice-minicpmo 0.1.0
+is as old, and its CosyVoice 2 has no language model and no text frontend.) Of that age, and brought to the commit's
+ways here:
 
 - there is no `AutoModel`, and a class takes names of checkpoints;
 - a clip is a tensor of 16 kHz, where the commit takes its path and makes the mel from the clip's own rate;
@@ -31,7 +32,9 @@ def AutoModel(model_dir: str) -> CosyVoice2:  # noqa: N802 - upstream's name
     def token2wav(*arguments: Any, **named: Any) -> Any:
         speech = speak(*arguments, **named)
         if named.get("stream"):
-            model.token_hop_len = min(model.token_max_hop_len, model.token_hop_len * model.stream_scale_factor)
+            model.token_hop_len = min(
+                model.token_max_hop_len, model.token_hop_len * model.stream_scale_factor
+            )
         return speech
 
     model.token2wav = token2wav

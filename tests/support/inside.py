@@ -15,7 +15,9 @@ def cases(inside: Path) -> list[str]:
     return re.findall(r"^def (test_\w+)", inside.read_text(), re.MULTILINE)
 
 
-def outcomes(python: Path, inside: Path, report: Path, environment: Mapping[str, str]) -> dict[str, list[str]]:
+def outcomes(
+    python: Path, inside: Path, report: Path, environment: Mapping[str, str]
+) -> dict[str, list[str]]:
     """Return what went wrong in each case, by the case's name; an empty list is a pass."""
     done = subprocess.run(
         [python, "-m", "pytest", "-q", "--noconftest", "-p", "no:cacheprovider", f"--junitxml={report}", inside],

@@ -1,10 +1,12 @@
 """The environment in which the tests run upstream's real CosyVoice on a CPU: `.cache/cosyvoice2-venv` (venvs.py).
 
 `python -m tests.support.make_cosyvoice2_venv` prints the interpreter's path. The code comes from the wheel
-cosyvoice2-fr-infer 0.1.5, which bundles CosyVoice of May 2025 and Matcha-TTS; cosyvoice2_wheel.py says what differs from
-the commit that an engine runs, and brings it there. Where the variable AUDITION_COSYVOICE_MIRROR names a folder with the
-two repositories (`FunAudioLLM/CosyVoice.git`, `shivammehta25/Matcha-TTS.git`), the environment is another one,
-`.cache/cosyvoice2-exact-venv`, and the code is fetched and compared as an installation does it, without anything in between.
+cosyvoice2-fr-infer 0.1.5, which bundles CosyVoice of May 2025 and Matcha-TTS; cosyvoice2_wheel.py says what differs
+from the commit that an engine runs, and brings it there.
+
+Where the variable AUDITION_COSYVOICE_MIRROR names a folder with the two repositories (`FunAudioLLM/CosyVoice.git`,
+`shivammehta25/Matcha-TTS.git`), the environment is another one, `.cache/cosyvoice2-exact-venv`: the code is fetched and
+compared as an installation does it, with nothing in between.
 """
 
 import os
@@ -65,9 +67,10 @@ def _from_the_mirror(venv: Path) -> None:
     site = _site(venv)
     python = str(venv / "bin" / "python")
     subprocess.run(
-        [python, "-m", "pip", "uninstall", "-q", "-y", "--disable-pip-version-check", "cosyvoice2-fr-infer"], check=True
+        [python, "-m", "pip", "uninstall", "-q", "-y", "--disable-pip-version-check", "cosyvoice2-fr-infer"],
+        check=True,
     )
-    from bench.catalog import load
+    from bench.catalog.loader import load
     from bench.install import sources
 
     run = load("cosyvoice2").run

@@ -2,7 +2,7 @@
 
 Run by the interpreter of the test environment: `python -m tests.support.tiny_cosyvoice2 DIR [--full-size]`. The layout
 below DIR is that of the store of weights. It says nothing that anyone could understand, and never ends of itself:
-upstream stops it at 20 speech tokens a text token, 0.8 s for each word of `WORDS`. So the number of words says how long it speaks.
+upstream stops it at 20 speech tokens a text token, 0.8 s for each word of `WORDS`.
 """
 
 import argparse
@@ -14,7 +14,10 @@ import yaml
 
 REPO = "FunAudioLLM/CosyVoice2-0.5B"
 REVISION = "0" * 40
-WORDS = "good morning how did you sleep last night we should leave before rain again this evening do you agree".split()
+WORDS = (
+    "good", "morning", "how", "did", "you", "sleep", "last", "night", "we", "should", "leave", "before", "rain",
+    "again", "this", "evening", "do", "you", "agree",
+)  # fmt: skip
 """Each is one token of the text, with a space or a capital before it too."""
 S_PER_WORD = 0.8
 _TINY = {
@@ -92,11 +95,17 @@ def _tokenizer(folder: Path) -> None:
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     corpus = [f"{word} {word} {word.capitalize()}" for word in WORDS]
     trainer = trainers.BpeTrainer(
-        vocab_size=1500, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), special_tokens=["<|endoftext|>"]
+        vocab_size=1500,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        special_tokens=["<|endoftext|>"],
     )
     tokenizer.train_from_iterator(corpus, trainer)
     tokenizer.model.save(str(folder))
-    settings = {"tokenizer_class": "Qwen2Tokenizer", "eos_token": "<|endoftext|>", "pad_token": "<|endoftext|>"}
+    settings = {
+        "tokenizer_class": "Qwen2Tokenizer",
+        "eos_token": "<|endoftext|>",
+        "pad_token": "<|endoftext|>",
+    }
     (folder / "tokenizer_config.json").write_text(json.dumps(settings | {"model_max_length": 32768}))
 
 

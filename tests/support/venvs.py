@@ -1,7 +1,7 @@
 """Environments in which the tests run a model's real package on a CPU: `.cache/<name>-venv`.
 
-Pinned by a lock with hashes, and `TORCH` apart: its local builds have no hash that would hold elsewhere. Built once, and
-again when the recipe or the interpreter changes.
+Pinned by a lock with hashes, and `TORCH` apart: its local builds have no hash that would hold elsewhere. Built once,
+and again when the recipe or the interpreter changes.
 """
 
 import contextlib

@@ -169,7 +169,12 @@ class CosyVoice2:
     def _speak(self, request: SpeechRequest, speaker: str) -> Iterator[Samples]:
         try:
             pieces = self._package.inference_zero_shot(
-                request.text, "", "", zero_shot_spk_id=speaker, stream=request.speed == 1.0, speed=request.speed
+                request.text,
+                "",
+                "",
+                zero_shot_spk_id=speaker,
+                stream=request.speed == 1.0,
+                speed=request.speed,
             )
             for piece in pieces:
                 if self._thread.error is not None:
@@ -178,9 +183,8 @@ class CosyVoice2:
         except Exception as error:
             cause = self._thread.error or error
             raise SynthesisError(f"CosyVoice failed: {type(cause).__name__}: {cause}") from error
-        if self._thread.error is not None:
-            error = self._thread.error
-            raise SynthesisError(f"CosyVoice failed: {type(error).__name__}: {error}") from error
+        if (died := self._thread.error) is not None:
+            raise SynthesisError(f"CosyVoice failed: {type(died).__name__}: {died}") from died
 
     def _seed(self, seed: int | None) -> None:
         """Begin the request's draws: the vocoder's noise, and the language model's where they are its own."""
@@ -261,5 +265,7 @@ def _folder(weights: Mapping[str, Path]) -> Path:
         raise FileNotFoundError(f"CosyVoice 2 needs {REPO}; the catalog entry's weights do not list it.")
     for name in FILES:
         if not (weights[REPO] / name).is_file():
-            raise FileNotFoundError(f"{weights[REPO] / name} is not there; run the install phase, which fetches it.")
+            raise FileNotFoundError(
+                f"{weights[REPO] / name} is not there; run the install phase, which fetches it."
+            )
     return weights[REPO]

@@ -1,9 +1,9 @@
 """CosyVoice 2's language model, a token at a time on a cache of fixed length: on a GPU each token is one CUDA graph.
 
-Upstream runs transformers' Qwen2 for each token: some thousand kernels started one by one, Qwen2's own head over 151,936
-words whose result nobody reads, and up to 75 reads of the GPU to draw one token. Here the layers' weights lie together,
-a token is one graph, and what leaves the GPU is its 25 best candidates. In float32 the logits are those of a full forward
-pass but for rounding (1e-6), so the same draws give the same tokens.
+Upstream runs transformers' Qwen2 for each token: some thousand kernels started one by one, Qwen2's own head over
+151,936 words whose result nobody reads, and up to 75 reads of the GPU to draw one token. Here the layers' weights lie
+together, a token is one graph, and what leaves the GPU is its 25 best candidates. In float32 the logits are those of
+a full forward pass but for rounding (1e-6), so the same draws give the same tokens.
 
 On a CPU the same arithmetic runs uncaptured.
 """
@@ -181,7 +181,9 @@ class Decoder:
     def _rest(self, x: Any, heard: Any, layer: _Layer) -> Any:
         """Return a layer's output from what its attention heard."""
         x = torch.addmm(x, heard, layer.out)
-        gate, up = _F.linear(_F.rms_norm(x, x.shape[-1:], layer.norm_up, self._eps), layer.up).chunk(2, dim=-1)
+        gate, up = _F.linear(_F.rms_norm(x, x.shape[-1:], layer.norm_up, self._eps), layer.up).chunk(
+            2, dim=-1
+        )
         return torch.addmm(x, _F.silu(gate) * up, layer.down)
 
     def _score(self, x: Any) -> None:

@@ -1,9 +1,9 @@
 """CosyVoice 2's flow solved in CUDA graphs: what `solve_euler` computes, without its kernel launches.
 
-Each of the ten Euler steps is a network evaluation with and without guidance: upstream starts some 3,000 kernels a step,
-and reads the GPU 14 times while it makes masks. Here a step is one graph a length. Lengths are rounded up to 50 frames
-(25 tokens) and what pads is masked; the network attends and convolves backwards only, or is masked, so padding at the end
-changes nothing that is kept.
+Each of the ten Euler steps is a network evaluation with and without guidance: upstream starts some 3,000 kernels a
+step, and reads the GPU 14 times while it makes masks. Here a step is one graph a length. Lengths are rounded up to 50
+frames (25 tokens) and what pads is masked; the network attends and convolves backwards only, or is masked, so padding
+at the end changes nothing that is kept.
 
 On a CPU the same arithmetic runs uncaptured.
 """
@@ -159,7 +159,9 @@ def _chunk_mask(
 ) -> Any:
     """Return which frames a frame may attend to, (batch, n or 1, n): those up to the end of its chunk of `size`."""
     if dynamic or dynamic_left or decoding or left >= 0:
-        raise NotImplementedError("CosyVoice 2 speaks with chunks of one fixed size that hear all before them")
+        raise NotImplementedError(
+            "CosyVoice 2 speaks with chunks of one fixed size that hear all before them"
+        )
     if size <= 0:
         return masks
     place = torch.arange(xs.size(1), device=xs.device)

@@ -5,8 +5,8 @@ Upstream's own pieces remain what they are: the prompt is put together by `Qwen2
 the loop around both, which here
 
 - waits for tokens instead of looking for them every 100 ms;
-- lets the language model rest once the first chunk has its tokens, until that chunk is out: on its way it would take its
-  share of GPU and interpreter from it, and the first chunk would come later the longer the text is;
+- lets the language model rest once the first chunk has its tokens, until that chunk is out: on its way it would take
+  its share of GPU and interpreter from it, and the first chunk would come later the longer the text is;
 - leaves torch's memory to torch (upstream empties its cache after every sentence);
 - lets the vocoder compute its normalised weights once instead of for every chunk.
 """
@@ -112,7 +112,8 @@ class Graphed:
     def _tokens(self, prompt: Any, sampling: int, shortest: int, longest: int, uuid: str) -> Iterator[int]:
         """Stand for `Qwen2LM.inference_wrapper`: yield a sentence's speech tokens."""
         del sampling, uuid
-        decoder, stops, spoken = self.decoder, self._model.llm.stop_token_ids, []
+        decoder, stops = self.decoder, self._model.llm.stop_token_ids
+        spoken: list[int] = []
         decoder.may_stop(shortest <= 0)
         decoder.begin(prompt)
         while len(spoken) < longest:

@@ -61,14 +61,6 @@ def load_wav(wav: str | Path, target_sr: int, min_sr: int = 16000) -> Any:
 _level, _handlers = logging.root.level, list(logging.root.handlers)
 with standing_in(log_mel_spectrogram) as ABSENT:
     # All that cosyvoice2.yaml may name is imported here, while training's packages are stood in for.
-    import cosyvoice.dataset.processor
-    import cosyvoice.flow.decoder
-    import cosyvoice.flow.flow_matching
-    import cosyvoice.hifigan.discriminator
-    import cosyvoice.hifigan.f0_predictor
-    import cosyvoice.hifigan.hifigan
-    import cosyvoice.tokenizer.tokenizer
-    import cosyvoice.transformer.upsample_encoder
     import matcha.hifigan.models
     import matcha.utils.audio  # noqa: F401
     from cosyvoice.cli import cosyvoice as cli

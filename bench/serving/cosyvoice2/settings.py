@@ -37,7 +37,9 @@ class CosyVoiceSettings(BaseModel):
     def _graphed_is_mended(self) -> "CosyVoiceSettings":
         mended = (self.hop, self.attention_mask, self.generators) == ("reset", "none", "per_stage")
         if self.solver == "graphed" and not mended:
-            raise ValueError("solver: graphed wants hop: reset, attention_mask: none and generators: per_stage")
+            raise ValueError(
+                "solver: graphed wants hop: reset, attention_mask: none and generators: per_stage"
+            )
         if self.solver == "package" and (self.llm_dtype, self.flow_dtype) != ("float32", "float32"):
             raise ValueError("llm_dtype and flow_dtype are settings of solver: graphed")
         return self

@@ -71,7 +71,9 @@ def standing_in(log_mel: Callable[..., Any]) -> Iterator[list[str]]:
     `log_mel` is what `whisper.log_mel_spectrogram` is.
     """
     wanted = {name.partition(".")[0] for name in _MODULES}
-    missing = sorted(name for name in wanted if name not in sys.modules and importlib.util.find_spec(name) is None)
+    missing = sorted(
+        name for name in wanted if name not in sys.modules and importlib.util.find_spec(name) is None
+    )
     real = {"log_mel_spectrogram": log_mel, "rank_zero_only": _unchanged, "use": _unchanged}
     made = {name: types.ModuleType(name) for name in _MODULES if name.partition(".")[0] in missing}
     for name, module in made.items():
