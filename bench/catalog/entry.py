@@ -103,9 +103,13 @@ class SourceFile(Record):
     """One file of a commit, and where it lies below an environment's `site-packages`."""
 
     path: str
+    """Path in the commit."""
     to: str
+    """Path below `site-packages`."""
     bytes: int = Field(ge=0)
+    """Size."""
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    """Of the file as the commit has it."""
 
 
 class Source(Record):
@@ -114,6 +118,7 @@ class Source(Record):
     repo: str = Field(pattern=r"^https://\S+/\S+/\S+\.git$")
     """Where upstream publishes it; `sources_mirror` asks elsewhere."""
     commit: str = Field(pattern=r"^[0-9a-f]{40}$")
+    """40 hexadecimal digits."""
     files: list[SourceFile] = Field(min_length=1)
     """A list, or a text with a line for each file: SHA-256, bytes, its path in the commit and, where that is another,
     its path below `site-packages`."""

@@ -7,14 +7,19 @@ is run: each file is read from git's store, compared, and written. What is not l
     assemble(entry.run.sources, site_packages)                       # from where upstream publishes it
     assemble(entry.run.sources, site_packages, mirror="/srv/git")    # /srv/git/<owner>/<name>.git, or <name>.bundle
 
+`python -m bench.install.sources JOB INTO [--mirror MIRROR]` does it for a job's entry, as a step of an installation.
+
 Every failure here is the host's or the network's: it says nothing of the model.
 """
 
+import argparse
 import hashlib
+import json
 import os
 import resource
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,7 +40,7 @@ class SourceFailed(AuditionError):
     """The code could not be had, or is not what the catalog says; the message says which and what to do."""
 
 
-def identity(sources: Sequence[Source]) -> str | None:
+def name_tree(sources: Sequence[Source]) -> str | None:
     """Return the SHA-256 that names the assembled tree: commits, paths and hashes; None where there is none."""
     if not sources:
         return None
@@ -88,7 +93,7 @@ def assemble(
 
 def _mark(sources: Sequence[Source]) -> str:
     lines = [f"{source.repo} {source.commit}\n" for source in sources]
-    return f"{identity(sources)}\n" + "".join(lines)
+    return f"{name_tree(sources)}\n" + "".join(lines)
 
 
 def _place(source: Source, mirror: str) -> str:
@@ -177,3 +182,21 @@ def _shown(place: str) -> str:
     """Return an address without who asks for it: there lie passwords."""
     parts = urlsplit(place)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl() if parts.netloc else place
+
+
+def main() -> None:
+    """Assemble what the entry of a job lists; exit 1 with what was wrong."""
+    parser = argparse.ArgumentParser(prog="bench.install.sources", description=__doc__)
+    parser.add_argument("job", type=Path)
+    parser.add_argument("into", type=Path)
+    parser.add_argument("--mirror", default="")
+    given = parser.parse_args()
+    listed = json.loads(given.job.read_bytes())["entry"]["run"]["sources"]
+    try:
+        assemble([Source.model_validate(one) for one in listed], given.into, mirror=given.mirror)
+    except (SourceFailed, OSError) as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()
