@@ -148,7 +148,7 @@ class Decoder:
 
     def scores(self) -> Any:
         """Return the logarithms of all probabilities, float32, on the CPU."""
-        return self._scores.cpu()
+        return self._scores.to("cpu", copy=True)
 
     def _step(self) -> None:
         x = _F.embedding(self._token, self._speech)

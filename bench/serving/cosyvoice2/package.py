@@ -6,6 +6,7 @@ for _name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_HUB_DISABLE_TELEMETR
     os.environ[_name] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
+import importlib  # noqa: E402 - after the variables
 import logging  # noqa: E402 - after the variables
 from functools import lru_cache  # noqa: E402
 from pathlib import Path  # noqa: E402
@@ -58,11 +59,24 @@ def load_wav(wav: str | Path, target_sr: int, min_sr: int = 16000) -> Any:
     return speech
 
 
+_NAMED = (
+    "cosyvoice.cli.cosyvoice",
+    "cosyvoice.dataset.processor",
+    "cosyvoice.flow.decoder",
+    "cosyvoice.flow.flow_matching",
+    "cosyvoice.hifigan.discriminator",
+    "cosyvoice.hifigan.f0_predictor",
+    "cosyvoice.hifigan.hifigan",
+    "cosyvoice.tokenizer.tokenizer",
+    "cosyvoice.transformer.upsample_encoder",
+    "matcha.hifigan.models",
+    "matcha.utils.audio",
+)
+"""All that cosyvoice2.yaml names: imported while training's packages are stood in for, and not when it is loaded."""
 _level, _handlers = logging.root.level, list(logging.root.handlers)
 with standing_in(log_mel_spectrogram) as ABSENT:
-    # All that cosyvoice2.yaml may name is imported here, while training's packages are stood in for.
-    import matcha.hifigan.models
-    import matcha.utils.audio  # noqa: F401
+    for _name in _NAMED:
+        importlib.import_module(_name)
     from cosyvoice.cli import cosyvoice as cli
     from cosyvoice.cli import frontend, model
     from cosyvoice.cli.cosyvoice import AutoModel

@@ -5,6 +5,7 @@ collecting it, which has no torch.
 """
 
 import gc
+import itertools
 import shutil
 import socket
 import sys
@@ -429,24 +430,30 @@ def test_a_request_that_is_cancelled_leaves_nothing_behind(engines: Any, name: s
     assert left_over(engine) == {}
 
 
+@pytest.mark.parametrize("spoken", [0, 40])
 @pytest.mark.parametrize("name", ["upstream", "fixed", "graphed_fp32"])
 def test_a_failure_in_the_language_models_thread_fails_the_request(
-    engines: Any, name: str, monkeypatch: pytest.MonkeyPatch
+    engines: Any, name: str, spoken: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Left to itself upstream waits for ever."""
     engine = engines(name)
     as_in_a_fresh_process(engine)
-    llm = engine._package.model.llm
+    inference = engine._thread._speak
+
+    def fails(*arguments: Any, **named: Any) -> Iterator[int]:
+        yield from itertools.islice(inference(*arguments, **named), spoken)
+        raise RuntimeError("out of memory")
+
+    heard: list[Any] = []
     with monkeypatch.context() as broken:
-        broken.setattr(llm, "stop_token_ids", None)
-        broken.setattr(llm.llm_embedding, "weight", torch.nn.Parameter(torch.zeros(2, 3)))
-        with pytest.raises(
-            SynthesisError, match="CosyVoice failed: RuntimeError: Sizes of tensors must match"
-        ):
-            speak(engine)
+        broken.setattr(engine._thread, "_speak", fails)
+        with pytest.raises(SynthesisError, match="CosyVoice failed: RuntimeError: out of memory"):
+            for piece in engine.synthesise(SpeechRequest(TEXT, "mine", seed=3)):
+                heard.append(piece)
+    assert len(heard) <= (spoken > 0)
     assert left_over(engine) == {}
     as_in_a_fresh_process(engine)
-    assert sum(seconds(speak(engine))) == 3.2
+    assert sum(seconds(speak(engine))) == pytest.approx(3.2)
 
 
 @pytest.mark.parametrize("name", ["fixed", "graphed_fp32"])
