@@ -7,7 +7,7 @@ SHELL := /bin/bash
 # Two processes; what belongs together (tests/support/tiers.py) stays in one of them, the dearest begun first.
 PYTEST := $(VENV)/bin/pytest -p no:cacheprovider -n 2 --dist loadscope --no-loadscope-reorder --durations=20
 
-.PHONY: help setup setup-test demo test test-quick check bench bench-idle bench-listening bench-gpu bench-gpu-job bare chaos lock clean
+.PHONY: help setup setup-test demo test test-quick check bench bench-idle bench-listening bench-gpu bench-gpu-job bare chaos test-cosyvoice2 lock clean
 
 help: ## say what there is
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 17
@@ -69,11 +69,15 @@ bare: setup-test ## `make demo`, twice, in a fresh clone inside a bare debootstr
 chaos: setup-test ## every fault of the neighbour suite
 	$(PY) -m tests.chaos
 
+test-cosyvoice2: setup-test ## CosyVoice 2's tests on the exact commits, from a folder MIRROR=... of repositories
+	AUDITION_COSYVOICE_MIRROR="$(MIRROR)" $(PY) -m pytest tests/serving/test_cosyvoice2.py
+
 lock: ## make the pins again (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml -o requirements/host.txt
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --extra controller pyproject.toml -o requirements/controller.txt
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --extra controller --extra test pyproject.toml -o requirements/test.txt
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements/engine-f5.in -o requirements/engine-f5.txt
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements/engine-cosyvoice2.in -o requirements/engine-cosyvoice2.txt
 
 clean: ## remove what make made, runs/ excepted
 	rm -rf $(VENV) .cache dist build *.egg-info

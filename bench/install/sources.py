@@ -117,8 +117,8 @@ def _fetch(source: Source, place: str, store: Path, limit_s: float) -> None:
         _git(["-C", str(store), "cat-file", "-e", f"{source.commit}^{{commit}}"], limit_s)
     except SourceFailed as error:
         raise SourceFailed(
-            f"{_shown(place)}: commit {source.commit[:12]} could not be fetched ({error}). Try again later, or set "
-            "sources_mirror to a folder or an address that has the repository; docs/cosyvoice2.md says how."
+            f"{_shown(place)}: commit {source.commit[:12]} could not be fetched ({' '.join(str(error).split())}). Try "
+            "again later, or set sources_mirror to a folder or an address that has the repository (docs/variables.md)."
         ) from error
 
 

@@ -10,10 +10,16 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from bench.catalog.entry import Source
+from bench.catalog.entry import Entry, Source
 from bench.catalog.loader import load
+from bench.controller.host_settings import HostSettings, engine_image, engine_python
+from bench.errors import AuditionError
 from bench.install import sources
+from bench.install.provision import InstallFailed, Provisioner, Wanted, is_complete
 from bench.install.sources import SourceFailed, assemble, identity, is_assembled
+from bench.jobs.archive import pack
+from bench.jobs.spec import JobSpec
+from tests.support import entries
 
 FILES = {
     "speech/__init__.py": b"",
@@ -236,3 +242,65 @@ def test_cosyvoices_tree_is_small_and_whole() -> None:
     assert {"cosyvoice/LICENSE", "matcha/LICENSE", "cosyvoice/asset/zero_shot_prompt.wav"} <= places
     assert sum(file.bytes for one in run.sources for file in one.files) < 2**20
     assert {place.partition("/")[0] for place in places} == {"cosyvoice", "matcha"}
+
+
+# -- as an installation does it ---------------------------------------------------------------------------
+
+
+def _entry(commit: str) -> Entry:
+    tree = entries.raw("speech", **{"run.install": ["venv"]})
+    tree["run"]["sources"] = [source(commit).model_dump(mode="json")]
+    return entries.entry(tree)
+
+
+def _wanted(commit: str, folder: Path, mirror: str) -> Wanted:
+    job = JobSpec.model_construct(entry=_entry(commit))
+    folder.mkdir(exist_ok=True)
+    (folder / "job.json").write_text(job.model_dump_json(include={"entry"}))
+    return Wanted(folder / "job.json", folder / "sources", mirror)
+
+
+@pytest.fixture
+def packed(tmp_path: Path) -> tuple[Path, Path]:
+    """A lock without packages, and code of ours."""
+    (tmp_path / "lock.txt").touch()
+    (tmp_path / "ours" / "engine").mkdir(parents=True)
+    (tmp_path / "ours" / "engine" / "__init__.py").write_text("from speech.say import WORD\n")
+    pack(tmp_path / "ours", tmp_path / "code.tar")
+    return tmp_path / "lock.txt", tmp_path / "code.tar"
+
+
+def test_a_venv_has_both_codes(mirror: Path, commit: str, packed: tuple[Path, Path], tmp_path: Path) -> None:
+    provisioner = Provisioner(120.0, lambda _: None)
+    venv = tmp_path / "engines" / "speech-1"
+    assert provisioner.venv(venv, *packed, _wanted(commit, tmp_path / "job", str(mirror)))
+    said = subprocess.run(
+        [venv / "bin" / "python", "-P", "-c", "import engine; print(engine.WORD)"],
+        capture_output=True,
+        text=True,
+    )
+    assert said.stdout == "hello\n", said.stderr
+    assert "sources" in [step.name for step in provisioner.steps]
+
+
+def test_a_repository_out_of_reach_is_the_hosts_fault_and_leaves_no_venv(
+    commit: str, packed: tuple[Path, Path], tmp_path: Path
+) -> None:
+    venv = tmp_path / "engines" / "speech-1"
+    with pytest.raises(
+        AuditionError, match=r"sources: /nowhere/them/speech\.git: commit .* sources_mirror"
+    ) as caught:
+        Provisioner(120.0, lambda _: None).venv(venv, *packed, _wanted(commit, tmp_path / "job", "/nowhere"))
+    assert not isinstance(caught.value, InstallFailed), "the candidate would be out"
+    assert not is_complete(venv)
+
+
+def test_venv_and_image_are_named_by_upstreams_tree_too() -> None:
+    host = HostSettings()
+    entry, other = load("cosyvoice2"), load("cosyvoice2")
+    assert entry.run.kind == other.run.kind == "engine"
+    names = engine_python(entry, host), engine_image(entry, host)
+    assert names == (engine_python(other, host), engine_image(other, host))
+    other.run.sources[1].files[3].sha256 = "a" * 64
+    assert engine_python(other, host) != names[0]
+    assert engine_image(other, host) != names[1]

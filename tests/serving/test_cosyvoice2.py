@@ -1,8 +1,8 @@
 """CosyVoice 2 through upstream's real code, a tiny checkpoint and, at the end, the engine server over HTTP.
 
 Upstream wants an environment of its own, so the cases live in cosyvoice2_inside/inside_cosyvoice2.py and run there in
-one process; each is reported here under its own name. With AUDITION_COSYVOICE_MIRROR they run on the exact commits that the
-catalog pins instead of on the wheel of the package index (`make test-cosyvoice2 MIRROR=...`).
+one process; each is reported here under its own name. With AUDITION_COSYVOICE_MIRROR they run on the exact commits
+that the catalog pins instead of on the wheel of the package index (`make test-cosyvoice2 MIRROR=...`).
 """
 
 import subprocess
