@@ -16,6 +16,7 @@ import soundfile
 
 from bench.catalog.loader import load
 from bench.engines.launch import LaunchSpec, launch
+from bench.errors import BadInput
 from bench.serving.cosyvoice2 import recipe, standins
 from tests.support import inside, make_cosyvoice2_venv
 from tests.support import tiny_cosyvoice2 as tiny
@@ -112,7 +113,7 @@ def test_a_package_that_is_there_is_not_stood_in_for(tmp_path: Path, monkeypatch
         with pytest.raises(ModuleNotFoundError):
             import lightning.fabric  # type: ignore[import-not-found]
         with pytest.raises(ImportError):
-            from lightning import Fabric  # type: ignore[import-not-found]  # noqa: F401
+            from lightning import Fabric  # noqa: F401
     assert "wget" not in absent
     assert {"gdown", "lightning", "whisper"} <= set(absent)
     assert not {name for name in sys.modules if name.partition(".")[0] in absent}
@@ -146,5 +147,5 @@ def test_the_recipe_of_the_tiny_model_is_allowed_and_names_real_parts(tmp_path: 
 def test_a_recipe_may_name_nothing_else(tmp_path: Path, text: str, said: str) -> None:
     path = tmp_path / "cosyvoice2.yaml"
     path.write_text(text)
-    with pytest.raises(recipe.BadInput, match=said):
+    with pytest.raises(BadInput, match=said):
         recipe.check(path)

@@ -36,9 +36,10 @@ def pinned(root: Path) -> dict[str, Path]:
     return {REPO: root / REPO.replace("/", "--") / REVISION}
 
 
-def text(words: int) -> str:
-    """Return a sentence of so many text tokens, its full stop included: `words` times 0.8 s of speech."""
-    said = [WORDS[n % len(WORDS)] for n in range(words - 1)]
+def text(words: int, start: int = 0) -> str:
+    """Return a sentence of so many text tokens, its full stop included: `words` times 0.8 s of speech. Another `start`
+    gives another one."""
+    said = [WORDS[(start + n) % len(WORDS)] for n in range(words - 1)]
     return " ".join(said).capitalize() + "."
 
 
