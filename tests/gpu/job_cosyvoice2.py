@@ -3,7 +3,7 @@
 As job_f5.py: the engine in a process of its own, random weights of the published model's sizes, upstream's own code.
 A word of the texts is 0.8 s of speech (tests/support/tiny_cosyvoice2.py), so 3, 6 and 12 words are 2.4, 4.8 and 9.6 s.
 The reference lasts 5 s. Every profile meets the same texts in the same order; the first take of each length is one more
-warm-up. At the end, in one process, the parts of `graphed` against upstream's arithmetic and their times.
+warm-up. At the end come the times of the parts (cosyvoice2_parts.py).
 
 Run it as `python -m tests.gpu.job_cosyvoice2 --out DIR`; `--tiny` tries it without a GPU. It ends with 1 when a job
 failed, a take did, or a figure of the GPU's memory is missing.
@@ -16,9 +16,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +33,6 @@ PROFILES = ("upstream", "fixed", "graphed", "graphed_fp32")
 WORDS = (3, 6, 12)
 REFERENCE_S = 5.0
 _LEAVE_OUT = "import tests.gpu.stand_ins as s\ns.leave_out_numba()\n"
-_PARTS = "from tests.gpu.job_cosyvoice2 import parts; parts({store!r})"
 
 
 def texts(each: int) -> list[str]:
@@ -94,78 +91,6 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def parts(store: str) -> None:
-    """Print, as JSON, how far `graphed` is from upstream's arithmetic and what each part takes, in ms."""
-    from bench.serving.adapter import SpeechRequest
-    from bench.serving.cosyvoice2.adapter import CosyVoice2
-    from bench.serving.cosyvoice2.package import torch
-
-    clip = Path(store) / "parts.wav"
-    soundfile.write(clip, voiced(REFERENCE_S), 24000, subtype="PCM_16")
-    found: dict[str, Any] = {"device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"}
-    said: dict[str, Any] = {}
-    for name in ("fixed", "graphed_fp32", "graphed"):
-        engine = CosyVoice2()
-        engine.load(load("cosyvoice2").profiles[name], tiny.pinned(Path(store)))
-        engine.register("mine", clip, REFERENCE_TEXT)
-        pieces = list(engine.synthesise(SpeechRequest(tiny.text(6), "mine", seed=5)))
-        said[name] = engine.speech_tokens, torch.cat([torch.from_numpy(piece) for piece in pieces])
-        found[name] = {"ms": _times(engine, torch), "cuda_graphs": engine.read_back()["cuda_graphs"]}
-        del engine
-    tokens, wave = said["fixed"]
-    for name in ("graphed_fp32", "graphed"):
-        same = said[name][0] == tokens
-        far = ((said[name][1] - wave).norm() / wave.norm()).item() if same else None
-        found[name] |= {
-            "same_tokens": same,
-            "first_different": _first(said[name][0], tokens),
-            "wave_rel_err": far,
-        }
-    print(json.dumps(found))
-
-
-def _times(engine: Any, torch: Any) -> dict[str, float]:
-    """Return the median ms of each part; on a GPU with its work done."""
-
-    def timed(call: Callable[[], object], often: int) -> float:
-        spent = []
-        for _ in range(often):
-            done()
-            began = time.perf_counter()
-            call()
-            done()
-            spent.append((time.perf_counter() - began) * 1000.0)
-        return round(statistics.median(spent), 3)
-
-    inner = engine._package.model
-    device = inner.device
-    done = torch.cuda.synchronize if torch.cuda.is_available() else lambda: None
-    with torch.inference_mode():
-        found = {}
-        for frames in (306, 606):
-            mel = torch.randn(1, 80, frames, device=device)
-            given = {"mu": mel, "mask": torch.ones(1, 1, frames, device=device), "spks": mel[:, :, 0].contiguous(),
-                     "cond": mel, "n_timesteps": 10, "streaming": True}  # fmt: skip
-            found[f"flow_{frames}"] = timed(partial(inner.flow.decoder, **given), 5)
-        sound = torch.randn(1, 80, 58, device=device)
-        found["hift_58"] = timed(partial(inner.hift.inference, speech_feat=sound), 5)
-        if engine._graphed is not None:
-            decoder = engine._graphed.decoder
-            prompt = torch.randn(1, 190, inner.llm.llm_input_size, device=device) * 0.02
-
-            def token() -> None:
-                decoder.step(5)
-                decoder.best()
-
-            found["llm_prompt_190"] = timed(partial(decoder.begin, prompt), 5)
-            found["llm_token"] = timed(token, 50)
-    return found
-
-
-def _first(one: Sequence[int], other: Sequence[int]) -> int | None:
-    return next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), None)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the jobs, write `job_cosyvoice2.json` and `.md`; return 1 when something failed or is missing."""
     parser = argparse.ArgumentParser(
@@ -202,7 +127,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             rows.append(row)
             print(table(rows[-1:]).partition("|\n")[2].partition("|\n")[2], flush=True)
             (options.out / "job_cosyvoice2.json").write_text(json.dumps(rows, indent=1), "utf-8")
-        command = [options.engine_python, "-c", _PARTS.format(store=str(store))]
+        command = [options.engine_python, "-m", "tests.gpu.cosyvoice2_parts", str(store)]
         said = subprocess.run(command, cwd=here, capture_output=True, text=True, check=False)
         found = (
             json.loads(said.stdout.splitlines()[-1])

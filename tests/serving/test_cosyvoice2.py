@@ -5,6 +5,8 @@ one process; each is reported here under its own name. With AUDITION_COSYVOICE_M
 that the catalog pins instead of on the wheel of the package index (`make test-cosyvoice2 MIRROR=...`).
 """
 
+import json
+import os
 import subprocess
 import sys
 import threading
@@ -93,6 +95,23 @@ def test_over_http(python: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
             thread.join()
         assert together == [first] * 3
         assert client.post("/v1/audio/speech", json={"input": "x", "voice": "nobody"}).status_code == 404
+
+
+def test_the_measurement_on_a_gpu_goes_through(python: Path, tmp_path: Path) -> None:
+    """`tests.gpu.job_cosyvoice2` with a tiny model on the CPU: as on a GPU, but for the GPU's memory, which is null."""
+    command = [sys.executable, "-m", "tests.gpu.job_cosyvoice2", "--out", str(tmp_path), "--tiny", "--each", "2",
+               "--profiles", "graphed_fp32", "--engine-python", str(python)]  # fmt: skip
+    one_core = os.environ | {"OMP_NUM_THREADS": "1"}
+    ran = subprocess.run(command, cwd=inside.ROOT, env=one_core, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    (row,) = json.loads((tmp_path / "job_cosyvoice2.json").read_text())
+    assert [length["audio_s"] for length in row["lengths"]] == [[2.4], [4.8], [9.6]]
+    assert [(length["takes"], length["failed"]) for length in row["lengths"]] == [(1, 0)] * 3
+    assert all(length["ttfa_p50_ms"] > 0 and length["rtf_p50"] > 0 for length in row["lengths"])
+    found = json.loads((tmp_path / "parts.json").read_text())
+    assert found["graphed_fp32"]["same_tokens"] and found["graphed"]["same_tokens"]
+    assert found["graphed_fp32"]["wave_rel_err"] < 1e-5 < found["graphed"]["wave_rel_err"] < 0.02
+    assert found["graphed"]["ms"].keys() > found["fixed"]["ms"].keys()
 
 
 def test_a_package_that_is_there_is_not_stood_in_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
