@@ -70,7 +70,7 @@ def test_upstreams_code_lies_beside_ours(lock: Path, code: Path, tmp_path: Path)
     (tmp_path / "sources" / "speech").mkdir(parents=True)
     (tmp_path / "sources" / "speech" / "say.py").write_text("WORD = 'hello'\n")
     out = io.BytesIO()
-    context.write(out, lock, code, tmp_path / "sources")
+    context.write_context(out, lock, code, tmp_path / "sources")
     with tarfile.open(fileobj=io.BytesIO(out.getvalue())) as archive, tarfile.open(code) as sent:
         assert set(archive.getnames()) - {f"code/{name}" for name in sent.getnames()} == {
             "Dockerfile", "requirements.txt", "code/speech/say.py",

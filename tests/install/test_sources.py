@@ -12,11 +12,11 @@ from pydantic import ValidationError
 
 from bench.catalog.entry import Entry, Source
 from bench.catalog.loader import load
-from bench.controller.host_settings import HostSettings, engine_image, engine_python
+from bench.controller.host_settings import HostSettings, name_engine_image, name_engine_python
 from bench.errors import AuditionError
 from bench.install import sources
 from bench.install.provision import InstallFailed, Provisioner, Wanted, is_complete
-from bench.install.sources import SourceFailed, assemble, identity, is_assembled
+from bench.install.sources import SourceFailed, assemble, is_assembled, name_tree
 from bench.jobs.archive import pack
 from bench.jobs.spec import JobSpec
 from tests.support import entries
@@ -122,11 +122,11 @@ def test_files_are_the_commits_own_bytes_whatever_its_attributes_say(
 
 def test_the_tree_has_a_name_of_its_own(commit: str) -> None:
     one, other = [source(commit)], [source("f" * 40)]
-    assert identity([]) is None
-    assert identity(one) == identity([source(commit)])
-    assert identity(one) != identity(other)
+    assert name_tree([]) is None
+    assert name_tree(one) == name_tree([source(commit)])
+    assert name_tree(one) != name_tree(other)
     fewer = [source(commit, files=f"{'a' * 64} 1 speech/say.py")]
-    assert identity(one) != identity(fewer)
+    assert name_tree(one) != name_tree(fewer)
 
 
 def test_another_tree_takes_the_place_of_the_older_one(mirror: Path, commit: str, tmp_path: Path) -> None:
@@ -299,8 +299,8 @@ def test_venv_and_image_are_named_by_upstreams_tree_too() -> None:
     host = HostSettings()
     entry, other = load("cosyvoice2"), load("cosyvoice2")
     assert entry.run.kind == other.run.kind == "engine"
-    names = engine_python(entry, host), engine_image(entry, host)
-    assert names == (engine_python(other, host), engine_image(other, host))
+    names = name_engine_python(entry, host), name_engine_image(entry, host)
+    assert names == (name_engine_python(other, host), name_engine_image(other, host))
     other.run.sources[1].files[3].sha256 = "a" * 64
-    assert engine_python(other, host) != names[0]
-    assert engine_image(other, host) != names[1]
+    assert name_engine_python(other, host) != names[0]
+    assert name_engine_image(other, host) != names[1]
