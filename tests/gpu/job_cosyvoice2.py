@@ -64,6 +64,7 @@ def by_length(folder: Path) -> list[dict[str, Any]]:
             "ttfa_ms": [t.ttfa_ms for t in good],
             "rtf_p50": statistics.median(t.rtf or 0.0 for t in good) if good else None,
             "chunks": [t.chunks for t in good], "stalls": sum(t.stalls or 0 for t in good),
+            "errors": sorted({f"{t.error.kind}: {t.error.message}" for t in mine if t.error}),
             "audio_s": sorted({round(t.audio_s or 0.0, 2) for t in good}),
         })  # fmt: skip
     return rows
@@ -79,7 +80,8 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
         for length in row.get("lengths", []):
             if not length["ttfa_ms"]:
                 lines.append(
-                    f"| {row['profile']} | {length['seconds']:.1f} s | all {length['failed']} failed |"
+                    f"| {row['profile']} | {length['seconds']:.1f} s | all {length['failed']} failed: "
+                    f"{'; '.join(length['errors'])[:500]} |"
                 )
                 continue
             nvml, held = (f"{row[k] or 0:.0f} MiB" for k in ("gpu_process_mib", "torch_allocated_mib"))

@@ -67,7 +67,7 @@ def build(root: Path, *, full_size: bool = False, seed: int = 7) -> Path:
     (folder / "cosyvoice2.yaml").write_text(_recipe(sizes), encoding="utf-8")
     with (folder / "cosyvoice2.yaml").open(encoding="utf-8") as stream:
         parts = load_hyperpyyaml(stream, overrides={"qwen_pretrain_path": str(blank)})
-    _lively(parts["llm"], parts["hift"])
+    _lively(parts["llm"], parts["hift"], loud=not full_size)
     for name in ("llm", "flow", "hift"):
         torch.save(parts[name].state_dict(), folder / f"{name}.pt")
     _encoders(folder)
@@ -76,8 +76,11 @@ def build(root: Path, *, full_size: bool = False, seed: int = 7) -> Path:
     return folder
 
 
-def _lively(llm: Any, hift: Any) -> None:
-    """Give random weights what real ones have: a peaked choice of tokens, and a voice that can be heard."""
+def _lively(llm: Any, hift: Any, *, loud: bool) -> None:
+    """Give random weights what real ones have: a peaked choice of tokens, and a voice that can be heard.
+
+    The many channels of the full size are loud by themselves, to full scale: their spectrum is taken down.
+    """
     from bench.serving.cosyvoice2.package import torch
 
     with torch.no_grad():
@@ -87,6 +90,9 @@ def _lively(llm: Any, hift: Any) -> None:
         for weight in hift.parameters():
             if weight.dim() > 1 and weight.std() < 0.02:
                 weight.mul_(0.02 / (weight.std() + 1e-9))
+        if not loud:
+            bins = hift.istft_params["n_fft"] // 2 + 1
+            hift.conv_post.bias[:bins] -= 2.0  # of the logarithm
 
 
 def _tokenizer(folder: Path) -> None:
