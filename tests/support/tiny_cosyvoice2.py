@@ -79,7 +79,7 @@ def build(root: Path, *, full_size: bool = False, seed: int = 7) -> Path:
 def _lively(llm: Any, hift: Any, *, loud: bool) -> None:
     """Give random weights what real ones have: a peaked choice of tokens, and a voice that can be heard.
 
-    The many channels of the full size are loud by themselves, to full scale: their spectrum is taken down.
+    At full size the vocoder stays as it was initialised but for its level: what makes the tiny one heard makes it clip.
     """
     from bench.serving.cosyvoice2.package import torch
 
@@ -87,12 +87,13 @@ def _lively(llm: Any, hift: Any, *, loud: bool) -> None:
         llm.llm_decoder.weight.normal_(0.0, 4.5 * llm.llm_decoder.in_features**-0.5)
         llm.llm_decoder.bias.zero_()
         llm.llm_decoder.bias[llm.speech_token_size :] = -1e4
+        if not loud:
+            bins = hift.istft_params["n_fft"] // 2 + 1
+            hift.conv_post.bias[:bins] += 1.0  # of the logarithm
+            return
         for weight in hift.parameters():
             if weight.dim() > 1 and weight.std() < 0.02:
                 weight.mul_(0.02 / (weight.std() + 1e-9))
-        if not loud:
-            bins = hift.istft_params["n_fft"] // 2 + 1
-            hift.conv_post.bias[:bins] -= 2.0  # of the logarithm
 
 
 def _tokenizer(folder: Path) -> None:

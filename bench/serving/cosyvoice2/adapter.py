@@ -226,6 +226,7 @@ class CosyVoice2:
             "llm_dtype": str(llm).removeprefix("torch."),
             "flow_dtype": str(flow).removeprefix("torch."),
             "cuda_graphs": graphed.decoder.graphs + graphed.solve.graphs if graphed else None,
+            "kernels": graphed.decoder.parts.said if graphed else None,
             "hop_tokens": inner.token_hop_len,
             "fp16": inner.fp16,
             "text_frontend": self._package.frontend.text_frontend,

@@ -2,10 +2,10 @@
 
 Upstream runs transformers' Qwen2 for each token: some thousand kernels started one by one, Qwen2's own head over
 151,936 words whose result nobody reads, and up to 75 reads of the GPU to draw one token. Here the layers' weights lie
-together, a token is one graph, and what leaves the GPU is its 25 best candidates. In float32 the logits are those of
-a full forward pass but for rounding (1e-6), so the same draws give the same tokens.
+together, a token is one graph of five kernels a layer, and what leaves the GPU is its 25 best candidates. In float32
+the logits are those of a full forward pass but for rounding (1e-6), so the same draws give the same tokens.
 
-On a CPU the same arithmetic runs uncaptured.
+On a CPU the same arithmetic runs uncaptured, in plain torch.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 
 from bench.serving.adapter import SynthesisError
+from bench.serving.cosyvoice2 import plain
 from bench.serving.cosyvoice2.package import torch
+from bench.serving.cosyvoice2.parts import Sizes, choose
 
 BEST = 25
 """Candidates of the nucleus: `top_k` in cosyvoice2.yaml."""
@@ -50,6 +52,18 @@ class Decoder:
         self._places = cache
         self.dtype = dtype
         self._layers = [_layer(each, dtype) for each in qwen.layers]
+        self.parts = choose(
+            Sizes(
+                channels=config.hidden_size,
+                up=config.intermediate_size,
+                heads=self._heads,
+                kv_heads=self._kv_heads,
+                head_channels=self._width,
+                eps=self._eps,
+                dtype=dtype,
+                device=llm.speech_embedding.weight.device,
+            )
+        )
         self._norm = qwen.norm.weight.detach().to(dtype)
         self._head = (llm.llm_decoder.weight.detach().to(dtype), llm.llm_decoder.bias.detach().to(dtype))
         self._speech = llm.speech_embedding.weight.detach().to(dtype)
@@ -68,9 +82,6 @@ class Decoder:
         self._sin = torch.cat((-sin[0, :, :half], sin[0, :, half:]), dim=-1).to(dtype)
         self._place = torch.zeros(1, device=device, dtype=torch.long)
         self._token = torch.zeros(1, device=device, dtype=torch.long)
-        self._past_end = torch.full((cache,), float("-inf"), device=device)
-        self._counted = torch.arange(cache, device=device)
-        self._zero = torch.zeros(cache, device=device)
         self._no_stop = torch.zeros(1, device=device)
         self._read = 0
         self._scores: Any = None
@@ -152,26 +163,19 @@ class Decoder:
 
     def _step(self) -> None:
         x = _F.embedding(self._token, self._speech)
-        cos, sin = self._cos.index_select(0, self._place), self._sin.index_select(0, self._place)
-        bias = torch.where(self._counted > self._place, self._past_end, self._zero).to(self.dtype)
-        groups = self._heads // self._kv_heads
-        bias = bias.expand(self._kv_heads, groups, self._places)
+        parts = self.parts
         for number, layer in enumerate(self._layers):
-            q, k, v = self._qkv(x, layer, cos, sin)
-            kept = self._cache[number]
-            kept.index_copy_(1, self._place, torch.stack((k[0], v[0]), dim=1)[:, None])
-            q = q.view(self._kv_heads, groups, self._width)
-            # The bias makes its places exactly nothing: exp(-inf) is 0.
-            weights = torch.baddbmm(bias, q, kept[:, :, 0].transpose(1, 2), alpha=self._width**-0.5)
-            heard = torch.bmm(weights.softmax(dim=-1), kept[:, :, 1]).view(1, -1)
-            x = self._rest(x, heard, layer)
+            qkv = parts.project(x, layer.norm, *layer.qkv, self._eps)
+            heard = parts.attend(qkv, self._cos, self._sin, self._cache[number], self._place)
+            x = parts.add_product(x, heard, layer.out)
+            x = parts.add_product(x, parts.gate(x, layer.norm_up, layer.up, self._eps), layer.down)
         self._place += 1
         self._score(x)
 
     def _qkv(self, x: Any, layer: _Layer, cos: Any, sin: Any) -> tuple[Any, Any, Any]:
         """Return queries, (n, heads, width), and keys and values, (n, kv_heads, width), turned."""
         n = x.shape[0]
-        y = _F.linear(_F.rms_norm(x, x.shape[-1:], layer.norm, self._eps), *layer.qkv)
+        y = plain.project(x, layer.norm, *layer.qkv, self._eps)
         y = y.view(n, self._heads + 2 * self._kv_heads, self._width)
         turning, v = y.split((self._heads + self._kv_heads, self._kv_heads), dim=1)
         turned = torch.addcmul(turning * cos, turning.roll(self._width // 2, dims=-1), sin)
@@ -180,11 +184,8 @@ class Decoder:
 
     def _rest(self, x: Any, heard: Any, layer: _Layer) -> Any:
         """Return a layer's output from what its attention heard."""
-        x = torch.addmm(x, heard, layer.out)
-        gate, up = _F.linear(_F.rms_norm(x, x.shape[-1:], layer.norm_up, self._eps), layer.up).chunk(
-            2, dim=-1
-        )
-        return torch.addmm(x, _F.silu(gate) * up, layer.down)
+        x = plain.add_product(x, heard, layer.out)
+        return plain.add_product(x, plain.gate(x, layer.norm_up, layer.up, self._eps), layer.down)
 
     def _score(self, x: Any) -> None:
         """Keep the scores and the best candidates of the last place, (1, width)."""
@@ -227,8 +228,8 @@ def _layer(layer: Any, dtype: Any) -> _Layer:
     return _Layer(
         norm=kept(layer.input_layernorm.weight),
         qkv=(kept(torch.cat([p.weight for p in parts])), kept(torch.cat([p.bias for p in parts]))),
-        out=kept(attention.o_proj.weight).t(),
+        out=kept(attention.o_proj.weight),
         norm_up=kept(layer.post_attention_layernorm.weight),
         up=kept(torch.cat([mlp.gate_proj.weight, mlp.up_proj.weight])),
-        down=kept(mlp.down_proj.weight).t(),
+        down=kept(mlp.down_proj.weight),
     )
