@@ -5,11 +5,13 @@ one process; each is reported here under its own name. With AUDITION_COSYVOICE_M
 that the catalog pins instead of on the wheel of the package index (`make test-cosyvoice2 MIRROR=...`).
 """
 
+import functools
 import json
 import os
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -24,8 +26,10 @@ from tests.support import inside, make_cosyvoice2_venv
 from tests.support import tiny_cosyvoice2 as tiny
 from tests.support.voiced import voiced
 
-INSIDE = Path(__file__).parent / "cosyvoice2_inside" / "inside_cosyvoice2.py"
-CASES = inside.cases(INSIDE)
+INSIDE = Path(__file__).parent / "cosyvoice2_inside"
+FILES: dict[str, dict[str, str]] = {"inside_cosyvoice2": {}, "inside_kernels": {"TRITON_INTERPRET": "1"}}
+"""Each with what its process is told besides: Triton reads how it is to run when it is first imported."""
+CASES = [(file, case) for file in FILES for case in inside.cases(INSIDE / f"{file}.py")]
 SPOKEN = "This is the voice that everybody should hear in this test."
 pytestmark = pytest.mark.timeout(1800)  # the environment may have to be built first
 
@@ -36,15 +40,22 @@ def python() -> Path:
 
 
 @pytest.fixture(scope="session")
-def outcomes(python: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
-    """What went wrong in each case, by the case's name; an empty list is a pass."""
-    return inside.outcomes(python, INSIDE, tmp_path_factory.mktemp("inside") / "report.xml", {})
+def outcomes(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str, list[str]]]:
+    """What went wrong in a file, by the case's name; an empty list is a pass. A file is run once."""
+
+    @functools.cache
+    def of(file: str) -> dict[str, list[str]]:
+        report = tmp_path_factory.mktemp("inside") / "report.xml"
+        return inside.outcomes(python, INSIDE / f"{file}.py", report, FILES[file])
+
+    return of
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_inside(case: str, outcomes: dict[str, list[str]]) -> None:
-    assert case in outcomes, "the case did not run"
-    assert outcomes[case] == []
+@pytest.mark.parametrize(("file", "case"), CASES, ids=[case for _, case in CASES])
+def test_inside(file: str, case: str, outcomes: Callable[[str], dict[str, list[str]]]) -> None:
+    found = outcomes(file)
+    assert case in found, "the case did not run"
+    assert found[case] == []
 
 
 def test_over_http(python: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,12 +17,15 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+import triton
 from transformers import Qwen2Config, Qwen2ForCausalLM, WhisperFeatureExtractor
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
 
 from bench.catalog.loader import load
 from bench.errors import BadInput
 from bench.serving.adapter import BadReference, SpeechRequest, SynthesisError, UnknownVoice
-from bench.serving.cosyvoice2 import adapter, package, standins
+from bench.serving.cosyvoice2 import adapter, kernels, package, standins
 from bench.serving.cosyvoice2.adapter import FILES, PRESET, CosyVoice2
 from bench.serving.cosyvoice2.decoding import Decoder, draw
 from bench.serving.cosyvoice2.package import torch
@@ -568,3 +571,59 @@ def test_a_frontend_that_fell_back_is_refused(engines: Any, monkeypatch: pytest.
         moved.setattr(adapter, "_CPU", ["CUDAExecutionProvider"])
         with pytest.raises(RuntimeError, match="not on the CPU"):
             engine._check_frontend()
+
+
+# -- kernels, compiled -------------------------------------------------------------------------------------
+
+_ROW, _N = "*bf16", "i32"
+_GEMV = {"width": 896, "columns": 1024, "tile": kernels._ROWS}
+COMPILED: dict[str, tuple[dict[str, str], dict[str, Any], int]] = {
+    "_project": (
+        dict.fromkeys(("x_at", "norm_at", "weight_at", "bias_at", "out_at"), _ROW) | {"rows": _N},
+        _GEMV | {"eps": 1e-6}, 4,
+    ),
+    "_gate": (
+        dict.fromkeys(("x_at", "norm_at", "weight_at", "out_at"), _ROW) | {"rows": _N}, _GEMV | {"eps": 1e-6}, 4,
+    ),
+    "_add_product": (
+        dict.fromkeys(("x_at", "y_at", "weight_at", "out_at"), _ROW) | {"rows": _N},
+        _GEMV | {"width": 4864, "columns": kernels._COLUMNS}, 4,
+    ),
+    "_attend": (
+        dict.fromkeys(("qkv_at", "cos_at", "sin_at", "kept_at"), _ROW)
+        | {"place_at": "*i64", "out_at": _ROW, "places": _N, "scale": "fp32"},
+        {"heads": 14, "kv_heads": 2, "d": 64, "tile": kernels._PLACES}, 8,
+    ),
+}  # fmt: skip
+"""CosyVoice2-0.5B's: arguments, what is fixed when it is compiled, and warps, as the launchers have them."""
+GB10_SHARED_BYTES = 99 * 1024
+"""What a block may have of compute capability 12.x (CUDA's programming guide); of 9.0, 227 KiB."""
+
+
+@pytest.mark.parametrize("capability", [90, 121])
+@pytest.mark.parametrize("name", COMPILED)
+def test_the_kernels_compile_for_hopper_and_gb10(
+    name: str, capability: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Down to machine code, by the ptxas that comes with Triton; nothing is said of how fast it is."""
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+    signature, fixed, warps = COMPILED[name]
+    source = ASTSource(
+        fn=getattr(kernels, name),
+        signature=signature | dict.fromkeys(fixed, "constexpr"),
+        constexprs=fixed,
+        attrs={
+            (i,): [["tt.divisibility", 16]] for i, kind in enumerate(signature.values()) if kind[0] == "*"
+        },
+    )
+    made = triton.compile(source, target=GPUTarget("cuda", capability, 32), options={"num_warps": warps})
+    assert f".target sm_{capability}" in made.asm["ptx"]
+    assert made.asm["cubin"][:4] == b"\x7fELF"
+    assert made.metadata.shared <= GB10_SHARED_BYTES
+
+
+def test_which_kernels_ran_is_read_back(engines: Any) -> None:
+    assert engines("fixed").read_back()["kernels"] is None
+    said = engines("graphed_fp32").read_back()["kernels"]
+    assert set(said) == {"project", "gate", "add_product", "attend"}
+    assert all(why.startswith("plain: ") for why in said.values()), "no GPU is here"

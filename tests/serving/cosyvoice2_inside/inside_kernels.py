@@ -6,10 +6,13 @@ from typing import Any
 import pytest
 from triton.runtime.interpreter import InterpretedFunction
 
+from bench.catalog.loader import load
 from bench.serving.cosyvoice2 import kernels, parts, plain
+from bench.serving.cosyvoice2.adapter import CosyVoice2
 from bench.serving.cosyvoice2.decoding import Decoder
 from bench.serving.cosyvoice2.package import torch
 from bench.serving.cosyvoice2.parts import Sizes, choose
+from tests.support import tiny_cosyvoice2 as tiny
 
 NAMES = ("project", "gate", "add_product", "attend")
 SIZES = Sizes(
@@ -28,6 +31,16 @@ def interpreted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernels, "_COLUMNS", 64)
     monkeypatch.setattr(parts, "_PLACES", 40)
     monkeypatch.setattr(parts, "_PLACE", 30)
+
+
+@pytest.fixture(scope="module")
+def llm(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Upstream's language model, tiny."""
+    root = tmp_path_factory.mktemp("weights")
+    tiny.build(root)
+    engine = CosyVoice2()
+    engine.load(load("cosyvoice2").profiles["fixed"], tiny.pinned(root))
+    return engine._package.model.llm
 
 
 def trial(name: str, dtype: Any = torch.float32) -> tuple[Any, ...]:
