@@ -8,9 +8,10 @@ SHELL := /bin/bash
 PYTEST := $(VENV)/bin/pytest -p no:cacheprovider -n 2 --dist loadscope --no-loadscope-reorder --durations=20
 LOCK = uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate $(UPGRADE)
 AUDIT := .cache/audit
-AUDITED := test.txt engine-f5.txt
+AUDITED := test.txt engine-f5.txt engine-cosyvoice2.txt
 
-.PHONY: help setup setup-test demo test test-quick check bench bench-idle bench-listening bench-gpu bench-gpu-job bare chaos lock outdated clean
+.PHONY: help setup setup-test demo test test-quick check bench bench-idle bench-listening bench-gpu bench-gpu-job bare chaos \
+	test-cosyvoice2 lock outdated clean
 
 help: ## say what there is
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 17
@@ -72,11 +73,15 @@ bare: setup-test ## `make demo`, twice, in a fresh clone inside a bare debootstr
 chaos: setup-test ## every fault of the neighbour suite
 	$(PY) -m tests.chaos
 
+test-cosyvoice2: setup-test ## CosyVoice 2's tests on the exact commits, from a folder MIRROR=... of repositories
+	AUDITION_COSYVOICE_MIRROR="$(MIRROR)" $(PY) -m pytest tests/serving/test_cosyvoice2.py
+
 lock: ## make the pins again (needs uv); UPGRADE=--upgrade takes the newest that fit
 	$(LOCK) pyproject.toml -o requirements/host.txt
 	$(LOCK) --extra controller pyproject.toml -o requirements/controller.txt
 	$(LOCK) --extra controller --extra test pyproject.toml -o requirements/test.txt
 	$(LOCK) requirements/engine-f5.in -o requirements/engine-f5.txt
+	$(LOCK) requirements/engine-cosyvoice2.in -o requirements/engine-cosyvoice2.txt
 	$(LOCK) requirements/audit.in -o requirements/audit.txt
 
 $(AUDIT)/.installed: requirements/audit.txt $(VENV)/.controller

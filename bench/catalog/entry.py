@@ -3,6 +3,7 @@
 Adding a model that serves speech over HTTP means adding such a file and nothing else: docs/adding-a-model.md.
 """
 
+from pathlib import PurePosixPath
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -98,6 +99,55 @@ class Version(Record):
     reason: str = ""
 
 
+class SourceFile(Record):
+    """One file of a commit, and where it lies below an environment's `site-packages`."""
+
+    path: str
+    """Path in the commit."""
+    to: str
+    """Path below `site-packages`."""
+    bytes: int = Field(ge=0)
+    """Size."""
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    """Of the file as the commit has it."""
+
+
+class Source(Record):
+    """Upstream code that is no package: a commit, and the files of it that are taken (bench/install/sources.py)."""
+
+    repo: str = Field(pattern=r"^https://\S+/\S+/\S+\.git$")
+    """Where upstream publishes it; `sources_mirror` asks elsewhere."""
+    commit: str = Field(pattern=r"^[0-9a-f]{40}$")
+    """40 hexadecimal digits."""
+    files: list[SourceFile] = Field(min_length=1)
+    """A list, or a text with a line for each file: SHA-256, bytes, its path in the commit and, where that is another,
+    its path below `site-packages`."""
+
+    @field_validator("files", mode="before")
+    @classmethod
+    def _lines(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        files = []
+        for line in value.splitlines():
+            words = line.split()
+            if len(words) not in (3, 4):
+                raise ValueError("a line is SHA-256, bytes and a path, and where it lies if that is another")
+            files.append({"sha256": words[0], "bytes": words[1], "path": words[2], "to": words[-1]})
+        return files
+
+    @field_validator("files")
+    @classmethod
+    def _plain(cls, value: list[SourceFile]) -> list[SourceFile]:
+        for file in value:
+            for path in (PurePosixPath(file.path), PurePosixPath(file.to)):
+                if path.is_absolute() or ".." in path.parts or len(path.parts) < 1:
+                    raise ValueError(f"{path}: must be a path inside the commit and inside site-packages")
+        if len({file.to for file in value}) != len(value):
+            raise ValueError("two files would lie in one place")
+        return value
+
+
 class EngineRun(Record):
     """A model that Audition itself serves, behind `bench.serving.server`."""
 
@@ -110,6 +160,8 @@ class EngineRun(Record):
     system_packages: list[str] = []
     requirements: str | None = None
     """File of pins with hashes, under requirements/ or by its absolute path, for `venv` and `container`."""
+    sources: list[Source] = []
+    """Upstream code that is no package, beside `requirements`."""
     gpu: bool = False
     start_timeout_s: float = Field(default=60.0, gt=0)
     memory_gib: float | None = Field(default=None, ge=0)

@@ -12,6 +12,7 @@ from bench.controller.parts import Part, find_engine_part
 from bench.controller.wheel import REPO
 from bench.engines.image.context import name_image
 from bench.errors import BadInput
+from bench.install.sources import name_tree
 from bench.jobs.spec import JobLimits
 from bench.neighbour.spec import NeighbourSpec
 from bench.records.settings import ELSEWHERE, PYTHON_IMAGE, STATE_DIR, Given, Settings, Way
@@ -53,6 +54,9 @@ class HostSettings(JobLimits):
     """What an engine's image is built on; a Python 3.11 or 3.12 with venv."""
     install_timeout_s: float = Field(default=3600.0, gt=0)
     """Limit of an installation in seconds."""
+    sources_mirror: str = ""
+    """A folder on the host, or an address, with the repositories of a model whose code is no package, as
+    `<owner>/<name>.git` or in a folder also `<owner>/<name>.bundle`; empty fetches from where upstream publishes it."""
     weights_store: Annotated[HostPath, ELSEWHERE] = ""
     """Empty: `weights` under `state_dir`."""
     weights_endpoint: Annotated[str, ELSEWHERE] = ""
@@ -155,15 +159,19 @@ def find_engine_lock(entry: Entry) -> Path:
 
 def name_engine_python(entry: Entry, host: HostSettings) -> str:
     """Return the interpreter of the model's own venv on the host, named by what is in it."""
-    key = sha256_bytes((sha256_file(find_engine_lock(entry)) + find_part(entry).sha256).encode())[:16]
+    key = sha256_bytes((sha256_file(find_engine_lock(entry)) + name_code(entry)).encode())[:16]
     return f"{host.state_dir}/engines/{entry.name}-{key}/bin/python"
 
 
 def name_engine_image(entry: Entry, host: HostSettings) -> str:
     """Return the name of the model's own image, which is the hash of what it is built from."""
-    return name_image(
-        entry.name, find_engine_lock(entry), find_part(entry).sha256, base=host.engine_image_base
-    )
+    return name_image(entry.name, find_engine_lock(entry), name_code(entry), base=host.engine_image_base)
+
+
+def name_code(entry: Entry) -> str:
+    """Return the name of all code beside the lock: ours, and upstream's where that is no package."""
+    assert isinstance(entry.run, EngineRun)
+    return find_part(entry).sha256 + (name_tree(entry.run.sources) or "")
 
 
 def find_part(entry: Entry) -> Part:

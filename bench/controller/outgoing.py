@@ -148,6 +148,7 @@ def pack_install(run: Run, spec: JobSpec, receipt: str, host: HostSettings, befo
     wanted = InstallSpec(
         receipt=receipt,
         limit_s=host.install_timeout_s,
+        sources_mirror=host.sources_mirror,
         before=before.steps,
         weights=before.weights,
     )

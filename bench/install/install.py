@@ -16,7 +16,7 @@ from bench.audio.wav import read_mono
 from bench.catalog.entry import EngineRun
 from bench.client.takes import TAKES_FILE
 from bench.errors import AuditionError
-from bench.install.provision import InstallFailed, Provisioner
+from bench.install.provision import InstallFailed, Provisioner, Wanted
 from bench.install.receipts import name_receipt
 from bench.install.spec import InstallSpec, describe_asked, describe_ran
 from bench.jobs.control import Control, stop_on_signals
@@ -58,7 +58,7 @@ def install(job_dir: Path, state_dir: Path, say: Any) -> Install:
     )
     try:
         with stop_on_signals(control), control.watching():
-            if _provide(job_dir, job, provisioner):
+            if _provide(job_dir, job, provisioner, spec.sources_mirror):
                 # Making a model's environment removes its older ones, and with them what its receipts prove.
                 for receipt in (state_dir / "receipts").glob(f"{job.entry.name}-*.json"):
                     receipt.unlink()
@@ -84,15 +84,22 @@ def install(job_dir: Path, state_dir: Path, say: Any) -> Install:
     return record
 
 
-def _provide(job_dir: Path, job: JobSpec, provisioner: Provisioner) -> bool:
-    """Make the model's environment; returns whether it was not there before."""
+def _provide(job_dir: Path, job: JobSpec, provisioner: Provisioner, mirror: str) -> bool:
+    """Make the model's environment; returns whether it was not there before.
+
+    `mirror` is where the code of a model that is no package is fetched from, in place of where its entry says.
+    """
+    sources = None
+    if isinstance(job.entry.run, EngineRun) and job.entry.run.sources:
+        sources = Wanted(job_dir / "job.json", job_dir / "sources", mirror)
     if job.install == "venv":
         assert job.lock and job.engine_python
         target = Path(job.engine_python).parent.parent
-        return provisioner.venv(target, job_dir / job.lock, job_dir / ENGINE_CODE)
+        return provisioner.venv(target, job_dir / job.lock, job_dir / ENGINE_CODE, sources)
     if job.install == "container":
         assert job.lock and job.image
-        return provisioner.image(job.image, job_dir / job.lock, job_dir / ENGINE_CODE, job.image_base)
+        code = job_dir / ENGINE_CODE
+        return provisioner.image(job.image, job_dir / job.lock, code, job.image_base, sources)
     return False
 
 

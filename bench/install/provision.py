@@ -14,8 +14,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import psutil
 
@@ -37,6 +38,15 @@ class InstallFailed(AuditionError):
     def __init__(self, message: str, steps: list[InstallStep]) -> None:
         super().__init__(message)
         self.steps = steps
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Upstream's code that is no package: the job whose entry lists it, a folder to put it into, and a mirror."""
+
+    job: Path
+    folder: Path
+    mirror: str
 
 
 def is_complete(venv: Path) -> bool:
@@ -78,8 +88,9 @@ class Provisioner:
             raise self._late(name)
         return left
 
-    def venv(self, target: Path, lock: Path, code: Path) -> bool:
-        """Make the venv `target` from `lock`, with the engine's `code` in it; returns False when it is there already.
+    def venv(self, target: Path, lock: Path, code: Path, sources: Wanted | None = None) -> bool:
+        """Make the venv `target` from `lock`, with the engine's `code` in it, and upstream's where that is no package;
+        returns False when it is there already.
 
         An interrupted attempt has no mark of completion and is made anew.
         """
@@ -92,32 +103,46 @@ class Provisioner:
         self.run("packages", [*pip, "install", "--require-hashes", "-r", str(lock)])
         self.run("pip check", [*pip, "check"])
         (packages,) = (target / "lib").glob("python3*/site-packages")
+        if sources is not None:
+            self._fetch(sources, packages)
         unpack(code, packages)
         (target / _COMPLETE).touch()
         _prune(target)
         return True
 
-    def image(self, name: str, lock: Path, code: Path, base: str) -> bool:
-        """Build the engine's image from `lock` and `code` on `base`; returns False when Docker has it already."""
+    def image(self, name: str, lock: Path, code: Path, base: str, sources: Wanted | None = None) -> bool:
+        """Build the engine's image from `lock`, `code` and upstream's code on `base`; returns False when Docker has it
+        already."""
         from bench.docker_host.host import DockerHost
 
         with DockerHost() as docker_host:
             if docker_host.has_image(name):
                 return False
+        beside = []
+        if sources is not None:
+            self._fetch(sources, sources.folder)
+            beside = ["--sources", str(sources.folder)]
         # In a process of its own, so that the limit holds whatever Docker does.
-        self.run(
-            "image", [sys.executable, "-m", "bench.engines.image.build", name, str(lock), str(code), base]
-        )
+        build = [sys.executable, "-m", "bench.engines.image.build", name, str(lock), str(code), base, *beside]
+        self.run("image", build)
         with DockerHost() as docker_host:
             docker_host.prune_images(name.partition(":")[0], keep=name)
         return True
 
-    def run(self, name: str, command: Sequence[str]) -> str:
-        """Run one step and return its output.
+    def _fetch(self, sources: Wanted, into: Path) -> None:
+        """Put upstream's commits below `into`; that they are out of reach, or not what they were, is no fault of the
+        model."""
+        command = [sys.executable, "-m", "bench.install.sources", str(sources.job), str(into)]
+        self.run("sources", [*command, "--mirror", sources.mirror], whose="host")
+
+    def run(
+        self, name: str, command: Sequence[str], *, whose: Literal["candidate", "host"] = "candidate"
+    ) -> str:
+        """Run one step and return its output; `whose` fault it is when the step fails.
 
         Raises:
             InstallFailed: it failed or the limit is past; the message ends with the step's own last words.
-            AuditionError: it failed because the disk is full.
+            AuditionError: it failed because the disk is full, or by the host's fault.
             Cancelled: the job must stop.
         """
         self._say(f"install | {name}")
@@ -164,6 +189,8 @@ class Provisioner:
             raise AuditionError(
                 f"{name}: the host's disk filled up; free some space and run the same command again. {step.detail}"
             )
+        if code != 0 and whose == "host":
+            raise AuditionError(f"{name}: {step.detail}")
         if code != 0:
             raise InstallFailed(f"{name} ended with {code}: {step.detail}", self.steps)
         return output

@@ -12,6 +12,8 @@ class InstallSpec(Record):
 
     receipt: str
     limit_s: float
+    sources_mirror: str = ""
+    """Where upstream's repositories are fetched from, in place of upstream's own."""
     before: list[InstallStep] = []
     """What Ansible did before (system packages, weights), with its seconds."""
     weights: list[dict[str, Any]] = []

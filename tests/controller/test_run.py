@@ -160,7 +160,7 @@ def test_a_model_that_a_gate_refuses_need_not_be_served_by_anybody(asked: Asked,
     run, new = open_or_create(asked(model="voxtral4b", intended_use=intended_use), Path("/"))
     assert new and run.entry().name == "voxtral4b"
     with pytest.raises(BadInput, match="say where in model_url"):
-        open_or_create(asked(model="cosyvoice2", intended_use=intended_use), Path("/"))
+        open_or_create(asked(model="chatterbox", intended_use=intended_use), Path("/"))
 
 
 def test_the_newest_that_is_not_decided_goes_on(asked: Asked) -> None:

@@ -64,3 +64,16 @@ def test_every_setting_that_a_build_passes_on_is_one_that_the_dockerfile_or_dock
     taken = set(re.findall(r"^ARG (PIP_\w+)", text, re.MULTILINE))
     assert {name for name in build.PASSED_ON if name.startswith("PIP_")} == taken
     assert {name.upper() for name in build.PASSED_ON} - taken == {"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"}
+
+
+def test_upstreams_code_lies_beside_ours(lock: Path, code: Path, tmp_path: Path) -> None:
+    (tmp_path / "sources" / "speech").mkdir(parents=True)
+    (tmp_path / "sources" / "speech" / "say.py").write_text("WORD = 'hello'\n")
+    out = io.BytesIO()
+    context.write_context(out, lock, code, tmp_path / "sources")
+    with tarfile.open(fileobj=io.BytesIO(out.getvalue())) as archive, tarfile.open(code) as sent:
+        assert set(archive.getnames()) - {f"code/{name}" for name in sent.getnames()} == {
+            "Dockerfile", "requirements.txt", "code/speech/say.py",
+        }  # fmt: skip
+        said = archive.extractfile("code/speech/say.py")
+        assert said is not None and said.read() == b"WORD = 'hello'\n"

@@ -102,8 +102,12 @@ def mib(figure: dict[str, Any]) -> float | None:
 
 
 def measure(folder: Path, spec: JobSpec) -> dict[str, Any]:
-    """Run the job; return what came of it."""
-    make_job(folder, spec)
+    """Make the job and run it; return what came of it."""
+    return run_made(make_job(folder, spec))
+
+
+def run_made(folder: Path) -> dict[str, Any]:
+    """Run a job that was made; return what came of it."""
     with followed(folder):
         result = run_job(folder)
     found: dict[str, Any] = {"ok": result.ok, "error": result.error, "engine_start_s": result.engine_start_s}

@@ -29,6 +29,17 @@ def leave_out_what_is_missing() -> list[str]:
     return missing
 
 
+def leave_out_numba() -> None:
+    """Let librosa be imported without numba, 60 MB that its mel filters use nothing of."""
+    if importlib.util.find_spec("numba") is None:
+        names = ("guvectorize", "jit", "njit", "stencil", "vectorize")
+        _put("numba", uint32=int, **dict.fromkeys(names, _undecorated))
+
+
+def _undecorated(*arguments: object, **_: object) -> object:
+    return arguments[0] if len(arguments) == 1 and callable(arguments[0]) else lambda function: function
+
+
 def _put(name: str, **members: object) -> None:
     module = ModuleType(name)
     module.__spec__ = ModuleSpec(name, None)

@@ -5,10 +5,7 @@ one process; each is reported here under its own name.
 """
 
 import functools
-import os
-import re
 import subprocess
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,7 +18,7 @@ from bench.catalog.loader import load
 from bench.engines.launch import LaunchSpec, launch
 from bench.inputs import demo_reference, reference, transcript
 from bench.storage.digests import sha256_file
-from tests.support import make_f5_venv, tiny_f5
+from tests.support import inside, make_f5_venv, tiny_f5
 
 ROOT = Path(__file__).parents[2]
 INSIDE = Path(__file__).parent / "f5_inside"
@@ -29,11 +26,7 @@ FILES: dict[str, dict[str, str]] = {
     "inside_f5": {}, "inside_graphs": {}, "inside_kernels": {"TRITON_INTERPRET": "1"},
 }  # fmt: skip
 """Each with what its process is told besides: Triton reads how it is to run when it is first imported."""
-CASES = [
-    (file, case)
-    for file in FILES
-    for case in re.findall(r"^def (test_\w+)", (INSIDE / f"{file}.py").read_text(), re.MULTILINE)
-]
+CASES = [(file, case) for file in FILES for case in inside.cases(INSIDE / f"{file}.py")]
 pytestmark = pytest.mark.timeout(900)  # the environment may have to be built first
 
 
@@ -88,22 +81,10 @@ def outcomes(python: Path, chosen: Path, tmp_path_factory: pytest.TempPathFactor
     @functools.cache
     def of(file: str) -> dict[str, list[str]]:
         report = tmp_path_factory.mktemp("inside") / "report.xml"
-        options = ["--noconftest", "-p", "tests.serving.f5_inside.given", "-p", "no:cacheprovider"]
-        done = subprocess.run(
-            [python, "-m", "pytest", "-q", *options, f"--junitxml={report}", INSIDE / f"{file}.py"],
-            cwd=ROOT, capture_output=True, text=True,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "AUDITION_TEST_REFERENCE": str(chosen),
-                 "OMP_NUM_THREADS": "1", **FILES[file]},
-        )  # fmt: skip
-        assert report.exists(), done.stdout + done.stderr
-        found: dict[str, list[str]] = {}
-        for case in ElementTree.parse(report).getroot().iter("testcase"):
-            faults = [
-                child.text or child.tag for child in case if child.tag in ("failure", "error", "skipped")
-            ]
-            name = re.sub(r"\[.*", "", case.attrib["name"], flags=re.DOTALL)
-            found.setdefault(name, []).extend(faults)
-        return found
+        told = {"AUDITION_TEST_REFERENCE": str(chosen), **FILES[file]}
+        return inside.outcomes(
+            python, INSIDE / f"{file}.py", report, told, plugin="tests.serving.f5_inside.given"
+        )
 
     return of
 

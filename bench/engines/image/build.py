@@ -1,4 +1,4 @@
-"""`python -m bench.engines.image.build IMAGE LOCK CODE BASE`: build an engine's image, and say what failed."""
+"""`python -m bench.engines.image.build IMAGE LOCK CODE BASE [--sources DIR]`: build an image, and say what failed."""
 
 import argparse
 import contextlib
@@ -29,13 +29,14 @@ def main() -> None:
     parser.add_argument("lock", type=Path)
     parser.add_argument("code", type=Path)
     parser.add_argument("base")
+    parser.add_argument("--sources", type=Path, help="a folder with upstream's code, to lie beside ours")
     given = parser.parse_args()
     arguments = {name: os.environ[name] for name in PASSED_ON if os.environ.get(name)}
     try:
         with contextlib.closing(docker.from_env(timeout=_LIMIT_S)) as client:
             built = build_image(
                 client, given.image, given.lock, given.code, base=given.base, build_args=arguments,
-                network=os.environ.get(_NETWORK) or None,
+                network=os.environ.get(_NETWORK) or None, sources=given.sources,
             )  # fmt: skip
     except (ImageFailed, DockerException) as error:
         sys.exit(str(error))

@@ -22,14 +22,16 @@ class ImageFailed(AuditionError):
 
 
 def name_image(model: str, lock: Path, code_sha256: str, *, base: str = PYTHON_IMAGE) -> str:
-    """Return `audition-engine-<model>:<hash>`: of the base's name, the Dockerfile, the lock and the engine's code."""
+    """Return `audition-engine-<model>:<hash>`: of the base's name, the Dockerfile, the lock and all code,
+    `code_sha256`: the engine's and upstream's."""
     parts = (base.encode(), DOCKERFILE.read_bytes(), lock.read_bytes(), code_sha256.encode())
     digest = hashlib.sha256(b"\0".join(parts))
     return f"audition-engine-{model}:{digest.hexdigest()[:16]}"
 
 
-def write_context(out: IO[bytes], lock: Path, code: Path) -> None:
-    """Write the context as a tar: Dockerfile, requirements.txt (the lock, with hashes), code/ (the archive)."""
+def write_context(out: IO[bytes], lock: Path, code: Path, sources: Path | None = None) -> None:
+    """Write the context as a tar: Dockerfile, requirements.txt (the lock, with hashes), code/ (the archive, and beside
+    it upstream's code from the folder `sources`)."""
     with (
         tarfile.open(fileobj=out, mode="w|", format=tarfile.PAX_FORMAT) as context,
         tarfile.open(code) as archive,
@@ -40,6 +42,9 @@ def write_context(out: IO[bytes], lock: Path, code: Path) -> None:
             content = archive.extractfile(member)
             assert content is not None, "the archive of an engine holds plain files alone"
             _add(context, f"code/{member.name}", content.read())
+        if sources is not None:
+            for path in sorted(each for each in sources.rglob("*") if each.is_file()):
+                _add(context, f"code/{path.relative_to(sources).as_posix()}", path.read_bytes())
 
 
 def build_image(
@@ -51,6 +56,7 @@ def build_image(
     base: str = PYTHON_IMAGE,
     build_args: Mapping[str, str] | None = None,
     network: str | None = None,
+    sources: Path | None = None,
 ) -> bool:
     """Build the image `name` unless the engine has it; return whether it was built.
 
@@ -62,7 +68,7 @@ def build_image(
     if client.images.list(name=name):
         return False
     with tempfile.TemporaryFile() as context:
-        write_context(context, lock, code)
+        write_context(context, lock, code, sources)
         context.seek(0)
         try:
             client.images.build(

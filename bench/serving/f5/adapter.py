@@ -36,6 +36,7 @@ from bench.serving.f5.graphed import GraphedFlow
 from bench.serving.f5.package import DiT, seed_everything, torch, utils_infer
 from bench.serving.f5.settings import F5Settings
 from bench.serving.f5.vocoder import GraphedVocoder
+from bench.serving.words import identity
 
 CHECKPOINT = ("SWivid/F5-TTS", "F5TTS_v1_Base/model_1250000.safetensors")
 VOCODER = ("charactr/vocos-mel-24khz", "pytorch_model.bin")
@@ -147,7 +148,7 @@ class F5:
             BadReference: see `references.prepare`.
         """
         try:
-            known = references.identity(audio, text)
+            known = identity(audio, text)
         except OSError as error:
             raise BadReference(f"the reference cannot be read: {error}") from error
         kept = next((voice for voice in self._voices.values() if voice.sha256 == known), None)

@@ -5,8 +5,6 @@ The package cuts clips over 12 s without touching the transcript (its issue 1207
 is refused here instead, before the model sees the clip.
 """
 
-import hashlib
-import math
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,15 +15,11 @@ import soundfile
 
 from bench.serving.adapter import BadReference
 from bench.serving.f5.package import torch, torchaudio, utils_infer
+from bench.serving.words import check_loud, check_rate, identity
 
 MIN_S = 3.0
 MAX_S = 12.0
 """Longer clips are cut by the package, at a place of its choosing."""
-MIN_RMS = 0.005
-"""-46 dBFS, root mean square of the prepared clip."""
-BYTES_PER_S = (3.0, 40.0)
-"""UTF-8 bytes of transcript per second that speech can have (English reads at about 15); outside this the
-transcript cannot be the clip's, and the package would plan every chunk's duration from the wrong rate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +33,6 @@ class Voice:
     seconds: float
     sha256: str
     """Of the clip's bytes and the transcript together."""
-
-
-def identity(audio: Path, text: str) -> str:
-    """Return the SHA-256 that names a clip and its transcript together."""
-    return hashlib.sha256(audio.read_bytes() + b"\0" + " ".join(text.split()).encode()).hexdigest()
 
 
 def prepare(audio: Path, text: str) -> Voice:
@@ -116,17 +105,10 @@ def _as_pcm16(audio: Path, scratch: Path) -> Path:
 
 
 def _check_prepared(wave: Any, transcript: str, seconds: float) -> None:
-    rms = math.sqrt(float(torch.mean(torch.square(wave)))) if wave.shape[-1] else 0.0
-    if rms < MIN_RMS:
-        raise BadReference("the reference is silent or far too quiet (under -46 dBFS); record it louder.")
+    check_loud(wave.numpy())
     if seconds < MIN_S:
         raise BadReference(
             f"{seconds:.1f} s of speech are left of the reference after trimming; F5-TTS needs {MIN_S:.0f} s."
         )
-    rate = len(transcript.encode()) / seconds
-    low, high = BYTES_PER_S
-    if not low <= rate <= high:
-        raise BadReference(
-            f"the transcript has {rate:.0f} bytes per second of the clip, which speech cannot have "
-            f"({low:.0f} to {high:.0f}); give the words spoken in this clip, all of them and no others."
-        )
+    # The package would plan every chunk's duration from the wrong rate.
+    check_rate(transcript, seconds)

@@ -1,0 +1,99 @@
+"""Which kernels a token's step runs on: each is held to plain.py on this device once, before anything is captured.
+
+A kernel that cannot be had (no Triton, no C compiler for its launcher, no GPU), does not compile or does not agree
+gives way to plain torch, alone. Speech is the same either way but for rounding, so this is no setting of a profile.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from bench.serving.cosyvoice2 import plain
+from bench.serving.cosyvoice2.package import torch
+
+MOST_APART = {torch.float32: 1e-5, torch.bfloat16: 2e-2, torch.float16: 2e-3}
+"""Relative difference of a kernel from plain torch: several times what the width's rounding makes of it."""
+_PLACES, _PLACE = 700, 600
+"""Of a trial's cache: more than two tiles of the kernel, and a last one that is not full."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """What a kernel is compiled for."""
+
+    channels: int
+    up: int
+    """Channels between the two products of a feed-forward block."""
+    heads: int
+    kv_heads: int
+    head_channels: int
+    eps: float
+    dtype: Any
+    device: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The parts of a step, each a kernel or plain torch; plain.py says what they compute."""
+
+    project: Callable[..., Any]
+    gate: Callable[..., Any]
+    add_product: Callable[..., Any]
+    attend: Callable[..., Any]
+    said: dict[str, str]
+    """By part, `triton`, or `plain: ` and why."""
+
+
+@torch.inference_mode()  # type: ignore[untyped-decorator]
+def choose(sizes: Sizes) -> Parts:
+    """Return the fastest of each part that is right on this device."""
+    chosen: dict[str, Any] = {}
+    said: dict[str, str] = {}
+    for name, arguments in _trials(sizes):
+        ours = getattr(plain, name)
+        try:
+            from bench.serving.cosyvoice2 import kernels
+
+            kernel = getattr(kernels, name)
+            apart = _difference(_outcome(kernel, arguments), _outcome(ours, arguments))
+            if not apart <= MOST_APART[sizes.dtype]:
+                raise ArithmeticError(f"{apart:.1e} apart from plain torch")
+            chosen[name], said[name] = kernel, "triton"
+        except Exception as error:  # noqa: BLE001 - compilers raise what they like
+            chosen[name], said[name] = ours, f"plain: {type(error).__name__}: {error}"[:200]
+    return Parts(**chosen, said=said)
+
+
+def _trials(sizes: Sizes) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    """Yield each part's name and arguments to try it with, random as speech is."""
+    source = torch.Generator(sizes.device).manual_seed(0)
+
+    def draw(*shape: int, scale: float = 1.0) -> Any:
+        drawn = torch.randn(shape, generator=source, device=sizes.device, dtype=torch.float32)
+        return (drawn * scale).to(sizes.dtype)
+
+    d, channels = sizes.head_channels, sizes.channels
+    x, norm = draw(1, channels), draw(channels)
+    said = (sizes.heads + 2 * sizes.kv_heads) * d
+    angles = torch.arange(_PLACES, device=sizes.device)[:, None] * torch.logspace(
+        0, -4, d // 2, device=sizes.device
+    )
+    cos, sin = angles.cos(), angles.sin()
+    turn = torch.cat((cos, cos), dim=-1).to(sizes.dtype), torch.cat((-sin, sin), dim=-1).to(sizes.dtype)
+    kept = draw(sizes.kv_heads, _PLACES, 2, d)
+    place = torch.tensor([_PLACE], device=sizes.device)
+    fan_in = channels**-0.5
+    yield "project", (x, norm, draw(said, channels, scale=fan_in), draw(said), sizes.eps)
+    yield "gate", (x, norm, draw(2 * sizes.up, channels, scale=fan_in), sizes.eps)
+    yield "add_product", (x, draw(1, sizes.up), draw(channels, sizes.up, scale=sizes.up**-0.5))
+    yield "attend", (draw(1, said), *turn, kept, place)
+
+
+def _outcome(part: Callable[..., Any], arguments: tuple[Any, ...]) -> list[Any]:
+    """Return what the part returns and what it left in its arguments."""
+    fresh = [each.clone() if isinstance(each, torch.Tensor) else each for each in arguments]
+    return [part(*fresh).float(), *(each.float() for each in fresh if isinstance(each, torch.Tensor))]
+
+
+def _difference(ones: list[Any], others: list[Any]) -> float:
+    return max(float((one - other).norm() / other.norm()) for one, other in zip(ones, others, strict=True))
