@@ -1,13 +1,11 @@
-"""Which kernels a token's step runs on: each is held to plain.py on this device once, before anything is captured.
-
-A kernel that cannot be had (no Triton, no C compiler for its launcher, no GPU), does not compile or does not agree
-gives way to plain torch, alone. Speech is the same either way but for rounding, so this is no setting of a profile.
-"""
+"""Which kernels a token's step runs on: each is held to plain.py on this device once, before anything is captured
+(trials.py)."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from bench.serving import trials
 from bench.serving.cosyvoice2 import plain
 from bench.serving.cosyvoice2.package import torch
 
@@ -47,21 +45,15 @@ class Parts:
 @torch.inference_mode()  # type: ignore[untyped-decorator]
 def choose(sizes: Sizes) -> Parts:
     """Return the fastest of each part that is right on this device."""
-    chosen: dict[str, Any] = {}
-    said: dict[str, str] = {}
-    for name, arguments in _trials(sizes):
-        ours = getattr(plain, name)
-        try:
-            from bench.serving.cosyvoice2 import kernels
-
-            kernel = getattr(kernels, name)
-            apart = _difference(_outcome(kernel, arguments), _outcome(ours, arguments))
-            if not apart <= MOST_APART[sizes.dtype]:
-                raise ArithmeticError(f"{apart:.1e} apart from plain torch")
-            chosen[name], said[name] = kernel, "triton"
-        except Exception as error:  # noqa: BLE001 - compilers raise what they like
-            chosen[name], said[name] = ours, f"plain: {type(error).__name__}: {error}"[:200]
+    trials.keep_compiled()
+    chosen, said = trials.choose(_trials(sizes), _find, plain, _outcome, MOST_APART[sizes.dtype])
     return Parts(**chosen, said=said)
+
+
+def _find(name: str) -> tuple[trials.Part, str]:
+    from bench.serving.cosyvoice2 import kernels
+
+    return getattr(kernels, name), "triton"
 
 
 def _trials(sizes: Sizes) -> Iterator[tuple[str, tuple[Any, ...]]]:
@@ -93,7 +85,3 @@ def _outcome(part: Callable[..., Any], arguments: tuple[Any, ...]) -> list[Any]:
     """Return what the part returns and what it left in its arguments."""
     fresh = [each.clone() if isinstance(each, torch.Tensor) else each for each in arguments]
     return [part(*fresh).float(), *(each.float() for each in fresh if isinstance(each, torch.Tensor))]
-
-
-def _difference(ones: list[Any], others: list[Any]) -> float:
-    return max(float((one - other).norm() / other.norm()) for one, other in zip(ones, others, strict=True))

@@ -1,16 +1,11 @@
-"""Which kernels run here: each is held to plain.py on this device once, before anything is captured.
+"""Which kernels a step runs on: each is held to plain.py on this device once, before anything is captured
+(trials.py)."""
 
-A kernel that cannot be had (no Triton, no C compiler for its launcher, no GPU), does not compile or does not agree
-gives way to plain torch, alone. Speech is the same either way but for rounding, so this is no setting of a profile.
-"""
-
-import os
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+from bench.serving import trials
 from bench.serving.f5 import plain
 from bench.serving.f5.package import torch
 
@@ -51,44 +46,17 @@ class Parts:
 @torch.inference_mode()  # type: ignore[untyped-decorator]
 def choose(sizes: Sizes) -> Parts:
     """Return the fastest of each part that is right on this device."""
-    chosen: dict[str, Any] = {}
-    said: dict[str, str] = {}
-    _keep_what_is_compiled()
-    try:
-        from bench.serving.f5 import kernels
-
-        wanted: Any = kernels
-    except Exception as error:  # noqa: BLE001 - whatever stands in Triton's way
-        wanted = _Missing(error)
-    for name, arguments in _trials(sizes):
-        given, label = (_gelu_in_cublas, "cublas") if name == "raise_with_gelu" else (None, "triton")
-        ours = getattr(plain, name)
-        try:
-            kernel = given or getattr(wanted, name)
-            apart = _difference(_outcome(kernel, arguments), _outcome(ours, arguments))
-            if not apart <= MOST_APART:
-                raise ArithmeticError(f"{apart:.1e} apart from plain torch")
-            chosen[name], said[name] = kernel, label
-        except Exception as error:  # noqa: BLE001 - compilers raise what they like
-            chosen[name], said[name] = ours, f"plain: {type(error).__name__}: {error}"[:200]
+    trials.keep_compiled()
+    chosen, said = trials.choose(_trials(sizes), _find, plain, _outcome, MOST_APART)
     return Parts(**chosen, said=said)
 
 
-def _keep_what_is_compiled() -> None:
-    """Have Triton keep it beside the engine's packages, where there is a venv that can be written: it goes with them.
+def _find(name: str) -> tuple[trials.Part, str]:
+    if name == "raise_with_gelu":
+        return _gelu_in_cublas, "cublas"
+    from bench.serving.f5 import kernels
 
-    In a container of ours the image says where (a volume of its own).
-    """
-    if sys.prefix != sys.base_prefix and os.access(sys.prefix, os.W_OK):
-        os.environ.setdefault("TRITON_CACHE_DIR", str(Path(sys.prefix) / "triton-cache"))
-
-
-class _Missing:
-    def __init__(self, why: Exception) -> None:
-        self._why = why
-
-    def __getattr__(self, name: str) -> Any:
-        raise self._why
+    return getattr(kernels, name), "triton"
 
 
 def _gelu_in_cublas(x: Any, weight: Any, bias: Any) -> Any:
@@ -130,7 +98,3 @@ def _outcome(part: Callable[..., Any], arguments: tuple[Any, ...]) -> list[Any]:
     fresh = (arguments[0].clone(), *arguments[1:])
     returned = part(*fresh)
     return [each[:, :_MEANT].float() for each in (returned, fresh[0]) if each is not None]
-
-
-def _difference(ones: list[Any], others: list[Any]) -> float:
-    return max(float((one - other).norm() / other.norm()) for one, other in zip(ones, others, strict=True))

@@ -12,6 +12,7 @@ from bench.serving.cosyvoice2.adapter import CosyVoice2
 from bench.serving.cosyvoice2.decoding import Decoder
 from bench.serving.cosyvoice2.package import torch
 from bench.serving.cosyvoice2.parts import Sizes, choose
+from bench.serving.trials import difference
 from tests.support import tiny_cosyvoice2 as tiny
 
 NAMES = ("project", "gate", "add_product", "attend")
@@ -48,7 +49,7 @@ def trial(name: str, dtype: Any = torch.float32) -> tuple[Any, ...]:
 
 
 def apart(name: str, arguments: tuple[Any, ...]) -> float:
-    return parts._difference(
+    return difference(
         parts._outcome(getattr(kernels, name), arguments), parts._outcome(getattr(plain, name), arguments)
     )
 
@@ -69,8 +70,8 @@ def test_attention_at_every_edge_of_a_tile(place: int) -> None:
     ours, theirs = kept.clone(), kept.nan_to_num(0.0)
     heard = kernels.attend(qkv, cos, sin, ours, at)
     wanted = plain.attend(qkv, cos, sin, theirs, at)
-    assert parts._difference([heard], [wanted]) < 1e-6
-    assert parts._difference([ours[:, : place + 1]], [theirs[:, : place + 1]]) < 1e-6
+    assert difference([heard], [wanted]) < 1e-6
+    assert difference([ours[:, : place + 1]], [theirs[:, : place + 1]]) < 1e-6
 
 
 def _lies(kernel: Any) -> Any:

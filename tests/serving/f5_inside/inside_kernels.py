@@ -11,6 +11,7 @@ from bench.serving.f5.adapter import F5
 from bench.serving.f5.graphed import GraphedFlow
 from bench.serving.f5.package import seed_everything, torch
 from bench.serving.f5.parts import Parts, Sizes, choose
+from bench.serving.trials import difference
 
 HEADS, D, GROUPS, TAPS = 4, 32, 8, 7
 CHANNELS = HEADS * D
@@ -208,7 +209,7 @@ def test_the_trial_finds_what_rounding_does_not_explain() -> None:
     """How far the kernels are from plain torch in float16: well under what is asked of them."""
     for name, given in parts._trials(SIZES):
         if name in KERNELS:
-            found = parts._difference(
+            found = difference(
                 parts._outcome(getattr(kernels, name), given), parts._outcome(getattr(plain, name), given)
             )
             assert found < parts.MOST_APART / 3, name
