@@ -76,6 +76,15 @@ class Clip(Record):
     seconds: float
 
 
+class Sound(Record):
+    """What of a side's sound belongs to its engine and can be heard."""
+
+    rate_hz: int
+    """Of its takes; of several rates the lowest."""
+    bandwidth_hz: int
+    """Above it lies less than a millionth of its takes' energy."""
+
+
 class Sealed(Record):
     """All that the hash commits to."""
 

@@ -5,12 +5,12 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from bench.records.base import (
-    Channel,
     FileRecord,
     IntendedUse,
     NeighbourMode,
     Phase,
     Record,
+    ServiceChannel,
 )
 from bench.records.take import Take
 
@@ -21,7 +21,7 @@ class Rule(Record):
     rating_margin_tenths: int = Field(default=5, ge=0, le=40)
     """Candidate mean must be at least baseline mean plus this many tenths of a point."""
     ttfa_p50_limit_ms: float = Field(default=500.0, gt=0)
-    channel: Channel = "full"
+    channel: ServiceChannel = "full"
     """The listening channel whose ratings count."""
     minimum_raters: int = Field(default=1, ge=1)
     pairs: int = Field(default=10, ge=1)
