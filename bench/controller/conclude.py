@@ -77,7 +77,8 @@ def decide_run(run: Run) -> dict[str, Any]:
         note_phase(run, "verdict", started, note=decided.decision)
     commands = run.typed(decided.next.commands)
     if decided.decision == "awaiting_ratings" and decided.ratings and decided.ratings.raters:
-        (withdraw,) = run.typed([f"audition withdraw {run.run_id} NAME"])
+        late = " --late" if "finished" in decided.ratings.raters.values() else ""
+        (withdraw,) = run.typed([f"audition withdraw {run.run_id} NAME{late}"])
         commands.append(f"{withdraw}  (a rater who will not finish)")
     return {
         "changed": bool(changed),

@@ -6,6 +6,8 @@ there are only 252 balanced ways to place ten pairs, so a hash without a nonce c
 doubts a verdict can check afterwards that nothing was changed between.
 """
 
+import hashlib
+import hmac
 import json
 import secrets
 from collections.abc import Sequence
@@ -38,6 +40,16 @@ class SealBroken(BadInput):
 def digest_of(sealed: Sealed) -> str:
     """Return what is published of a mapping."""
     return sha256_bytes(canonical_json(sealed.model_dump(mode="json")))
+
+
+def sign(sealed: Sealed, data: bytes) -> str:
+    """Return what shows that `data` came out of a copy of these sealed pairs, and unchanged.
+
+    The key is made of the sealed seed, so every copy of the run has it and nothing else does: a rater's answers are
+    written by the server that has the seal, never by the rater.
+    """
+    key = hmac.new(bytes.fromhex(sealed.seed), b"export/1", hashlib.sha256).digest()
+    return hmac.new(key, data, hashlib.sha256).hexdigest()
 
 
 def clip_of(sealed: Sealed, role: Role, source: Source, utterance_id: str, channel: Channel) -> Clip:

@@ -10,8 +10,8 @@ The blindness contract, kept here and tested by tests/listening/test_leaks.py:
 3. All clips of a pair have the same number of bytes, the same headers and no metadata; they are served from
    memory, so that reading the disk tells nothing by its time. JSON is padded to whole blocks of 2 KiB.
 4. Nothing is kept by the browser (`no-store`) and nothing comes from elsewhere (CSP `self` only).
-5. The names appear in `/api/results`, which is refused until the rater has finished, after which nothing of
-   his can be changed. Other raters have sides and orders of their own, so his results tell nothing of theirs.
+5. The names appear in `/api/results`, which is refused until all who were invited have finished, and as many as the
+   rule asks for; after that nothing of theirs can be changed. Sides and orders are each rater's own.
 6. The mapping's SHA-256 was published before the first rating and is shown to every rater.
 
 A rater's link carries his token after the `#`, which browsers do not send: it comes in the Authorization
@@ -153,6 +153,7 @@ def create_app(run_dir: Path) -> FastAPI:
             "scale": book.sealed.scale,
             "headphones": of.headphones,
             "finished": of.finished_utc is not None,
+            "revealed": book.decided,
             "notices": book.notices,
             "trials": [_trial(book, of, ticket) for ticket in _in_order(of)],
         }
@@ -217,6 +218,12 @@ def create_app(run_dir: Path) -> FastAPI:
         book.check_invited(of)
         if of.finished_utc is None:
             raise Refused("not_finished", "The voices are named once you have finished.")
+        if not book.decided:
+            raise Refused(
+                "others_rate",
+                "The voices are named once everybody has finished "
+                f"({book.raters_finished} of {book.raters_awaited} so far). Come back to this link then.",
+            )
         return _json(reveal(book, of, manifest))
 
     @app.get("/{path:path}")

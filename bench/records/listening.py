@@ -158,6 +158,13 @@ class Mark(Record):
     revisions: dict[str, int]
 
 
+class RaterPlan(Record):
+    """What a rater's sides and order are drawn from, beside the sealed seed."""
+
+    id: str = Field(pattern=r"^[0-9a-f]{16}$")
+    channels: list[Channel] = Field(min_length=1)
+
+
 class Export(Record):
     """The JSON form in which ratings leave a run and come into another copy of it."""
 
@@ -165,3 +172,7 @@ class Export(Record):
     schema_version: int = Field(default=SCHEMA_VERSION, ge=SCHEMA_VERSION, le=SCHEMA_VERSION)
     run_id: str
     ratings: Ratings
+    plans: dict[str, RaterPlan] = {}
+    """By rater; whoever imports the answers draws the sides again."""
+    signature: str = ""
+    """HMAC-SHA256 of all the rest, with a key of the seal."""

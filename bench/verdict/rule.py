@@ -45,11 +45,12 @@ def counted_answers(ratings: Ratings, manifest: Manifest) -> list[Answer]:
 
 
 def unfinished_raters(ratings: Ratings, manifest: Manifest) -> list[str]:
-    """Name the raters whose answers are still to come, in order."""
+    """Name the raters whose answers are still to come, in order. While somebody rates, nobody's are unsealed."""
+    rating = sorted(name for name, state in ratings.raters.items() if state != "finished")
+    if rating:
+        return rating
     counts = Counter(answer.rater for answer in counted_answers(ratings, manifest))
-    return sorted(
-        name for name, state in ratings.raters.items() if state != "finished" or counts[name] < ratings.pairs
-    )
+    return sorted(name for name in ratings.raters if counts[name] < ratings.pairs)
 
 
 def ratings_complete(evidence: Evidence) -> bool:

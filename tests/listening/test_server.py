@@ -21,8 +21,9 @@ from bench.listening import heard, results
 from bench.listening.book import _boot_id
 from bench.listening.limits import MAX_BODY_BYTES, RateLimit
 from bench.listening.raters import invite, status
+from bench.listening.score import seal
 from bench.listening.server import ADDRESS_LIMIT, HEADERS, JSON_BLOCK, RATER_LIMIT, create_app, serve
-from tests.support.listening_fixtures import Client, Live, start
+from tests.support.listening_fixtures import Client, Live, ask_for, start
 
 
 @pytest.fixture
@@ -305,14 +306,44 @@ def test_after_the_reveal_nothing_can_be_changed(patient: None, live: Live, ann:
     assert results.read_ratings(live.run_dir).answers[-1].candidate in (3, 4)
 
 
-def test_a_finished_rater_sees_nothing_of_another(patient: None, live: Live, ann: Client) -> None:
+def test_nothing_is_unsealed_to_anybody_while_somebody_rates(
+    patient: None, live: Live, ann: Client, tmp_path: Path
+) -> None:
     bo = live.client("Bo")
-    bo.rate(bo.session()["trials"][0], note="Bo's own")
+    first, *others = bo.session()["trials"]
+    bo.rate(first, note="Bo's own")
     ann.rate_all()
-    assert "Bo" not in ann.get("/api/results").text
+    assert error(ann.get("/api/results")) == (409, "others_rate") and "1 of 2" in ann.get("/api/results").text
+    assert ann.session()["finished"] and not ann.session()["revealed"]
     assert error(bo.get("/api/results")) == (409, "not_finished")
-    assert results.read_ratings(live.run_dir).raters == {"ann": "finished", "Bo": "started"}
-    assert {answer.rater for answer in results.read_ratings(live.run_dir).answers} == {"ann"}
+    found = results.read_ratings(live.run_dir)
+    assert found.raters == {"ann": "finished", "Bo": "started"} and found.answers == []
+    for export, file in ((results.export_json, "out.json"), (results.export_csv, "out.csv")):
+        with pytest.raises(BadInput, match="1 of 2 raters have finished"):
+            export(live.run_dir, tmp_path / file)
+        assert not (tmp_path / file).exists()
+    for trial in others:
+        bo.rate(trial)
+    bo.post("/api/finish")
+    assert ann.session()["revealed"]
+    assert "Bo" not in ann.get("/api/results").text and ann.get("/api/results").status_code == 200
+    assert {answer.rater for answer in results.read_ratings(live.run_dir).answers} == {"ann", "Bo"}
+    results.export_json(live.run_dir, tmp_path / "out.json")
+
+
+def test_a_rater_waits_for_as_many_as_the_rule_asks_for(patient: None, spoken: Path) -> None:
+    ask_for(spoken, minimum_raters=2)
+    seal(spoken, channels=())
+    live, stop = start(spoken)
+    try:
+        ann = live.client()
+        ann.rate_all()
+        assert (
+            error(ann.get("/api/results")) == (409, "others_rate")
+            and "1 of 2" in ann.get("/api/results").text
+        )
+    finally:
+        stop()
 
 
 # ---------------------------------------------------------------- others' things, forged things

@@ -26,7 +26,7 @@ const state = { session: null, index: 0, loaded: null, loading: 0 };
 
 // ---------------------------------------------------------------- what is shown
 
-const SECTIONS = ["loading", "problem", "welcome", "headphones", "trial", "review", "results"];
+const SECTIONS = ["loading", "problem", "welcome", "headphones", "trial", "review", "waiting", "results"];
 
 function show(name) {
   for (const section of SECTIONS) at(section).hidden = section !== name;
@@ -402,7 +402,16 @@ async function submit() {
 }
 
 async function reveal() {
-  showResults(await api.results(), at);
+  let found;
+  try {
+    found = await api.results();
+  } catch (error) {
+    if (error.code !== "others_rate") throw error;
+    at("waiting-text").textContent = error.message;
+    show("waiting");
+    return;
+  }
+  showResults(found, at);
   show("results");
 }
 
@@ -582,6 +591,7 @@ press("headphones-open", openTones);
 press("headphones-close", () => void closeTones());
 press("tones-play", () => void playTones());
 press("problem-retry", () => location.reload());
+press("waiting-retry", () => location.reload());
 press("skip", () => at("main").focus());
 at("skip").addEventListener("click", (event) => event.preventDefault());
 for (const button of at("tones").querySelectorAll("button")) {
