@@ -10,7 +10,7 @@ from bench.catalog.entry import Entry
 from bench.catalog.loader import load as load_entry
 from bench.errors import BadInput
 from bench.inputs.gates import clone_gate, licence_gate
-from bench.records.base import IntendedUse, NeighbourMode
+from bench.records.base import IntendedUse, NeighbourMode, ServiceChannel
 from bench.records.settings import ELSEWHERE, INTERNAL, Settings
 
 
@@ -25,6 +25,7 @@ def _at_home(value: object) -> object:
 
 GivenPath = Annotated[Path, BeforeValidator(_at_home)]
 OptionalPath = Annotated[Path | None, BeforeValidator(_at_home), BeforeValidator(_none_if_empty)]
+OptionalChannel = Annotated[ServiceChannel | None, BeforeValidator(_none_if_empty)]
 OptionalText = Annotated[str | None, BeforeValidator(_none_if_empty)]
 
 
@@ -49,6 +50,12 @@ class RunRequest(Settings):
     """What the winner would be used for; the licence gate goes by it."""
     question: str = "How much does this sound like the reference speaker?"
     """What raters are asked, printed exactly and committed to by its hash."""
+    second_question: OptionalText = None
+    """A further question on the same scale, "How natural does this sound?" for instance: asked beside the first and
+    reported, while the rule reads the first alone."""
+    service_channel: OptionalChannel = None
+    """Through which channel the service is heard: the rule counts the ratings that were given through it. Empty for the
+    rule's own, which is `full` where rule_file names none."""
     reference_audio: GivenPath
     """The recording of the voice to clone."""
     reference_transcript: OptionalPath = None

@@ -51,9 +51,9 @@ def check_beginning(samples: Samples, rate_hz: int, lead_s: float) -> float:
     Raises:
         NotAligned: it begins too early or too late for that, or there is none.
     """
-    voice_s = first_voice_s(samples, rate_hz)
+    voice_s = first_voice_s(samples[: round((lead_s + LATE_S + LATE_S) * rate_hz)], rate_hz)
     if voice_s is None:
-        raise NotAligned("it holds no voice")
+        raise NotAligned(f"it holds no voice within {LATE_S:g} s of where it begins by its loudness")
     if not -EARLY_S <= voice_s - lead_s <= LATE_S:
         raise NotAligned(f"by its loudness it begins at {lead_s:.2f} s, and by its voice at {voice_s:.2f} s")
     return voice_s

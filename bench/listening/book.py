@@ -11,7 +11,7 @@ import threading
 import time
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -62,6 +62,9 @@ class Given:
     comparison: int | None
     note: str
     answered_utc: str
+    a_second: int | None = None
+    b_second: int | None = None
+    """To the second question, where one is asked."""
 
 
 @dataclass(slots=True)
@@ -336,7 +339,8 @@ class Book:
         that the page saw last: 0 for none. The same answer sent again is not recorded twice.
 
         Raises:
-            Refused: not heard in full, changed in another tab meanwhile, finished.
+            Refused: not heard in full, the second question unanswered (or answered and not asked), changed in another
+                tab meanwhile, finished.
         """
 
         def decide() -> list[Event]:
@@ -344,6 +348,9 @@ class Book:
                 raise Refused("finished", "You have finished; your answers cannot be changed any more.")
             if not all(self.heard_in_full(rater, trial, side) for side in SIDES):
                 raise Refused("not_heard", "Listen to both A and B in full before you rate them.")
+            asked = self.sealed.second_question is not None
+            if any((score is not None) != asked for score in (given.a_second, given.b_second)):
+                raise Refused("second_question", "Answer each question that is asked, for A and for B.", 422)
             last = rater.answers.get(trial.trial_id)
             current = rater.revisions.get(trial.trial_id, 0)
             if last is not None and _is_same_answer(last, given) and revision in (current, current - 1):
@@ -354,6 +361,8 @@ class Book:
                 raise Refused("too_many_changes", "This pair was changed too often.", 429)
             body: dict[str, object] = {"rater": rater.id, "trial": trial.trial_id, "revision": current + 1}
             body |= {"a": given.a, "b": given.b, "comparison": given.comparison}
+            if asked:
+                body |= {"a_second": given.a_second, "b_second": given.b_second}
             return [("answer", body | {"note": given.note, "utc": given.answered_utc})]
 
         self._do_for(rater, decide)
@@ -568,7 +577,13 @@ class Book:
             rater.started = True
             rater.revisions[body["trial"]] = body["revision"]
             rater.answers[body["trial"]] = Given(
-                body["a"], body["b"], body["comparison"], body["note"], body["utc"]
+                body["a"],
+                body["b"],
+                body["comparison"],
+                body["note"],
+                body["utc"],
+                body.get("a_second"),
+                body.get("b_second"),
             )
         elif kind == "headphones":
             rater.headphones = body["result"]
@@ -612,7 +627,7 @@ def _printable(text: str) -> str:
 
 
 def _is_same_answer(last: Given, now: Given) -> bool:
-    return (last.a, last.b, last.comparison, last.note) == (now.a, now.b, now.comparison, now.note)
+    return replace(last, answered_utc="") == replace(now, answered_utc="")
 
 
 def _clock() -> dict[str, object]:

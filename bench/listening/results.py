@@ -17,10 +17,11 @@ from pydantic import ValidationError
 from bench.errors import BadInput
 from bench.listening import mapping
 from bench.listening.book import Book, Given, Rater, check_name
-from bench.listening.mapping import SealBroken, plan_of, sign
+from bench.listening.mapping import SealBroken, plan_of, read_report, sign
 from bench.listening.trials import Trial
-from bench.records.listening import Answer, Export, RaterPlan, Ratings, Sealed
+from bench.records.listening import Answer, Export, RaterPlan, Ratings, Sealed, Sound
 from bench.records.run import Manifest
+from bench.records.take import TakeSide
 from bench.storage.atomic import write_atomically
 from bench.storage.digests import canonical_json, sha256_bytes
 from bench.storage.record_file import load_record
@@ -76,6 +77,10 @@ def read_ratings(run_dir: Path) -> Ratings:
                 "answers": answers,
                 "utterances": book.sealed.utterances,
                 "notices": _notices(book),
+                "second_question": book.sealed.second_question,
+                "hidden_reference": book.sealed.hidden_sha256 is not None,
+                "sound": _sound(book.sealed) if book.all_finished else {},
+                "noticed": _noticed(run_dir) if book.all_finished else [],
             }
         )
     finally:
@@ -91,6 +96,20 @@ def _notices(book: Book) -> list[str]:
         if rater.damaged
     ]
     return [*book.notices, *book.remarks, *lost]
+
+
+def _sound(sealed: Sealed) -> dict[TakeSide, Sound]:
+    """Return both sides' sound, the candidate's first; nothing of a seal from before it was measured."""
+    sides: tuple[TakeSide, ...] = ("candidate", "baseline")
+    return {side: sealed.sound[side] for side in sides} if sealed.sound else {}
+
+
+def _noticed(run_dir: Path) -> list[str]:
+    """Return what sealing noticed of the clips; that it cannot be read is said and decides nothing."""
+    try:
+        return read_report(run_dir).notices
+    except SealBroken as error:
+        return [str(error)]
 
 
 def unseal(rater: Rater) -> list[Answer]:
@@ -116,6 +135,8 @@ def _unseal_answer(name: str, trial: Trial, given: Given) -> Answer:
         channel=trial.channel,
         candidate=given.a if on_a else given.b,
         baseline=given.b if on_a else given.a,
+        candidate_second=given.a_second if on_a else given.b_second,
+        baseline_second=given.b_second if on_a else given.a_second,
         comparison=comparison,
         note=given.note,
         candidate_side=trial.candidate_side,
@@ -147,6 +168,12 @@ def reveal(book: Book, rater: Rater, manifest: Manifest) -> dict[str, Any]:
         "candidate_mean": sum(a.candidate for a in counted) / total if total else None,
         "baseline_mean": sum(a.baseline for a in counted) / total if total else None,
         "mapping_sha256": mapping.digest_of(book.sealed),
+        "hidden_reference": book.sealed.hidden_sha256 is not None,
+        "sound": [
+            f"{names[side]} speaks at {sound.rate_hz / 1000:g} kHz and reaches {sound.bandwidth_hz / 1000:.1f} kHz."
+            for side, sound in _sound(book.sealed).items()
+        ]
+        + _noticed(book.run_dir),
         "answers": [
             {
                 "kind": trial.kind,
@@ -283,8 +310,8 @@ def _fits_plan(sealed: Sealed, plan: RaterPlan, answers: list[Answer]) -> bool:
 
 
 def _check_question(sealed: Sealed, manifest: Manifest) -> None:
-    now = (manifest.question, manifest.question_sha256, manifest.rule_sha256)
-    if now != (sealed.question, sealed.question_sha256, sealed.rule_sha256):
+    now = (manifest.question, manifest.question_sha256, manifest.second_question, manifest.rule_sha256)
+    if now != (sealed.question, sealed.question_sha256, sealed.second_question, sealed.rule_sha256):
         raise SealBroken(
             "The question or the rule in manifest.json is not the one that people rated under; restore it."
         )

@@ -4,7 +4,6 @@
 """
 
 import contextlib
-import json
 import secrets
 import shutil
 from collections.abc import Iterator, Sequence
@@ -15,7 +14,7 @@ from bench.errors import AuditionError, BadInput
 from bench.listening import cues, mapping, processing
 from bench.listening.alignment import NotAligned, check_beginning, check_together
 from bench.listening.draws import Draws
-from bench.listening.mapping import REFERENCE, TAKES, SealBroken
+from bench.listening.mapping import HIDDEN, REFERENCE, TAKES, SealBroken
 from bench.listening.processing import UnusableTake
 from bench.listening.sound import measure_sound
 from bench.records.base import Channel
@@ -32,7 +31,6 @@ from bench.verdict.takes import failures_of, named, rateable, valid_takes
 SCALE = ("Not at all", "Slightly", "Moderately", "Very much", "Completely")
 """Labels of the scores 1 to 5; sealed with the mapping, so that they cannot change under the raters."""
 CHANNELS: tuple[Channel, ...] = ("full", "narrowband", "wideband", "matched")
-REPORT = "seal.json"
 TAKE_SIDES: tuple[TakeSide, ...] = ("candidate", "baseline")
 
 
@@ -71,7 +69,7 @@ def seal(run_dir: Path, *, channels: Sequence[Channel] = CHANNELS) -> SealReport
     """
     manifest = load_record(Manifest, run_dir)
     check_commitments(run_dir, manifest)
-    reference = run_dir / REFERENCE
+    reference, hidden = run_dir / REFERENCE, run_dir / HIDDEN
     home = mapping.directory(run_dir)
     if mapping.read_published(run_dir) is not None:
         return _sealed_already(run_dir, manifest)
@@ -101,7 +99,7 @@ def seal(run_dir: Path, *, channels: Sequence[Channel] = CHANNELS) -> SealReport
             matched_hz = min(each.bandwidth_hz for each in sound.values())
             for channel in wanted:
                 of_channel, targets[channel] = _make_channel(
-                    home, channel, paths, reference, anchor, matched_hz
+                    home, channel, paths, run_dir, anchor, matched_hz
                 )
                 clips += of_channel
             break
@@ -123,7 +121,11 @@ def seal(run_dir: Path, *, channels: Sequence[Channel] = CHANNELS) -> SealReport
         anchor=anchor,
         takes={side: {uid: str(take.sha256) for uid, take in takes[side].items()} for side in takes},
         takes_sha256={side: sha256_file(run_dir / side / TAKES) for side in TAKE_SIDES},
+        practice=True,
+        second_question=manifest.second_question,
+        sound=sound,
         reference_sha256=sha256_file(reference) if reference.is_file() else None,
+        hidden_sha256=sha256_file(hidden) if anchor is not None and hidden.is_file() else None,
         target_lufs=targets,
         # In the order of their random names: the list itself must not sort the sides.
         clips=sorted(clips, key=lambda clip: clip.file),
@@ -138,7 +140,7 @@ def seal(run_dir: Path, *, channels: Sequence[Channel] = CHANNELS) -> SealReport
         cues=found,
         notices=find_notices(found, reference=anchor is not None),
     )
-    write_atomically(home / REPORT, canonical_json(report.model_dump(mode="json")))
+    write_atomically(home / mapping.REPORT, canonical_json(report.model_dump(mode="json")))
     mapping.save(run_dir, sealed)
     return report
 
@@ -206,7 +208,7 @@ def _make_channel(
     home: Path,
     channel: Channel,
     paths: dict[TakeSide, dict[str, Path]],
-    reference: Path,
+    run_dir: Path,
     anchor: str | None,
     matched_hz: int,
 ) -> tuple[list[Clip], float]:
@@ -221,10 +223,12 @@ def _make_channel(
             ready["pair", source, utterance] = clip
         if utterance == anchor:
             with _naming("reference", "reference", ""):
-                voice = processing.prepare(reference, channel, matched_hz)
+                voice = processing.prepare(run_dir / REFERENCE, channel, matched_hz)
+                other = run_dir / HIDDEN
+                hidden = processing.prepare(other, channel, matched_hz) if other.is_file() else voice
             ready["reference", "reference", ""] = voice
             about_s = max(clip.size for clip in pair.values()) / processing.RATE_HZ
-            beside: dict[Source, Samples] = {"reference": processing.cut_opening(voice, about_s), **pair}
+            beside: dict[Source, Samples] = {"reference": processing.cut_opening(hidden, about_s), **pair}
             for source, clip in processing.equalise_lengths(beside).items():
                 ready["anchor", source, utterance] = clip
     levelled, target = processing.equalise_loudness(ready)
@@ -347,7 +351,10 @@ def find_notices(results: Sequence[CueResult], *, reference: bool) -> list[str]:
 def _sealed_already(run_dir: Path, manifest: Manifest) -> SealReport:
     sealed = mapping.load_intact(run_dir)
     changed = None
-    if manifest.question_sha256 != sealed.question_sha256:
+    if (manifest.question_sha256, manifest.second_question) != (
+        sealed.question_sha256,
+        sealed.second_question,
+    ):
         changed = "the question"
     elif manifest.rule_sha256 != sealed.rule_sha256:
         changed = "the rule"
@@ -355,12 +362,7 @@ def _sealed_already(run_dir: Path, manifest: Manifest) -> SealReport:
         raise SealBroken(
             f"{run_dir}: {changed} changed after the listening test was sealed; restore it, or start a new run."
         )
-    try:
-        saved = json.loads((mapping.directory(run_dir) / REPORT).read_bytes())
-        report = SealReport.model_validate(saved)
-    except (OSError, ValueError) as error:
-        raise SealBroken(f"{REPORT} of {run_dir} cannot be read ({error}); restore it.") from error
-    return report.model_copy(update={"already_sealed": True})
+    return mapping.read_report(run_dir).model_copy(update={"already_sealed": True})
 
 
 def _clean(home: Path) -> None:

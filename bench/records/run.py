@@ -11,6 +11,7 @@ from bench.records.base import (
     Phase,
     Record,
     ServiceChannel,
+    optional_key,
 )
 from bench.records.take import Take
 
@@ -37,6 +38,7 @@ class Inputs(Record):
     baseline_sha256: str
     rule_sha256: str
     question_sha256: str
+    second_question_sha256: str | None = optional_key()
     reference_sha256: str
     """Of the reference as the owner gave it: audio, transcript and rights together."""
     utterances_sha256: str
@@ -66,6 +68,8 @@ class Manifest(FileRecord):
     rule_sha256: str
     question: str
     question_sha256: str
+    second_question: str | None = optional_key()
+    """Asked beside it, reported, and outside the rule."""
     entry: dict[str, Any]
     """The candidate's catalog entry as it was read."""
     baseline_entry: dict[str, Any]

@@ -118,7 +118,7 @@ def test_voice_is_found_where_it_begins_and_hiss_has_none() -> None:
         assert first_voice_s(buzz(0.5, at_s, 2.0), RATE) == pytest.approx(at_s, abs=0.03)
     noise = np.random.default_rng(1).normal(0, 0.2, RATE).astype(np.float32)
     assert first_voice_s(noise, RATE) is None
-    with pytest.raises(NotAligned, match="no voice"):
+    with pytest.raises(NotAligned, match="holds no voice"):
         check_beginning(noise, RATE, 0.2)
 
 

@@ -38,7 +38,7 @@ def test_a_name_that_is_none_is_refused(run_dir: Path, name: str) -> None:
 
 def test_a_further_channel_adds_its_pairs_and_one_not_prepared_is_refused(run_dir: Path) -> None:
     invite(run_dir, "Ann", channels=("wideband",))
-    assert status(run_dir)[0]["trials"] == 25
+    assert status(run_dir)[0]["trials"] == 26
     with pytest.raises(BadInput, match="narrowband"):
         invite(run_dir, "Bo", channels=("narrowband",))
 
@@ -66,7 +66,7 @@ def test_who_will_not_finish_can_be_taken_off_and_the_verdict_is_told(patient: N
     assert all("Bo, who had not finished, was taken off" in notice for notice in found.notices)
     assert not any("after a rater had finished" in notice for notice in found.notices)
     assert [notice.split("; ")[1] for notice in found.notices] == [
-        "0 answers of 15 are not counted.", "1 answers of 15 are not counted."
+        "0 answers of 16 are not counted.", "1 answers of 16 are not counted."
     ]  # fmt: skip
     with pytest.raises(BadInput, match="never dropped"):
         withdraw(live.run_dir, "ann")
@@ -162,7 +162,7 @@ def test_csv_has_a_line_for_each_answer_and_no_formula(patient: None, live: Live
     ann.post("/api/finish")
     results.export_csv(live.run_dir, tmp_path / "out.csv")
     rows = list(csv.DictReader((tmp_path / "out.csv").open(newline="")))
-    assert len(rows) == 15
+    assert len(rows) == 16
     assert rows[0]["note"] == "'\n=1+1"
     assert rows[1]["note"] == '\'=HYPERLINK("x"), "quoted"\nsecond line'
     assert rows[0]["rater"] == "'=cmd()"
@@ -194,7 +194,7 @@ def test_ratings_come_into_another_copy_of_the_run_once(
     assert results.read_ratings(there).raters == {"ann": "finished"}
     results.import_json(there, exported)
     found = results.read_ratings(there)
-    assert len(found.answers) == 15
+    assert len(found.answers) == 16
     assert len(found.notices) == 1 and "ann rated on another copy" in found.notices[0]
     assert status(there)[0]["status"] == "finished"
     with pytest.raises(BadInput, match="imported"):
@@ -222,7 +222,7 @@ def test_a_late_import_is_refused_or_said_and_brings_its_notices(
 
 def test_importing_ones_own_export_changes_nothing(patient: None, live: Live, exported: Path) -> None:
     assert results.import_json(live.run_dir, exported) == []
-    assert len(results.read_ratings(live.run_dir).answers) == 15
+    assert len(results.read_ratings(live.run_dir).answers) == 16
 
 
 def edit(exported: Path, change: Callable[[Any], object]) -> None:

@@ -21,7 +21,7 @@ from bench.records.take import Take, TakeSide
 from bench.storage.digests import sha256_file
 from bench.storage.record_file import load_record, save_record
 from bench.verdict.collect import read_unusable
-from benchmarks.listening_run import WORDS, build
+from benchmarks.listening_run import WORDS, build, speak
 from tests.support.listening_fixtures import ask_for
 
 Edit = Callable[[Path], None]
@@ -386,3 +386,40 @@ def test_a_mapping_without_its_published_hash_is_not_nothing(run_dir: Path) -> N
     assert not found.mapping_intact and "sealing was cut off, or the hash was deleted" in found.notices[0]
     seal(run_dir)  # nobody has rated, so it may be done again
     assert results.read_ratings(run_dir).mapping_intact
+
+
+def test_another_stretch_of_the_speaker_stands_hidden_where_there_is_one(spoken: Path) -> None:
+    hidden = spoken / mapping.HIDDEN
+    hidden.parent.mkdir()
+    speak("flite rms", "Whatever the weather, the ferry leaves at nine.", hidden)
+    seal(spoken, channels=())
+    sealed = mapping.load_intact(spoken)
+    clips = spoken / "listening" / "clips"
+    assert sealed.hidden_sha256 == sha256_file(hidden) and sealed.anchor is not None
+    beside, _ = read_mono(clips / mapping.clip_of(sealed, "anchor", "reference", sealed.anchor, "full").file)
+    shown, _ = read_mono(clips / mapping.clip_of(sealed, "reference", "reference", "", "full").file)
+    assert likeness(beside, shown) < 0.5, "another recording"
+    assert results.read_ratings(spoken).hidden_reference
+    hidden.write_bytes(hidden.read_bytes() + b"x")
+    assert (
+        mapping.find_broken(spoken, sealed)
+        == "reference-hidden/reference.wav was changed; takes and reference are immutable once sealed"
+    )
+
+
+def test_without_one_the_open_reference_is_a_check_of_attention(run_dir: Path) -> None:
+    sealed = mapping.load_intact(run_dir)
+    clips = run_dir / "listening" / "clips"
+    assert sealed.hidden_sha256 is None and sealed.anchor is not None
+    beside, _ = read_mono(clips / mapping.clip_of(sealed, "anchor", "reference", sealed.anchor, "full").file)
+    shown, _ = read_mono(clips / mapping.clip_of(sealed, "reference", "reference", "", "full").file)
+    assert likeness(beside, shown) > 0.95
+    assert not results.read_ratings(run_dir).hidden_reference
+
+
+def likeness(one: np.ndarray, other: np.ndarray) -> float:
+    """The greatest correlation at any shift, over the length of the shorter."""
+    size = 1 << (one.size + other.size).bit_length()
+    found = np.fft.irfft(np.fft.rfft(one, size) * np.conj(np.fft.rfft(other, size)), size)
+    n = min(one.size, other.size)
+    return float(np.abs(found).max() / np.sqrt(np.sum(one[:n] ** 2) * np.sum(other[:n] ** 2)))
