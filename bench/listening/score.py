@@ -52,10 +52,11 @@ class CuesRemain(AuditionError):
     """What the processing should have removed still names the side of a clip."""
 
 
-def seal(run_dir: Path, *, channels: Sequence[Channel] = CHANNELS) -> SealReport:
+def seal(run_dir: Path, *, channels: Sequence[Channel] = CHANNELS, practice: bool = True) -> SealReport:
     """Process both sides' takes, check the cues, draw and seal the mapping, publish its SHA-256.
 
-    `channels` are prepared besides the rule's. A run that is sealed already is checked and left as it is.
+    `channels` are prepared besides the rule's. `practice`: each rater begins with a pair that is not counted. A run
+    that is sealed already is checked and left as it is.
 
     The first `pairs` utterances with a valid take on both sides are rated. A take that turns out to be silent, not
     numbers or a click is noted in `listening/unusable.json`, and is no valid take any more.
@@ -121,7 +122,7 @@ def seal(run_dir: Path, *, channels: Sequence[Channel] = CHANNELS) -> SealReport
         anchor=anchor,
         takes={side: {uid: str(take.sha256) for uid, take in takes[side].items()} for side in takes},
         takes_sha256={side: sha256_file(run_dir / side / TAKES) for side in TAKE_SIDES},
-        practice=True,
+        practice=practice or None,
         second_question=manifest.second_question,
         sound=sound,
         reference_sha256=sha256_file(reference) if reference.is_file() else None,

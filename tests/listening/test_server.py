@@ -23,11 +23,8 @@ from bench.listening.limits import MAX_BODY_BYTES, RateLimit
 from bench.listening.raters import invite, status
 from bench.listening.score import seal
 from bench.listening.server import ADDRESS_LIMIT, HEADERS, JSON_BLOCK, RATER_LIMIT, create_app, serve
-from bench.records.run import Manifest
-from bench.storage.digests import sha256_bytes
-from bench.storage.record_file import load_record, save_record
 from benchmarks.listening_run import WORDS
-from tests.support.listening_fixtures import Client, Live, ask_for, start
+from tests.support.listening_fixtures import Client, Live, ask_a_second_question, ask_for, start
 
 
 @pytest.fixture
@@ -96,13 +93,6 @@ def test_practice_comes_first_and_the_words_are_shown(patient: None, live: Live)
         "identical",
         "anchor",
     }
-
-
-def ask_a_second_question(run_dir: Path, question: str | None) -> None:
-    manifest = load_record(Manifest, run_dir)
-    digest = question and sha256_bytes(question.encode())
-    inputs = manifest.inputs.model_copy(update={"second_question_sha256": digest})
-    save_record(manifest.model_copy(update={"second_question": question, "inputs": inputs}), run_dir)
 
 
 def test_a_second_question_is_asked_with_each_pair_and_goes_to_its_side(
@@ -192,7 +182,8 @@ def test_a_reload_or_another_device_finds_the_same_pairs_answers_and_places(
     ann.rate(before["trials"][0], note="draft ✓")
     again = live.client().session()
     assert [t["id"] for t in again["trials"]] == [t["id"] for t in before["trials"]]
-    assert again["trials"][0]["answer"] == {"a": 3, "b": 4, "comparison": None, "note": "draft ✓"}
+    given = {"a": 3, "b": 4, "a_second": None, "b_second": None, "comparison": None, "note": "draft ✓"}
+    assert again["trials"][0]["answer"] == given
     assert again["trials"][0]["full"] == {"a": True, "b": True}
 
 
