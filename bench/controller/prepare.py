@@ -4,6 +4,7 @@ import re
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import yaml
 from pydantic import ValidationError
@@ -87,7 +88,7 @@ def commit(request: RunRequest) -> Committed:
 
 
 def name_channel(
-    rule_file: Path, rule: Rule, data: bytes, channel: ServiceChannel | None
+    rule_file: Path, rule: Rule, data: bytes, channel: ServiceChannel | Literal["rule"]
 ) -> tuple[Rule, bytes]:
     """Return the rule and its bytes with the channel that the service uses. The rule that ships takes it over; a rule
     file of the user's own may name it too.
@@ -95,7 +96,7 @@ def name_channel(
     Raises:
         BadInput: the rule file names another.
     """
-    if channel in (None, rule.channel):
+    if channel in ("rule", rule.channel):
         return rule, data
     if "channel" not in rule.model_fields_set:
         data = data.rstrip() + f"\nchannel: {channel}\n".encode()

@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError
 
@@ -10,7 +10,7 @@ from bench.catalog.entry import Entry
 from bench.catalog.loader import load as load_entry
 from bench.errors import BadInput
 from bench.inputs.gates import clone_gate, licence_gate
-from bench.records.base import IntendedUse, NeighbourMode, ServiceChannel
+from bench.records.base import IntendedUse, NeighbourMode
 from bench.records.settings import ELSEWHERE, INTERNAL, Settings
 
 
@@ -25,7 +25,6 @@ def _at_home(value: object) -> object:
 
 GivenPath = Annotated[Path, BeforeValidator(_at_home)]
 OptionalPath = Annotated[Path | None, BeforeValidator(_at_home), BeforeValidator(_none_if_empty)]
-OptionalChannel = Annotated[ServiceChannel | None, BeforeValidator(_none_if_empty)]
 OptionalText = Annotated[str | None, BeforeValidator(_none_if_empty)]
 
 
@@ -53,9 +52,9 @@ class RunRequest(Settings):
     second_question: OptionalText = None
     """A further question on the same scale, "How natural does this sound?" for instance: asked beside the first and
     reported, while the rule reads the first alone."""
-    service_channel: OptionalChannel = None
-    """Through which channel the service is heard: the rule counts the ratings that were given through it. Empty for the
-    rule's own, which is `full` where rule_file names none."""
+    service_channel: Literal["rule", "full", "narrowband", "wideband"] = "rule"
+    """Through which channel the service is heard: the rule counts the ratings that were given through it. `rule` is the
+    one that rule_file names, and `full` where it names none."""
     reference_audio: GivenPath
     """The recording of the voice to clone."""
     reference_transcript: OptionalPath = None
