@@ -15,7 +15,7 @@ from pathlib import Path
 
 from bench.storage.atomic import write_atomically
 from bench.storage.clock import utc_now
-from benchmarks import client, engines, metrics, nvml, verdict
+from benchmarks import client, coverage, engines, metrics, nvml, verdict
 from benchmarks.rows import Row, row, table
 
 JSON = Path(".cache/bench.json")
@@ -25,6 +25,7 @@ def areas(quick: bool, realtime: bool) -> dict[str, Callable[[], list[Row]]]:
     """Return what measures each area, by name."""
     return {
         "client": lambda: client.measure(quick=quick, realtime=realtime),
+        "coverage": lambda: coverage.measure(1_000 if quick else coverage.SIMULATIONS),
         "engines": lambda: engines.measure(quick=quick),
         "metrics": lambda: metrics.measure(repeats=1 if quick else 3),
         "nvml": lambda: nvml.rows(),

@@ -15,6 +15,7 @@ from bench.records.take import Take
 from bench.storage.clock import utc_now
 from bench.storage.digests import sha256_bytes, sha256_file
 from bench.storage.record_file import save_record
+from bench.verdict.methods import METHODOLOGY_VERSION
 
 QUESTION = "How much does this sound like the reference speaker?"
 SENTENCES = (
@@ -140,4 +141,5 @@ def manifest(run_id: str, rule: Rule) -> Manifest:
         chain=["espeak"],
         versions={},
         git_commit=None,
+        methodology_version=METHODOLOGY_VERSION,
     )

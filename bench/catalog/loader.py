@@ -1,13 +1,10 @@
 """Read catalog entries, with errors that name the file, the key and the line."""
 
-from collections.abc import Iterator, Sequence
 from pathlib import Path
-
-import yaml
-from pydantic import ValidationError
 
 from bench.catalog.entry import Entry
 from bench.errors import BadInput
+from bench.storage.strict_yaml import parse_yaml
 
 HERE = Path(__file__).parent
 
@@ -44,52 +41,12 @@ def load(name: str, extra: Path | None = None) -> Entry:
 def read(path: Path) -> Entry:
     """Read the entry in `path`; see `load` for the errors."""
     try:
-        text = path.read_text(encoding="utf-8")
-        tree = yaml.compose(text, Loader=yaml.SafeLoader)
-        raw = yaml.safe_load(text)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise BadInput(f"{path}: not YAML: {error}") from error
-    if not isinstance(raw, dict) or tree is None:
-        raise BadInput(f"{path}: a catalog entry is a mapping of keys; see docs/adding-a-model.md.")
-    for key in _given_twice(tree):
-        raise BadInput(f"{path}:{key.start_mark.line + 1}: {key.value}: is given a second time; keep one.")
-    try:
-        entry = Entry.model_validate(raw)
-    except ValidationError as error:
-        faults = [
-            f"{path}:{_line(tree, fault['loc'])}: {'.'.join(map(str, fault['loc'])) or '-'}: {fault['msg']}"
-            for fault in error.errors()
-        ]
-        raise BadInput("; ".join(faults) + ". See docs/adding-a-model.md for every key.") from error
+        data = path.read_bytes()
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read ({error.strerror}).") from error
+    entry, lines = parse_yaml(
+        data, str(path), Entry, what="a catalog entry", see="docs/adding-a-model.md has every key."
+    )
     if entry.name != path.stem:
-        raise BadInput(f"{path}:{_line(tree, ('name',))}: name: must be '{path.stem}', as the file is named.")
+        raise BadInput(f"{lines.of(('name',))}: name: must be '{path.stem}', as the file is named.")
     return entry
-
-
-def _given_twice(node: yaml.Node) -> Iterator[yaml.Node]:
-    """Yield each key that its mapping has above already: YAML would have the last one win in silence."""
-    if isinstance(node, yaml.MappingNode):
-        names = [key.value for key, _ in node.value]
-        yield from (key for n, (key, _) in enumerate(node.value) if key.value in names[:n])
-    if isinstance(node, yaml.CollectionNode):
-        for inner in node.value:
-            yield from _given_twice(inner[1] if isinstance(node, yaml.MappingNode) else inner)
-
-
-def _line(tree: yaml.Node, location: Sequence[int | str]) -> int:
-    """Return the 1-based line of the deepest node that exists along `location`.
-
-    pydantic puts the tag of a discriminated union into the location; a step that is no key is passed over.
-    """
-    node = tree
-    line = node.start_mark.line + 1
-    for step in location:
-        if isinstance(node, yaml.MappingNode):
-            for key, value in node.value:
-                if key.value == str(step):
-                    line, node = key.start_mark.line + 1, value
-                    break
-        elif isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
-            node = node.value[step]
-            line = node.start_mark.line + 1
-    return line

@@ -49,10 +49,10 @@ def read(run: Run) -> Compared:
 
 
 def hash_inputs(run: Run, manifest: Manifest) -> dict[str, Any]:
-    """Return what two runs must share for their figures to be compared: the host, and every input but the
-    model and its profile."""
+    """Return what two runs must share for their figures to be compared: the host, the version of the method, and every
+    input but the model and its profile."""
     same = manifest.inputs.model_dump(mode="json", exclude={"model", "profile", "entry_sha256"})
-    found = {"host": manifest.host, **same}
+    found = {"host": manifest.host, "methodology_version": manifest.methodology_version, **same}
     try:
         facts = load_record(Preflight, run.path).host
     except FileNotFoundError:

@@ -15,6 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
+from pydantic import ValidationError
+
 from bench.catalog.entry import Entry
 from bench.controller import prepare
 from bench.controller.request import RunRequest
@@ -23,11 +25,12 @@ from bench.errors import AuditionError, BadInput, DiskFull, PhaseMissing
 from bench.inputs import reference as references
 from bench.listening.mapping import HIDDEN
 from bench.records.base import Phase
-from bench.records.run import Install, Manifest, Phases, PhaseState, Preflight
+from bench.records.run import EarlierRun, Install, Manifest, Phases, PhaseState, Preflight
 from bench.records.verdict import Verdict
 from bench.storage.atomic import write_atomically
 from bench.storage.clock import utc_now
 from bench.storage.record_file import load_record, save_record
+from bench.verdict.methods import METHODOLOGY_VERSION
 
 _RUN_ID = re.compile(r"^(?P<model>[a-z0-9_]+)-(?P<host>.+)-(?P<utc>\d{8}T\d{6}Z)$")
 HELD_WAIT_S = 5.0
@@ -310,6 +313,27 @@ def find_newest(request: RunRequest, inputs_sha256: str, *, undecided: bool) -> 
     return None
 
 
+def find_decided(request: RunRequest, inputs_sha256: str) -> list[EarlierRun]:
+    """Return the decided runs of the same inputs, the oldest first, whatever host they were on.
+
+    What this version cannot read is passed over, as in `find_newest`.
+    """
+    found = []
+    for path in request.runs_dir.glob(f"{request.model}-*Z"):
+        match = _RUN_ID.match(path.name)
+        if match is None or match["model"] != request.model or not path.is_dir() or path.is_symlink():
+            continue
+        with contextlib.suppress(BadInput, FileNotFoundError, ValidationError):
+            run = Run(path)
+            if prepare.recommit(run.manifest()) != inputs_sha256:
+                continue
+            verdict = load_record(Verdict, path)
+            if verdict.reason is not None:
+                earlier = EarlierRun(run_id=run.run_id, decision=verdict.decision, reason=verdict.reason)
+                found.append((match["utc"], earlier))
+    return [earlier for _, earlier in sorted(found, key=lambda each: each[0])]
+
+
 def _create(
     request: RunRequest,
     committed: prepare.Committed,
@@ -346,6 +370,8 @@ def _create(
         chain=request.chain or [request.model],
         versions=prepare.read_versions(),
         git_commit=prepare.read_commit(repo),
+        methodology_version=METHODOLOGY_VERSION,
+        earlier_runs=find_decided(request, committed.inputs_sha256),
     )
     with explain_full_disk(request.runs_dir):
         request.runs_dir.mkdir(parents=True, exist_ok=True)

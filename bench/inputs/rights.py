@@ -8,11 +8,11 @@ import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
-from pydantic import BeforeValidator, Field, StringConstraints, ValidationError
+from pydantic import BeforeValidator, Field, StringConstraints
 
 from bench.errors import BadInput
 from bench.records.base import Record
+from bench.storage.strict_yaml import parse_yaml
 
 _MAX_BYTES = 64 * 1024
 
@@ -20,8 +20,8 @@ Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
 
 def _plain_date(value: Any) -> Any:
-    """Let YAML's timestamp and a quoted date both mean the day."""
-    return value.date() if isinstance(value, datetime.datetime) else value
+    """Let a date and a timestamp as YAML and JSON spell them mean the day."""
+    return datetime.datetime.fromisoformat(value).date() if isinstance(value, str) else value
 
 
 Day = Annotated[datetime.date, BeforeValidator(_plain_date)]
@@ -89,16 +89,11 @@ def read(path: Path, audio_sha256: str, *, today: datetime.date | None = None) -
 def _parse(path: Path) -> Rights:
     if path.stat().st_size > _MAX_BYTES:
         raise BadInput(f"{path}: larger than 64 KiB, which no rights statement is.")
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise BadInput(f"{path}: neither YAML nor JSON: {error}") from error
-    if not isinstance(raw, dict):
-        raise BadInput(
-            f"{path}: a rights statement is a mapping of keys; docs/reference.md shows a whole file."
-        )
-    try:
-        return Rights.model_validate(raw)
-    except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
-        raise BadInput(f"{path}: {faults}. docs/reference.md shows a whole file.") from error
+    rights, _ = parse_yaml(
+        path.read_bytes(),
+        str(path),
+        Rights,
+        what="a rights statement",
+        see="docs/reference.md shows a whole file.",
+    )
+    return rights

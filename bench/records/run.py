@@ -2,13 +2,15 @@
 
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from bench.records.base import (
+    Decision,
     FileRecord,
     IntendedUse,
     NeighbourMode,
     Phase,
+    Reason,
     Record,
     ServiceChannel,
     optional_key,
@@ -19,6 +21,8 @@ from bench.records.take import Take
 class Rule(Record):
     """The rule that was fixed beforehand. The margin is tenths so that it is computed exactly."""
 
+    model_config = ConfigDict(allow_inf_nan=False)
+
     rating_margin_tenths: int = Field(default=5, ge=0, le=40)
     """Candidate mean must be at least baseline mean plus this many tenths of a point."""
     ttfa_p50_limit_ms: float = Field(default=500.0, gt=0)
@@ -26,6 +30,18 @@ class Rule(Record):
     """The listening channel whose ratings count."""
     minimum_raters: int = Field(default=1, ge=1)
     pairs: int = Field(default=10, ge=1)
+    failed_takes_limit: int | None = optional_key(ge=0)
+    """Of the timed cloned takes at most so many may fail; one that was not made has failed."""
+    rtf_limit: float | None = optional_key(gt=0)
+    """The median real-time factor must be at most this, a failed take's being infinite."""
+    stall_ms_limit: float | None = optional_key(ge=0)
+    """No take that was heard may stall longer than this when it is played as it comes."""
+    ttfa_audible_p50_limit_ms: float | None = optional_key(gt=0)
+    """As `ttfa_p50_limit_ms`, of the first sample that can be heard."""
+
+
+FIRST_METHOD = 3
+"""Version of the method of a run whose manifest names none."""
 
 
 class Inputs(Record):
@@ -51,6 +67,14 @@ class Utterance(Record):
 
     id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")
     text: str = Field(min_length=1)
+
+
+class EarlierRun(Record):
+    """A run of the same inputs that had been decided when this one began."""
+
+    run_id: str
+    decision: Decision
+    reason: Reason | None
 
 
 class Manifest(FileRecord):
@@ -87,6 +111,10 @@ class Manifest(FileRecord):
     """The survey's models in order; the verdict's `next` comes from it."""
     versions: dict[str, str]
     git_commit: str | None
+    methodology_version: int = Field(default=FIRST_METHOD, exclude_if=lambda version: version == FIRST_METHOD)
+    """By which version of the method the run is judged: that of the Audition that began it."""
+    earlier_runs: list[EarlierRun] | None = optional_key()
+    """Decided runs of the same inputs that lay beside it when it began; since method 4."""
 
 
 class Check(Record):

@@ -48,4 +48,4 @@ ELSEWHERE = Given(elsewhere=True)
 class Settings(Record):
     """A record that users fill: the string under a field is what they read of it."""
 
-    model_config = ConfigDict(use_attribute_docstrings=True)
+    model_config = ConfigDict(use_attribute_docstrings=True, allow_inf_nan=False)

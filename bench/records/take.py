@@ -59,7 +59,9 @@ class Summary(Record):
 
     values: list[float]
     n: int
+    """How many takes it is of: those that have a value, and failed ones where these count as infinite."""
     p50: float | None
+    """Null where it could not be taken, and where it is infinite; so of the others."""
     p95: float | None
     iqr: float | None
     p50_low: float | None = None

@@ -32,14 +32,31 @@ class NextStep(Record):
     commands: list[str]
 
 
+class PowerAssumptions(Record):
+    """What a row of the power table takes for granted, in points of the scale; see `bench.verdict.power`."""
+
+    baseline_mean: float
+    sentence_sd: float
+    """Of the sentences' own effect on both sides."""
+    taste_sd: float
+    """Of the true difference from rater to rater."""
+    take_sd: float
+    """Of what the two takes of a sentence have over each other for every rater."""
+    rest_sd: float
+    """Of the rest of a pair's true difference; with `take_sd` it makes the row's `sd`."""
+
+
 class PowerRow(Record):
-    """How often the rating gate passes for one SD of a pair's difference."""
+    """How often the rating gate passes for one SD of the true difference of a pair about its mean."""
 
     sd: float
+    """Of the true (latent, not rounded) difference from pair to pair, of one rater."""
     pairs: int
     raters: int
     passes_at_gap: dict[str, float]
     """True difference in points to the share of tests that pass."""
+    assumptions: PowerAssumptions | None = optional_key()
+    """Since method 4; before it, raters had one taste and heard takes of their own."""
 
 
 class ListeningTest(Record):
@@ -146,6 +163,22 @@ class Described(Record):
     side_bias: SideBias
 
 
+class Controls(Record):
+    """The verdict without raters who failed a control: an identical pair scored apart, the speaker's own recording
+    scored no higher than a take. It stands beside the verdict and decides nothing."""
+
+    asked: int
+    """Answers that have a right one, of all raters."""
+    failed: dict[str, list[str]]
+    """Rater to what they did."""
+    n: int
+    """Ratings that are left without them."""
+    sum_of_differences: int
+    mean_difference: float | None
+    decision: Decision
+    """What it would be; `awaiting_ratings` where fewer raters are left than the rule asks for."""
+
+
 class RatingsResult(Described, ListeningTest):
     """What raters said, unsealed; only once every one of them has finished."""
 
@@ -158,6 +191,8 @@ class RatingsResult(Described, ListeningTest):
     """Rate and bandwidth of both sides."""
     noticed: list[str] | None = optional_key()
     """What sealing noticed of the clips."""
+    controls: Controls | None = optional_key()
+    """Since method 4."""
 
 
 class LatencyCounts(Record):
@@ -202,6 +237,28 @@ class Latency(LatencyCounts):
     stall_ms: Summary | None
 
 
+class Playability(Record):
+    """Whether a side's takes could be listened to while they came. A failed take has none of these figures; where it
+    counts as infinite, that is said."""
+
+    takes: int
+    """Those that were heard."""
+    never_heard: int
+    rtf_p50: float | None
+    """Of all timed takes, one that was never heard infinite."""
+    slower_than_speech: int | None
+    """Takes that took longer than their speech lasts."""
+    stalled: int | None
+    """Takes that stall when they are played as they come."""
+    stall_ms_p50: float | None
+    stall_ms_most: float | None
+    """Of the take that stalls longest."""
+    start_buffer_ms_most: float | None
+    """The delay before playback that would have avoided every stall of every take."""
+    ttfa_audible_ms_p50: float | None
+    """Of all timed takes, one that was never heard infinite."""
+
+
 AnyLatency = Latency | BlindStreamedLatency | BlindLatency
 
 
@@ -229,6 +286,8 @@ class Failures(Record):
     noted: list[NotedTake]
     pass_error: str | None
     """Why the pass itself failed."""
+    never_made: int | None = optional_key()
+    """Takes that a pass which ended early did not come to; since method 4, of the candidate's."""
 
 
 class NeighbourSummary(Record):
@@ -268,6 +327,8 @@ class Verdict(FileRecord):
     neighbour: NeighbourSummary | Nothing
     failures: dict[TimedPass, Failures | None]
     """Failed takes by side, counted and named; null for a pass that was not made."""
+    playability: dict[TakeSide, Playability] | None = optional_key()
+    """By side, since method 4; empty until every rater has finished."""
     warnings: list[str]
     next: NextStep
     methodology_version: int

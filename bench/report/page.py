@@ -9,6 +9,7 @@ from bench.records.verdict import RatingsResult
 from bench.report import plots, words
 from bench.report.objective import objective_rows
 from bench.report.view import ReportView
+from bench.verdict.controls import spell_controls
 
 _HERE = Path(__file__).parent
 _FAR_BELOW_SPEECH = 0.5
@@ -32,6 +33,8 @@ def render(view: ReportView) -> str:
     )
     script = (_HERE / "page.js").read_text("utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    ratings = view.verdict.ratings
+    controls = ratings.controls if isinstance(ratings, RatingsResult) and view.revealed else None
     return environment.get_template("page.html").render(
         view=view,
         verdict=view.verdict,
@@ -39,6 +42,8 @@ def render(view: ReportView) -> str:
         words=words,
         gates=_gates(view),
         latency=_latency(view),
+        controls=spell_controls(controls) if controls else "",
+        playable=_playable(view),
         power=view.verdict.ratings.power if view.verdict.ratings else [],
         objective=objective_rows(view.metrics),
         plots={name: Markup(svg) for name, svg in _plots(view).items()},  # noqa: S704 - drawn by us
@@ -63,6 +68,12 @@ def _gates(view: ReportView) -> list[dict[str, str]]:
         state = words.gate_state(gate, awaiting=awaiting)
         rows.append({"label": label, "value": value, "limit": limit, "state": state})
     return rows
+
+
+def _playable(view: ReportView) -> list[dict[str, Any]]:
+    """One row a figure, with a cell a side."""
+    sides = [words.playability(found) for found in (view.verdict.playability or {}).values()]
+    return [{"label": row[0][0], "cells": [value for _, value in row]} for row in zip(*sides, strict=True)]
 
 
 def _latency(view: ReportView) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from bench.records.verdict import RatingsResult
 from bench.report import words
 from bench.report.view import ReportView
+from bench.verdict.controls import spell_controls
 
 
 def as_json(view: ReportView) -> str:
@@ -41,6 +42,8 @@ def write_markdown(view: ReportView) -> str:
         f"profile {escape_md(view.profile)}, run `{_code(view.run_id)}`.",
         "",
     ]
+    if said := words.heard(view):
+        lines += [escape_md(said), ""]
     if verdict.next.commands:
         lines += ["```sh", *(_code(command) for command in verdict.next.commands), "```", ""]
     rows = []
@@ -49,6 +52,7 @@ def write_markdown(view: ReportView) -> str:
         state = words.gate_state(gate, awaiting=verdict.reason is None)
         rows.append([escape_md(label), escape_md(value), escape_md(limit), state])
     lines += _table(["Gate", "Found", "Needed", "Result"], rows)
+    lines += _playable(view)
     found = [*verdict.warnings, *view.alarms]
     lines += [*(f"- {escape_md(warning)}" for warning in found), *([""] if found else [])]
     lines += _ratings(view) + _latency(view) + _memory(view) + _neighbour(view) + _origin(view)
@@ -57,6 +61,15 @@ def write_markdown(view: ReportView) -> str:
 
 def _code(text: str) -> str:
     return " ".join(text.replace("`", "'").split())
+
+
+def _playable(view: ReportView) -> list[str]:
+    if not view.revealed or not view.verdict.playability:
+        return []
+    sides = view.verdict.playability
+    columns = [words.playability(found) for found in sides.values()]
+    rows = [[row[0][0], *(value for _, value in row)] for row in zip(*columns, strict=True)]
+    return _table(["Playability", *(escape_md(view.side(side).name) for side in sides)], rows)
 
 
 def _ratings(view: ReportView) -> list[str]:
@@ -92,6 +105,8 @@ def _ratings(view: ReportView) -> list[str]:
                 "",
             ]
         lines += [f"- {escape_md(line)}" for line in words.heard_besides(view, ratings)] + [""]
+        if ratings.controls is not None:
+            lines += [escape_md(spell_controls(ratings.controls)), ""]
     power = ratings.power
     if power:
         gaps = list(power[0].passes_at_gap)
@@ -100,9 +115,10 @@ def _ratings(view: ReportView) -> list[str]:
             "difference:",
             "",
             *_table(
-                ["SD of a pair", *gaps],
+                ["SD of the true difference", *gaps],
                 [[f"{row.sd:g}", *(f"{value:.1%}" for value in row.passes_at_gap.values())] for row in power],
             ),
+            *([words.assumed(power), ""] if words.assumed(power) else []),
         ]
     return lines
 

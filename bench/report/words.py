@@ -1,9 +1,10 @@
 """How figures and names are spelt for people; the same on the page and in the Markdown."""
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from bench.records.memory import Figure, MemoryFigures
-from bench.records.verdict import Anchors, Gate, Nothing, RatingsResult
+from bench.records.verdict import Anchors, Gate, Nothing, Playability, PowerRow, RatingsResult
 
 if TYPE_CHECKING:
     from bench.report.view import ReportView, Side
@@ -22,6 +23,10 @@ GATES: dict[str, tuple[str, str, str]] = {
     "raters_finished": ("Raters who have finished", "at least", ""),
     "rating_margin": ("Mean rating, candidate minus baseline", "at least", "points"),
     "ttfa_p50_ms": ("Time to first audio, median", "at most", "ms"),
+    "failed_takes": ("Failed takes of the candidate", "at most", ""),
+    "rtf_p50": ("Real-time factor, median", "at most", ""),
+    "stall_ms": ("Longest stall of a take", "at most", "ms"),
+    "ttfa_audible_p50_ms": ("Time to first audible sound, median", "at most", "ms"),
 }
 """Name of a gate to its label, the sense of its limit, and its unit."""
 
@@ -106,6 +111,51 @@ def version(side: "Side") -> str:
     if side.reason:
         ran += f": {side.reason.rstrip('.')}"
     return ran + (f" (read back: {side.ran})" if side.ran and side.version else "")
+
+
+def heard(view: "ReportView") -> str:
+    """Say first how many of the candidate's timed takes were heard, and why the others were not."""
+    found = view.verdict.failures.get("candidate")
+    if found is None:
+        return ""
+    made = found.made + (found.never_made or 0)
+    line = f"{found.valid} of {made} timed takes of {view.candidate.name} were heard"
+    kinds = Counter(each.kind for each in found.failed)
+    if found.never_made:
+        kinds["never made"] = found.never_made
+    if not kinds:
+        return f"{line}."
+    return f"{line}; {made - found.valid} failed ({', '.join(f'{kind} {n}' for kind, n in kinds.most_common())})."
+
+
+def playability(found: Playability) -> list[tuple[str, str]]:
+    """Return the figures of one side's playability, each with its label."""
+    endless = "infinite" if found.never_heard else NOT_TAKEN
+    rtf, audible = found.rtf_p50, found.ttfa_audible_ms_p50
+    return [
+        ("Real-time factor, median", endless if rtf is None else number(rtf)),
+        ("Takes slower than speech", f"{number(found.slower_than_speech)} of {found.takes}"),
+        ("Takes that stall", f"{number(found.stalled)} of {found.takes}"),
+        ("Stall, median", number(found.stall_ms_p50, "ms")),
+        ("Stall, longest", number(found.stall_ms_most, "ms")),
+        ("Start buffer that avoids all", number(found.start_buffer_ms_most, "ms")),
+        ("Time to first audible sound, median", endless if audible is None else number(audible, "ms")),
+    ]
+
+
+def assumed(power: list[PowerRow]) -> str:
+    """Say what the power table takes for granted; nothing for a table of method 3."""
+    rows = [(row.sd, row.assumptions) for row in power if row.assumptions is not None]
+    if not rows:
+        return ""
+    taste, sentence, baseline = rows[0][1].taste_sd, rows[0][1].sentence_sd, rows[0][1].baseline_mean
+    parts = "; ".join(f"{row.take_sd:g} and {row.rest_sd:g} of {sd:g}" for sd, row in rows)
+    return (
+        f"Assumed: every rater has a taste of their own (the true difference varies with SD {taste:g} from rater to "
+        f"rater); the SD of the true difference is that from pair to pair about one rater's, made of what the two "
+        f"takes have over each other for all raters alike and of the rest ({parts}); sentences vary with SD "
+        f"{sentence:g} for both sides about a baseline's mean of {baseline:g}; ratings are rounded to 1 to 5."
+    )
 
 
 def gate_state(gate: Gate, *, awaiting: bool) -> str:

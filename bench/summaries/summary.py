@@ -11,6 +11,9 @@ the interval of the median is that of the order statistics n/2 -+ 1.96 sqrt(n)/2
 p95 and of the interquartile range are resampled less often, two million draws in all.
 
 Intervals that overlap do not make two medians equal; the medians are not shown to differ.
+
+What never came counts as infinite in every order statistic, and a statistic that becomes infinite is null. The sums are
+of a number that no figure reaches, for infinity less infinity is no number.
 """
 
 import functools
@@ -28,26 +31,45 @@ SEED = 20261122
 RESAMPLED_UP_TO = 200
 """Values; of more the median's interval is by order statistics."""
 
+_NEVER = 1e300
+"""Stands for infinity."""
+_FIGURES_END = 1e100
+"""Whatever an average has of infinity is above this, and every figure below."""
+
 Interval = tuple[float, float]
 
 
-def summarise(values: Iterable[float | None], *, spreads: bool = False) -> Summary:
+def summarise(values: Iterable[float | None], *, spreads: bool = False, never: int = 0) -> Summary:
     """Return the distribution of a figure; nulls are left out, and a figure of no values is null.
 
+    `never`: how many values there were besides that never came; they count as infinite (not with `spreads`).
     `spreads`: with the intervals of p95 and of the interquartile range. That of p95 cannot reach beyond the largest
     value seen, so it is too low. Under two values every interval is null.
     """
-    given = [float(value) for value in values if value is not None]
+    assert not (spreads and never)
+    came = [float(value) for value in values if value is not None]
+    given = came + [_NEVER] * never
     if not given:
         return Summary(values=[], n=0, p50=None, p95=None, iqr=None)
     p25, p75, p95 = (float(q) for q in np.percentile(given, [25, 75, 95]))
-    found = Summary(values=given, n=len(given), p50=float(statistics.median(given)), p95=p95, iqr=p75 - p25)
+    found = Summary(
+        values=came,
+        n=len(given),
+        p50=_finite(statistics.median(given)),
+        p95=_finite(p95),
+        iqr=None if _finite(p75) is None else p75 - p25,
+    )
     if len(given) > 1:
         ordered = tuple(sorted(given))
-        found.p50_low, found.p50_high = _median_interval(ordered)
+        low, high = _median_interval(ordered)
+        found.p50_low, found.p50_high = _finite(low), _finite(high)
         if spreads:
             (found.p95_low, found.p95_high), (found.iqr_low, found.iqr_high) = _spread_intervals(ordered)
     return found
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if value < _FIGURES_END else None
 
 
 def intervals_differ(one: Summary, other: Summary) -> bool | None:

@@ -18,7 +18,9 @@ from bench.records.take import Take, TakeSide
 from bench.records.verdict import Gate
 from bench.storage.digests import sha256_bytes
 from bench.storage.record_file import Kept, load_record
+from bench.storage.strict_yaml import parse_yaml
 from bench.verdict.evidence import Evidence, InstallOutcome, Refusal
+from bench.verdict.methods import check_method
 from bench.verdict.takes import utterance_ids, valid_takes
 
 REFUSALS: dict[str, Refusal] = {"licence": "licence", "clone_encoder": "clone_encoder_withheld"}
@@ -33,18 +35,27 @@ def read_rule(path: Path) -> tuple[Rule, bytes]:
     """Read a rule file; its bytes are what is hashed.
 
     Raises:
-        BadInput: missing, not YAML, or a key is wrong.
+        BadInput: missing, not YAML, or a key is unknown, repeated or not of its exact type; with the line.
     """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise BadInput(f"rule_file {path} cannot be read ({error.strerror}).") from error
+    rule, _ = parse_yaml(
+        data, f"rule_file {path}", Rule, what="a rule", see="docs/verdict.md lists its keys."
+    )
+    return rule, data
+
+
+def _read_lax_rule(path: Path) -> tuple[Rule, bytes]:
+    """Read a rule file as method 3 did, before files were read strictly: a run that committed to it goes by it."""
     try:
         data = path.read_bytes()
         return Rule.model_validate(yaml.safe_load(data)), data
     except OSError as error:
         raise BadInput(f"rule_file {path} cannot be read ({error.strerror}).") from error
-    except yaml.YAMLError as error:
-        raise BadInput(f"rule_file {path} is not YAML: {error}") from error
-    except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise BadInput(f"rule_file {path}: {faults}. docs/verdict.md lists its keys.") from error
+    except (yaml.YAMLError, ValidationError) as error:
+        raise BadInput(f"rule_file {path} is no rule: {error}") from error
 
 
 def check_commitments(run_dir: Path, manifest: Manifest) -> None:
@@ -52,9 +63,10 @@ def check_commitments(run_dir: Path, manifest: Manifest) -> None:
     must say what the rule file says, and the file and the question must have the hashes in it.
 
     Raises:
-        BadInput: one was edited; the message names what.
+        BadInput: one was edited; the message names what. Or the run began with a newer Audition.
     """
-    rule, data = read_rule(run_dir / RULE_FILE)
+    check_method(manifest)
+    rule, data = (_read_lax_rule if manifest.methodology_version < 4 else read_rule)(run_dir / RULE_FILE)
     found = sha256_bytes(data)
     if found != manifest.rule_sha256 or manifest.inputs.rule_sha256 != manifest.rule_sha256:
         raise BadInput(

@@ -9,10 +9,11 @@ Order of the questions, the first that has an answer decides:
 4. Are there fewer valid candidate takes than the rule's pairs? Keep the baseline (`synthesis_failed`).
 5. Are there fewer utterances with a valid take on both sides? `awaiting_baseline`.
 6. Has any rater not finished, or are there fewer raters than the rule asks for? `awaiting_ratings`.
-7. Swap if both gates pass, rating margin and TTFA; else keep the baseline.
+7. Swap if both gates pass, rating margin and TTFA, and those that the rule file adds; else keep the baseline.
 """
 
 import json
+import math
 import re
 from collections import Counter
 from dataclasses import dataclass, field
@@ -23,21 +24,27 @@ from bench.records.base import Channel, Decision, Reason
 from bench.records.listening import Answer, Ratings
 from bench.records.memory import MemoryFigures, MemoryReport
 from bench.records.run import Manifest
-from bench.records.take import Summary, Take, TimedPass
-from bench.records.verdict import Gate, ListeningTest, NextStep, Nothing, OtherChannel, RatingsResult, Verdict
-from bench.verdict.evidence import Evidence
-from bench.verdict.neighbour import neighbour_summary
-from bench.verdict.second_question import describe_second
-from bench.verdict.statistics import (
-    METHODOLOGY_VERSION,
-    anchors,
-    describe,
-    identical_pairs,
-    passes_margin,
-    power_rows,
-    repeat_agreement,
+from bench.records.take import Summary, Take, TakeSide, TimedPass
+from bench.records.verdict import (
+    Controls,
+    Gate,
+    ListeningTest,
+    NextStep,
+    Nothing,
+    OtherChannel,
+    Playability,
+    RatingsResult,
+    Verdict,
 )
-from bench.verdict.takes import Rateable, failures_of, figure, latency_of, named, rateable, valid_takes
+from bench.verdict.controls import count_controls, failed_controls, spell_controls
+from bench.verdict.evidence import Evidence
+from bench.verdict.methods import check_method
+from bench.verdict.neighbour import neighbour_summary
+from bench.verdict.playability import Asked, asked_gates, playability_of, warn_of_playing
+from bench.verdict.power import power_rows
+from bench.verdict.second_question import describe_second
+from bench.verdict.statistics import anchors, describe, identical_pairs, passes_margin, repeat_agreement
+from bench.verdict.takes import Heard, Rateable, failures_of, hear, latency_of, named, rateable, valid_takes
 
 REACHES_HZ: dict[Channel, int] = {"full": 24000, "wideband": 7000, "narrowband": 3400, "matched": 24000}
 """How far up each channel lets raters hear."""
@@ -74,6 +81,7 @@ def decide(evidence: Evidence) -> Verdict:
         BadInput: the takes, mapping, clips or answers are not what was committed to.
         PhaseMissing: a phase has not been run and nothing before it decides.
     """
+    check_method(evidence.manifest)
     _refuse_impossible_rule(evidence)
     run = _Case(evidence)
     if evidence.refused is not None:
@@ -204,69 +212,93 @@ class _Case:
 
     evidence: Evidence
     gates: list[Gate] = field(default_factory=list)
+    first_warnings: list[str] = field(default_factory=list)
+    """Those on whether and how the candidate was heard; they stand before all others."""
     warnings: list[str] = field(default_factory=list)
+    asked: list[Asked] = field(default_factory=list)
+    """Gates that the rule file adds."""
 
     def __post_init__(self) -> None:
         self.gates += self.evidence.preflight_gates
         self.warnings += self.evidence.preflight_warnings
         self.model = self.evidence.manifest.model
         self.baseline = self.evidence.manifest.inputs.baseline
+        self.method = self.evidence.manifest.methodology_version
+        self.heard: dict[TakeSide, Heard] = {
+            "candidate": self.hear("candidate", self.evidence.candidate, self.evidence.manifest.utterances),
+            "baseline": self.hear("baseline", self.evidence.baseline, 0),
+        }
+
+    def hear(self, side: TakeSide, takes: list[Take] | None, asked_for: int) -> Heard:
+        if self.method < 4:
+            return Heard(valid_takes(takes))
+        unusable = [each for each in self.evidence.unusable if each.side == side]
+        return hear(takes, unusable, asked_for=asked_for)
 
     def gate(self, name: str, value: float | str | None, limit: float | str | None, passed: bool) -> None:
         self.gates.append(Gate(name=name, value=value, limit=limit, passed=passed))
 
-    def play(self, model: str, *tags: str, run_id: str | None = None) -> str:
+    def play(self, model: str, *tags: str) -> str:
         words = ["ansible-playbook site.yml", f"-e model={model}"]
-        if run_id is None and tags:
-            run_id = self.evidence.manifest.run_id
-        if run_id is not None:
-            words.append(f"-e run_id={run_id}")
         if tags:
-            words.append(f"--tags {','.join(tags)}")
+            words += [f"-e run_id={self.evidence.manifest.run_id}", f"--tags {','.join(tags)}"]
         return " ".join(words)
 
     def latency_gate(self, *, revealed: bool) -> Summary | None:
-        """Add the TTFA gate, and the warnings that belong to it.
+        """Add the TTFA gate and those that the rule file adds, and the warnings that belong to it.
 
-        What the first audible sample would say tells of the leading silence, so it waits for the reveal.
+        What the first audible sample would say tells of the leading silence, and stalls of the length, so these wait
+        for the reveal.
         """
-        limit = self.evidence.manifest.rule.ttfa_p50_limit_ms
-        takes = self.evidence.candidate or []
-        ttfa = figure(takes, "ttfa_ms")
+        rule, heard = self.evidence.manifest.rule, self.heard["candidate"]
+        limit = rule.ttfa_p50_limit_ms
+        ttfa = heard.figure("ttfa_ms", never_is_infinite=True)
         p50 = None if ttfa is None else ttfa.p50
         passed = p50 is not None and p50 <= limit
         self.gate("ttfa_p50_ms", p50, limit, passed)
-        if p50 is None:
+        if ttfa is not None and p50 is None:
+            self.warnings.append(
+                "So many takes were never heard that their median TTFA is infinite; it is null and does not pass."
+            )
+        elif p50 is None:
             self.warnings.append(
                 "TTFA could not be taken for every valid take, so its median is null and does not pass."
             )
-        audible = figure(takes, "ttfa_audible_ms")
+        audible = heard.figure("ttfa_audible_ms", never_is_infinite=True)
         if revealed and p50 is not None and audible is not None and audible.p50 is not None:
             audible_passes = audible.p50 <= limit
             if audible_passes != passed:
                 by_audible, by_rule = ("pass", "fails") if audible_passes else ("fail", "passes")
-                self.warnings.append(
+                (self.warnings if self.method < 4 else self.first_warnings).append(
                     f"By the first audible sample the TTFA gate would {by_audible}; by the first sample, "
                     f"which the rule names, it {by_rule}."
                 )
-        if ttfa is not None and ttfa.p50_low is not None and ttfa.p50_high is not None:
-            inside = ttfa.p50_low <= limit < ttfa.p50_high
-            if inside:
+        if ttfa is not None and ttfa.p50_low is not None:
+            high = math.inf if ttfa.p50_high is None else ttfa.p50_high
+            if ttfa.p50_low <= limit < high:
                 self.warnings.append(
                     f"The TTFA limit of {limit:g} ms lies inside the 95% interval of the median "
-                    f"({ttfa.p50_low:.1f} to {ttfa.p50_high:.1f} ms): a repeat may fall on the other side."
+                    f"({ttfa.p50_low:.1f} to {high:.1f} ms): a repeat may fall on the other side."
                 )
-        cold = sum(take.reference_cached is False for take in valid_takes(takes))
+        self.asked = list(asked_gates(rule, playability_of(heard)))
+        for each in self.asked:
+            shown = revealed or not each.of_sound
+            self.gate(each.name, each.value if shown else None, each.limit, shown and each.passed)
+        cold = sum(take.reference_cached is False for take in heard.takes)
         if cold:
             self.warnings.append(
                 f"{cold} of the timed takes had to encode the reference first; their TTFA includes it."
             )
         return ttfa
 
+    def following(self) -> list[str]:
+        """Return the models of the chain that come after this one."""
+        chain = self.evidence.manifest.chain
+        return chain[chain.index(self.model) + 1 :] if self.model in chain else []
+
     def keep(self, reason: Reason, why: str, ratings: RatingsResult | None = None) -> Verdict:
         """Keep the baseline: on to the chain's next model, or the survey is complete."""
-        chain = self.evidence.manifest.chain
-        after = chain[chain.index(self.model) + 1 :] if self.model in chain else []
+        after = self.following()
         revealed = ratings is not None
         if after:
             return self.verdict(
@@ -289,13 +321,12 @@ class _Case:
         )
 
     def await_baseline(self, found: Rateable) -> Verdict:
-        manifest = self.evidence.manifest
         if self.evidence.baseline is None:
             why = self.evidence.baseline_error or "its takes have not been made"
         else:
             paired = set(found.paired)
             why = f"no valid take of {named([name for name in found.spoken if name not in paired])}"
-        command = self.play(self.model, "baseline", "score", "verdict", run_id=manifest.run_id)
+        command = self.play(self.model, "baseline", "score", "verdict")
         return self.verdict(
             "awaiting_baseline",
             "awaiting_baseline",
@@ -324,6 +355,9 @@ class _Case:
         sentence = f"No decision yet: waiting for {' and '.join(parts)}."
         if ttfa is None or ttfa.p50 is None or ttfa.p50 > rule.ttfa_p50_limit_ms:
             sentence += " The TTFA gate has already failed."
+        sentence += "".join(
+            f" Beside it, {each}." for each in self.asked if not each.of_sound and not each.passed
+        )
         return self.verdict(
             "awaiting_ratings",
             "awaiting_ratings",
@@ -348,7 +382,7 @@ class _Case:
             channel=manifest.rule.channel,
             pairs=ratings.pairs,
             margin=tenths / 10,
-            power=power_rows(pairs=ratings.pairs, raters=raters, margin_tenths=tenths),
+            power=power_rows(pairs=ratings.pairs, raters=raters, margin_tenths=tenths, method=self.method),
             raters=dict(sorted(ratings.raters.items())),
             mapping_sha256=ratings.mapping_sha256,
         )
@@ -364,7 +398,7 @@ class _Case:
         self.gate("rating_margin", float(Fraction(total, n)), rule.rating_margin_tenths / 10, margin_passed)
         described = RatingsResult(
             **dict(self.test(ratings, asked)),
-            **dict(describe(counted)),
+            **dict(describe(counted, method=self.method)),
             repeats=repeat_agreement(ratings.answers),
             identical=identical_pairs(ratings.answers),
             anchor=anchors(ratings.answers).model_copy(
@@ -375,10 +409,13 @@ class _Case:
             sound=ratings.sound or None,
             noticed=ratings.noticed or None,
         )
-        self.warn_of_ratings(described, margin_passed)
         p50 = None if ttfa is None else ttfa.p50
         ttfa_passed = p50 is not None and p50 <= rule.ttfa_p50_limit_ms
-        if margin_passed and p50 is not None and not ttfa_passed:
+        asked_passed = all(each.passed for each in self.asked)
+        if self.method >= 4:
+            described.controls = self.without_failed(ratings, counted, ttfa_passed and asked_passed)
+        self.warn_of_ratings(described, margin_passed)
+        if margin_passed and p50 is not None and not ttfa_passed and asked_passed:
             self.warn_of_profiles()
         mean = float(Fraction(total, n))
         above = f"{abs(mean):.3g} {'above' if mean > 0 else 'below'}" if mean else "level with"
@@ -387,10 +424,10 @@ class _Case:
             f"{rule.rating_margin_tenths / 10:+g} needed)"
         )
         speed = (
-            f"its TTFA p50 is {'not known' if p50 is None else f'{p50:.1f} ms'} "
+            f"its TTFA p50 is {'not known' if ttfa is None else 'infinite' if p50 is None else f'{p50:.1f} ms'} "
             f"(limit {rule.ttfa_p50_limit_ms:g} ms)"
         )
-        if margin_passed and ttfa_passed:
+        if margin_passed and ttfa_passed and asked_passed:
             return self.verdict(
                 "swap_candidate",
                 f"swap_{self.baseline}_for_{self.model}",
@@ -401,6 +438,7 @@ class _Case:
                 revealed=True,
             )
         failed = [text for text, ok in ((score, margin_passed), (speed, ttfa_passed)) if not ok]
+        failed += [str(each) for each in self.asked if not each.passed]
         why = " and ".join(failed).removeprefix("its ")
         return self.keep("rule", f"{self.model}'s {why}", ratings=described)
 
@@ -414,6 +452,40 @@ class _Case:
                 result[channel] = OtherChannel(n=len(rows), mean_difference=float(Fraction(total, len(rows))))
         return result
 
+    def without_failed(self, ratings: Ratings, counted: list[Answer], others_passed: bool) -> Controls:
+        """Return what the verdict would be without raters who failed a control."""
+        rule, failed = self.evidence.manifest.rule, failed_controls(ratings.answers)
+        left = [a.candidate - a.baseline for a in counted if a.rater not in failed]
+        decision: Decision = "keep_baseline_try_next" if self.following() else "keep_baseline_survey_complete"
+        if len(ratings.raters) - len(failed) < rule.minimum_raters:
+            decision = "awaiting_ratings"
+        elif others_passed and passes_margin(left, rule.rating_margin_tenths):
+            decision = "swap_candidate"
+        return Controls(
+            asked=count_controls(ratings.answers),
+            failed=failed,
+            n=len(left),
+            sum_of_differences=sum(left),
+            mean_difference=float(Fraction(sum(left), len(left))) if left else None,
+            decision=decision,
+        )
+
+    def warn_of_earlier_runs(self, test: ListeningTest | None) -> None:
+        """Name the decided runs of the same inputs: the best of several passes more often than one."""
+        earlier = self.evidence.manifest.earlier_runs or []
+        if not earlier:
+            return
+        listed = ", ".join(f"{each.run_id} ({each.decision})" for each in earlier)
+        said = f"The same inputs had been decided before this run began: {listed}."
+        rated = 1 + sum(each.reason == "rule" for each in earlier)
+        if test is not None and test.power and rated > 1:
+            one = test.power[-1].passes_at_gap["0"]
+            said += (
+                f" Of a candidate that is no better, one such test passes in {one:.1%} and the best of {rated}, each "
+                f"with raters of its own, in {1 - (1 - one) ** rated:.1%}."
+            )
+        self.first_warnings.append(said)
+
     def warn_of_profiles(self) -> None:
         """Name the other profiles of a candidate that was liked and came too late: each is a run of its own."""
         manifest = self.evidence.manifest
@@ -426,6 +498,8 @@ class _Case:
             )
 
     def warn_of_ratings(self, described: RatingsResult, margin_passed: bool) -> None:
+        if described.controls is not None and described.controls.failed:
+            self.warnings.append(spell_controls(described.controls))
         low, high = described.interval_95
         margin = described.margin
         if low < margin <= high:
@@ -508,21 +582,39 @@ class _Case:
             "preset": evidence.preset,
         }
         errors = {"candidate": evidence.candidate_error, "baseline": evidence.baseline_error}
+        counts_all = self.method >= 4
         failures = {
             side: failures_of(
-                takes, errors.get(side), [each for each in evidence.unusable if each.side == side]
+                takes,
+                errors.get(side),
+                [each for each in evidence.unusable if each.side == side],
+                asked_for=evidence.manifest.utterances if counts_all and side == "candidate" else None,
             )
             for side, takes in sides.items()
         }
+        how_heard: list[str] = []
         for side, found in failures.items():
             if found is None:
                 continue
-            for names, what in (
-                ([each.utterance_id for each in found.failed], "failed"),
-                ([each.utterance_id for each in found.noted], "were made at a second attempt"),
-            ):
-                if names:
-                    self.warnings.append(f"{len(names)} of {found.made} {side} takes {what}: {named(names)}.")
+            failed = how_heard if counts_all and side == "candidate" else self.warnings
+            if names := [each.utterance_id for each in found.failed]:
+                failed.append(f"{len(names)} of {found.made} {side} takes failed: {named(names)}.")
+            if found.never_made:
+                failed.append(
+                    f"{found.never_made} of {evidence.manifest.utterances} {side} takes were never made "
+                    f"({found.pass_error or 'the pass ended early'}); they count as failed."
+                )
+            if names := [each.utterance_id for each in found.noted]:
+                self.warnings.append(
+                    f"{len(names)} of {found.made} {side} takes were made at a second attempt: {named(names)}."
+                )
+        playability: dict[TakeSide, Playability] | None = {} if counts_all else None
+        if counts_all and revealed:
+            playability = {
+                side: playability_of(heard) for side, heard in self.heard.items() if sides[side] is not None
+            }
+            how_heard += warn_of_playing(self.model, playability["candidate"])
+        self.warn_of_earlier_runs(ratings)
         if revealed:
             self.warn_of_voices()
         neighbour, drift = neighbour_summary(evidence.neighbour)
@@ -537,16 +629,19 @@ class _Case:
             gates=self.gates,
             ratings=ratings or Nothing(),
             latency={
-                side: latency_of(takes, revealed=revealed)
+                side: latency_of(
+                    self.heard[side] if side != "preset" else Heard(valid_takes(takes)), revealed=revealed
+                )
                 for side, takes in sides.items()
                 if takes is not None and (revealed or side == "candidate")
             },
             memory=_memory_of(evidence.memory, decided=reason is not None),
             neighbour=neighbour,
             failures=failures,
-            warnings=[*self.warnings, *drift],
+            playability=playability,
+            warnings=[*how_heard, *self.first_warnings, *self.warnings, *drift],
             next=then,
-            methodology_version=METHODOLOGY_VERSION,
+            methodology_version=self.method,
         )
 
 

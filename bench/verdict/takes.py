@@ -92,30 +92,55 @@ def named(names: Sequence[str]) -> str:
     return ", ".join(names[:NAMED_AT_MOST]) + (f" and {more} more" if more > 0 else "")
 
 
-def figure(takes: Sequence[Take], name: str) -> Summary | None:
-    """Summarise one figure over the valid takes; null where any of them lacks it, or there are none.
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A pass's timed takes, as far as anybody could hear them."""
 
-    A median over only those takes that could be timed would be of other takes than the rule names.
+    takes: list[Take]
+    """The valid ones that are speech."""
+    never: int = 0
+    """The others: those that failed, and those that were not made because the pass ended early."""
+
+    def figure(self, name: str, *, never_is_infinite: bool = False) -> Summary | None:
+        """Summarise one figure; null where any take that was heard lacks it, or there are none.
+
+        A median over only those takes that could be timed would be of other takes than the rule names; and so would
+        one over only those that were heard, where the figure says how long a listener waits.
+        """
+        values = [getattr(take, name) for take in self.takes]
+        if not values or not all(taken(value) for value in values):
+            return None
+        return summarise(values, never=self.never if never_is_infinite else 0)
+
+
+def hear(takes: Sequence[Take] | None, unusable: Iterable[Unusable], *, asked_for: int) -> Heard:
+    """Part a pass's timed takes into those that were heard and those that never were.
+
+    `unusable` are this side's; `asked_for` is how many utterances the pass was to speak.
     """
-    values = [getattr(take, name) for take in valid_takes(takes)]
-    if not values or not all(taken(value) for value in values):
-        return None
-    return summarise(values)
+    timed = [take for take in takes or [] if not take.warmup]
+    silent = {each.utterance_id for each in unusable}
+    heard = [take for take in valid_takes(timed) if take.utterance_id not in silent]
+    return Heard(heard, max(len(timed), asked_for) - len(heard))
 
 
-def latency_of(takes: Sequence[Take], *, revealed: bool) -> AnyLatency:
+WAITED_FOR = ("ttfa_ms", "ttfa_audible_ms")
+"""Figures of how long a listener waits: of a take that was never heard they are infinite."""
+
+
+def latency_of(heard: Heard, *, revealed: bool) -> AnyLatency:
     """Return a side's latency figures, as far as they may be known.
 
     Until raters are done (when only the candidate's are asked for), nothing that gives a clip's length away:
     audible TTFA holds the leading silence, total time over RTF is the length, and so is TTFA over RTF for a take
     that was not streamed. What is left is sorted, so that no value belongs to a sentence.
     """
-    kept = valid_takes(takes)
+    kept = heard.takes
     streamed = bool(kept) and all(take.streamed for take in kept)
     kind = Latency if revealed else BlindStreamedLatency if streamed else BlindLatency
     figures: dict[str, Summary | None] = {}
     for name in kind.model_fields.keys() - LatencyCounts.model_fields.keys():
-        summary = figure(kept, name)
+        summary = heard.figure(name, never_is_infinite=name in WAITED_FOR)
         if summary is not None and not revealed:
             summary = summary.model_copy(update={"values": sorted(summary.values)})
         figures[name] = summary
@@ -128,11 +153,16 @@ def latency_of(takes: Sequence[Take], *, revealed: bool) -> AnyLatency:
 
 
 def failures_of(
-    takes: Sequence[Take] | None, error: str | None = None, unusable: Iterable[Unusable] = ()
+    takes: Sequence[Take] | None,
+    error: str | None = None,
+    unusable: Iterable[Unusable] = (),
+    *,
+    asked_for: int | None = None,
 ) -> Failures | None:
     """Count and name a side's failed takes, and those with a note (asked for again, say).
 
-    `unusable` are those of this side. None where the pass was not made and nothing says why.
+    `unusable` are those of this side. `asked_for`: how many utterances the pass was to speak, where those that were
+    not made are to be counted. None where the pass was not made and nothing says why.
     """
     if takes is None and error is None:
         return None
@@ -155,4 +185,5 @@ def failures_of(
         failed=failed,
         noted=[NotedTake(utterance_id=take.utterance_id, note=take.note) for take in timed if take.note],
         pass_error=error,
+        never_made=None if asked_for is None else max(0, asked_for - len(timed)),
     )

@@ -58,6 +58,11 @@ def _rule(folder: Path) -> dict[str, Any]:
     return {"rule_file": str(folder / "rule.yml")}
 
 
+def _endless(folder: Path) -> dict[str, Any]:
+    (folder / "rule.yml").write_text("# As slow as it likes.\npairs: 10\nttfa_p50_limit_ms: .inf\n")
+    return {"rule_file": str(folder / "rule.yml")}
+
+
 def _elder(folder: Path) -> dict[str, Any]:
     """A run that another version of Audition made."""
     run_dir = folder / "runs" / "espeak-elder-20250101T000000Z"
@@ -113,7 +118,8 @@ MISTAKES: dict[str, tuple[Make, str]] = {
         r"u\.txt:3: the same text as line 1",
     ),
     "toofew": (lambda f: {"utterances_file": str(lines(f / "u.txt", ["Yes."]))}, r"1 utterances .* 10 pairs"),
-    "rule": (_rule, r"rule\.yml: rating_margin: .*not permitted"),
+    "rule": (_rule, r"rule_file .*/rule\.yml:1: rating_margin: .*not permitted"),
+    "endless": (_endless, r"rule_file .*/rule\.yml:3: \.inf: is no finite number"),
     "chain": (lambda _: {"chain": ["espeak", "nosuch"]}, r"unknown model 'nosuch'"),
     "purpose": (
         lambda _: {"intended_use": "blogging"},

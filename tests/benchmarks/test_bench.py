@@ -79,4 +79,5 @@ def test_the_verdicts_benchmark_writes_its_cells_and_rows(tmp_path: Path) -> Non
     assert verdict_main(["--simulations", "200", "--json", str(tmp_path / "v.json")]) == 0
     written = _written(tmp_path / "v.json")
     assert len(written["cells"]) == 30
+    assert len(written["designs"]) == 70
     assert {each["area"] for each in written["rows"]} == {"verdict"}

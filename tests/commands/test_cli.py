@@ -226,6 +226,19 @@ def test_compare_judges_by_the_intervals_that_verdict_json_has(
     assert "time to first audio: not significant (1.34x faster; " in capsys.readouterr().out
 
 
+def test_compare_refuses_runs_of_another_method(
+    runs_dir: Path, another: Callable[..., Path], capsys: Output
+) -> None:
+    second = another(1.0)
+    began_earlier = load_record(Manifest, second).model_copy(update={"methodology_version": 3})
+    save_record(began_earlier, second)
+    for run in (FIRST, SECOND):
+        audition(runs_dir, "verdict", run)
+    capsys.readouterr()
+    assert audition(runs_dir, "compare", FIRST, SECOND) == 2
+    assert f"{SECOND}: methodology_version is 3, not 4" in capsys.readouterr().err
+
+
 def test_compare_refuses_other_hosts(runs_dir: Path, another: Callable[..., Path], capsys: Output) -> None:
     another(1.0, host="there")
     for run in (FIRST, SECOND):

@@ -21,6 +21,7 @@ from bench.storage.clock import utc_now
 from bench.storage.digests import sha256_bytes, sha256_file
 from bench.storage.record_file import load_record, save_record
 from bench.verdict.collect import check_commitments, read_rule
+from bench.verdict.methods import METHODOLOGY_VERSION
 from tests.controller.conftest import Asked
 
 
@@ -53,10 +54,10 @@ def _noted(run: Run, **ended: str) -> None:
         run.record_phase(phase, PhaseState.model_validate(state))  # type: ignore[arg-type]
 
 
-def _decided(run: Run, decision: str) -> None:
+def _decided(run: Run, decision: str, reason: str | None = None) -> None:
     verdict = {
         "schema_version": 1, "run_id": run.run_id, "model": "espeak", "baseline": "flite", "decision": decision,
-        "label": decision, "reason": None, "sentence": "", "gates": [], "ratings": {}, "latency": {}, "memory": {},
+        "label": decision, "reason": reason, "sentence": "", "gates": [], "ratings": {}, "latency": {}, "memory": {},
         "neighbour": {}, "failures": {}, "warnings": [], "next": {"model": None, "commands": []},
         "methodology_version": 1,
     }  # fmt: skip
@@ -234,6 +235,31 @@ def test_the_newest_that_is_not_decided_goes_on(asked: Asked) -> None:
     with pytest.raises(PhaseMissing, match="begin one with preflight"):
         locate(asked())
     assert _new(asked).run_id not in (oldest.run_id, middle.run_id)
+
+
+def test_decided_runs_of_the_same_inputs_are_in_the_manifest_of_the_next(asked: Asked) -> None:
+    first = _older(_new(asked), "20250101T000000Z")
+    assert first.manifest().earlier_runs == []
+    _decided(first, "keep_baseline_try_next", reason="rule")
+    second = _older(_new(asked), "20250601T000000Z")
+    _decided(second, "keep_baseline_try_next", reason="synthesis_failed")
+    _decided(
+        _older(_new(asked, question="Which is clearer?"), "20250701T000000Z"), "swap_candidate", reason="rule"
+    )
+    elsewhere = _older(_new(asked, host="there"), "20250301T000000Z")
+    _decided(elsewhere, "swap_candidate", reason="rule")
+    _decided(_older(_new(asked, host="beyond"), "20250401T000000Z"), "awaiting_ratings")
+    broken = first.path.with_name(first.run_id.replace("2025", "2024"))
+    broken.mkdir()
+    (broken / "manifest.json").write_text("{")
+    third = _new(asked)
+    assert third.manifest().methodology_version == METHODOLOGY_VERSION
+    assert [(each.run_id, each.decision, each.reason) for each in third.manifest().earlier_runs or []] == [
+        (first.run_id, "keep_baseline_try_next", "rule"),
+        (elsewhere.run_id, "swap_candidate", "rule"),
+        (second.run_id, "keep_baseline_try_next", "synthesis_failed"),
+    ]
+    assert open_or_create(asked(), Path("/")) == (third, False), "what was decided before is no input"
 
 
 def test_a_host_whose_name_begins_alike_is_another_host(asked: Asked) -> None:

@@ -1,4 +1,8 @@
+import json
+import math
+
 import numpy as np
+import pytest
 
 from bench.records.take import Summary
 from bench.summaries.summary import intervals_differ, summarise
@@ -108,3 +112,36 @@ def test_intervals_that_touch_do_not_differ() -> None:
     assert intervals_differ(of(1, 2), of(2, 3)) is False
     assert intervals_differ(of(1, 2), of(3, 4)) is intervals_differ(of(3, 4), of(1, 2)) is True
     assert intervals_differ(of(1, 2), of(None, None)) is None
+
+
+@pytest.mark.parametrize(
+    ("values", "never", "p50"),
+    [
+        ([1.0, 2.0, 3.0], 2, 3.0),
+        ([1.0, 2.0, 3.0], 3, None),
+        ([1.0, 2.0, 3.0, 4.0], 3, 4.0),
+        ([1.0], 1, None),
+        ([], 3, None),
+    ],
+)
+def test_what_never_came_is_infinite_and_an_infinite_statistic_null(
+    values: list[float], never: int, p50: float | None
+) -> None:
+    found = summarise(values, never=never)
+    assert (found.values, found.n, found.p50) == (values, len(values) + never, p50)
+    assert found.p95 is None
+    ordered = sorted(values) + [math.inf] * never
+    quarters = [ordered[math.ceil((len(ordered) - 1) * q)] for q in (0.25, 0.75)]
+    assert (found.iqr is None) == (max(quarters) == math.inf)
+    assert (found.p50_high is None) or found.p50_high < 1e6
+    assert json.loads(found.model_dump_json()) == json.loads(
+        json.dumps(found.model_dump(mode="json"), allow_nan=False)
+    )
+
+
+def test_one_of_forty_that_never_came_leaves_the_median_and_takes_the_end() -> None:
+    came = [float(n) for n in range(1, 40)]
+    found = summarise(came, never=1)
+    assert (found.p50, found.p95, found.iqr) == (20.5, 38.05, 19.5)
+    assert found.p50_low is not None and found.p50_high is not None
+    assert summarise(came, never=3).p95 is None

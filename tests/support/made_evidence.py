@@ -10,6 +10,7 @@ from bench.records.run import Inputs, Manifest, Rule
 from bench.records.take import Take, TakeError
 from bench.storage.digests import sha256_bytes
 from bench.verdict.evidence import Evidence, InstallOutcome
+from bench.verdict.methods import METHODOLOGY_VERSION
 from tests.support.records import memory_report
 
 QUESTION = "How much does this sound like the reference speaker?"
@@ -59,6 +60,7 @@ def manifest(
         "chain": list(chain),
         "versions": {"audition": "0.1.0", "python": "3.11.2"},
         "git_commit": "0" * 40,
+        "methodology_version": METHODOLOGY_VERSION,
     }
     return Manifest.model_validate({**values, **changes})
 

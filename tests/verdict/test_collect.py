@@ -170,7 +170,8 @@ def edit_manifest(root: Path, change: Callable[[dict[str, Any]], object]) -> Non
     ("field", "value"),
     [
         ("rating_margin_tenths", 0), ("ttfa_p50_limit_ms", 5000.0), ("channel", "narrowband"),
-        ("minimum_raters", 2), ("pairs", 9),
+        ("minimum_raters", 2), ("pairs", 9), ("failed_takes_limit", 3), ("rtf_limit", 2.0), ("stall_ms_limit", 1.0),
+        ("ttfa_audible_p50_limit_ms", 800.0),
     ],
 )  # fmt: skip
 def test_a_rule_edited_in_the_manifest_alone_is_refused(tmp_path: Path, field: str, value: Any) -> None:

@@ -15,6 +15,7 @@ from bench.records.take import Take
 from bench.records.verdict import Gate, Verdict
 from bench.storage.record_file import save_record
 from bench.verdict.evidence import Evidence, InstallOutcome
+from bench.verdict.methods import METHODOLOGY_VERSION
 from bench.verdict.rule import decide, verdict_bytes
 from tests.support.made_evidence import (
     answer,
@@ -441,7 +442,7 @@ def test_nothing_of_one_sides_sound_before_the_reveal() -> None:
 
 def test_power_of_the_design_is_known_before_the_ratings_are() -> None:
     verdict = decide(evidence(ratings=UNRATED))
-    assert stored(verdict)["ratings"]["power"][0]["passes_at_gap"]["0"] == pytest.approx(0.054, abs=0.006)
+    assert stored(verdict)["ratings"]["power"][0]["passes_at_gap"]["0"] == pytest.approx(0.175, abs=0.006)
 
 
 def test_same_evidence_same_bytes_whatever_the_order_of_the_answers() -> None:
@@ -450,7 +451,7 @@ def test_same_evidence_same_bytes_whatever_the_order_of_the_answers() -> None:
     first = verdict_bytes(decide(evidence(ratings=mixed)))
     assert first == verdict_bytes(decide(evidence(ratings=mixed)))
     assert first == verdict_bytes(decide(evidence(ratings=turned)))
-    assert json.loads(first)["methodology_version"] == 3
+    assert json.loads(first)["methodology_version"] == METHODOLOGY_VERSION
 
 
 def test_saved_bytes_are_the_verdicts_bytes(tmp_path: Any) -> None:

@@ -7,7 +7,7 @@ from bench.records.listening import Answer
 from bench.records.passes import VoiceCheck
 from bench.records.verdict import Latency, RatingsResult, Verdict
 from bench.verdict.rule import decide, verdict_bytes
-from tests.support.made_evidence import answer, evidence, failed_take, neighbour, ratings, takes
+from tests.support.made_evidence import answer, evidence, failed_take, manifest, neighbour, ratings, takes
 from tests.support.records import pass_file
 
 STORED = Path(__file__).with_name("revealed.json")
@@ -37,6 +37,7 @@ def test_every_byte_is_as_it_was() -> None:
     )
     found = decide(
         evidence(
+            manifest=manifest(methodology_version=3),
             ratings=rated,
             neighbour=neighbour(felt=FELT, pauses=1, down_s=12.5),
             passes={"baseline": pass_file(voice_check=check)},
