@@ -59,19 +59,17 @@ def check_beginning(samples: Samples, rate_hz: int, lead_s: float) -> float:
     return voice_s
 
 
-def check_lost(samples: Samples, rate_hz: int, begin_s: float, end_s: float) -> None:
-    """Look whether the trimming, which keeps `begin_s` to `end_s`, would cut speech off.
+def check_lost(samples: Samples, rate_hz: int, begin_s: float) -> None:
+    """Look whether the trimming, which keeps what comes from `begin_s` on, would cut speech off.
 
     Raises:
-        NotAligned: there is voice before or after that.
+        NotAligned: there is voice before that.
     """
-    voiced = [frame * STEP_S + EARLY_S / 2 for frame, hz in enumerate(_track(samples, rate_hz)) if hz > 0.0]
-    before = STEP_S * sum(at < begin_s - EARLY_S for at in voiced)
-    after = STEP_S * sum(at > end_s + EARLY_S for at in voiced)
-    if max(before, after) > LOST_S:
+    before = round((begin_s - EARLY_S - EARLY_S / 2) / STEP_S)
+    lost_s = STEP_S * int(np.count_nonzero(_track(samples, rate_hz)[: max(0, before)]))
+    if lost_s > LOST_S:
         raise NotAligned(
-            f"by its loudness it speaks from {begin_s:.2f} to {end_s:.2f} s, and there are {max(before, after):.2f} s "
-            f"of voice {'before' if before > after else 'after'} that"
+            f"by its loudness it begins at {begin_s:.2f} s, and there are {lost_s:.2f} s of voice before that"
         )
 
 

@@ -81,7 +81,7 @@ def prepare(path: Path, channel: Channel, matched_hz: int | None = None) -> Samp
     if span is None or span.seconds(RATE_HZ) < MIN_SOUND_S:
         raise UnusableTake(f"{path} holds less than {MIN_SOUND_S} s of sound through the {channel} channel.")
     if channel == "full":  # what the others leave of a take is cut at the same places, or less of it
-        check_lost(samples, RATE_HZ, span.start / RATE_HZ, span.end / RATE_HZ)
+        check_lost(samples, RATE_HZ, span.start / RATE_HZ)
     keep = round(KEEP_S * RATE_HZ)
     first, last = max(0, span.start - keep), min(samples.size, span.end + keep)
     before, after = span.start - first, last - span.end

@@ -19,7 +19,7 @@ class Answer(Record):
 
     `candidate` and `baseline` are the 1-5 scores, `candidate_second` and `baseline_second` those to the second
     question where one was asked; of an `identical` trial both are of the same clip, of an `anchor`
-    trial `candidate` is the hidden reference's and `baseline` that of the take beside it, whichever side's it was.
+    trial `candidate` is the speaker's own and `baseline` that of the take beside it, whichever side's it was.
     `comparison` is -3..+3, positive where the candidate was better.
     """
 
@@ -76,7 +76,7 @@ class Ratings(Record):
 
 
 Role = Literal["pair", "anchor", "reference"]
-"""What a clip is for: the rated pairs, the hidden reference and the takes that may stand beside it, the open
+"""What a clip is for: the rated pairs, the speaker's own voice and the takes that may stand beside it, the open
 reference."""
 
 Source = Literal["candidate", "baseline", "reference"]

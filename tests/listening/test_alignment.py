@@ -100,9 +100,9 @@ def test_speech_that_the_trimming_would_cut_off_is_noticed(tmp_path: Path) -> No
     with pytest.raises(NotAligned, match="before that"):
         processing.prepare(tmp_path / "b.wav", "full")
     write_wav_16bit(tmp_path / "c.wav", np.concatenate((samples, pause, samples * np.float32(0.06))), rate_hz)
-    with pytest.raises(NotAligned, match="after that"):
-        processing.prepare(tmp_path / "c.wav", "full")
-    processing.prepare(tmp_path / "a.wav", "full")
+    alone = processing.prepare(tmp_path / "a.wav", "full")
+    with_murmur = processing.prepare(tmp_path / "c.wav", "full")
+    assert with_murmur.size > 1.9 * alone.size, "what an engine murmurs after its sentence is heard"
 
 
 def buzz(seconds: float, at_s: float, length_s: float) -> Samples:
@@ -133,9 +133,9 @@ def test_sides_apart_by_more_than_consonants_are_refused() -> None:
     check_together(0.21, 0.44)
     with pytest.raises(NotAligned, match="same words"):
         check_together(0.21, 0.56)
-    check_lost(buzz(0.5, 0.2, 2.0), RATE, 0.2, 0.7)
-    with pytest.raises(NotAligned, match="after that"):
-        check_lost(buzz(0.5, 0.2, 2.0), RATE, 0.2, 0.4)
+    check_lost(buzz(0.5, 0.2, 2.0), RATE, 0.2)
+    with pytest.raises(NotAligned, match="voice before that"):
+        check_lost(buzz(0.5, 0.2, 2.0), RATE, 0.5)
 
 
 def test_a_click_far_louder_than_the_speech_does_not_hide_its_voice() -> None:

@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from bench.errors import BadInput
-from bench.listening import mapping, results
+from bench.listening import results
 from bench.listening.book import Book, Given, Refused
 from bench.listening.mapping import DIRECTORY, RATINGS
 from bench.listening.raters import ensure_one, invite, link, notices, status, withdraw
@@ -18,7 +18,7 @@ from bench.listening.score import seal
 from bench.listening.store import Log
 from bench.records.listening import Export
 from bench.storage.clock import utc_now
-from bench.storage.digests import canonical_json
+from tests.support.imported import sign_export
 from tests.support.listening_fixtures import Live, MakeRun, ask_for, start
 
 _ = MakeRun
@@ -232,11 +232,8 @@ def edit(exported: Path, change: Callable[[Any], object]) -> None:
 
 
 def sign_again(run_dir: Path, exported: Path) -> None:
-    """What only somebody with the sealed seed can do."""
     export = Export.model_validate_json(exported.read_text())
-    part = canonical_json(export.model_dump(mode="json", exclude={"signature"}))
-    signed = export.model_copy(update={"signature": mapping.sign(mapping.load(run_dir), part)})
-    exported.write_text(signed.model_dump_json())
+    exported.write_text(sign_export(run_dir, export).model_dump_json())
 
 
 @pytest.mark.parametrize(
