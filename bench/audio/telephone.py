@@ -68,6 +68,13 @@ def wideband(samples: Samples, rate_hz: int) -> Samples:
     return _fit(resample(sixteen_bit, WIDE_RATE_HZ, rate_hz), samples.size)
 
 
+def low_pass(samples: Samples, rate_hz: int, edge_hz: int) -> Samples:
+    """Return the clip as an engine of that bandwidth would make it, shape (n,): nothing above `edge_hz` is left."""
+    if 2 * edge_hz >= rate_hz:
+        return samples
+    return _fit(resample(resample(samples, rate_hz, 2 * edge_hz), 2 * edge_hz, rate_hz), samples.size)
+
+
 def _fit(samples: Samples, length: int) -> Samples:
     """Two roundings of a length can differ by a sample or two; give back exactly what came in."""
     if samples.size >= length:

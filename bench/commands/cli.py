@@ -84,7 +84,7 @@ def _withdraw(args: argparse.Namespace) -> int:
     run_dir = _run(args)
     from bench.listening import raters
 
-    raters.withdraw(run_dir, args.name)
+    raters.withdraw(run_dir, args.name, late=args.late)
     _say(raters.notices(run_dir)[-1])
     return 0
 
@@ -289,7 +289,7 @@ def _parser() -> argparse.ArgumentParser:
         "--channel",
         action="append",
         default=[],
-        choices=("full", "narrowband", "wideband"),
+        choices=("full", "narrowband", "wideband", "matched"),
         help="a further channel to rate in, beside the rule's; may be repeated",
     )
     _late(invite)
@@ -297,6 +297,7 @@ def _parser() -> argparse.ArgumentParser:
         "withdraw", _withdraw, "Take a rater off who will not finish; the verdict says so.", run=True
     )
     withdraw.add_argument("name", metavar="NAME")
+    _late(withdraw)
     add("raters", _raters, "Who rates, and how far everybody is.", run=True)
     ratings = commands.add_parser("ratings", help="Export or import ratings.").add_subparsers(
         required=True, metavar="export|import"
@@ -384,7 +385,9 @@ def _common(sub: argparse.ArgumentParser, command: Callable[[argparse.Namespace]
 
 def _late(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
-        "--late", action="store_true", help="even when all have finished; the verdict will say that it was so"
+        "--late",
+        action="store_true",
+        help="even when a rater has finished; the verdict will say that it was so",
     )
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from bench.controller.run import Run, explain_full_disk, note_phase
 from bench.listening import results
+from bench.listening.alignment import NotAligned
 from bench.listening.processing import UnusableTake
 from bench.listening.score import CuesRemain, TakesMissing, seal
 from bench.metrics.compare import compare_sides
@@ -28,7 +29,7 @@ def score_run(run: Run) -> dict[str, Any]:
     error; a baseline that has too few of them is set aside, so that it can be made again.
 
     Raises:
-        CuesRemain, UnusableTake, BadInput: as `bench.listening.score.seal`.
+        CuesRemain, NotAligned, UnusableTake, BadInput: as `bench.listening.score.seal`.
     """
     started = utc_now()
     with explain_full_disk(run.path):
@@ -41,7 +42,7 @@ def score_run(run: Run) -> dict[str, Any]:
                 run, "score", started, str(error), fault="candidate" if error.side == "candidate" else "host"
             )
             return {"changed": False, "run_id": run.run_id, "msg": str(error)}
-        except (CuesRemain, UnusableTake) as error:
+        except (CuesRemain, NotAligned, UnusableTake) as error:
             note_phase(run, "score", started, str(error), fault="host")
             raise
         measured = _write_metrics(run.path)
@@ -76,7 +77,8 @@ def decide_run(run: Run) -> dict[str, Any]:
         note_phase(run, "verdict", started, note=decided.decision)
     commands = run.typed(decided.next.commands)
     if decided.decision == "awaiting_ratings" and decided.ratings and decided.ratings.raters:
-        (withdraw,) = run.typed([f"audition withdraw {run.run_id} NAME"])
+        late = " --late" if "finished" in decided.ratings.raters.values() else ""
+        (withdraw,) = run.typed([f"audition withdraw {run.run_id} NAME{late}"])
         commands.append(f"{withdraw}  (a rater who will not finish)")
     return {
         "changed": bool(changed),

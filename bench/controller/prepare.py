@@ -1,7 +1,12 @@
 """Check everything a user gives and turn it into what a run commits to; nothing is written here."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import ValidationError
 
 from bench.catalog.entry import Entry
 from bench.catalog.loader import load as load_entry
@@ -9,7 +14,7 @@ from bench.controller.request import RunRequest
 from bench.errors import BadInput
 from bench.inputs import reference as references
 from bench.inputs import utterances
-from bench.records.base import Record
+from bench.records.base import Record, ServiceChannel
 from bench.records.run import Inputs, Manifest, Rule
 from bench.storage.digests import canonical_json, sha256_bytes, sha256_file
 from bench.verdict.collect import read_rule
@@ -43,7 +48,7 @@ def commit(request: RunRequest) -> Committed:
     entry = request.entry()
     baseline_entry = request.baseline_entry()
     rule_file = request.rule_file or DEFAULT_RULE
-    rule, rule_bytes = read_rule(rule_file)
+    rule, rule_bytes = name_channel(rule_file, *read_rule(rule_file), request.service_channel)
     utterances_file = request.utterances_file or DEFAULT_UTTERANCES
     facts = utterances.validate(utterances_file)
     if facts.count < rule.pairs:
@@ -61,6 +66,9 @@ def commit(request: RunRequest) -> Committed:
         baseline_sha256=_hash_side(baseline_entry, request.baseline_profile, request.baseline_url),
         rule_sha256=sha256_bytes(rule_bytes),
         question_sha256=sha256_bytes(request.question.encode()),
+        second_question_sha256=sha256_bytes(request.second_question.encode())
+        if request.second_question
+        else None,
         reference_sha256=_reference_sha256(request),
         utterances_sha256=facts.sha256,
         neighbour_mode=request.neighbour_mode,
@@ -76,6 +84,34 @@ def commit(request: RunRequest) -> Committed:
         utterances_file=utterances_file,
         utterance_count=facts.count,
     )
+
+
+def name_channel(
+    rule_file: Path, rule: Rule, data: bytes, channel: ServiceChannel | Literal["rule"]
+) -> tuple[Rule, bytes]:
+    """Return the rule and its bytes with the channel that the service uses. The rule that ships takes it over; a rule
+    file of the user's own may name it too.
+
+    Raises:
+        BadInput: the rule file names another.
+    """
+    if channel in ("rule", rule.channel):
+        return rule, data
+    if "channel" not in rule.model_fields_set:
+        data = data.rstrip() + f"\nchannel: {channel}\n".encode()
+    elif rule_file == DEFAULT_RULE:
+        data = re.sub(rb"(?m)^channel: \w+", f"channel: {channel}".encode(), data)
+    else:
+        raise BadInput(
+            f"rule_file {rule_file} counts the ratings of channel {rule.channel} and service_channel is {channel}; "
+            "name one channel in both, or leave it out of rule_file."
+        )
+    try:
+        return Rule.model_validate(yaml.safe_load(data)), data
+    except (yaml.YAMLError, ValidationError):
+        raise BadInput(
+            f"rule_file {rule_file} takes no line more; name the channel {channel} in it."
+        ) from None
 
 
 def recommit(manifest: Manifest) -> str:

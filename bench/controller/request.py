@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError
 
@@ -49,6 +49,12 @@ class RunRequest(Settings):
     """What the winner would be used for; the licence gate goes by it."""
     question: str = "How much does this sound like the reference speaker?"
     """What raters are asked, printed exactly and committed to by its hash."""
+    second_question: OptionalText = None
+    """A further question on the same scale, "How natural does this sound?" for instance: asked beside the first and
+    reported, while the rule reads the first alone."""
+    service_channel: Literal["rule", "full", "narrowband", "wideband"] = "rule"
+    """Through which channel the service is heard: the rule counts the ratings that were given through it. `rule` is the
+    one that rule_file names, and `full` where it names none."""
     reference_audio: GivenPath
     """The recording of the voice to clone."""
     reference_transcript: OptionalPath = None

@@ -23,6 +23,7 @@ from bench.controller.request import RunRequest
 from bench.controller.wheel import REPO
 from bench.errors import AuditionError, BadInput, DiskFull, PhaseMissing
 from bench.inputs import reference as references
+from bench.listening.mapping import HIDDEN
 from bench.records.base import Phase
 from bench.records.run import EarlierRun, Install, Manifest, Phases, PhaseState, Preflight
 from bench.records.verdict import Verdict
@@ -193,6 +194,7 @@ class Voice:
 
     given: references.ReferenceInput
     cuts: dict[str, references.ChosenReference]
+    """Also, under `HIDDEN`, another stretch for raters to hear hidden, where the clip is long enough."""
 
 
 def locate(request: RunRequest) -> Run:
@@ -245,6 +247,8 @@ def check_new(request: RunRequest, committed: prepare.Committed) -> Voice:
         "reference": references.choose(given, committed.entry.reference),
         "reference-baseline": references.choose(given, committed.baseline_entry.reference),
     }
+    if (another := references.choose_another(given, chosen["reference"])) is not None:
+        chosen[HIDDEN.parent.name] = another
     check_disk(request.runs_dir)
     return Voice(given, chosen)
 
@@ -352,6 +356,7 @@ def _create(
         rule_sha256=committed.inputs.rule_sha256,
         question=request.question,
         question_sha256=committed.inputs.question_sha256,
+        second_question=request.second_question,
         entry=committed.entry.model_dump(mode="json"),
         baseline_entry=committed.baseline_entry.model_dump(mode="json"),
         baseline_profile=request.baseline_profile,

@@ -34,6 +34,9 @@ LOUDNESS_LUFS = -20.0
 PEAK_LIMIT_DBFS = -1.0
 """The loudness gives way to this."""
 
+ANOTHER = ReferenceLimits(min_s=1.5, max_s=8.0, transcript="unused")
+"""Of what raters hear hidden: a sentence or two, as the takes beside it are."""
+
 _PAST_THE_END_S = 0.25
 """A last cue may outlast the audio by a rounded frame or two."""
 _SLOWEST_CPS, _FASTEST_CPS = 1.5, 35.0
@@ -185,6 +188,23 @@ def choose(reference: ReferenceInput, limits: ReferenceLimits) -> ChosenReferenc
         **levels,
     }
     return ChosenReference(samples, rate_hz, chosen.text, (chosen.start_s, chosen.end_s), why)
+
+
+def choose_another(reference: ReferenceInput, used: ChosenReference) -> ChosenReference | None:
+    """Cut the best stretch that `used` has nothing of: raters hear it hidden among the takes, having heard `used`
+    openly. None where the clip is not long enough for that, or its transcript has no times."""
+    begin_s, end_s = used.span_s
+    cues = reference.transcript.cues
+    found: list[spans.Stretch] = []
+    for part in ([c for c in cues if c.end_s <= begin_s], [c for c in cues if c.start_s >= end_s]):
+        found += spans.search(part, reference.track, reference.clipped_s, ANOTHER).found
+    apart = [each for each in found if each.end_s <= begin_s or each.start_s >= end_s]
+    if not apart:
+        return None
+    chosen = max(apart, key=lambda each: (round(each.score, 2), -each.start_s))
+    samples, levels = _finish(reference, chosen, ANOTHER)
+    why = {"chosen": chosen.facts(), "candidates": len(apart), **levels}
+    return ChosenReference(samples, reference.rate_hz, chosen.text, (chosen.start_s, chosen.end_s), why)
 
 
 def write(chosen: ChosenReference, folder: Path) -> Written:

@@ -9,8 +9,9 @@ import json
 import secrets
 import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -32,7 +33,7 @@ from bench.listening.store import Event, Log
 from bench.listening.tickets import ticket, trial_ticket
 from bench.listening.trials import SIDES, Side, Trial
 from bench.records.base import Channel
-from bench.records.listening import Answer, Mark, Sealed
+from bench.records.listening import Answer, Mark, RaterPlan, Sealed
 from bench.records.run import Manifest
 from bench.storage.clock import utc_now
 from bench.storage.record_file import load_record
@@ -61,6 +62,9 @@ class Given:
     comparison: int | None
     note: str
     answered_utc: str
+    a_second: int | None = None
+    b_second: int | None = None
+    """To the second question, where one is asked."""
 
 
 @dataclass(slots=True)
@@ -131,6 +135,8 @@ class Book:
         self.raters: dict[str, Rater] = {}
         self.by_token: dict[str, Rater] = {}
         self.imported: dict[str, list[Answer]] = {}
+        self.plans: dict[str, RaterPlan] = {}
+        """What imported raters' sides and orders were drawn from; not of those whom an earlier version imported."""
         self.notices: list[str] = []
         """Damage, for everybody to read."""
         self.remarks: list[str] = []
@@ -139,6 +145,7 @@ class Book:
         self._seq = 0
         self._lock = threading.RLock()
         self._bound = False
+        self._first_finished = False
         self._marked: set[str] = set()
         self._log = Log(run_dir / DIRECTORY / RATINGS)
         try:
@@ -177,14 +184,36 @@ class Book:
             return self.by_token.get(token)
 
     @property
+    def all_finished(self) -> bool:
+        """Everybody who was invited has finished; before that nothing is unsealed to anybody."""
+        with self._lock:
+            return self.raters_finished == self.raters_asked > 0
+
+    @property
     def decided(self) -> bool:
         """As many raters as the rule asks for, and all have finished: names and verdict can be known."""
-        states = [rater.status for rater in self.raters.values()] + ["finished"] * len(self.imported)
-        return len(states) >= self._raters_needed and all(state == "finished" for state in states)
+        return self.all_finished and self.raters_asked >= self._raters_needed
+
+    @property
+    def raters_finished(self) -> int:
+        """How many have finished, here or elsewhere."""
+        with self._lock:
+            return len(self.imported) + sum(rater.status == "finished" for rater in self.raters.values())
+
+    @property
+    def raters_asked(self) -> int:
+        """How many have been invited or imported, and were not taken off."""
+        with self._lock:
+            return len(self.imported) + len(self.raters)
+
+    @property
+    def raters_awaited(self) -> int:
+        """How many have to finish before names are shown: all who were asked, and as many as the rule asks for."""
+        return max(self.raters_asked, self._raters_needed)
 
     def invite(self, name: str, channels: Sequence[Channel] | None = None, *, late: bool = False) -> Rater:
         """Add a rater, or return the one of this name. `channels`: further ones after the rule's. `late`: even
-        when the decision can be known already.
+        when a rater has finished already.
 
         Raises:
             BadInput: the name is empty or over 80 characters, a channel was not prepared, or it is late and
@@ -197,7 +226,7 @@ class Book:
             raise BadInput(f"These channels were not prepared when the run was sealed: {', '.join(missing)}.")
 
         def decide() -> list[Event]:
-            if name in self.imported:
+            if self._find_imported(name) is not None:
                 raise BadInput(f"{name} rated elsewhere and was imported; invite under another name.")
             if self._find_rater(name) is not None:
                 return []
@@ -209,6 +238,7 @@ class Book:
                 "salt": secrets.token_hex(SECRET_BYTES),
                 "channels": wanted,
                 "late": self.decided,
+                "after_first": self._first_finished,
                 "utc": utc_now(),
             }
             return [("rater", body)]
@@ -219,12 +249,13 @@ class Book:
             raise AssertionError("an invited rater is in the book")
         return found
 
-    def withdraw(self, name: str) -> None:
+    def withdraw(self, name: str, *, late: bool = False) -> None:
         """Take a rater off who will not finish, or whose answers were damaged; the verdict says so. Not one who
-        has finished: nobody's ratings can be dropped because they displease.
+        has finished: nobody's ratings can be dropped because they displease. `late`: even when a rater has finished
+        already.
 
         Raises:
-            BadInput: no such rater, or he has finished.
+            BadInput: no such rater, they have finished, or it is late and nobody said that it may be.
         """
 
         def decide() -> list[Event]:
@@ -232,8 +263,14 @@ class Book:
             if rater is None:
                 raise BadInput(f"There is no rater {name!r} to take off; `audition raters` lists them.")
             if rater.status == "finished":
-                raise BadInput(f"{name} has finished; ratings are never dropped.")
-            return [("withdrawn", {"rater": rater.id, "utc": utc_now()})]
+                raise BadInput(f"{rater.name} has finished; ratings are never dropped.")
+            self._check_late(late)
+            body: dict[str, object] = {
+                "rater": rater.id,
+                "after_first": self._first_finished,
+                "utc": utc_now(),
+            }
+            return [("withdrawn", body)]
 
         self._do(decide)
 
@@ -302,7 +339,8 @@ class Book:
         that the page saw last: 0 for none. The same answer sent again is not recorded twice.
 
         Raises:
-            Refused: not heard in full, changed in another tab meanwhile, finished.
+            Refused: not heard in full, the second question unanswered (or answered and not asked), changed in another
+                tab meanwhile, finished.
         """
 
         def decide() -> list[Event]:
@@ -310,6 +348,9 @@ class Book:
                 raise Refused("finished", "You have finished; your answers cannot be changed any more.")
             if not all(self.heard_in_full(rater, trial, side) for side in SIDES):
                 raise Refused("not_heard", "Listen to both A and B in full before you rate them.")
+            asked = self.sealed.second_question is not None
+            if any((score is not None) != asked for score in (given.a_second, given.b_second)):
+                raise Refused("second_question", "Answer each question that is asked, for A and for B.", 422)
             last = rater.answers.get(trial.trial_id)
             current = rater.revisions.get(trial.trial_id, 0)
             if last is not None and _is_same_answer(last, given) and revision in (current, current - 1):
@@ -320,6 +361,8 @@ class Book:
                 raise Refused("too_many_changes", "This pair was changed too often.", 429)
             body: dict[str, object] = {"rater": rater.id, "trial": trial.trial_id, "revision": current + 1}
             body |= {"a": given.a, "b": given.b, "comparison": given.comparison}
+            if asked:
+                body |= {"a_second": given.a_second, "b_second": given.b_second}
             return [("answer", body | {"note": given.note, "utc": given.answered_utc})]
 
         self._do_for(rater, decide)
@@ -374,13 +417,15 @@ class Book:
     def take_in(
         self,
         answers: dict[str, list[Answer]],
+        plans: Mapping[str, RaterPlan],
         source_sha256: str,
         notices: Sequence[str] = (),
         *,
         late: bool = False,
     ) -> None:
-        """Add raters who finished elsewhere on the same sealed pairs; all of them or none. `notices`: what had to
-        be said of the ratings there. `late`: even when the decision can be known already.
+        """Add raters who finished elsewhere on the same sealed pairs; all of them or none. `plans`: what each one's
+        sides were drawn from. `notices`: what had to be said of the ratings there. `late`: even when a rater has
+        finished already.
 
         Raises:
             BadInput: a rater of that name is here already with other answers, or it is late and nobody said that
@@ -389,14 +434,18 @@ class Book:
 
         def decide() -> list[Event]:
             events: list[Event] = []
+            if len({name_key(name) for name in answers}) < len(answers):
+                raise BadInput("Two raters in it have one name but for its spelling; nothing was imported.")
             for name, of_rater in answers.items():
                 if self.imported.get(name) == of_rater:
                     continue
-                if name in self.imported or self._find_rater(name) is not None:
+                if self._find_imported(name) is not None or self._find_rater(name) is not None:
                     raise BadInput(f"{name} is among this run's raters already; nothing was imported.")
                 events += [("imported_answer", answer.model_dump(mode="json")) for answer in of_rater]
                 body: dict[str, object] = {"rater": name, "source_sha256": source_sha256, "utc": utc_now()}
-                events.append(("imported", body | {"late": self.decided}))
+                body |= {"plan": plans[name].model_dump(mode="json")}
+                body |= {"late": self.decided, "after_first": self._first_finished}
+                events.append(("imported", body))
             if events:
                 self._check_late(late)
                 events += [("noticed_elsewhere", {"text": _printable(text)[:500]}) for text in notices[:20]]
@@ -409,14 +458,18 @@ class Book:
         return [] if self._bound else [("sealed", {"mapping_sha256": self._digest, "utc": utc_now()})]
 
     def _check_late(self, allowed: bool) -> None:
-        if self.decided and not allowed:
+        if self._first_finished and not allowed:
+            known = "so the decision can be known and" if self.decided else "so"
             raise BadInput(
-                "Everybody has finished, so the decision can be known and a rater added now could be chosen for "
-                "what he changes. `--late` adds him nevertheless, and the verdict says so."
+                f"{'Everybody' if self.decided else 'A rater'} has finished, {known} who is added or taken off now "
+                "could be chosen for what that changes. `--late` does it nevertheless; the verdict says so for good."
             )
 
     def _find_rater(self, name: str) -> Rater | None:
-        return next((rater for rater in self.raters.values() if rater.name == name), None)
+        return next((rater for rater in self.raters.values() if name_key(rater.name) == name_key(name)), None)
+
+    def _find_imported(self, name: str) -> str | None:
+        return next((known for known in self.imported if name_key(known) == name_key(name)), None)
 
     def _do(self, decide: Callable[[], list[Event]]) -> None:
         with self._lock:
@@ -460,7 +513,10 @@ class Book:
             answer = Answer.model_validate(body)
             self.imported.setdefault(answer.rater, []).append(answer)
         elif kind == "imported":
-            how = ", after the decision could be known" if body.get("late") else ""
+            self._first_finished = True
+            if "plan" in body:
+                self.plans[body["rater"]] = RaterPlan.model_validate(body["plan"])
+            how = ", after the decision could be known" if body.get("late") else _after_first(body)
             self.remarks.append(
                 f"{body['rater']} rated on another copy of this run and was imported {body['utc']}{how} "
                 f"(SHA-256 of the export: {body['source_sha256'][:12]})."
@@ -495,11 +551,14 @@ class Book:
         if mark is not None:
             rater.finished_utc, rater.final = mark.finished_utc, mark.revisions
             self._marked.add(rater.id)
+            self._first_finished = True
         if body.get("late"):
             self.remarks.append(
                 f"{rater.name} was invited {body['utc']}, after everybody else had finished and the decision could "
                 "be known."
             )
+        elif body.get("after_first"):
+            self.remarks.append(f"{rater.name} was invited {body['utc']}{_after_first(body)}.")
         self.raters[rater.id] = rater
         self.by_token[rater.token] = rater
 
@@ -518,32 +577,49 @@ class Book:
             rater.started = True
             rater.revisions[body["trial"]] = body["revision"]
             rater.answers[body["trial"]] = Given(
-                body["a"], body["b"], body["comparison"], body["note"], body["utc"]
+                body["a"],
+                body["b"],
+                body["comparison"],
+                body["note"],
+                body["utc"],
+                body.get("a_second"),
+                body.get("b_second"),
             )
         elif kind == "headphones":
             rater.headphones = body["result"]
             rater.headphone_checks += 1
         elif kind == "finished":
             rater.finished_utc, rater.final = body["utc"], body["revisions"]
+            self._first_finished = True
         elif kind == "withdrawn":
             what = "whose answers were damaged" if rater.damaged else "who had not finished"
             self.remarks.append(
-                f"{rater.name}, {what}, was taken off {body['utc']}; {len(rater.answers)} answers of "
-                f"{len(rater.trials)} are not counted."
+                f"{rater.name}, {what}, was taken off {body['utc']}{_after_first(body)}; "
+                f"{len(rater.answers)} answers of {len(rater.trials)} are not counted."
             )
             del self.raters[rater.id], self.by_token[rater.token]
 
 
 def check_name(name: str) -> str:
-    """Return a rater's name with single spaces.
+    """Return a rater's name with single spaces, in NFC.
 
     Raises:
         BadInput: it is empty, over 80 characters, or has what a terminal would not print but obey.
     """
-    found = " ".join(name.split())
+    found = unicodedata.normalize("NFC", " ".join(name.split()))
     if not found or len(found) > 80 or not found.isprintable():
         raise BadInput("A rater's name is 1 to 80 printable characters.")
     return found
+
+
+def name_key(name: str) -> str:
+    """Return what two spellings of one name share, whatever their case and however their accents are coded."""
+    whole = unicodedata.normalize("NFC", name).casefold()
+    return unicodedata.normalize("NFC", whole)
+
+
+def _after_first(body: dict[str, Any]) -> str:
+    return ", after a rater had finished" if body.get("after_first") else ""
 
 
 def _printable(text: str) -> str:
@@ -551,7 +627,7 @@ def _printable(text: str) -> str:
 
 
 def _is_same_answer(last: Given, now: Given) -> bool:
-    return (last.a, last.b, last.comparison, last.note) == (now.a, now.b, now.comparison, now.note)
+    return replace(last, answered_utc="") == replace(now, answered_utc="")
 
 
 def _clock() -> dict[str, object]:

@@ -7,6 +7,9 @@ chance. Each cue is rounded to about what a listener can tell apart, and equally
 vote, so a cue that is the same everywhere scores exactly one half. The chance level's 95% range and p come
 from swapping the sides within pairs in every way (up to 12 pairs; beyond, 4096 random ways).
 
+Loudness and onset are measured by other means than the processing goes by: onset is when voice begins
+(`bench.listening.alignment`), where the processing cuts by loudness.
+
 What the processing promises to remove must be at chance. Duration, and with it the silence after the shorter
 clip of a pair, bandwidth and spectrum belong to the voice or the engine: they are reported.
 """
@@ -21,8 +24,9 @@ import soundfile as sf
 from numpy.typing import NDArray
 
 from bench.audio.levels import integrated_lufs
-from bench.audio.silence import leading_silence_s, sound_span, trailing_silence_s
+from bench.audio.speech import find_speech
 from bench.audio.wav import Samples, read_mono
+from bench.listening.alignment import first_voice_s
 from bench.records.listening import CueResult
 
 Array = NDArray[np.float64]
@@ -32,7 +36,8 @@ REMOVED: tuple[Cue, ...] = ("format", "loudness", "onset", "removed")
 CUES: tuple[Cue, ...] = (*REMOVED, "ending", "duration", "bandwidth", "spectrum")
 LEVEL_STEP_LU = 0.5
 SILENCE_STEP_S = 0.03
-"""Half of it is more than `processing.LEAD_TOLERANCE_S`."""
+ONSET_STEP_S = 0.15
+"""Of when voice begins: what comes before it in a word ("s", "st") lasts as long as the voice makes it last."""
 DURATION_STEP_S = 0.05
 BANDWIDTH_STEP_HZ = 250.0
 SPECTRUM_STEP_DB = 1.0
@@ -74,10 +79,10 @@ def read_cues(path: Path) -> ClipCues:
 def measure_cues(samples: Samples, rate_hz: int, format_facts: tuple[float, ...]) -> ClipCues:
     """Return the cues of samples, with what the file itself says (`format_facts`)."""
     lufs = integrated_lufs(samples, rate_hz)
-    lead, trail = leading_silence_s(samples, rate_hz), trailing_silence_s(samples, rate_hz)
-    span = sound_span(samples, rate_hz)
+    span = find_speech(samples, rate_hz)
+    trail = None if span is None else (samples.size - span.end) / rate_hz
     loudness = (_steps(lufs, LEVEL_STEP_LU),)
-    onset = (_steps(lead, SILENCE_STEP_S),)
+    onset = (_steps(first_voice_s(samples, rate_hz), ONSET_STEP_S),)
     bands, edge_hz = _spectrum(samples if span is None else samples[span.start : span.end], rate_hz)
     return ClipCues(
         {

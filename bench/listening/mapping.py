@@ -6,6 +6,8 @@ there are only 252 balanced ways to place ten pairs, so a hash without a nonce c
 doubts a verdict can check afterwards that nothing was changed between.
 """
 
+import hashlib
+import hmac
 import json
 import secrets
 from collections.abc import Sequence
@@ -16,16 +18,19 @@ from pydantic import ValidationError
 from bench.errors import BadInput
 from bench.listening.trials import Side, Trial, plan
 from bench.records.base import Channel
-from bench.records.listening import Clip, Role, Sealed, Source
+from bench.records.listening import Clip, Role, Sealed, SealReport, Source
 from bench.storage.atomic import write_atomically
 from bench.storage.digests import canonical_json, sha256_bytes, sha256_file
 
 DIRECTORY = "listening"
 SEALED = "sealed.json"
 PUBLISHED = "mapping.sha256"
+REPORT = "seal.json"
 CLIPS = "clips"
 RATINGS = "ratings.sqlite3"
 REFERENCE = Path("reference") / "reference.wav"
+HIDDEN = Path("reference-hidden") / "reference.wav"
+"""Another stretch of the speaker's recording, where it is long enough."""
 TAKES = "takes.jsonl"
 SECRET_BYTES = 32
 """256 bits: of the nonce, of the seed, of a rater's token."""
@@ -38,6 +43,16 @@ class SealBroken(BadInput):
 def digest_of(sealed: Sealed) -> str:
     """Return what is published of a mapping."""
     return sha256_bytes(canonical_json(sealed.model_dump(mode="json")))
+
+
+def sign(sealed: Sealed, data: bytes) -> str:
+    """Return what shows that `data` came out of a copy of these sealed pairs, and unchanged.
+
+    The key is made of the sealed seed, so every copy of the run has it and nothing else does: a rater's answers are
+    written by the server that has the seal, never by the rater.
+    """
+    key = hmac.new(bytes.fromhex(sealed.seed), b"export/1", hashlib.sha256).digest()
+    return hmac.new(key, data, hashlib.sha256).hexdigest()
 
 
 def clip_of(sealed: Sealed, role: Role, source: Source, utterance_id: str, channel: Channel) -> Clip:
@@ -55,7 +70,9 @@ def clip_of(sealed: Sealed, role: Role, source: Source, utterance_id: str, chann
 
 def trial_clip(sealed: Sealed, trial: Trial, side: Side) -> Clip:
     """Return the clip that a trial plays on `side`."""
-    role: Role = "anchor" if trial.kind == "anchor" else "pair"
+    role: Role = (
+        "anchor" if trial.kind == "anchor" else "pair"
+    )  # a practice pair is a rated one, heard before
     return clip_of(sealed, role, trial.source(side), trial.utterance_id, trial.channel)
 
 
@@ -64,7 +81,15 @@ def plan_of(sealed: Sealed, rater_id: str, channels: Sequence[Channel]) -> list[
     sides: tuple[Source, ...] = ("candidate", "baseline")
     anchored = {clip.source for clip in sealed.clips if clip.role == "anchor"}
     beside = [side for side in sides if side in anchored]  # the baseline alone in the oldest seals
-    return plan(bytes.fromhex(sealed.seed), rater_id, sealed.utterances, channels, sealed.anchor, beside)
+    return plan(
+        bytes.fromhex(sealed.seed),
+        rater_id,
+        sealed.utterances,
+        channels,
+        sealed.anchor,
+        beside,
+        practice=bool(sealed.practice),
+    )
 
 
 def directory(run_dir: Path) -> Path:
@@ -85,6 +110,18 @@ def save(run_dir: Path, sealed: Sealed) -> str:
     digest = digest_of(sealed)
     write_atomically(home / PUBLISHED, f"{digest}\n".encode())
     return digest
+
+
+def read_report(run_dir: Path) -> SealReport:
+    """Return what sealing found.
+
+    Raises:
+        SealBroken: the file is gone, or no report any more.
+    """
+    try:
+        return SealReport.model_validate_json((directory(run_dir) / REPORT).read_bytes())
+    except (OSError, ValueError) as error:
+        raise SealBroken(f"{REPORT} of {run_dir} cannot be read ({error}); restore it.") from error
 
 
 def read_published(run_dir: Path) -> str | None:
@@ -142,6 +179,8 @@ def find_broken(run_dir: Path, sealed: Sealed) -> str | None:
     kept = {f"{side}/{TAKES}": digest for side, digest in sealed.takes_sha256.items()}
     if sealed.reference_sha256 is not None:
         kept[str(REFERENCE)] = sealed.reference_sha256
+    if sealed.hidden_sha256 is not None:
+        kept[str(HIDDEN)] = sealed.hidden_sha256
     for name, digest in kept.items():
         try:
             if sha256_file(run_dir / name) != digest:

@@ -14,7 +14,7 @@ OWNER = "owner"
 def invite(run_dir: Path, name: str, *, channels: Sequence[Channel] = (), late: bool = False) -> str:
     """Invite a rater and return the path of his link (`/#token`); the same name gives the same link.
 
-    `channels`: further listening channels after the rule's. `late`: even when the decision can be known already.
+    `channels`: further listening channels after the rule's. `late`: even when a rater has finished already.
 
     Raises:
         BadInput: nothing is sealed, the name or a channel is not one, or it is late.
@@ -26,15 +26,15 @@ def invite(run_dir: Path, name: str, *, channels: Sequence[Channel] = (), late: 
         book.close()
 
 
-def withdraw(run_dir: Path, name: str) -> None:
-    """Take a rater off who will not finish, or whose answers were damaged.
+def withdraw(run_dir: Path, name: str, *, late: bool = False) -> None:
+    """Take a rater off who will not finish, or whose answers were damaged. `late`: even when a rater has finished.
 
     Raises:
-        BadInput: there is no such rater, or he has finished.
+        BadInput: there is no such rater, they have finished, or it is late.
     """
     book = Book(run_dir)
     try:
-        book.withdraw(name)
+        book.withdraw(name, late=late)
     finally:
         book.close()
 

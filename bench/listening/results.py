@@ -1,10 +1,12 @@
 """Unsealing: from answers about A and B to scores of the candidate and the baseline.
 
-Only raters who have finished are unsealed. A rater who is half way through would otherwise find his own sides
-in a report, and rate the rest knowing them.
+Nothing is unsealed to anybody before all who were invited have finished. Whoever knew the first rater's scores could
+invite more until they like the mean, or take off who is still to come; and a rater who is half way through would find
+their own sides in a report, and rate the rest knowing them.
 """
 
 import csv
+import hmac
 import io
 import json
 from pathlib import Path
@@ -15,10 +17,11 @@ from pydantic import ValidationError
 from bench.errors import BadInput
 from bench.listening import mapping
 from bench.listening.book import Book, Given, Rater, check_name
-from bench.listening.mapping import SealBroken
+from bench.listening.mapping import SealBroken, plan_of, read_report, sign
 from bench.listening.trials import Trial
-from bench.records.listening import Answer, Export, Ratings, Sealed
+from bench.records.listening import Answer, Export, RaterPlan, Ratings, Sealed, Sound
 from bench.records.run import Manifest
+from bench.records.take import TakeSide
 from bench.storage.atomic import write_atomically
 from bench.storage.digests import canonical_json, sha256_bytes
 from bench.storage.record_file import load_record
@@ -28,8 +31,8 @@ def read_ratings(run_dir: Path) -> Ratings:
     """Return what the verdict needs. Nobody rated: no answers, never an error.
 
     `mapping_intact` is false, there are no answers and `notices` says why, when the mapping, its published hash, a
-    clip, the takes, the reference or the record of who saw which hash is not as it was sealed. Answers are those
-    of raters who have finished; `raters` names all.
+    clip, the takes, the reference or the record of who saw which hash is not as it was sealed. There are answers once
+    all raters have finished; `raters` names all.
 
     Raises:
         FileNotFoundError: nothing is sealed, so there is nothing to rate yet.
@@ -63,9 +66,10 @@ def read_ratings(run_dir: Path) -> Ratings:
             rater.name: rater.status for rater in book.raters.values()
         }
         who |= dict.fromkeys(book.imported, "finished")
-        finished = [rater for rater in book.raters.values() if rater.status == "finished"]
-        answers = [answer for rater in finished for answer in unseal(rater)]
-        answers += [answer for of_rater in book.imported.values() for answer in of_rater]
+        answers: list[Answer] = []
+        if book.all_finished:
+            answers += [answer for rater in book.raters.values() for answer in unseal(rater)]
+            answers += [answer for of_rater in book.imported.values() for answer in of_rater]
         return out.model_copy(
             update={
                 "mapping_intact": True,
@@ -73,6 +77,10 @@ def read_ratings(run_dir: Path) -> Ratings:
                 "answers": answers,
                 "utterances": book.sealed.utterances,
                 "notices": _notices(book),
+                "second_question": book.sealed.second_question,
+                "hidden_reference": book.sealed.hidden_sha256 is not None,
+                "sound": _sound(book.sealed) if book.all_finished else {},
+                "noticed": _noticed(run_dir) if book.all_finished else [],
             }
         )
     finally:
@@ -88,6 +96,20 @@ def _notices(book: Book) -> list[str]:
         if rater.damaged
     ]
     return [*book.notices, *book.remarks, *lost]
+
+
+def _sound(sealed: Sealed) -> dict[TakeSide, Sound]:
+    """Return both sides' sound, the candidate's first; nothing of a seal from before it was measured."""
+    sides: tuple[TakeSide, ...] = ("candidate", "baseline")
+    return {side: sealed.sound[side] for side in sides} if sealed.sound else {}
+
+
+def _noticed(run_dir: Path) -> list[str]:
+    """Return what sealing noticed of the clips; that it cannot be read is said and decides nothing."""
+    try:
+        return read_report(run_dir).notices
+    except SealBroken as error:
+        return [str(error)]
 
 
 def unseal(rater: Rater) -> list[Answer]:
@@ -113,6 +135,8 @@ def _unseal_answer(name: str, trial: Trial, given: Given) -> Answer:
         channel=trial.channel,
         candidate=given.a if on_a else given.b,
         baseline=given.b if on_a else given.a,
+        candidate_second=given.a_second if on_a else given.b_second,
+        baseline_second=given.b_second if on_a else given.a_second,
         comparison=comparison,
         note=given.note,
         candidate_side=trial.candidate_side,
@@ -121,14 +145,14 @@ def _unseal_answer(name: str, trial: Trial, given: Given) -> Answer:
 
 
 def reveal(book: Book, rater: Rater, manifest: Manifest) -> dict[str, Any]:
-    """Return what a rater who has finished is shown: names, means of his rated pairs, and each pair.
+    """Return what a rater is shown once all have finished: names, means of their rated pairs, and each pair.
 
     Raises:
-        ValueError: he has not finished.
+        ValueError: not all have.
         NotSaved: the disk does not take the mark that he has.
     """
-    if rater.finished_utc is None:
-        raise ValueError("the rater has not finished")
+    if rater.finished_utc is None or not book.decided:
+        raise ValueError("not all raters have finished")
     book.mark(rater)
     channel = book.sealed.channels[0]
     counted = [a for a in unseal(rater) if a.kind == "pair" and a.channel == channel]
@@ -144,6 +168,12 @@ def reveal(book: Book, rater: Rater, manifest: Manifest) -> dict[str, Any]:
         "candidate_mean": sum(a.candidate for a in counted) / total if total else None,
         "baseline_mean": sum(a.baseline for a in counted) / total if total else None,
         "mapping_sha256": mapping.digest_of(book.sealed),
+        "hidden_reference": book.sealed.hidden_sha256 is not None,
+        "sound": [
+            f"{names[side]} speaks at {sound.rate_hz / 1000:g} kHz and reaches {sound.bandwidth_hz / 1000:.1f} kHz."
+            for side, sound in _sound(book.sealed).items()
+        ]
+        + _noticed(book.run_dir),
         "answers": [
             {
                 "kind": trial.kind,
@@ -158,18 +188,56 @@ def reveal(book: Book, rater: Rater, manifest: Manifest) -> dict[str, Any]:
 
 
 def export_json(run_dir: Path, path: Path) -> None:
-    """Write the finished raters' ratings as JSON that `import_json` takes."""
+    """Write all raters' ratings as JSON that `import_json` takes, signed with a key of the seal.
+
+    Raises:
+        BadInput: somebody has not finished, or was imported by a version that did not keep their plan.
+    """
     manifest = load_record(Manifest, run_dir)
-    export = Export(run_id=manifest.run_id, ratings=read_ratings(run_dir))
-    write_atomically(path, json.dumps(export.model_dump(mode="json"), indent=2, ensure_ascii=False).encode())
+    book = Book(run_dir)
+    try:
+        _check_unsealed(book)
+        plans = dict(book.plans)
+        plans |= {
+            rater.name: RaterPlan(id=rater.id, channels=rater.channels) for rater in book.raters.values()
+        }
+        if without := sorted(set(book.imported) - set(plans)):
+            raise BadInput(
+                f"{', '.join(without)} came in from another copy under an earlier version, which did not keep what "
+                "their sides were drawn from; export them from the copy where they rated."
+            )
+        export = Export(run_id=manifest.run_id, ratings=read_ratings(run_dir), plans=plans)
+        signed = export.model_copy(update={"signature": sign(book.sealed, _signed_part(export))})
+    finally:
+        book.close()
+    write_atomically(path, json.dumps(signed.model_dump(mode="json"), indent=2, ensure_ascii=False).encode())
+
+
+def _signed_part(export: Export) -> bytes:
+    return canonical_json(export.model_dump(mode="json", exclude={"signature"}))
+
+
+def _check_unsealed(book: Book) -> None:
+    if not book.all_finished:
+        raise BadInput(
+            f"{book.raters_finished} of {book.raters_asked} raters have finished, and nothing is unsealed before all "
+            "have; `audition raters` lists them, and `audition withdraw` takes off who will not come."
+        )
 
 
 def export_csv(run_dir: Path, path: Path) -> None:
-    """Write the finished raters' answers as CSV (RFC 4180), a line each, the fields of
-    `bench.records.listening.Answer`.
+    """Write all raters' answers as CSV (RFC 4180), a line each, the fields of `bench.records.listening.Answer`.
 
     A text that a spreadsheet would run as a formula gets a quote before it.
+
+    Raises:
+        BadInput: somebody has not finished.
     """
+    book = Book(run_dir)
+    try:
+        _check_unsealed(book)
+    finally:
+        book.close()
     out = io.StringIO(newline="")
     writer = csv.DictWriter(out, list(Answer.model_fields))
     writer.writeheader()
@@ -183,12 +251,12 @@ def export_csv(run_dir: Path, path: Path) -> None:
 def import_json(run_dir: Path, path: Path, *, late: bool = False) -> list[str]:
     """Take in ratings that were given on another copy of the same run; return the raters' names.
 
-    Importing the same file twice changes nothing. `late`: even when the decision can be known already.
+    Importing the same file twice changes nothing. `late`: even when a rater has finished already.
 
     Raises:
-        BadInput: not an export, of another run, mapping or question, its seal was broken, it has answers that
-            the sealed pairs do not have or lacks some, a rater of that name is here already or it is no name, or it
-            is late.
+        BadInput: not an export, of another run, mapping or question, its seal was broken, it was changed since, its
+            answers are not those to the pairs that its raters were given, a rater of that name is here already or it
+            is no name, or it is late.
     """
     try:
         data = path.read_bytes()
@@ -202,43 +270,48 @@ def import_json(run_dir: Path, path: Path, *, late: bool = False) -> list[str]:
             book.sealed.question_sha256,
         ) or not export.ratings.mapping_intact:
             raise BadInput(f"{path} is of other sealed pairs than {run_dir}; its ratings cannot be compared.")
+        if not hmac.compare_digest(export.signature, sign(book.sealed, _signed_part(export))):
+            raise BadInput(
+                f"{path} is not as `audition ratings export` wrote it (its signature does not fit), or was written by "
+                "a version that did not sign; export the ratings again."
+            )
         by_rater: dict[str, list[Answer]] = {}
         for answer in export.ratings.answers:
             by_rater.setdefault(answer.rater, []).append(answer)
-        here = {rater.name: rater for rater in book.raters.values()}
+        here = {rater.id: rater for rater in book.raters.values()}
         for name, answers in list(by_rater.items()):
             if check_name(name) != name:
                 raise BadInput(f"{path}: {name!r} is no rater's name; nothing was imported.")
-            if name in here and unseal(here[name]) == answers:
+            plan = export.plans.get(name)
+            if plan is None or not _fits_plan(book.sealed, plan, answers):
+                raise BadInput(
+                    f"{path}: {name}'s answers are not to the pairs, sides and controls that were drawn for them; "
+                    "nothing was imported."
+                )
+            if plan.id in here and unseal(here[plan.id]) == answers:
                 del by_rater[name]
-                continue
-            _check_whole(book.sealed, name, answers, path)
         digest = sha256_bytes(canonical_json(export.model_dump(mode="json")))
-        book.take_in(by_rater, digest, export.ratings.notices, late=late)
+        book.take_in(by_rater, export.plans, digest, export.ratings.notices, late=late)
         return list(by_rater)
     finally:
         book.close()
 
 
-def _check_whole(sealed: Sealed, name: str, answers: list[Answer], path: Path) -> None:
-    """Refuse a rater whose answers are not one for each rated pair of the rule's channel."""
-    wanted = set(sealed.utterances)
-    counted = [a for a in answers if a.kind == "pair" and a.channel == sealed.channels[0]]
-    ids = [a.trial_id for a in answers]
-    if (
-        {a.utterance_id for a in answers} - wanted
-        or len(counted) != len(wanted)
-        or {a.utterance_id for a in counted} != wanted
-        or len(set(ids)) != len(ids)
-        or any(a.channel not in sealed.channels for a in answers)
-        or any(a.trial_id != f"{a.kind}-{a.channel}-{a.utterance_id}" for a in answers)
-    ):
-        raise BadInput(f"{path}: {name} did not rate exactly the sealed pairs; nothing was imported.")
+def _fits_plan(sealed: Sealed, plan: RaterPlan, answers: list[Answer]) -> bool:
+    """Whether a rater answered each trial of the plan once, controls and sides as the sealed seed draws them."""
+    if plan.channels[0] != sealed.channels[0] or set(plan.channels) - set(sealed.channels):
+        return False
+    planned = [
+        (trial.trial_id, trial.kind, trial.utterance_id, trial.channel, trial.candidate_side)
+        for trial in plan_of(sealed, plan.id, plan.channels)
+    ]
+    given = [(a.trial_id, a.kind, a.utterance_id, a.channel, a.candidate_side) for a in answers]
+    return sorted(given) == sorted(planned)
 
 
 def _check_question(sealed: Sealed, manifest: Manifest) -> None:
-    now = (manifest.question, manifest.question_sha256, manifest.rule_sha256)
-    if now != (sealed.question, sealed.question_sha256, sealed.rule_sha256):
+    now = (manifest.question, manifest.question_sha256, manifest.second_question, manifest.rule_sha256)
+    if now != (sealed.question, sealed.question_sha256, sealed.second_question, sealed.rule_sha256):
         raise SealBroken(
             "The question or the rule in manifest.json is not the one that people rated under; restore it."
         )

@@ -4,7 +4,6 @@
 """
 
 import contextlib
-import json
 import secrets
 import shutil
 from collections.abc import Iterator, Sequence
@@ -13,9 +12,11 @@ from pathlib import Path
 from bench.audio.wav import Samples
 from bench.errors import AuditionError, BadInput
 from bench.listening import cues, mapping, processing
+from bench.listening.alignment import NotAligned, check_beginning, check_together
 from bench.listening.draws import Draws
-from bench.listening.mapping import REFERENCE, TAKES, SealBroken
+from bench.listening.mapping import HIDDEN, REFERENCE, TAKES, SealBroken
 from bench.listening.processing import UnusableTake
+from bench.listening.sound import measure_sound
 from bench.records.base import Channel
 from bench.records.listening import Clip, CueResult, Role, Sealed, SealReport, Source, Unusable
 from bench.records.run import Manifest
@@ -29,8 +30,7 @@ from bench.verdict.takes import failures_of, named, rateable, valid_takes
 
 SCALE = ("Not at all", "Slightly", "Moderately", "Very much", "Completely")
 """Labels of the scores 1 to 5; sealed with the mapping, so that they cannot change under the raters."""
-CHANNELS: tuple[Channel, ...] = ("full", "narrowband", "wideband")
-REPORT = "seal.json"
+CHANNELS: tuple[Channel, ...] = ("full", "narrowband", "wideband", "matched")
 TAKE_SIDES: tuple[TakeSide, ...] = ("candidate", "baseline")
 
 
@@ -52,10 +52,11 @@ class CuesRemain(AuditionError):
     """What the processing should have removed still names the side of a clip."""
 
 
-def seal(run_dir: Path, *, channels: Sequence[Channel] = CHANNELS) -> SealReport:
+def seal(run_dir: Path, *, channels: Sequence[Channel] = CHANNELS, practice: bool = True) -> SealReport:
     """Process both sides' takes, check the cues, draw and seal the mapping, publish its SHA-256.
 
-    `channels` are prepared besides the rule's. A run that is sealed already is checked and left as it is.
+    `channels` are prepared besides the rule's. `practice`: each rater begins with a pair that is not counted. A run
+    that is sealed already is checked and left as it is.
 
     The first `pairs` utterances with a valid take on both sides are rated. A take that turns out to be silent, not
     numbers or a click is noted in `listening/unusable.json`, and is no valid take any more.
@@ -63,19 +64,20 @@ def seal(run_dir: Path, *, channels: Sequence[Channel] = CHANNELS) -> SealReport
     Raises:
         TakesMissing: a side has too few valid takes.
         UnusableTake: the reference is silent; or a processed clip is not like the others.
+        NotAligned: it cannot be made certain where a take's speech begins; the message names the take.
         CuesRemain: the processed clips' loudness, onset or format names their side.
         BadInput: the question, the rule, a take or a sealed clip was changed.
     """
     manifest = load_record(Manifest, run_dir)
     check_commitments(run_dir, manifest)
-    reference = run_dir / REFERENCE
+    reference, hidden = run_dir / REFERENCE, run_dir / HIDDEN
     home = mapping.directory(run_dir)
     if mapping.read_published(run_dir) is not None:
         return _sealed_already(run_dir, manifest)
     if (home / mapping.RATINGS).exists():
         raise SealBroken(mapping.find_unpublished(run_dir))
     made = _read_both_sides(run_dir)
-    wanted = [manifest.rule.channel, *(c for c in channels if c != manifest.rule.channel)]
+    wanted: list[Channel] = [manifest.rule.channel, *(c for c in channels if c != manifest.rule.channel)]
     unusable: list[Unusable] = []
     while True:
         _clean(home)
@@ -94,12 +96,18 @@ def seal(run_dir: Path, *, channels: Sequence[Channel] = CHANNELS) -> SealReport
         clips: list[Clip] = []
         targets: dict[Channel, float] = {}
         try:
+            sound = {side: measure_sound(list(paths[side].values())) for side in paths}
+            matched_hz = min(each.bandwidth_hz for each in sound.values())
             for channel in wanted:
-                of_channel, targets[channel] = _make_channel(home, channel, paths, reference, anchor)
+                of_channel, targets[channel] = _make_channel(
+                    home, channel, paths, run_dir, anchor, matched_hz
+                )
                 clips += of_channel
             break
         except UnusableTake as error:
             unusable.append(_name_unusable(run_dir, error))
+        except NotAligned as error:
+            raise _name_unaligned(error) from error
     sealed = Sealed(
         nonce=mapping.new_secret(),
         seed=seed,
@@ -114,7 +122,11 @@ def seal(run_dir: Path, *, channels: Sequence[Channel] = CHANNELS) -> SealReport
         anchor=anchor,
         takes={side: {uid: str(take.sha256) for uid, take in takes[side].items()} for side in takes},
         takes_sha256={side: sha256_file(run_dir / side / TAKES) for side in TAKE_SIDES},
+        practice=practice or None,
+        second_question=manifest.second_question,
+        sound=sound,
         reference_sha256=sha256_file(reference) if reference.is_file() else None,
+        hidden_sha256=sha256_file(hidden) if anchor is not None and hidden.is_file() else None,
         target_lufs=targets,
         # In the order of their random names: the list itself must not sort the sides.
         clips=sorted(clips, key=lambda clip: clip.file),
@@ -127,9 +139,9 @@ def seal(run_dir: Path, *, channels: Sequence[Channel] = CHANNELS) -> SealReport
         reference=anchor is not None,
         target_lufs=targets,
         cues=found,
-        notices=_notices(found, anchor is not None),
+        notices=find_notices(found, reference=anchor is not None),
     )
-    write_atomically(home / REPORT, canonical_json(report.model_dump(mode="json")))
+    write_atomically(home / mapping.REPORT, canonical_json(report.model_dump(mode="json")))
     mapping.save(run_dir, sealed)
     return report
 
@@ -197,29 +209,37 @@ def _make_channel(
     home: Path,
     channel: Channel,
     paths: dict[TakeSide, dict[str, Path]],
-    reference: Path,
+    run_dir: Path,
     anchor: str | None,
+    matched_hz: int,
 ) -> tuple[list[Clip], float]:
-    """Make the clips of one channel: pairs of equal length, all of one loudness."""
+    """Make the clips of one channel: pairs of equal length, all of one loudness, speech beginning together."""
     ready: dict[tuple[Role, Source, str], Samples] = {}
     for utterance in paths["candidate"]:
         pair: dict[Source, Samples] = {}
         for side in paths:
             with _naming("pair", side, utterance):
-                pair[side] = processing.prepare(paths[side][utterance], channel)
+                pair[side] = processing.prepare(paths[side][utterance], channel, matched_hz)
         for source, clip in processing.equalise_lengths(pair).items():
             ready["pair", source, utterance] = clip
         if utterance == anchor:
             with _naming("reference", "reference", ""):
-                voice = processing.prepare(reference, channel)
+                voice = processing.prepare(run_dir / REFERENCE, channel, matched_hz)
+                other = run_dir / HIDDEN
+                hidden = processing.prepare(other, channel, matched_hz) if other.is_file() else voice
             ready["reference", "reference", ""] = voice
             about_s = max(clip.size for clip in pair.values()) / processing.RATE_HZ
-            beside: dict[Source, Samples] = {"reference": processing.cut_opening(voice, about_s), **pair}
+            beside: dict[Source, Samples] = {"reference": processing.cut_opening(hidden, about_s), **pair}
             for source, clip in processing.equalise_lengths(beside).items():
                 ready["anchor", source, utterance] = clip
     levelled, target = processing.equalise_loudness(ready)
     clips = []
+    voice_s: dict[str, float] = {}
     for (role, source, utterance), samples in levelled.items():
+        with _naming(role, source, utterance):
+            begins_s = check_beginning(samples, processing.RATE_HZ, processing.LEAD_S)
+            if role == "pair":
+                check_together(begins_s, voice_s.setdefault(utterance, begins_s))
         data = processing.encode(samples, target)
         name = f"{secrets.token_hex(16)}.wav"
         write_atomically(home / mapping.CLIPS / name, data)
@@ -243,7 +263,7 @@ def _naming(role: Role, source: Source, utterance: str) -> Iterator[None]:
     """Say of a clip that cannot be used which one it is."""
     try:
         yield
-    except UnusableTake as error:
+    except (NotAligned, UnusableTake) as error:
         error.clip = (role, source, utterance)
         raise
 
@@ -263,6 +283,21 @@ def _name_unusable(run_dir: Path, error: UnusableTake) -> Unusable:
         ) from error
     reason = str(error).replace(f"{run_dir}/", "").rstrip(".")
     return Unusable(side=source, utterance_id=utterance, reason=reason)
+
+
+def _name_unaligned(error: NotAligned) -> NotAligned:
+    """Return the error with the take in it, and what to do."""
+    what = "a clip"
+    if isinstance(error.clip, tuple):
+        _, source, utterance = error.clip
+        what = "the reference" if source == "reference" else f"the {source}'s take {utterance}"
+    return NotAligned(
+        f"Where speech begins in {what} could not be found for certain: {error}. Nothing was sealed, for one side's "
+        "speech could begin later than the other's in every pair. This is a limit of Audition's and says nothing of "
+        "the model: listen to the take and report it. What is measured is kept; a run whose server adds no noise, "
+        "music or other sound before its speech can be sealed.",
+        error.clip,
+    )
 
 
 def _attack_cues(home: Path, sealed: Sealed, paths: dict[TakeSide, dict[str, Path]]) -> list[CueResult]:
@@ -292,13 +327,23 @@ def _attack_cues(home: Path, sealed: Sealed, paths: dict[TakeSide, dict[str, Pat
     return results
 
 
-def _notices(results: Sequence[CueResult], reference: bool) -> list[str]:
-    out = [
-        f"{result.cue} alone tells the sides apart ({result.after:.0%} of {result.clips} clips, chance 50%): "
-        "it belongs to the voices and is not removed."
-        for result in results
-        if not result.removed and result.p < cues.ALPHA
-    ]
+def _spell_cue(result: CueResult) -> str:
+    """Say how well a cue tells the sides apart. Wrong far too often tells as much as right far too often: whoever
+    knows it guesses the other side."""
+    share, how = (
+        (result.after, "has the side of the clip that is most like it in this")
+        if result.after >= 0.5
+        else (1.0 - result.after, "has the other side than the clip that is most like it in this")
+    )
+    return (
+        f"{result.cue} alone tells the sides apart: of {result.clips} clips {share:.0%} {how}, where 50% would be "
+        "chance. It belongs to the voices and is not removed."
+    )
+
+
+def find_notices(results: Sequence[CueResult], *, reference: bool) -> list[str]:
+    """Return what must be known of the clips: cues that stay and tell the sides apart, and a missing reference."""
+    out = [_spell_cue(result) for result in results if not result.removed and result.p < cues.ALPHA]
     if not reference:
         out.append("No reference recording is in the run: raters have nothing to compare with.")
     return out
@@ -307,7 +352,10 @@ def _notices(results: Sequence[CueResult], reference: bool) -> list[str]:
 def _sealed_already(run_dir: Path, manifest: Manifest) -> SealReport:
     sealed = mapping.load_intact(run_dir)
     changed = None
-    if manifest.question_sha256 != sealed.question_sha256:
+    if (manifest.question_sha256, manifest.second_question) != (
+        sealed.question_sha256,
+        sealed.second_question,
+    ):
         changed = "the question"
     elif manifest.rule_sha256 != sealed.rule_sha256:
         changed = "the rule"
@@ -315,12 +363,7 @@ def _sealed_already(run_dir: Path, manifest: Manifest) -> SealReport:
         raise SealBroken(
             f"{run_dir}: {changed} changed after the listening test was sealed; restore it, or start a new run."
         )
-    try:
-        saved = json.loads((mapping.directory(run_dir) / REPORT).read_bytes())
-        report = SealReport.model_validate(saved)
-    except (OSError, ValueError) as error:
-        raise SealBroken(f"{REPORT} of {run_dir} cannot be read ({error}); restore it.") from error
-    return report.model_copy(update={"already_sealed": True})
+    return mapping.read_report(run_dir).model_copy(update={"already_sealed": True})
 
 
 def _clean(home: Path) -> None:

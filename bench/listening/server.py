@@ -10,8 +10,8 @@ The blindness contract, kept here and tested by tests/listening/test_leaks.py:
 3. All clips of a pair have the same number of bytes, the same headers and no metadata; they are served from
    memory, so that reading the disk tells nothing by its time. JSON is padded to whole blocks of 2 KiB.
 4. Nothing is kept by the browser (`no-store`) and nothing comes from elsewhere (CSP `self` only).
-5. The names appear in `/api/results`, which is refused until the rater has finished, after which nothing of
-   his can be changed. Other raters have sides and orders of their own, so his results tell nothing of theirs.
+5. The names appear in `/api/results`, which is refused until all who were invited have finished, and as many as the
+   rule asks for; after that nothing of theirs can be changed. Sides and orders are each rater's own.
 6. The mapping's SHA-256 was published before the first rating and is shown to every rater.
 
 A rater's link carries his token after the `#`, which browsers do not send: it comes in the Authorization
@@ -47,6 +47,7 @@ from bench.records.listening import MAX_NOTE
 from bench.records.run import Manifest
 from bench.storage.clock import utc_now
 from bench.storage.record_file import load_record
+from bench.verdict.collect import read_takes
 
 PAGE = Path(__file__).with_name("page")
 TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
@@ -76,12 +77,15 @@ Score = Annotated[StrictInt, Field(ge=1, le=5)]
 
 
 class AnswerBody(BaseModel):
-    """What the page sends for a pair: scores of A and B, and the number of the answer that it saw last."""
+    """What the page sends for a pair: scores of A and B to each question, and the number of the answer that it saw
+    last."""
 
     model_config = ConfigDict(extra="forbid")
 
     a: Score
     b: Score
+    a_second: Score | None = None
+    b_second: Score | None = None
     comparison: Annotated[StrictInt, Field(ge=-3, le=3)] | None = None
     note: str = Field(default="", max_length=MAX_NOTE)
     revision: Annotated[StrictInt, Field(ge=0)]
@@ -113,6 +117,7 @@ def create_app(run_dir: Path) -> FastAPI:
     book = Book(run_dir)
     manifest = load_record(Manifest, run_dir)
     clips = {clip.file: (run_dir / DIRECTORY / CLIPS / clip.file).read_bytes() for clip in book.sealed.clips}
+    words = {take.utterance_id: take.text for take in read_takes(run_dir / "candidate") or []}
     page = {
         f"/{'' if path.name == 'index.html' else path.name}": (path.read_bytes(), TYPES[path.suffix])
         for path in sorted(PAGE.iterdir())
@@ -149,12 +154,14 @@ def create_app(run_dir: Path) -> FastAPI:
             "rater": of.name,
             "question": book.sealed.question,
             "question_sha256": book.sealed.question_sha256,
+            "second_question": book.sealed.second_question,
             "mapping_sha256": digest_of(book.sealed),
             "scale": book.sealed.scale,
             "headphones": of.headphones,
             "finished": of.finished_utc is not None,
+            "revealed": book.decided,
             "notices": book.notices,
-            "trials": [_trial(book, of, ticket) for ticket in _in_order(of)],
+            "trials": [_trial(book, of, ticket, words) for ticket in _in_order(of)],
         }
 
     @app.get("/api/session")
@@ -194,7 +201,7 @@ def create_app(run_dir: Path) -> FastAPI:
         of = rater(request)
         trial = trial_of(ticket, of)
         note = "".join(c for c in body.note if c in KEPT or unicodedata.category(c) not in UNSEEN)
-        given = Given(body.a, body.b, body.comparison, note, utc_now())
+        given = Given(body.a, body.b, body.comparison, note, utc_now(), body.a_second, body.b_second)
         revision = book.answer(of, trial, given, body.revision)
         return _json({"saved": True, "revision": revision})
 
@@ -217,6 +224,12 @@ def create_app(run_dir: Path) -> FastAPI:
         book.check_invited(of)
         if of.finished_utc is None:
             raise Refused("not_finished", "The voices are named once you have finished.")
+        if not book.decided:
+            raise Refused(
+                "others_rate",
+                "The voices are named once everybody has finished "
+                f"({book.raters_finished} of {book.raters_awaited} so far). Come back to this link then.",
+            )
         return _json(reveal(book, of, manifest))
 
     @app.get("/{path:path}")
@@ -308,7 +321,7 @@ def config(app: FastAPI, host: str, port: int, *, behind_tls_proxy: bool = False
     )
 
 
-def _trial(book: Book, of: Rater, ticket: str) -> dict[str, Any]:
+def _trial(book: Book, of: Rater, ticket: str, words: dict[str, str]) -> dict[str, Any]:
     trial = of.by_ticket[ticket]
     given = of.answers.get(trial.trial_id)
     return {
@@ -316,8 +329,19 @@ def _trial(book: Book, of: Rater, ticket: str) -> dict[str, Any]:
         "a": of.ticket_of(trial, "A"),
         "b": of.ticket_of(trial, "B"),
         "reference": of.ticket_of_reference(trial.channel),
+        "practice": trial.kind == "practice",
+        # The speaker's own recording says other words than the take beside it.
+        "words": None if trial.kind == "anchor" else words[trial.utterance_id],
         "revision": of.revisions.get(trial.trial_id, 0),
-        "answer": given and {"a": given.a, "b": given.b, "comparison": given.comparison, "note": given.note},
+        "answer": given
+        and {
+            "a": given.a,
+            "b": given.b,
+            "a_second": given.a_second,
+            "b_second": given.b_second,
+            "comparison": given.comparison,
+            "note": given.note,
+        },
         **_heard(book, of, trial),
     }
 

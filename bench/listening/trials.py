@@ -4,9 +4,11 @@ Each rater has sides and an order of his own, so that what one rater learns when
 nothing of another's. Within a rater the candidate is on side A in exactly half of the rated pairs (of an odd
 number, a coin gives the one left over). Outside the rule, and named so by their kind: repeats of rated pairs
 with the sides swapped (does the rater agree with himself?), one identical pair (does he hear a difference
-where there is none?), and the reference itself as a hidden anchor (does he know the voice?). Beside it stands a
+where there is none?), and the speaker's own voice as an anchor: hidden where another stretch of the recording is to
+be had than the one that raters compare with (does he know the voice?), else a check of attention. Beside it stands a
 take of either side, by a coin: a rater knows the reference when he hears it, and were it always the baseline's
-take that stands there, he would know the baseline's voice from then on.
+take that stands there, he would know the baseline's voice from then on. Before all of them comes a practice pair, to
+learn the page on: the last rated pair of that rater's order, so that it is long forgotten when it counts.
 """
 
 from collections.abc import Sequence
@@ -64,12 +66,15 @@ def plan(
     channels: Sequence[Channel],
     anchor: str | None,
     beside: Sequence[Source] = ("candidate", "baseline"),
+    *,
+    practice: bool = False,
 ) -> list[Trial]:
     """Return the rater's trials in the order in which he hears them.
 
     The first channel is the rule's: its block has the repeats, the identical pair and the anchor. Each
     further channel is a block of its own after it, with the rated pairs alone. `anchor` is the utterance
-    of which a take stands beside the hidden reference, one of `beside`; None where there is no reference to hide.
+    of which a take stands beside the speaker's own voice, one of `beside`; None where there is no reference.
+    `practice`: with a practice pair before all others.
     """
     trials: list[Trial] = []
     for index, channel in enumerate(channels):
@@ -85,6 +90,10 @@ def plan(
             name = f"anchor-{channel}-{anchor}"
             extras.append(Trial(name, "anchor", anchor, channel, _coin(draws), "reference", take))
         trials += _ordered(pairs + extras, draws)
+        if index == 0 and practice:
+            last = [trial for trial in trials if trial.kind == "pair"][-1].utterance_id
+            side = _coin(Draws(seed, f"practice/1/{rater_id}"))
+            trials.insert(0, Trial(f"practice-{channel}-{last}", "practice", last, channel, side))
     return trials
 
 

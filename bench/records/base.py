@@ -18,7 +18,10 @@ Decision = Literal[
     "awaiting_baseline",
 ]
 Reason = Literal["rule", "licence", "clone_encoder_withheld", "install_failed", "synthesis_failed"]
-Channel = Literal["full", "narrowband", "wideband"]
+ServiceChannel = Literal["full", "narrowband", "wideband"]
+"""Through which a service can be heard; the rule counts the ratings of one of them."""
+Channel = Literal["full", "narrowband", "wideband", "matched"]
+"""Through which raters can hear. `matched`, the lower bandwidth of both sides, is no service's: outside the rule."""
 
 
 class Record(BaseModel):

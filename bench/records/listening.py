@@ -4,10 +4,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from bench.records.base import SCHEMA_VERSION, Channel, Record
+from bench.records.base import SCHEMA_VERSION, Channel, Record, optional_key
 from bench.records.take import TakeSide
 
-RatingKind = Literal["pair", "repeat", "identical", "anchor"]
+RatingKind = Literal["practice", "pair", "repeat", "identical", "anchor"]
 
 
 MAX_NOTE = 1000
@@ -17,8 +17,9 @@ MAX_NOTE = 1000
 class Answer(Record):
     """One submitted answer of one rater, unsealed: which score was whose.
 
-    `candidate` and `baseline` are the 1-5 scores; of an `identical` trial both are of the same clip, of an `anchor`
-    trial `candidate` is the hidden reference's and `baseline` that of the take beside it, whichever side's it was.
+    `candidate` and `baseline` are the 1-5 scores, `candidate_second` and `baseline_second` those to the second
+    question where one was asked; of an `identical` trial both are of the same clip, of an `anchor`
+    trial `candidate` is the speaker's own and `baseline` that of the take beside it, whichever side's it was.
     `comparison` is -3..+3, positive where the candidate was better.
     """
 
@@ -29,10 +30,21 @@ class Answer(Record):
     channel: Channel
     candidate: int = Field(ge=1, le=5)
     baseline: int = Field(ge=1, le=5)
+    candidate_second: int | None = optional_key(ge=1, le=5)
+    baseline_second: int | None = optional_key(ge=1, le=5)
     comparison: int | None = Field(default=None, ge=-3, le=3)
     note: str = Field(default="", max_length=MAX_NOTE)
     candidate_side: Literal["A", "B"]
     answered_utc: str = Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")
+
+
+class Sound(Record):
+    """What of a side's sound belongs to its engine and can be heard."""
+
+    rate_hz: int
+    """Of its takes; of several rates the lowest."""
+    bandwidth_hz: int
+    """Above it lies less than a millionth of its takes' energy."""
 
 
 class Ratings(Record):
@@ -53,10 +65,18 @@ class Ratings(Record):
     notices: list[str] = []
     """What whoever reads the verdict must know of the ratings: damage, why the seal is broken, raters who came late,
     from elsewhere or were taken off."""
+    second_question: str | None = None
+    hidden_reference: bool = False
+    """Raters heard another stretch of the speaker among the takes. False: the one that they could compare with, so
+    that it says no more than whether they paid attention; or none."""
+    sound: dict[TakeSide, Sound] = {}
+    """What of each side's sound is its engine's; once all have finished."""
+    noticed: list[str] = []
+    """What sealing noticed of the clips."""
 
 
 Role = Literal["pair", "anchor", "reference"]
-"""What a clip is for: the rated pairs, the hidden reference and the takes that may stand beside it, the open
+"""What a clip is for: the rated pairs, the speaker's own voice and the takes that may stand beside it, the open
 reference."""
 
 Source = Literal["candidate", "baseline", "reference"]
@@ -93,7 +113,7 @@ class Sealed(Record):
     """Channels that were prepared; the first is the rule's."""
     utterances: list[str]
     anchor: str | None
-    """The utterance of which a take stands beside the hidden reference; null without a reference."""
+    """The utterance of which a take stands beside the speaker's own voice; null without a reference."""
     takes: dict[TakeSide, dict[str, str]]
     """SHA-256 of each take, by utterance."""
     takes_sha256: dict[TakeSide, str]
@@ -101,6 +121,13 @@ class Sealed(Record):
     reference_sha256: str | None
     target_lufs: dict[Channel, float]
     clips: list[Clip]
+    # What came later: an earlier seal has none of it, and keeps its hash.
+    practice: bool | None = optional_key()
+    """Each rater first hears one pair that is not counted: the last that they will be asked about."""
+    second_question: str | None = optional_key()
+    hidden_sha256: str | None = optional_key()
+    """Of another stretch of the speaker, which is what stands hidden; without it the open reference itself does."""
+    sound: dict[TakeSide, Sound] | None = optional_key()
 
 
 class CueResult(Record):
@@ -149,6 +176,13 @@ class Mark(Record):
     revisions: dict[str, int]
 
 
+class RaterPlan(Record):
+    """What a rater's sides and order are drawn from, beside the sealed seed."""
+
+    id: str = Field(pattern=r"^[0-9a-f]{16}$")
+    channels: list[Channel] = Field(min_length=1)
+
+
 class Export(Record):
     """The JSON form in which ratings leave a run and come into another copy of it."""
 
@@ -156,3 +190,7 @@ class Export(Record):
     schema_version: int = Field(default=SCHEMA_VERSION, ge=SCHEMA_VERSION, le=SCHEMA_VERSION)
     run_id: str
     ratings: Ratings
+    plans: dict[str, RaterPlan] = {}
+    """By rater; whoever imports the answers draws the sides again."""
+    signature: str = ""
+    """HMAC-SHA256 of all the rest, with a key of the seal."""

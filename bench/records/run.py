@@ -5,7 +5,6 @@ from typing import Any, ClassVar, Literal
 from pydantic import ConfigDict, Field
 
 from bench.records.base import (
-    Channel,
     Decision,
     FileRecord,
     IntendedUse,
@@ -13,6 +12,7 @@ from bench.records.base import (
     Phase,
     Reason,
     Record,
+    ServiceChannel,
     optional_key,
 )
 from bench.records.take import Take
@@ -26,7 +26,7 @@ class Rule(Record):
     rating_margin_tenths: int = Field(default=5, ge=0, le=40)
     """Candidate mean must be at least baseline mean plus this many tenths of a point."""
     ttfa_p50_limit_ms: float = Field(default=500.0, gt=0)
-    channel: Channel = "full"
+    channel: ServiceChannel = "full"
     """The listening channel whose ratings count."""
     minimum_raters: int = Field(default=1, ge=1)
     pairs: int = Field(default=10, ge=1)
@@ -54,6 +54,7 @@ class Inputs(Record):
     baseline_sha256: str
     rule_sha256: str
     question_sha256: str
+    second_question_sha256: str | None = optional_key()
     reference_sha256: str
     """Of the reference as the owner gave it: audio, transcript and rights together."""
     utterances_sha256: str
@@ -91,6 +92,8 @@ class Manifest(FileRecord):
     rule_sha256: str
     question: str
     question_sha256: str
+    second_question: str | None = optional_key()
+    """Asked beside it, reported, and outside the rule."""
     entry: dict[str, Any]
     """The candidate's catalog entry as it was read."""
     baseline_entry: dict[str, Any]

@@ -3,6 +3,7 @@
 from typing import ClassVar, Literal
 
 from bench.records.base import Channel, Decision, FileRecord, NeighbourMode, Reason, Record, optional_key
+from bench.records.listening import Sound
 from bench.records.memory import MemoryFigures
 from bench.records.take import Summary, TakeSide, TimedPass
 
@@ -108,13 +109,29 @@ class IdenticalPairs(Record):
 
 
 class Anchors(Record):
-    """What was answered where the reference itself stood, hidden, beside a take."""
+    """What was answered where the speaker's own voice stood beside a take: hidden where it was another stretch than
+    the open reference, else a check of attention."""
 
     trials: int
+    hidden_reference: bool | None = optional_key()
+    """True for the former."""
     reference_higher: int
     """How often it was scored above the take."""
     reference_mean: float | None
     take_mean: float | None
+
+
+class SecondQuestion(Record):
+    """What the rated pairs got to the second question: reported, outside the rule."""
+
+    question: str
+    n: int
+    candidate_mean: float
+    baseline_mean: float
+    mean_difference: float
+    wins: int
+    ties: int
+    losses: int
 
 
 class OtherChannel(Record):
@@ -169,6 +186,11 @@ class RatingsResult(Described, ListeningTest):
     identical: IdenticalPairs
     anchor: Anchors
     other_channels: dict[Channel, OtherChannel]
+    second_question: SecondQuestion | None = optional_key()
+    sound: dict[TakeSide, Sound] | None = optional_key()
+    """Rate and bandwidth of both sides."""
+    noticed: list[str] | None = optional_key()
+    """What sealing noticed of the clips."""
     controls: Controls | None = optional_key()
     """Since method 4."""
 

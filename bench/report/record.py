@@ -88,6 +88,23 @@ def _ratings(view: ReportView) -> list[str]:
             f"{ratings.wins} won, {ratings.ties} tied, {ratings.losses} lost.",
             "",
         ]
+        anchor = ratings.anchor
+        if anchor.trials:
+            lines += [
+                f"{words.anchor_name(anchor)}: scored above the take beside it in {anchor.reference_higher} of "
+                f"{anchor.trials} trials.",
+                "",
+            ]
+        if second := ratings.second_question:
+            lines += [
+                f"Asked besides, outside the rule: \u201c{escape_md(second.question)}\u201d "
+                f"{escape_md(view.candidate.name)} {words.number(second.candidate_mean)}, "
+                f"{escape_md(view.baseline.name)} {words.number(second.baseline_mean)}; difference "
+                f"{words.number(second.mean_difference, signed=True)} over {second.n}; {second.wins} won, "
+                f"{second.ties} tied, {second.losses} lost.",
+                "",
+            ]
+        lines += [f"- {escape_md(line)}" for line in words.heard_besides(view, ratings)] + [""]
         if ratings.controls is not None:
             lines += [escape_md(spell_controls(ratings.controls)), ""]
     power = ratings.power

@@ -4,7 +4,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from bench.records.memory import Figure, MemoryFigures
-from bench.records.verdict import Gate, Nothing, Playability, PowerRow
+from bench.records.verdict import Anchors, Gate, Nothing, Playability, PowerRow, RatingsResult
 
 if TYPE_CHECKING:
     from bench.report.view import ReportView, Side
@@ -81,6 +81,21 @@ def gib(value: float | None) -> str:
     if value < 2**30 / 10:
         return f"{value / 2**20:.0f}\u00a0MiB"
     return f"{value / 2**30:.2f}\u00a0GiB"
+
+
+def anchor_name(anchor: Anchors) -> str:
+    """Name what stood beside a take: the speaker, hidden; or what raters could hear openly, to see that they listen."""
+    return "Hidden reference" if anchor.hidden_reference else "Attention check, the open reference itself"
+
+
+def heard_besides(view: "ReportView", ratings: RatingsResult) -> list[str]:
+    """Say what of the clips belongs to the engines and could be heard: rates, bandwidths, what sealing noticed."""
+    sides = [
+        f"{view.side(side).name} speaks at {sound.rate_hz / 1000:g} kHz and reaches "
+        f"{sound.bandwidth_hz / 1000:.1f} kHz."
+        for side, sound in (ratings.sound or {}).items()
+    ]
+    return [*sides, *(ratings.noticed or [])]
 
 
 def memory_figures(memory: MemoryFigures | Nothing) -> list[tuple[str, Figure]]:

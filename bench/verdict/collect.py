@@ -84,8 +84,12 @@ def check_commitments(run_dir: Path, manifest: Manifest) -> None:
             f"The rule in manifest.json of run {manifest.run_id} is not the one in {RULE_FILE} that it committed "
             f"to: {'; '.join(edited)}. Put it back, or start a new run under the new rule."
         )
+    second = None if manifest.second_question is None else sha256_bytes(manifest.second_question.encode())
     asked = sha256_bytes(manifest.question.encode())
-    if not asked == manifest.question_sha256 == manifest.inputs.question_sha256:
+    if (
+        second != manifest.inputs.second_question_sha256
+        or not asked == manifest.question_sha256 == manifest.inputs.question_sha256
+    ):
         raise BadInput(
             f"The question in manifest.json of run {manifest.run_id} is not the one that was committed to (its "
             "SHA-256 differs); restore it, or start a new run."

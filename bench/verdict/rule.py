@@ -42,8 +42,12 @@ from bench.verdict.methods import check_method
 from bench.verdict.neighbour import neighbour_summary
 from bench.verdict.playability import Asked, asked_gates, playability_of, warn_of_playing
 from bench.verdict.power import power_rows
+from bench.verdict.second_question import describe_second
 from bench.verdict.statistics import anchors, describe, identical_pairs, passes_margin, repeat_agreement
 from bench.verdict.takes import Heard, Rateable, failures_of, hear, latency_of, named, rateable, valid_takes
+
+REACHES_HZ: dict[Channel, int] = {"full": 24000, "wideband": 7000, "narrowband": 3400, "matched": 24000}
+"""How far up each channel lets raters hear."""
 
 
 def counted_answers(ratings: Ratings, manifest: Manifest) -> list[Answer]:
@@ -52,11 +56,12 @@ def counted_answers(ratings: Ratings, manifest: Manifest) -> list[Answer]:
 
 
 def unfinished_raters(ratings: Ratings, manifest: Manifest) -> list[str]:
-    """Name the raters whose answers are still to come, in order."""
+    """Name the raters whose answers are still to come, in order. While somebody rates, nobody's are unsealed."""
+    rating = sorted(name for name, state in ratings.raters.items() if state != "finished")
+    if rating:
+        return rating
     counts = Counter(answer.rater for answer in counted_answers(ratings, manifest))
-    return sorted(
-        name for name, state in ratings.raters.items() if state != "finished" or counts[name] < ratings.pairs
-    )
+    return sorted(name for name in ratings.raters if counts[name] < ratings.pairs)
 
 
 def ratings_complete(evidence: Evidence) -> bool:
@@ -396,8 +401,13 @@ class _Case:
             **dict(describe(counted, method=self.method)),
             repeats=repeat_agreement(ratings.answers),
             identical=identical_pairs(ratings.answers),
-            anchor=anchors(ratings.answers),
+            anchor=anchors(ratings.answers).model_copy(
+                update={"hidden_reference": ratings.hidden_reference or None}
+            ),
             other_channels=self.other_channels(ratings),
+            second_question=describe_second(ratings.second_question, counted),
+            sound=ratings.sound or None,
+            noticed=ratings.noticed or None,
         )
         p50 = None if ttfa is None else ttfa.p50
         ttfa_passed = p50 is not None and p50 <= rule.ttfa_p50_limit_ms
@@ -505,11 +515,16 @@ class _Case:
             )
         anchor = described.anchor
         if anchor.trials > anchor.reference_higher:
-            self.warnings.append(
-                "The hidden reference itself was scored no higher than the take beside it in "
-                f"{anchor.trials - anchor.reference_higher} of {anchor.trials} trials: was the speaker "
-                "recognised?"
+            what, why = (
+                ("The hidden reference", "was the speaker recognised?")
+                if anchor.hidden_reference
+                else ("In the attention check the reference itself", "was attention paid?")
             )
+            self.warnings.append(
+                f"{what} was scored no higher than the take beside it in "
+                f"{anchor.trials - anchor.reference_higher} of {anchor.trials} trials: {why}"
+            )
+        self.warn_of_bandwidth(described)
         for channel, other in described.other_channels.items():
             rows = [
                 a.candidate - a.baseline
@@ -521,6 +536,22 @@ class _Case:
                     f"Through the {channel} channel the rating gate would say otherwise "
                     f"({other.mean_difference:+.2f} over {other.n} ratings)."
                 )
+
+    def warn_of_bandwidth(self, described: RatingsResult) -> None:
+        """Say where raters could hear that one side's engine reaches higher than the other's."""
+        heard_hz = [
+            min(each.bandwidth_hz, REACHES_HZ[described.channel]) for each in (described.sound or {}).values()
+        ]
+        if heard_hz and min(heard_hz) < 0.9 * max(heard_hz):
+            names = {"candidate": self.model, "baseline": self.baseline}
+            told = " and ".join(
+                f"{names[side]} (at {each.rate_hz / 1000:g} kHz) to {each.bandwidth_hz / 1000:.1f} kHz"
+                for side, each in (described.sound or {}).items()
+            )
+            self.warnings.append(
+                f"The engines reach up to where they can be told apart by their treble: {told}. It belongs to what was "
+                "rated; through the channel `matched` both reach as far as the lower."
+            )
 
     def warn_of_voices(self) -> None:
         """Say where a server was not shown to speak in the voice it was asked for; that is of its sound."""

@@ -43,3 +43,24 @@ def test_same_rate_is_the_same_array() -> None:
 def test_a_rate_that_is_none_is_refused() -> None:
     with pytest.raises(BadInput, match="positive"):
         resample(np.ones(10, np.float32), 0, 8000)
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "hz"), [(8000, 48000, 3900), (16000, 48000, 7900), (24000, 48000, 11900)]
+)
+def test_going_up_leaves_no_image_above_the_old_nyquist(source: int, target: int, hz: int) -> None:
+    out = resample(
+        (0.5 * np.sin(2 * np.pi * hz * np.arange(2 * source) / source)).astype(np.float32), source, target
+    )
+    middle = out[target // 4 : -target // 4]
+    spectrum = np.abs(np.fft.rfft(middle * np.blackman(middle.size) ** 2))
+    image = spectrum[round((source / 2 + 5) * middle.size / target) :].max()
+    assert 20 * np.log10(image / spectrum.max()) < -90  # scipy's default polyphase filter leaves -10 dB
+
+
+@pytest.mark.parametrize(("target", "hz"), [(8000, 4100), (16000, 8100), (24000, 12200)])
+def test_going_down_lets_nothing_fold_back_even_just_above_the_new_nyquist(target: int, hz: int) -> None:
+    out = resample(
+        (0.5 * np.sin(2 * np.pi * hz * np.arange(96000) / 48000)).astype(np.float32), 48000, target
+    )
+    assert np.sqrt(np.mean(out[target // 4 : -target // 4] ** 2)) < 0.35 * 1e-5

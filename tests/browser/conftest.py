@@ -23,8 +23,8 @@ def spoken_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def sealed_once(spoken_once: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Those three, sealed."""
-    return seal_copy(spoken_once, tmp_path_factory.mktemp("sealed") / "run")
+    """Those three, sealed; without practice, which would have to be heard in every test."""
+    return seal_copy(spoken_once, tmp_path_factory.mktemp("sealed") / "run", practice=False)
 
 
 @pytest.fixture(scope="package")

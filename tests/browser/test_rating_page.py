@@ -1,17 +1,21 @@
 """Whole sessions in a real browser: sound is decoded and played, and the server counts what was heard."""
 
+import shutil
 import time
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from bench.listening import results
+from bench.listening.raters import invite, withdraw
+from bench.listening.score import seal
+from benchmarks.listening_run import WORDS
 from tests.browser.conftest import OpenPage
 from tests.support.chromium import axe_finds
-from tests.support.listening_fixtures import Live
+from tests.support.listening_fixtures import Live, ask_a_second_question
 from tests.support.listening_fixtures import start as start_server
 from tests.support.rating_page import READY, begin, listen_by_mouse, next_pair, score, title, to_the_end
 
@@ -541,3 +545,56 @@ def test_the_whole_pair_works_on_a_phone(open_page: OpenPage) -> None:
     assert small == 0, "targets of at least 24 px"
     next_pair(page, lambda: page.tap("#save"))
     assert title(page).startswith("Pair 2 ")
+
+
+def test_a_practice_pair_the_words_a_second_question_and_the_wait_for_others(
+    spoken_once: Path, tmp_path: Path, browser: Browser
+) -> None:
+    run_dir = Path(shutil.copytree(spoken_once, tmp_path / "run"))
+    ask_a_second_question(run_dir, "How natural does this sound?")
+    seal(run_dir, channels=())
+    live, stop = start_server(run_dir)
+    context = browser.new_context(viewport={"width": 1000, "height": 900})
+    try:
+        invite(run_dir, "Bo")
+        page = context.new_page()
+        page.goto(live.url + invite(run_dir, "ann"))
+        expect(page.locator("#welcome-second")).to_have_text("How natural does this sound?")
+        begin(page)
+        assert title(page) == "Practice pair, not counted"
+        said = set()
+        for number in range(8):
+            assert number == 0 or title(page) == f"Pair {number} of 7"
+            said.add(page.inner_text("#words"))
+            listen_by_mouse(page)
+            score(page, 2, 4)
+            expect(page.locator("#missing")).to_have_text(
+                "Still to do: answer the second question for A and B."
+            )
+            page.click("#second-a label:nth-child(5)")
+            page.click("#second-b label:nth-child(1)")
+            expect(page.locator("#progress-text")).to_have_text(f"{max(0, number - 1)} of 7 rated")
+            next_pair(page, lambda: page.click("#save"))
+        assert said == {"The two say different words."} | {
+            f"Both say: \u201c{text}\u201d" for text in WORDS[:3]
+        }
+        first = page.locator("#review-list li").first
+        assert first.inner_text().startswith("Practice pair") and "A 2, 5" in first.inner_text()
+        page.click("#submit")
+        expect(page.locator("#waiting-text")).to_contain_text("once everybody has finished (1 of 2 so far)")
+        page.reload()
+        expect(page.locator("#waiting-text")).to_contain_text("1 of 2")
+        withdraw(run_dir, "Bo", late=True)
+        page.click("#waiting-retry")
+        page.wait_for_selector("#results:not([hidden])")
+        expect(page.locator("#results-sound")).to_contain_text("kHz and reaches")
+        assert "Attention check" in page.inner_text("#results-body") and "Practice" in page.inner_text(
+            "#results-body"
+        )
+        answers = results.read_ratings(run_dir).answers
+        assert {(a.candidate_second, a.baseline_second) for a in answers if a.candidate_side == "A"} == {
+            (5, 1)
+        }
+    finally:
+        context.close()
+        stop()

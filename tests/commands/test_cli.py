@@ -123,10 +123,11 @@ def test_who_does_not_come_is_taken_off_and_who_comes_late_is_said(runs_dir: Pat
     rate_everything(run_dir, "ann")
     assert audition(runs_dir, "verdict", FIRST) == 0
     said = capsys.readouterr().out
-    assert (
-        "waiting for Bo to finish rating." in said and f"  audition withdraw {FIRST} NAME --runs-dir" in said
-    )
-    assert audition(runs_dir, "withdraw", FIRST, "Bo") == 0
+    assert "waiting for Bo to finish rating." in said
+    assert f"  audition withdraw {FIRST} NAME --late --runs-dir" in said
+    assert audition(runs_dir, "withdraw", FIRST, "Bo") == 2
+    assert "`--late`" in capsys.readouterr().err
+    assert audition(runs_dir, "withdraw", FIRST, "Bo", "--late") == 0
     assert "Bo, who had not finished, was taken off" in capsys.readouterr().out
     assert audition(runs_dir, "withdraw", FIRST, "ann") == 2
     assert "ann has finished; ratings are never dropped" in capsys.readouterr().err

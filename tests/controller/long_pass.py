@@ -15,10 +15,7 @@ from bench.controller import conclude, incoming, outgoing
 from bench.controller.run import Run, note_phase
 from bench.jobs.archive import pack
 from bench.jobs.spec import JobResult, PassName
-from bench.listening import mapping
-from bench.listening.results import import_json
 from bench.records.base import Phase
-from bench.records.listening import Answer, Export, Ratings
 from bench.records.metrics import TakeMetrics
 from bench.records.passes import Detection, PassResult
 from bench.records.run import Install, Preflight
@@ -26,6 +23,7 @@ from bench.records.take import Take
 from bench.storage.clock import utc_now
 from bench.storage.record_file import save_record
 from benchmarks.listening_run import WORDS, build
+from tests.support.imported import take_in_answers
 
 FIGURES = {
     "ttfb_ms": 9.0, "ttfa_ms": 21.5, "ttfa_audible_ms": 30.25, "total_ms": 400.0, "rtf": 0.25,
@@ -66,31 +64,6 @@ def _came_back(folder: Path, name: PassName, takes: list[Take], count: int) -> P
     return made.parent.with_suffix(".tar")
 
 
-def _rate(run: Run) -> None:
-    """Take in ten answers as from another copy of the run."""
-    manifest, digest = run.manifest(), mapping.read_published(run.path)
-    assert digest is not None
-    answers = [
-        Answer(
-            rater="ann", trial_id=f"pair-full-{uid}", kind="pair", utterance_id=uid, channel="full", candidate=4,
-            baseline=3, candidate_side="A", answered_utc=utc_now(),
-        )
-        for uid in mapping.load(run.path).utterances
-    ]  # fmt: skip
-    rated = Ratings(
-        question=manifest.question,
-        question_sha256=manifest.question_sha256,
-        mapping_sha256=digest,
-        mapping_intact=True,
-        raters={"ann": "finished"},
-        answers=answers,
-        pairs=10,
-    )
-    path = run.path.parent / "ann.json"
-    path.write_text(Export(run_id=run.run_id, ratings=rated).model_dump_json())
-    import_json(run.path, path)
-
-
 def main(folder: Path, count: int) -> None:
     """Make the run, take it through its phases and print what each cost."""
     run = Run(folder / "espeak-here-20261122T101500Z")
@@ -128,7 +101,7 @@ def main(folder: Path, count: int) -> None:
     note("accept")
     conclude.score_run(run)
     note("score")
-    _rate(run)
+    take_in_answers(run.path, candidate=4, baseline=3)
     said = conclude.decide_run(run)
     note("verdict and report")
     sizes = {

@@ -10,13 +10,17 @@ from typing import Any
 import pytest
 
 from bench.controller import run as runs
+from bench.controller.prepare import DEFAULT_RULE
 from bench.controller.run import Run, RunBusy, locate, open_or_create
 from bench.controller.wheel import REPO
 from bench.errors import BadInput, DiskFull, PhaseMissing
+from bench.listening.mapping import HIDDEN
 from bench.records.base import FileRecord, Phase
 from bench.records.run import Install, Phases, PhaseState
 from bench.storage.clock import utc_now
+from bench.storage.digests import sha256_bytes, sha256_file
 from bench.storage.record_file import load_record, save_record
+from bench.verdict.collect import check_commitments, read_rule
 from bench.verdict.methods import METHODOLOGY_VERSION
 from tests.controller.conftest import Asked
 
@@ -153,6 +157,63 @@ def test_other_inputs_are_another_run(asked: Asked, tmp_path: Path, other: dict[
     second = _new(asked, **other)
     assert locate(asked()) == first
     assert locate(asked(**other)) == second
+
+
+@pytest.mark.parametrize("channel", ["narrowband", "wideband"])
+@pytest.mark.parametrize(
+    "rule", [None, "pairs: 9  # no line after it", "{pairs: 9}", "pairs: 9\nchannel: full\n"]
+)
+def test_the_channel_of_the_service_is_the_one_that_counts(
+    asked: Asked, tmp_path: Path, rule: str | None, channel: str
+) -> None:
+    """Said once, in the variable or in the rule; the run's own copy of the rule has it."""
+    given: dict[str, Any] = {"service_channel": channel}
+    if rule is not None:
+        (tmp_path / "mine.yml").write_text(rule)
+        given["rule_file"] = tmp_path / "mine.yml"
+    if rule is not None and (rule[0] == "{" or "channel" in rule):
+        with pytest.raises(BadInput, match=rf"channel {channel} in it|service_channel is {channel}"):
+            open_or_create(asked(**given), Path("/"))
+        return
+    run = _new(asked, **given)
+    kept, data = read_rule(run.path / "rule.yml")
+    assert kept.channel == channel and kept == run.manifest().rule
+    assert kept.model_copy(update={"channel": "full"}) == read_rule(given.get("rule_file") or DEFAULT_RULE)[0]
+    assert sha256_bytes(data) == run.manifest().rule_sha256
+    assert locate(asked(**given)) == run
+    with pytest.raises(PhaseMissing):
+        locate(asked(**given | {"service_channel": "rule"}))
+
+
+def test_a_channel_that_no_service_has_is_refused(asked: Asked, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="service_channel"):
+        asked(service_channel="matched")
+    (tmp_path / "mine.yml").write_text("channel: matched\n")
+    with pytest.raises(BadInput, match="channel"):
+        open_or_create(asked(rule_file=tmp_path / "mine.yml"), Path("/"))
+
+
+def test_a_second_question_is_committed_to(asked: Asked) -> None:
+    first = _older(_new(asked), "20250101T000000Z")
+    second = _new(asked, second_question="How natural does this sound?")
+    assert (first.manifest().second_question, second.manifest().second_question) == (
+        None,
+        "How natural does this sound?",
+    )
+    assert "second_question" not in (first.path / "manifest.json").read_text()
+    assert locate(asked()) == first
+    check_commitments(second.path, second.manifest())
+    for changed in ("How loud is it?", None):
+        with pytest.raises(BadInput, match=r"question in manifest\.json"):
+            check_commitments(second.path, second.manifest().model_copy(update={"second_question": changed}))
+
+
+def test_another_stretch_of_a_long_recording_is_kept_for_the_listening_test(asked: Asked) -> None:
+    run = _new(asked)
+    record = run.manifest().reference
+    hidden, shown = record["reference-hidden"], record["reference"]
+    assert sha256_file(run.path / HIDDEN) == hidden["sha256"]
+    assert hidden["span_s"][1] <= shown["span_s"][0] or hidden["span_s"][0] >= shown["span_s"][1]
 
 
 @pytest.mark.parametrize("intended_use", ["personal", "commercial"])

@@ -479,3 +479,23 @@ def test_a_wholly_noisy_recording_says_where_to_record(tmp_path: Path) -> None:
     spoken = speak(STORY[:5], noise_dbfs=-24.0)
     with pytest.raises(BadInput, match="quieter place"):
         reference.choose(reference.load(*files(tmp_path, spoken)), F5)
+
+
+def test_another_stretch_is_of_the_same_speaker_and_shares_nothing_with_the_first(
+    owners: tuple[Spoken, reference.ReferenceInput],
+) -> None:
+    spoken, loaded = owners
+    for limits in (F5, CHATTERBOX):
+        first = reference.choose(loaded, limits)
+        other = reference.choose_another(loaded, first)
+        assert other is not None
+        assert other.span_s[1] <= first.span_s[0] or other.span_s[0] >= first.span_s[1]
+        assert other.text == _heard_in(spoken, other.span_s)
+        assert reference.ANOTHER.min_s <= other.samples.size / other.rate_hz <= reference.ANOTHER.max_s
+
+
+def test_a_clip_that_is_used_up_has_no_other_stretch(tmp_path: Path) -> None:
+    spoken = speak(STORY[:3])
+    loaded = reference.load(*files(tmp_path, spoken))
+    whole = reference.choose(loaded, ReferenceLimits(min_s=3, max_s=30))
+    assert reference.choose_another(loaded, whole) is None

@@ -14,7 +14,7 @@ from benchmarks.listening import Kills, main, many_raters
 def test_three_raters_lose_nothing(run_dir: Path) -> None:
     found = many_raters(run_dir, 3)
     assert (found["raters"], found["raters_finished"]) == (3, 3)
-    assert found["answers"] == found["acknowledged"] == 3 * 15 and found["lost"] == 0
+    assert found["answers"] == found["acknowledged"] == 3 * 16 and found["lost"] == 0
     assert 0 < found["answer_ms_p50"] <= found["answer_ms_p99"] <= found["answer_ms_max"]
 
 

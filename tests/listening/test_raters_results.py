@@ -1,8 +1,13 @@
+import contextlib
 import csv
 import json
+import unicodedata
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from bench.errors import BadInput
 from bench.listening import results
@@ -11,7 +16,9 @@ from bench.listening.mapping import DIRECTORY, RATINGS
 from bench.listening.raters import ensure_one, invite, link, notices, status, withdraw
 from bench.listening.score import seal
 from bench.listening.store import Log
+from bench.records.listening import Export
 from bench.storage.clock import utc_now
+from tests.support.imported import sign_export
 from tests.support.listening_fixtures import Live, MakeRun, ask_for, start
 
 _ = MakeRun
@@ -31,7 +38,7 @@ def test_a_name_that_is_none_is_refused(run_dir: Path, name: str) -> None:
 
 def test_a_further_channel_adds_its_pairs_and_one_not_prepared_is_refused(run_dir: Path) -> None:
     invite(run_dir, "Ann", channels=("wideband",))
-    assert status(run_dir)[0]["trials"] == 25
+    assert status(run_dir)[0]["trials"] == 26
     with pytest.raises(BadInput, match="narrowband"):
         invite(run_dir, "Bo", channels=("narrowband",))
 
@@ -57,8 +64,9 @@ def test_who_will_not_finish_can_be_taken_off_and_the_verdict_is_told(patient: N
     found = results.read_ratings(live.run_dir)
     assert found.raters == {"ann": "finished"} and {a.rater for a in found.answers} == {"ann"}
     assert all("Bo, who had not finished, was taken off" in notice for notice in found.notices)
+    assert not any("after a rater had finished" in notice for notice in found.notices)
     assert [notice.split("; ")[1] for notice in found.notices] == [
-        "0 answers of 15 are not counted.", "1 answers of 15 are not counted."
+        "0 answers of 16 are not counted.", "1 answers of 16 are not counted."
     ]  # fmt: skip
     with pytest.raises(BadInput, match="never dropped"):
         withdraw(live.run_dir, "ann")
@@ -77,23 +85,67 @@ def test_when_the_decision_can_be_known_nobody_is_added_quietly(patient: None, l
     found = results.read_ratings(live.run_dir)
     assert found.raters == {"ann": "finished", "Bo": "invited"}
     assert "Bo was invited" in found.notices[0] and "the decision could be known" in found.notices[0]
-    invite(live.run_dir, "Cy")  # Bo has not finished: nothing can be known
-    assert len(results.read_ratings(live.run_dir).notices) == 1
+    with pytest.raises(BadInput, match="--late"):
+        invite(live.run_dir, "Cy")  # Bo has not finished, but ann has: who rates more may be chosen for it
+    invite(live.run_dir, "Cy", late=True)
+    with pytest.raises(BadInput, match="--late"):
+        withdraw(live.run_dir, "Bo")
+    withdraw(live.run_dir, "Bo", late=True)
+    _, second, third = results.read_ratings(live.run_dir).notices
+    assert "Cy was invited" in second and "after a rater had finished" in second
+    assert "Bo, who had not finished, was taken off" in third and "after a rater had finished" in third
     assert live.client().session()["notices"] == [], "raters are not told of each other"
 
 
-def test_more_raters_than_one_may_come_one_after_another(
-    patient: None, sealed_for_two: Path, run_dir: Path
+def test_all_raters_are_invited_before_the_first_has_finished_or_it_is_said(
+    patient: None, sealed_for_two: Path
 ) -> None:
     live, stop = start(sealed_for_two)
     try:
-        live.client().rate_all()
-        live.client("Bo").rate_all()  # the rule asks for two: after one nothing is decided
+        ann, bo = live.client(), live.client("Bo")
+        ann.rate_all()
+        with pytest.raises(BadInput, match="A rater has finished"):
+            invite(live.run_dir, "Cy")
+        bo.rate_all()
         assert results.read_ratings(live.run_dir).notices == []
-        with pytest.raises(BadInput, match="--late"):
+        with pytest.raises(BadInput, match="Everybody has finished"):
             invite(live.run_dir, "Cy")
     finally:
         stop()
+
+
+@pytest.mark.parametrize("again", ["ANN", "Ann", "ann"])
+def test_one_name_is_one_rater_whatever_its_case(run_dir: Path, again: str) -> None:
+    assert invite(run_dir, "ann") == invite(run_dir, again)
+    withdraw(run_dir, again)
+    assert status(run_dir) == []
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Zo\u00eb", "Zoe\u0308"),
+        ("STRASSE", "stra\u00dfe"),
+        ("\u00c5sa", "A\u030asa"),
+        ("\u0399\u03a3", "\u03b9\u03c2"),
+    ],
+)
+def test_one_name_is_one_rater_however_it_is_coded(run_dir: Path, one: str, other: str) -> None:
+    assert invite(run_dir, one) == invite(run_dir, other)
+    (found,) = status(run_dir)
+    assert found["name"] == unicodedata.normalize("NFC", one)
+
+
+def test_who_once_finished_makes_it_late_even_when_taken_off(patient: None, run_dir: Path) -> None:
+    live, stop = start(run_dir)
+    live.client().rate_all()
+    stop()
+    spoil(run_dir, b'"revision":1')
+    with pytest.raises(BadInput, match="--late"):
+        withdraw(run_dir, "ann")
+    withdraw(run_dir, "ann", late=True)
+    with pytest.raises(BadInput, match="--late"):
+        invite(run_dir, "Bo")
 
 
 @pytest.fixture
@@ -110,7 +162,7 @@ def test_csv_has_a_line_for_each_answer_and_no_formula(patient: None, live: Live
     ann.post("/api/finish")
     results.export_csv(live.run_dir, tmp_path / "out.csv")
     rows = list(csv.DictReader((tmp_path / "out.csv").open(newline="")))
-    assert len(rows) == 15
+    assert len(rows) == 16
     assert rows[0]["note"] == "'\n=1+1"
     assert rows[1]["note"] == '\'=HYPERLINK("x"), "quoted"\nsecond line'
     assert rows[0]["rater"] == "'=cmd()"
@@ -142,7 +194,7 @@ def test_ratings_come_into_another_copy_of_the_run_once(
     assert results.read_ratings(there).raters == {"ann": "finished"}
     results.import_json(there, exported)
     found = results.read_ratings(there)
-    assert len(found.answers) == 15
+    assert len(found.answers) == 16
     assert len(found.notices) == 1 and "ann rated on another copy" in found.notices[0]
     assert status(there)[0]["status"] == "finished"
     with pytest.raises(BadInput, match="imported"):
@@ -157,9 +209,8 @@ def test_a_late_import_is_refused_or_said_and_brings_its_notices(
         there.client("Bo").rate_all()
     finally:
         stop()
-    body = json.loads(exported.read_text())
-    body["ratings"]["notices"] = ["The database\x1b was damaged."]
-    exported.write_text(json.dumps(body))
+    edit(exported, lambda body: body["ratings"].update(notices=["The database\x1b was damaged."]))
+    sign_again(there.run_dir, exported)
     with pytest.raises(BadInput, match="--late"):
         results.import_json(there.run_dir, exported)
     assert results.read_ratings(there.run_dir).raters == {"Bo": "finished"}
@@ -171,7 +222,99 @@ def test_a_late_import_is_refused_or_said_and_brings_its_notices(
 
 def test_importing_ones_own_export_changes_nothing(patient: None, live: Live, exported: Path) -> None:
     assert results.import_json(live.run_dir, exported) == []
-    assert len(results.read_ratings(live.run_dir).answers) == 15
+    assert len(results.read_ratings(live.run_dir).answers) == 16
+
+
+def edit(exported: Path, change: Callable[[Any], object]) -> None:
+    body = json.loads(exported.read_text())
+    change(body)
+    exported.write_text(json.dumps(body))
+
+
+def sign_again(run_dir: Path, exported: Path) -> None:
+    export = Export.model_validate_json(exported.read_text())
+    exported.write_text(sign_export(run_dir, export).model_dump_json())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda body: body["ratings"]["answers"][3].update(candidate=5),
+        lambda body: body["ratings"]["answers"][0].update(note="edited"),
+        lambda body: body["ratings"].update(notices=["All is well."]),
+        lambda body: body["ratings"]["answers"][0].update(answered_utc="2026-01-01T00:00:00Z"),
+        lambda body: body.pop("signature"),
+        lambda body: body.update(signature="0" * 64),
+    ],
+    ids=["a score", "a note", "a notice", "a time", "no signature", "another signature"],
+)
+def test_an_export_that_was_edited_by_hand_is_refused(
+    patient: None, live: Live, exported: Path, tmp_path: Path, change: Callable[[Any], object]
+) -> None:
+    there = copy_without_ratings(live, tmp_path)
+    edit(exported, change)
+    with pytest.raises(BadInput, match="signature does not fit"):
+        results.import_json(there, exported)
+    assert results.read_ratings(there).raters == {}
+
+
+def swap_a_side(body: Any) -> None:
+    answer = next(a for a in body["ratings"]["answers"] if a["kind"] == "pair")
+    answer["candidate_side"] = "B" if answer["candidate_side"] == "A" else "A"
+
+
+def rename_a_control(body: Any) -> None:
+    answer = next(a for a in body["ratings"]["answers"] if a["kind"] == "repeat")
+    answer |= {"kind": "identical", "trial_id": answer["trial_id"].replace("repeat", "identical")}
+
+
+def drop_the_controls(body: Any) -> None:
+    body["ratings"]["answers"] = [a for a in body["ratings"]["answers"] if a["kind"] == "pair"]
+
+
+def take_anothers_plan(body: Any) -> None:
+    body["plans"]["ann"]["id"] = "0123456789abcdef"
+
+
+def rate_twice(body: Any) -> None:
+    body["ratings"]["answers"] += [a | {"rater": "Bo"} for a in body["ratings"]["answers"]]
+    body["ratings"]["raters"]["Bo"] = "finished"
+
+
+@pytest.mark.parametrize(
+    "change", [swap_a_side, rename_a_control, drop_the_controls, take_anothers_plan, rate_twice]
+)
+def test_answers_are_to_what_was_drawn_for_that_rater(
+    patient: None, live: Live, exported: Path, tmp_path: Path, change: Callable[[Any], object]
+) -> None:
+    """Even with a signature that fits."""
+    there = copy_without_ratings(live, tmp_path)
+    edit(exported, change)
+    sign_again(there, exported)
+    with pytest.raises(BadInput, match="drawn for them"):
+        results.import_json(there, exported)
+    assert results.read_ratings(there).raters == {}
+
+
+def test_an_imported_rater_goes_on_to_a_third_copy(
+    patient: None, live: Live, exported: Path, tmp_path: Path
+) -> None:
+    second, third = (copy_without_ratings(live, tmp_path / name) for name in ("two", "three"))
+    results.import_json(second, exported)
+    results.export_json(second, tmp_path / "again.json")
+    assert results.import_json(third, tmp_path / "again.json") == ["ann"]
+    with pytest.raises(BadInput, match="among this run's raters"):
+        results.import_json(third, exported_as("Ann", third, exported))
+
+
+def exported_as(name: str, run_dir: Path, exported: Path) -> Path:
+    """The same answers under another spelling of the rater's name, signed."""
+    text = (
+        exported.read_text().replace('"rater": "ann"', f'"rater": "{name}"').replace('"ann": ', f'"{name}": ')
+    )
+    exported.write_text(text)
+    sign_again(run_dir, exported)
+    return exported
 
 
 def alter(exported: Path, change: str) -> None:
@@ -195,6 +338,7 @@ def alter(exported: Path, change: str) -> None:
         body["schema_version"] = 2
     elif change == "a name that a terminal obeys":
         ratings["answers"] = [a | {"rater": "ann\x1b[2J"} for a in ratings["answers"]]
+        body["plans"]["ann\x1b[2J"] = body["plans"].pop("ann")
     elif change == "a note too long for the log":
         ratings["answers"][0]["note"] = "n" * 20_000
     elif change == "a time that is a formula":
@@ -215,7 +359,11 @@ def test_an_import_that_does_not_fit_is_refused_whole(
 ) -> None:
     there = copy_without_ratings(live, tmp_path)
     alter(exported, change)
-    with pytest.raises(BadInput):
+    with contextlib.suppress(ValidationError):
+        sign_again(there, exported)
+    with pytest.raises(
+        BadInput, match=r"not an export|other sealed pairs|drawn for them|printable characters"
+    ):
         results.import_json(there, exported)
     assert results.read_ratings(there).raters == {}
 
@@ -244,7 +392,7 @@ def test_a_finished_rater_whose_answer_was_lost_no_longer_counts(patient: None, 
     assert found.raters == {"ann": "started"} and found.answers == []
     assert "database was damaged" in found.notices[0] and "ann had finished" in found.notices[1]
     assert "damaged" in notices(run_dir)[0] and status(run_dir)[0]["damaged"]
-    withdraw(run_dir, "ann")
+    withdraw(run_dir, "ann", late=True)
     found = results.read_ratings(run_dir)
     assert found.raters == {} and "whose answers were damaged" in found.notices[1]
 

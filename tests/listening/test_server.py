@@ -21,8 +21,10 @@ from bench.listening import heard, results
 from bench.listening.book import _boot_id
 from bench.listening.limits import MAX_BODY_BYTES, RateLimit
 from bench.listening.raters import invite, status
+from bench.listening.score import seal
 from bench.listening.server import ADDRESS_LIMIT, HEADERS, JSON_BLOCK, RATER_LIMIT, create_app, serve
-from tests.support.listening_fixtures import Client, Live, start
+from benchmarks.listening_run import WORDS
+from tests.support.listening_fixtures import Client, Live, ask_a_second_question, ask_for, start
 
 
 @pytest.fixture
@@ -51,7 +53,7 @@ def test_a_session_from_the_link_to_the_verdicts_ratings(patient: None, live: Li
     first = ann.session()["trials"][0]
     ann.rate(first, a=1, b=5, comparison=3, note="rough")
     assert status(live.run_dir)[0] | {"path": None} == {
-        "name": "ann", "status": "started", "rated": 1, "trials": 15, "headphones": None, "path": None,
+        "name": "ann", "status": "started", "rated": 1, "trials": 16, "headphones": None, "path": None,
         "damaged": False,
     }  # fmt: skip
     for trial in ann.trials[1:]:
@@ -61,16 +63,84 @@ def test_a_session_from_the_link_to_the_verdicts_ratings(patient: None, live: Li
     found = results.read_ratings(live.run_dir)
     assert found.mapping_intact and found.raters == {"ann": "finished"}
     kinds = Counter(answer.kind for answer in found.answers)
-    assert kinds == {"pair": 10, "repeat": 3, "identical": 1, "anchor": 1}
+    assert kinds == {"practice": 1, "pair": 10, "repeat": 3, "identical": 1, "anchor": 1}
     rough = next(answer for answer in found.answers if answer.note == "rough")
     expected = (1, 5, -3) if rough.candidate_side == "A" else (5, 1, 3)
     assert (rough.candidate, rough.baseline, rough.comparison) == expected
     shown = ann.get("/api/results").json()
-    assert {shown["candidate"], shown["baseline"]} == {"eSpeak NG", "Flite"} and len(shown["answers"]) == 15
+    assert {shown["candidate"], shown["baseline"]} == {"eSpeak NG", "Flite"} and len(shown["answers"]) == 16
     names = {"candidate": "eSpeak NG", "baseline": "Flite", "reference": "Reference"}
     for public, sealed in zip(shown["answers"], live.book.rater_of(ann.token).trials, strict=True):
         assert public["a"]["voice"] == names[sealed.source("A")]
         assert public["b"]["voice"] == names[sealed.source("B")]
+
+
+def test_practice_comes_first_and_the_words_are_shown(patient: None, live: Live) -> None:
+    ann = live.client()
+    trials = ann.session()["trials"]
+    assert [trial["practice"] for trial in trials] == [True] + [False] * 15
+    said = [trial["words"] for trial in trials]
+    assert said.count(None) == 1, "the speaker's own recording says other words than the take beside it"
+    sealed = live.book.rater_of(ann.token).trials
+    for public, trial in zip(trials, sealed, strict=True):
+        number = int(trial.utterance_id[1:])
+        assert public["words"] == (None if trial.kind == "anchor" else WORDS[number - 1])
+    ann.rate_all()
+    practice, *counted = results.read_ratings(live.run_dir).answers
+    assert practice.kind == "practice" and {answer.kind for answer in counted} == {
+        "pair",
+        "repeat",
+        "identical",
+        "anchor",
+    }
+
+
+def test_a_second_question_is_asked_with_each_pair_and_goes_to_its_side(
+    patient: None, spoken: Path, tmp_path: Path
+) -> None:
+    ask_a_second_question(spoken, "How natural does this sound?")
+    seal(spoken, channels=())
+    live, stop = start(spoken)
+    try:
+        ann = live.client()
+        session = ann.session()
+        assert session["second_question"] == "How natural does this sound?"
+        first = session["trials"][0]
+        assert ann.hear(first).status_code == 200
+        assert error(ann.answer(first)) == error(ann.answer(first, a_second=3)) == (422, "second_question")
+        assert error(ann.answer(first, a_second=3, b_second=6))[0] == 422
+        sealed = live.book.rater_of(ann.token).trials
+        for public, trial in zip(session["trials"], sealed, strict=True):
+            on_a = trial.candidate_side == "A"
+            ann.rate(public, a_second=1 if on_a else 4, b_second=4 if on_a else 1)
+        changed = ann.answer(session["trials"][0], revision=1, a=3, b=4, a_second=2, b_second=2)
+        assert changed.json()["revision"] == 2, "a change of the second answer alone is a change"
+        ann.post("/api/finish")
+        answers = results.read_ratings(spoken).answers
+        assert {(each.candidate_second, each.baseline_second) for each in answers[1:]} == {(1, 4)}
+        results.export_json(spoken, tmp_path / "out.json")
+        assert results.read_ratings(spoken).second_question == "How natural does this sound?"
+        ask_a_second_question(spoken, "How loud is it?")
+        with pytest.raises(BadInput, match="not the one that people rated under"):
+            results.read_ratings(spoken)
+    finally:
+        stop()
+
+
+def test_no_second_answer_is_taken_where_none_is_asked(trial: dict[str, Any], ann: Client) -> None:
+    assert ann.session()["second_question"] is None
+    assert error(ann.answer(trial, a_second=3, b_second=3)) == (422, "second_question")
+
+
+def test_the_reveal_names_rates_and_what_sealing_noticed(patient: None, live: Live) -> None:
+    ann = live.client()
+    assert "kHz" not in ann.get("/api/session").text
+    ann.rate_all()
+    said = ann.get("/api/results").json()["sound"]
+    assert said[:2] == [
+        "eSpeak NG speaks at 8 kHz and reaches 4.0 kHz.", "Flite speaks at 16 kHz and reaches 7.5 kHz."
+    ]  # fmt: skip
+    assert said[2:] == json.loads((live.run_dir / "listening" / "seal.json").read_text())["notices"] != []
 
 
 def test_scores_go_to_the_side_that_the_sealed_mapping_names(patient: None, live: Live) -> None:
@@ -112,7 +182,8 @@ def test_a_reload_or_another_device_finds_the_same_pairs_answers_and_places(
     ann.rate(before["trials"][0], note="draft ✓")
     again = live.client().session()
     assert [t["id"] for t in again["trials"]] == [t["id"] for t in before["trials"]]
-    assert again["trials"][0]["answer"] == {"a": 3, "b": 4, "comparison": None, "note": "draft ✓"}
+    given = {"a": 3, "b": 4, "a_second": None, "b_second": None, "comparison": None, "note": "draft ✓"}
+    assert again["trials"][0]["answer"] == given
     assert again["trials"][0]["full"] == {"a": True, "b": True}
 
 
@@ -305,14 +376,44 @@ def test_after_the_reveal_nothing_can_be_changed(patient: None, live: Live, ann:
     assert results.read_ratings(live.run_dir).answers[-1].candidate in (3, 4)
 
 
-def test_a_finished_rater_sees_nothing_of_another(patient: None, live: Live, ann: Client) -> None:
+def test_nothing_is_unsealed_to_anybody_while_somebody_rates(
+    patient: None, live: Live, ann: Client, tmp_path: Path
+) -> None:
     bo = live.client("Bo")
-    bo.rate(bo.session()["trials"][0], note="Bo's own")
+    first, *others = bo.session()["trials"]
+    bo.rate(first, note="Bo's own")
     ann.rate_all()
-    assert "Bo" not in ann.get("/api/results").text
+    assert error(ann.get("/api/results")) == (409, "others_rate") and "1 of 2" in ann.get("/api/results").text
+    assert ann.session()["finished"] and not ann.session()["revealed"]
     assert error(bo.get("/api/results")) == (409, "not_finished")
-    assert results.read_ratings(live.run_dir).raters == {"ann": "finished", "Bo": "started"}
-    assert {answer.rater for answer in results.read_ratings(live.run_dir).answers} == {"ann"}
+    found = results.read_ratings(live.run_dir)
+    assert found.raters == {"ann": "finished", "Bo": "started"} and found.answers == []
+    for export, file in ((results.export_json, "out.json"), (results.export_csv, "out.csv")):
+        with pytest.raises(BadInput, match="1 of 2 raters have finished"):
+            export(live.run_dir, tmp_path / file)
+        assert not (tmp_path / file).exists()
+    for trial in others:
+        bo.rate(trial)
+    bo.post("/api/finish")
+    assert ann.session()["revealed"]
+    assert "Bo" not in ann.get("/api/results").text and ann.get("/api/results").status_code == 200
+    assert {answer.rater for answer in results.read_ratings(live.run_dir).answers} == {"ann", "Bo"}
+    results.export_json(live.run_dir, tmp_path / "out.json")
+
+
+def test_a_rater_waits_for_as_many_as_the_rule_asks_for(patient: None, spoken: Path) -> None:
+    ask_for(spoken, minimum_raters=2)
+    seal(spoken, channels=())
+    live, stop = start(spoken)
+    try:
+        ann = live.client()
+        ann.rate_all()
+        assert (
+            error(ann.get("/api/results")) == (409, "others_rate")
+            and "1 of 2" in ann.get("/api/results").text
+        )
+    finally:
+        stop()
 
 
 # ---------------------------------------------------------------- others' things, forged things

@@ -107,3 +107,17 @@ def test_the_odd_pair_falls_on_either_side() -> None:
 def test_another_seed_gives_another_plan() -> None:
     seeds = [secrets.token_bytes(32) for _ in range(20)]
     assert len({tuple(plan(seed, "r", TEN, ["full"], None)) for seed in seeds}) == 20
+
+
+def test_practice_comes_first_is_not_counted_and_changes_no_draw() -> None:
+    firsts = Counter[str]()
+    for rater in range(200):
+        plain = session(str(rater))
+        first, *rest = plan(b"k" * 32, str(rater), TEN, ["full", "wideband"], "u03", practice=True)
+        assert first.kind == "practice" and rest[: len(plain)] == plain
+        assert [trial.kind for trial in rest].count("practice") == 0
+        last = [trial for trial in plain if trial.kind == "pair"][-1]
+        assert first.utterance_id == last.utterance_id
+        assert (first.candidate_source, first.baseline_source) == ("candidate", "baseline")
+        firsts[first.candidate_side] += 1
+    assert min(firsts.values()) > 70

@@ -10,12 +10,9 @@ from typing import Any
 from bench.catalog.loader import load
 from bench.controller import conclude
 from bench.controller.run import Run
-from bench.listening import mapping
-from bench.listening.results import import_json
 from bench.listening.score import seal
 from bench.metrics.compare import compare_sides
 from bench.records.base import Phase
-from bench.records.listening import Answer, Export, Ratings
 from bench.records.metrics import MetricsFile
 from bench.records.neighbour import NeighbourRecord
 from bench.records.run import Check, Install, Manifest, Phases, PhaseState, Preflight
@@ -23,6 +20,7 @@ from bench.storage.digests import sha256_file
 from bench.storage.record_file import load_record, save_record
 from benchmarks.listening_run import WORDS
 from benchmarks.listening_run import build as speak_all
+from tests.support.imported import take_in_answers
 
 RUN_ID = "espeak-here-20261122T101500Z"
 WORDS_OF_REFERENCE = "The quick reference says good morning to all of you."
@@ -92,28 +90,7 @@ def make(run_dir: Path) -> Path:
 
 def rate(run_dir: Path) -> None:
     """Have one rater like the baseline better, as an import from another copy of the run."""
-    digest = mapping.read_published(run_dir)
-    assert digest is not None
-    manifest = load_record(Manifest, run_dir)
-    answers = [
-        Answer(
-            rater="ann", trial_id=f"pair-full-u{number:02d}", kind="pair", utterance_id=f"u{number:02d}",
-            channel="full", candidate=2, baseline=4, candidate_side="A", answered_utc="2026-11-22T11:00:00Z",
-        )
-        for number in range(1, 11)
-    ]  # fmt: skip
-    ratings = Ratings(
-        question=manifest.question,
-        question_sha256=manifest.question_sha256,
-        mapping_sha256=digest,
-        mapping_intact=True,
-        raters={"ann": "finished"},
-        answers=answers,
-        pairs=10,
-    )
-    path = run_dir.parent / "ann.json"
-    path.write_text(Export(run_id=manifest.run_id, ratings=ratings).model_dump_json())
-    assert import_json(run_dir, path) == ["ann"]
+    take_in_answers(run_dir, candidate=2, baseline=4, answered_utc="2026-11-22T11:00:00Z")
 
 
 def decide(run_dir: Path) -> str:

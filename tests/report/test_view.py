@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from bench.records.listening import Sound
 from bench.records.take import TakeSide
 from bench.records.verdict import Verdict
 from bench.report import ReportView, as_json, build, render, write_markdown
@@ -128,8 +129,44 @@ def test_the_version_that_was_asked_for_and_why_another_ran(view: ReportView) ->
     assert said in write_markdown(view)
 
 
-def test_the_hidden_reference_is_reported(view: ReportView) -> None:
-    assert "Hidden reference scored above the take beside it" in render(view)
+def test_the_speaker_beside_a_take_is_called_what_it_is(run_dir: Path, whole: Evidence) -> None:
+    assert whole.ratings is not None
+    for hidden, name in ((False, "Attention check, the open reference itself"), (True, "Hidden reference")):
+        rated = whole.ratings.model_copy(update={"hidden_reference": hidden})
+        shown = whole.model_copy(update={"ratings": rated})
+        view = build(run_dir, decide(shown), shown, revealed=True)
+        assert f"{name} scored above the take beside it" in render(view)
+        assert f"{name}: scored above the take beside it in 1 of 1 trials." in write_markdown(view)
+        assert ("Hidden reference" in render(view)) == hidden
+
+
+def test_the_second_question_and_what_else_could_be_heard_stand_in_the_report(
+    run_dir: Path, whole: Evidence
+) -> None:
+    assert whole.ratings is not None
+    answers = [
+        answer.model_copy(
+            update={"candidate_second": 2, "baseline_second": 4 if answer.kind == "pair" else 1}
+        )
+        for answer in whole.ratings.answers
+    ]
+    more = {
+        "answers": answers,
+        "second_question": "How natural <b>is</b> it?",
+        "sound": {
+            "candidate": Sound(rate_hz=24000, bandwidth_hz=11900),
+            "baseline": Sound(rate_hz=16000, bandwidth_hz=7600),
+        },
+        "noticed": ["duration alone tells the sides apart."],
+    }
+    shown = whole.model_copy(update={"ratings": whole.ratings.model_copy(update=more)})
+    verdict = decide(shown)
+    for said in (render(view := build(run_dir, verdict, shown, revealed=True)), write_markdown(view)):
+        assert "How natural &lt;b&gt;is&lt;/b&gt; it?" in said
+        assert "f5 speaks at 24 kHz and reaches 11.9 kHz" in said and "chatterbox speaks at 16 kHz" in said
+        assert "duration alone tells the sides apart" in said
+    hushed = build(run_dir, verdict, shown, revealed=False)
+    assert "How natural" not in render(hushed) and "speaks at" not in render(hushed) + write_markdown(hushed)
 
 
 def test_takes_asked_for_again_are_named(run_dir: Path, whole: Evidence) -> None:

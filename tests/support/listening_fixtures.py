@@ -17,7 +17,7 @@ from bench.listening.raters import invite
 from bench.listening.score import seal
 from bench.listening.server import create_app
 from bench.records.run import Manifest
-from bench.storage.digests import sha256_file
+from bench.storage.digests import sha256_bytes, sha256_file
 from bench.storage.record_file import load_record, save_record
 from benchmarks.listening_run import WORDS, build
 
@@ -38,10 +38,10 @@ def sealed_once(spoken_once: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     return seal_copy(spoken_once, tmp_path_factory.mktemp("sealed") / "run")
 
 
-def seal_copy(spoken: Path, run_dir: Path) -> Path:
+def seal_copy(spoken: Path, run_dir: Path, *, practice: bool = True) -> Path:
     """Copy a run and seal it."""
     shutil.copytree(spoken, run_dir)
-    seal(run_dir, channels=("wideband",))
+    seal(run_dir, channels=("wideband",), practice=practice)
     return run_dir
 
 
@@ -155,3 +155,11 @@ def ask_for(run_dir: Path, **changed: Any) -> None:
     digest = sha256_file(run_dir / "rule.yml")
     inputs = manifest.inputs.model_copy(update={"rule_sha256": digest})
     save_record(manifest.model_copy(update={"rule": rule, "rule_sha256": digest, "inputs": inputs}), run_dir)
+
+
+def ask_a_second_question(run_dir: Path, question: str | None) -> None:
+    """Commit a run to a second question."""
+    manifest = load_record(Manifest, run_dir)
+    digest = question and sha256_bytes(question.encode())
+    inputs = manifest.inputs.model_copy(update={"second_question_sha256": digest})
+    save_record(manifest.model_copy(update={"second_question": question, "inputs": inputs}), run_dir)

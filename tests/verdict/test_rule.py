@@ -290,14 +290,19 @@ def test_the_hidden_reference_is_reported_and_a_strange_answer_warned_of() -> No
     knows = ratings(
         [1] * 10, extra=[answer(3, 5, 2, kind="anchor"), answer(4, 4, 3, kind="anchor", rater="owner")]
     )
+    figures = {"trials": 2, "reference_higher": 2, "reference_mean": 4.5, "take_mean": 2.5}
     verdict = decide(evidence(ratings=knows))
-    assert stored(verdict)["ratings"]["anchor"] == {
-        "trials": 2, "reference_higher": 2, "reference_mean": 4.5, "take_mean": 2.5,
-    }  # fmt: skip
-    assert not any("hidden reference" in warning for warning in verdict.warnings)
-    lost = decide(evidence(ratings=ratings([1] * 10, extra=[answer(3, 2, 2, kind="anchor")])))
-    warned = "hidden reference itself was scored no higher than the take beside it in 1 of 1"
-    assert any(warned in text for text in lost.warnings)
+    assert stored(verdict)["ratings"]["anchor"] == figures, "an attention check"
+    hidden = decide(evidence(ratings=knows.model_copy(update={"hidden_reference": True})))
+    assert stored(hidden)["ratings"]["anchor"] == figures | {"hidden_reference": True}
+    assert not any("no higher than the take" in text for text in [*verdict.warnings, *hidden.warnings])
+    strange = ratings([1] * 10, extra=[answer(3, 2, 2, kind="anchor")])
+    warned = "was scored no higher than the take beside it in 1 of 1"
+    (said,) = [text for text in decide(evidence(ratings=strange)).warnings if warned in text]
+    assert said.startswith("In the attention check the reference itself") and "speaker" not in said
+    strange.hidden_reference = True
+    (said,) = [text for text in decide(evidence(ratings=strange)).warnings if warned in text]
+    assert said.startswith("The hidden reference") and "attention" not in said
     assert stored(decide(evidence()))["ratings"]["anchor"]["reference_mean"] is None
 
 

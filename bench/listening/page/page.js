@@ -26,7 +26,7 @@ const state = { session: null, index: 0, loaded: null, loading: 0 };
 
 // ---------------------------------------------------------------- what is shown
 
-const SECTIONS = ["loading", "problem", "welcome", "headphones", "trial", "review", "results"];
+const SECTIONS = ["loading", "problem", "welcome", "headphones", "trial", "review", "waiting", "results"];
 
 function show(name) {
   for (const section of SECTIONS) at(section).hidden = section !== name;
@@ -200,7 +200,8 @@ const draftKey = (of) => `draft/${of.id}`;
 function draft(of) {
   const kept = JSON.parse(sessionStorage.getItem(draftKey(of)));
   if (kept?.revision === of.revision) return kept.value;
-  return of.answer ? { ...of.answer } : { a: null, b: null, comparison: null, note: "" };
+  const empty = { a: null, b: null, a_second: null, b_second: null, comparison: null, note: "" };
+  return { ...empty, ...of.answer };
 }
 
 function keep(of, value) {
@@ -242,12 +243,23 @@ async function open(index) {
   drawAll();
 }
 
+/** The pairs that are counted; a practice pair comes before them. */
+const counted = () => state.session.trials.filter((one) => !one.practice);
+
+function nameOf(one, after = "") {
+  return one.practice ? "Practice pair, not counted" : `Pair ${counted().indexOf(one) + 1}${after}`;
+}
+
 function fill(current) {
   const value = draft(current);
-  at("trial-title").textContent = `Pair ${state.index + 1} of ${state.session.trials.length}`;
+  at("trial-title").textContent = nameOf(current, ` of ${counted().length}`);
+  at("words").textContent = current.words ? `Both say: “${current.words}”` : "The two say different words.";
   at("reference").hidden = !current.reference;
   at("reference-missing").hidden = Boolean(current.reference);
-  for (const side of SIDES) check(`score-${side}`, value[side]);
+  for (const side of SIDES) {
+    check(`score-${side}`, value[side]);
+    check(`second-${side}`, value[`${side}_second`]);
+  }
   check("comparison", value.comparison);
   at("comparison-clear").hidden = value.comparison === null;
   at("note").value = value.note;
@@ -271,7 +283,8 @@ function change(part, value) {
   const current = trial();
   if (!current) return;
   keep(current, { ...draft(current), [part]: value });
-  if (part !== "note") check(part === "comparison" ? part : `score-${part}`, value);
+  if (part.endsWith("_second")) check(`second-${part[0]}`, value);
+  else if (part !== "note") check(part === "comparison" ? part : `score-${part}`, value);
   at("comparison-clear").hidden = draft(current).comparison === null;
   showNeeds();
 }
@@ -283,9 +296,12 @@ function needs() {
   const value = draft(current);
   const unheard = SIDES.filter((side) => !current.full[side]).map((side) => side.toUpperCase());
   const unscored = SIDES.filter((side) => !value[side]).map((side) => side.toUpperCase());
+  const asked = state.session.second_question ? SIDES : [];
+  const unanswered = asked.filter((side) => !value[`${side}_second`]).map((side) => side.toUpperCase());
   return [
     ...(unheard.length ? [`hear ${unheard.join(" and ")} to the end`] : []),
     ...(unscored.length ? [`score ${unscored.join(" and ")}`] : []),
+    ...(unanswered.length ? [`answer the second question for ${unanswered.join(" and ")}`] : []),
   ];
 }
 
@@ -304,7 +320,7 @@ function showNeeds() {
 }
 
 function showProgress() {
-  const { trials } = state.session;
+  const trials = counted();
   const done = trials.filter((one) => one.answer).length;
   at("progress-bar").max = trials.length;
   at("progress-bar").value = done;
@@ -375,14 +391,15 @@ function review() {
     ...state.session.trials.map((one, index) => {
       const item = document.createElement("li");
       const name = document.createElement("span");
-      name.textContent = `Pair ${index + 1}`;
+      name.textContent = nameOf(one);
       const scores = document.createElement("span");
-      scores.textContent = `A ${one.answer.a}   B ${one.answer.b}`;
+      const { a, b, a_second, b_second } = one.answer;
+      scores.textContent = a_second ? `A ${a}, ${a_second}   B ${b}, ${b_second}` : `A ${a}   B ${b}`;
       const button = document.createElement("button");
       button.type = "button";
       button.className = "link";
       button.textContent = "Change";
-      button.setAttribute("aria-label", `Change pair ${index + 1}`);
+      button.setAttribute("aria-label", one.practice ? "Change the practice pair" : `Change ${nameOf(one).toLowerCase()}`);
       button.addEventListener("click", () => void open(index));
       item.append(name, scores, button);
       return item;
@@ -402,7 +419,16 @@ async function submit() {
 }
 
 async function reveal() {
-  showResults(await api.results(), at);
+  let found;
+  try {
+    found = await api.results();
+  } catch (error) {
+    if (error.code !== "others_rate") throw error;
+    at("waiting-text").textContent = error.message;
+    show("waiting");
+    return;
+  }
+  showResults(found, at);
   show("results");
 }
 
@@ -411,6 +437,9 @@ async function reveal() {
 function welcome() {
   const { session } = state;
   const done = session.trials.filter((one) => one.answer).length;
+  const rated = counted().filter((one) => one.answer).length;
+  at("welcome-second").textContent = session.second_question ?? "";
+  at("welcome-second").hidden = !session.second_question;
   at("welcome-name").textContent = session.rater;
   const last = session.scale.length - 1;
   at("welcome-scale").textContent = session.scale
@@ -419,7 +448,7 @@ function welcome() {
     .join(", ");
   at("seal-hash").textContent = session.mapping_sha256;
   at("question-hash").textContent = session.question_sha256;
-  at("start").textContent = done ? `Continue (${done} of ${session.trials.length} rated)` : "Start";
+  at("start").textContent = done ? `Continue (${rated} of ${counted().length} rated)` : "Start";
   if (session.headphones === "passed") at("headphones-state").textContent = "Headphone check passed.";
   show("welcome");
 }
@@ -551,7 +580,12 @@ function pills(group, options, onPick) {
 
 function wire() {
   const scale = state.session.scale.map((text, index) => [index + 1, text]);
-  for (const side of SIDES) pills(`score-${side}`, scale, (value) => change(side, value));
+  for (const side of SIDES) {
+    pills(`score-${side}`, scale, (value) => change(side, value));
+    pills(`second-${side}`, scale, (value) => change(`${side}_second`, value));
+  }
+  at("second-question").textContent = state.session.second_question ?? "";
+  at("second").hidden = !state.session.second_question;
   pills("comparison", COMPARISON, (value) => change("comparison", value));
   for (const part of document.querySelectorAll("[data-question]")) part.textContent = state.session.question;
   document.title = "Listening test";
@@ -582,6 +616,7 @@ press("headphones-open", openTones);
 press("headphones-close", () => void closeTones());
 press("tones-play", () => void playTones());
 press("problem-retry", () => location.reload());
+press("waiting-retry", () => location.reload());
 press("skip", () => at("main").focus());
 at("skip").addEventListener("click", (event) => event.preventDefault());
 for (const button of at("tones").querySelectorAll("button")) {

@@ -1,11 +1,13 @@
 // What a rater is shown once his ratings are closed.
 
 const CELLS = {
+  practice: "Practice, not counted",
   pair: "Rated",
   repeat: "Again, sides swapped",
   identical: "The same clip twice",
-  anchor: "The reference, hidden",
 };
+
+const anchor = (found) => (found.hidden_reference ? "The speaker, hidden" : "Attention check: the reference itself");
 
 function cell(tag, text, scope) {
   const made = document.createElement(tag);
@@ -34,7 +36,7 @@ export function showResults(found, at) {
       const row = document.createElement("tr");
       row.append(
         cell("th", String(index + 1), "row"),
-        cell("td", CELLS[one.kind]),
+        cell("td", CELLS[one.kind] ?? anchor(found)),
         ...[one.a, one.b].map((side) => {
           const made = cell("td", `${side.voice} `);
           made.append(cell("b", String(side.score)));
@@ -44,5 +46,7 @@ export function showResults(found, at) {
       return row;
     }),
   );
+  at("results-sound").replaceChildren(...found.sound.map((text) => cell("li", text)));
+  at("results-sound-box").hidden = !found.sound.length;
   at("results-hash").textContent = found.mapping_sha256;
 }
