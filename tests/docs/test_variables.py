@@ -64,6 +64,7 @@ PLACES = {
             "baseline_voice_accepted",
             "model_voice_accepted",
             "similarity_python",
+            "sources_mirror",
             "whisper_model",
         )
     },
@@ -85,7 +86,6 @@ PLACES = {
 TITANS = {
     "model",
     "profile",
-    "model_url",
     "baseline",
     "baseline_url",
     "baseline_token_env",
