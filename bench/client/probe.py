@@ -9,9 +9,10 @@ import ssl
 from collections.abc import Sequence
 from typing import Any
 
-from bench.client.bodies import decode, parse_json
+from bench.client.bodies import decode
 from bench.client.dialects import DIALECTS, find_dialect
 from bench.client.faults import TakeFault
+from bench.client.replies import parse_json
 from bench.client.session import Session, fetch, open_session, replace_message, request_for
 from bench.client.target import Target, Voice
 from bench.client.timing import build_request, send_once

@@ -18,10 +18,10 @@ import soundfile
 from bench.client.faults import TakeFault
 from bench.client.figures import as_float
 from bench.client.probe import settle
+from bench.client.samples import Samples
 from bench.client.session import Fetched, Session, fetch, judge, request_for
 from bench.client.target import Target, Voice
 from bench.client.timing import host_name, quiet_gc
-from bench.client.wav import Samples
 from bench.errors import BadInput
 from bench.records.passes import PassResult
 from bench.records.run import Utterance

@@ -330,7 +330,9 @@ def _parser() -> argparse.ArgumentParser:
     load.add_argument("--dialect", default="auto", help="how to ask (default: found out)")
     load.add_argument("--sample-rate-hz", type=int, help="of raw PCM whose rate no header states")
     load.add_argument(
-        "--container", choices=("raw", "raw_big_endian"), help="of PCM whose content type hides it"
+        "--container",
+        choices=("raw", "raw_big_endian", "raw_float32", "raw_mulaw", "raw_alaw"),
+        help="of samples without a header whose content type hides what they are",
     )
     load.add_argument("--token-env", metavar="NAME", help="environment variable with the bearer token")
     load.add_argument(
