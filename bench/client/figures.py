@@ -1,7 +1,7 @@
 """The figures of one take, from stamped samples. Pure; docs/measuring.md defines each one."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -195,6 +195,23 @@ def measure(sent_ns: int, body_ns: Sequence[int], end_ns: int, pcm: Pcm) -> Figu
         stalls=player.stalls,
         stall_ms=player.stall_ms,
         start_buffer_ms=player.start_buffer_ms,
+    )
+
+
+def begin_earlier(figures: Figures, ms: float) -> Figures:
+    """Return the figures of a take whose first request left that much before the one that was answered."""
+
+    def later(value: float | None) -> float | None:
+        return None if value is None else value + ms
+
+    total_ms = figures.total_ms + ms
+    return replace(
+        figures,
+        ttfb_ms=figures.ttfb_ms + ms,
+        ttfa_ms=later(figures.ttfa_ms),
+        ttfa_audible_ms=later(figures.ttfa_audible_ms),
+        total_ms=total_ms,
+        rtf=total_ms / 1e3 / figures.audio_s,
     )
 
 

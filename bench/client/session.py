@@ -10,7 +10,7 @@ from bench.client.bodies import Pcm, decode
 from bench.client.dialects import Dialect, Say
 from bench.client.ends import is_proved
 from bench.client.faults import TakeFault
-from bench.client.figures import check_audio, measure
+from bench.client.figures import begin_earlier, check_audio, measure
 from bench.client.replies import error_text
 from bench.client.samples import Samples
 from bench.client.speech import count_syllables, shortest_s
@@ -213,8 +213,9 @@ def judge(
         samples = pcm.samples()
         check_audio(samples, pcm.rate_hz)
         _check_length(utterance.text, samples.size / pcm.rate_hz)
-        began_ns = exchange.sent_ns if fetched.begun_ns is None else fetched.begun_ns
-        figures = measure(began_ns, [at for at, data in exchange.body if data], exchange.end_ns, pcm)
+        figures = measure(exchange.sent_ns, [at for at, data in exchange.body if data], exchange.end_ns, pcm)
+        if fetched.begun_ns is not None:
+            figures = begin_earlier(figures, (exchange.sent_ns - fetched.begun_ns) / 1e6)
     except TakeFault as fault:
         error = replace_message(session.target, fault)
         return Spoken(base.model_copy(update={"error": error.record()}))
