@@ -47,12 +47,14 @@ class SampleForm:
         if self.channels == 1:
             return values
         scaled = values.astype(np.float32) / np.float32(32768) if values.dtype == np.int16 else values
-        return scaled.reshape(-1, self.channels).mean(axis=1, dtype=np.float32)
+        mixed: Samples = scaled.reshape(-1, self.channels).mean(axis=1, dtype=np.float32)
+        return mixed
 
     def _values(self, data: bytes) -> Samples:
         order = ">" if self.big_endian else "<"
         if self.coding in _LAWS:
-            return _law_table(_LAWS[self.coding])[np.frombuffer(data, "u1")]
+            words: Samples = _law_table(_LAWS[self.coding])[np.frombuffer(data, "u1")]
+            return words
         if self.coding == "float":
             with np.errstate(over="ignore"):  # too large for 32 bits: infinite, and named as that
                 return np.frombuffer(data, f"{order}f{self.bits // 8}").astype(np.float32)

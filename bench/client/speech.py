@@ -9,7 +9,7 @@ words, whatever the language.
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Sequence
 from statistics import median
 
 SYLLABLE_MIN_S = 0.040
@@ -17,6 +17,7 @@ SYLLABLE_MIN_S = 0.040
 USUAL_S = (0.120, 0.400)
 """By syllable, pauses included: where the median of a pass lies outside, something is wrong with its lengths. People
 and engines take 0.15 to 0.32; every sentence said twice, or samples read at half their rate, doubles that."""
+FEWEST = 3
 _VOWELS = re.compile("[aeiouyæøœ]+")
 _SILENT_E = re.compile(r"(?<=[^aeiouyl])e$|(?<=[^aeiouytd])ed$")
 _BLOCKS = re.compile(r"[\u3041-\u30ff\u3400-\u9fff\uac00-\ud7af]")
@@ -43,8 +44,10 @@ def shortest_s(text: str) -> float:
     return SYLLABLE_MIN_S * count_syllables(text)
 
 
-def is_unusual(lengths: Iterable[tuple[str, float]]) -> float | None:
-    """Return the median seconds of a syllable over takes (text, seconds) where it is none of speech, else None."""
-    found = [seconds / count for text, seconds in lengths if (count := count_syllables(text))]
-    middle = median(found) if found else None
+def find_unusual(syllables_s: Sequence[float]) -> float | None:
+    """Return the median seconds of a syllable over the takes of a pass where it is none of speech, else None.
+
+    Of one or two takes nothing is said: a sentence may be slow.
+    """
+    middle = median(syllables_s) if len(syllables_s) >= FEWEST else None
     return middle if middle is not None and not USUAL_S[0] <= middle <= USUAL_S[1] else None

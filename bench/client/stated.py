@@ -231,7 +231,7 @@ def _read_one(found: Stated, name: str, where: str, text: str) -> None:
     elif what == "channels" and text in _COUNTS:
         found.add("channels", where, _COUNTS[text])
     else:
-        found.add("bits" if what == "width" else cast(Fact, what), where, _read_number(what, where, text))
+        found.add("bits" if what == "width" else what, where, _read_number(what, where, text))
 
 
 def _read_number(what: str, where: str, text: str) -> int:

@@ -60,6 +60,7 @@ def _rate(args: argparse.Namespace) -> int:
     run_dir = _run(args)
     from bench.listening.server import serve
 
+    _say_alarms(run_dir)
     serve(
         run_dir,
         host=args.host,
@@ -71,10 +72,19 @@ def _rate(args: argparse.Namespace) -> int:
     return 0
 
 
+def _say_alarms(run_dir: Path) -> None:
+    """Say before anybody is asked to listen what is wrong with the client or a server."""
+    from bench.report.objective import read_unnamed_alarms
+
+    for line in read_unnamed_alarms(run_dir):
+        _say(f"ALARM: {line}")
+
+
 def _invite(args: argparse.Namespace) -> int:
     run_dir = _run(args)
     from bench.listening.raters import invite
 
+    _say_alarms(run_dir)
     path = invite(run_dir, args.name, channels=args.channel, late=args.late)
     _say(f"{args.name}: {args.url.rstrip('/')}{path}")
     return 0

@@ -24,6 +24,15 @@ class Detection(Record):
     evidence: list[str] = []
 
 
+class PassAlarm(Record):
+    """What a pass as a whole says of the server or of the client: to be looked into before anybody listens."""
+
+    kind: Literal["noise", "length", "twice", "unproved"]
+    value: float
+    """`length`: median seconds of a syllable. Else the number of takes."""
+    message: str
+
+
 class PassResult(Record):
     """What a pass came to. The takes themselves are in `takes.jsonl`, so this stays small."""
 
@@ -48,6 +57,7 @@ class PassResult(Record):
     started_utc: str
     ended_utc: str | None = None
     wall_s: float | None = None
+    alarms: list[PassAlarm] = []
 
 
 class NetworkCost(Record):
