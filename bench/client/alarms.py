@@ -10,7 +10,7 @@ from typing import Literal
 from bench.client.figures import find_first_audio
 from bench.client.samples import Samples
 from bench.client.session import Spoken
-from bench.client.speech import USUAL_S, count_syllables, find_unusual
+from bench.client.speech import FEWEST_SYLLABLES, USUAL_S, count_syllables, find_unusual
 from bench.records.passes import PassAlarm
 
 _BLOCK_S = 0.2
@@ -37,7 +37,8 @@ class Watch:
             return
         if spoken.samples is None or take.audio_s is None or take.sample_rate_hz is None:
             return
-        if count := count_syllables(take.text):
+        # A word or two are mostly the silence around them.
+        if (count := count_syllables(take.text)) >= FEWEST_SYLLABLES:
             self.syllables_s.append(take.audio_s / count)
         self.twice += says_twice(spoken.samples, take.sample_rate_hz)
         self.unproved += not spoken.proved

@@ -17,7 +17,8 @@ SYLLABLE_MIN_S = 0.040
 USUAL_S = (0.120, 0.400)
 """By syllable, pauses included: where the median of a pass lies outside, something is wrong with its lengths. People
 and engines take 0.15 to 0.32; every sentence said twice, or samples read at half their rate, doubles that."""
-FEWEST = 3
+FEWEST, FEWEST_SYLLABLES = 3, 8
+"""Takes of a pass, and syllables of a take, from which on its length by syllable says anything."""
 _VOWELS = re.compile("[aeiouyæøœ]+")
 _SILENT_E = re.compile(r"(?<=[^aeiouyl])e$|(?<=[^aeiouytd])ed$")
 _BLOCKS = re.compile(r"[\u3041-\u30ff\u3400-\u9fff\uac00-\ud7af]")
@@ -47,7 +48,7 @@ def shortest_s(text: str) -> float:
 def find_unusual(syllables_s: Sequence[float]) -> float | None:
     """Return the median seconds of a syllable over the takes of a pass where it is none of speech, else None.
 
-    Of one or two takes nothing is said: a sentence may be slow.
+    Of one or two takes nothing is said: a sentence may be slow. Each has `FEWEST_SYLLABLES` or more.
     """
     middle = median(syllables_s) if len(syllables_s) >= FEWEST else None
     return middle if middle is not None and not USUAL_S[0] <= middle <= USUAL_S[1] else None

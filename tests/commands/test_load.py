@@ -19,7 +19,7 @@ def quick(asked: Asked) -> Reply:
     if asked.json().get("voice") == "bad":
         return Reply.of({"detail": "no such voice"}, "404 Not Found")
     return Reply(
-        pieces=[(0.02, pcm(0.1)), (0.03, pcm(0.1))], headers={"Content-Type": f"audio/pcm;rate={RATE}"}
+        pieces=[(0.02, pcm(0.9)), (0.03, pcm(0.9))], headers={"Content-Type": f"audio/pcm;rate={RATE}"}
     )
 
 
