@@ -70,6 +70,7 @@ async def settle(target: Target, voice: Voice, timeout_s: float) -> tuple[Detect
         except AuditionError as error:
             evidence.append(f"{name}: {error}")
             continue
+        session.habits.learn(pcm)
         evidence.append(f"{name}: answered with {pcm.container} at {pcm.rate_hz} Hz")
         found = Detection(
             dialect=name,

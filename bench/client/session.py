@@ -31,6 +31,10 @@ class Habits:
     ends_streams: bool = False
     """A stream of events said that it was over: one that does not say so has broken off."""
 
+    def learn(self, pcm: Pcm) -> None:
+        """Note what an answer shows."""
+        self.ends_streams |= pcm.container == "sse" and bool(pcm.end_said)
+
 
 @dataclass(frozen=True)
 class Session:
@@ -248,13 +252,11 @@ def _check_end(habits: Habits, pcm: Pcm) -> None:
     Raises:
         TakeFault: `truncated`.
     """
-    if pcm.container != "sse":
-        return
-    if habits.ends_streams and not pcm.end_said:
+    if pcm.container == "sse" and habits.ends_streams and not pcm.end_said:
         raise TakeFault(
             "truncated", "the stream ends without the word that this server ends its streams with"
         )
-    habits.ends_streams |= bool(pcm.end_said)
+    habits.learn(pcm)
 
 
 def _check_length(text: str, audio_s: float) -> None:
