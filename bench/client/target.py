@@ -37,7 +37,7 @@ def check_base_url(url: str) -> None:
             f"the URL of {parts.hostname} carries a user or password; put a bearer token into the "
             "environment and name that variable as auth_env instead."
         )
-    if parts.query or parts.fragment or "?" in url or "#" in url:
+    if "?" in url or "#" in url:
         raise BadInput(
             f"the URL of {parts.hostname} has something after a ? or #, which no request could carry on; give the "
             "server's root alone. A key goes into the environment (auth_env), a field into the entry's `request`."
