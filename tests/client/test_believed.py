@@ -97,6 +97,7 @@ def test_text_in_place_of_audio_is_the_servers_own_error(name: str, kind: str) -
         "html": "Upstream",
         "plain": "disconnect",
         "traceback": "no kernel",
+        "short": "oom",
         "utf8": "Stimme",
     }
     assert word[name] in message
