@@ -51,6 +51,9 @@ class Pcm:
     end_said: bool | None = None
     """Whether the body itself said that it was over; None where it has no way to (`bench.client.ends`)."""
 
+    must_end: bool = False
+    """Whether a body of this form has to say so."""
+
     def samples(self) -> Samples:
         """Return all samples; int16 when every piece was."""
         if not self.events:
@@ -90,7 +93,7 @@ def decode(
         payload = unpack(arrivals)
         stated = read_stated(headers, payload.fields, entry_rate_hz=stated_rate_hz, container=container)
         pcm = _decode_body(payload.arrivals, "", stated, container) if payload.arrivals else Pcm("sse")
-        pcm.container, pcm.end_said = "sse", payload.over
+        pcm.container, pcm.end_said, pcm.must_end = "sse", payload.over, payload.must_end
     else:
         stated = read_stated(headers, entry_rate_hz=stated_rate_hz, container=container)
         pcm = _decode_body(arrivals, kind, stated, container)

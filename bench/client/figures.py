@@ -32,7 +32,8 @@ arithmetic mean of its power; white noise has 1, a tone 0). Samples of another f
 16-bit have -9 to 0 dBFS and 0.4 to 1. Speech has 0.1, and at -8 dBFS would be clipped beyond recognition; files of it
 have -18."""
 _NOISE_FRAME = 512
-_SOUNDING_DBFS = -20.0
+_SOUNDING_DBFS, _LOUD_DBFS, _LOUD_SHARE = -20.0, -12.0, 0.75
+"""From end to end: of the frames that sound at all nearly every one is loud. Of speech it is one in six at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,8 @@ def is_noise(samples: Samples) -> bool:
     frames = values[: values.size // _NOISE_FRAME * _NOISE_FRAME].reshape(-1, _NOISE_FRAME)
     power = np.mean(np.square(frames, dtype=np.float64), axis=1)
     sounding = power >= 10.0 ** (_SOUNDING_DBFS / 10.0)
-    if sounding.mean() < 0.25:
+    loud = power >= 10.0 ** (_LOUD_DBFS / 10.0)
+    if sounding.mean() < 0.25 or loud.sum() < _LOUD_SHARE * sounding.sum():
         return False
     dbfs = 10.0 * np.log10(power[sounding].mean())
     needed = min((flatness for above, flatness in NOISE if dbfs >= above), default=None)

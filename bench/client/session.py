@@ -247,14 +247,14 @@ def judge(
 
 
 def _check_end(habits: Habits, pcm: Pcm) -> None:
-    """See that a stream of events said that it was over, if this server says so.
+    """See that a stream of events said that it was over, if its kind of events or this server says so.
 
     Raises:
         TakeFault: `truncated`.
     """
-    if pcm.container == "sse" and habits.ends_streams and not pcm.end_said:
+    if not pcm.end_said and (pcm.must_end or (pcm.container == "sse" and habits.ends_streams)):
         raise TakeFault(
-            "truncated", "the stream ends without the word that this server ends its streams with"
+            "truncated", "the stream ends without the word that it is over, which others end with"
         )
     habits.learn(pcm)
 

@@ -37,6 +37,8 @@ class Payload:
     """What stands beside the audio: rates, formats, and whatever else there is."""
     over: bool = False
     """Whether the last word was that the stream is over."""
+    must_end: bool = False
+    """Whether its events are of a kind that ends with such a word: OpenAI's `speech.audio.delta`, then `.done`."""
 
 
 def unpack(arrivals: Sequence[Arrival]) -> Payload:
@@ -98,6 +100,7 @@ def _take(found: Payload, at: int, lines: Sequence[bytes]) -> None:
     # Of an event whose name or type says so, or that carries one; many servers write `"error": null` into each.
     if value.get("error") or kind.endswith("error") or name.endswith("error"):
         raise TakeFault("stream_error", error_text(text))
+    found.must_end |= kind.startswith("speech.audio.")
     ends = bool(_OVER.search(kind) or _OVER.search(name))
     audio = b""
     if "audio" in value or (_OF_AUDIO.search(kind) and not _OF_WORDS.search(kind)):

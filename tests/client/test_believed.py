@@ -446,6 +446,9 @@ def test_a_stream_that_breaks_off_is_known_by_how_this_server_ends_others(tmp_pa
     assert take_of([delta(PCM, **rate)], EVENTS).error is None, (
         "of a server that never says so nothing is asked"
     )
+    typed = delta(PCM, type="speech.audio.delta", **rate)
+    assert error_of([typed], EVENTS)[0] == "truncated", "but OpenAI's events end with one of their own"
+    assert take_of([typed, done], EVENTS).error is None
 
 
 # Length

@@ -154,6 +154,14 @@ def test_bad_audio_is_named() -> None:
     assert kind_of(bad) == "nan"
 
 
+@pytest.mark.parametrize(("share", "found"), [(1.0, "noise"), (0.9, "noise"), (0.5, None), (0.1, None)])
+def test_noise_is_noise_from_end_to_end(share: float, found: str | None) -> None:
+    noise = np.random.default_rng(1).integers(-32768, 32767, round(2 * RATE * share)).astype(np.int16)
+    assert kind_of(np.concatenate([noise, tone(2 * (1 - share), 0.3)])) == found
+    quiet = (noise // 16).astype(np.int16)
+    assert kind_of(np.concatenate([quiet, tone(0.2, 0.3)])) is None
+
+
 def test_a_peak_at_full_scale_is_not_clipping() -> None:
     samples = tone(1.0)
     samples[100:102] = 32767
