@@ -48,19 +48,27 @@ def unpack(arrivals: Sequence[Arrival]) -> Payload:
         TakeFault: `stream_error`, `not_audio`, or `truncated`: the body ends inside an event.
     """
     found = Payload()
-    held, lines, cr = b"", [], False
+    held: list[bytes] = []
+    lines: list[bytes] = []
+    cr = False
     for at, data in arrivals:
         if cr and data.startswith(b"\n"):
             data = data[1:]
         cr = data.endswith(b"\r") if data else cr
-        *whole, held = _LINE_END.split(held + data)
+        first, *more = _LINE_END.split(data)
+        held.append(
+            first
+        )  # joined once, when its line is whole: an event may be megabytes in a thousand pieces
+        if not more:
+            continue
+        whole, held = [b"".join(held), *more[:-1]], [more[-1]]
         for line in whole:
             if line:
                 lines.append(line)
             elif lines:
                 _take(found, at, lines)
                 lines = []
-    lines = [line for line in [*lines, held] if line and not line.startswith(b":")]
+    lines = [line for line in [*lines, b"".join(held)] if line and not line.startswith(b":")]
     if lines and not _is_an_end(lines):
         raise TakeFault("truncated", "the body ends inside a server-sent event")
     found.over |= bool(lines)

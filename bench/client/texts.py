@@ -14,7 +14,9 @@ _WHOLE = re.compile(rb"(?:\xef\xbb\xbf)?(?:[\t\n\r -~]|[\xc3-\xdf][\x80-\xbf]|[\
 _RUN = re.compile(r"[\t\n\r -~\u00a0-\u07ff\u2010-\u206f\u3000-\ud7ff]{24,}")
 _ANYWHERE = re.compile(rb"[\t\n\r -~]{64,}")
 _LETTERS = re.compile(rb"[A-Za-z]{3}")
-_WORD_AND_MORE = re.compile(rb"[A-Za-z]{2,}(?:[,:.;]? [A-Za-z0-9\"]|\"\s?[:,]\s?[\"\w{]|[,:.]?\r?\n|</[a-z])")
+_WORD_AND_MORE = re.compile(
+    rb"(?<=[A-Za-z]{2})(?:[,:.;]? [A-Za-z0-9\"]|\"\s?[:,]\s?[\"\w{]|[,:.]?\r?\n|</[a-z])"
+)
 _WORDS = 2
 
 

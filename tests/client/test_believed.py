@@ -5,6 +5,7 @@ import base64
 import io
 import json
 import struct
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,9 +20,11 @@ from bench.client.dialects import find_dialect
 from bench.client.session import Fetched, Spoken, fetch, judge, open_session, request_for
 from bench.client.takes import run_takes
 from bench.client.target import Target, Voice
+from bench.client.texts import find_text
 from bench.client.timing import Exchange
 from bench.records.run import Utterance
 from bench.records.take import Take
+from tests.support.pace import limit
 from tests.support.raw_server import Asked, Reply, serving
 from tests.support.sound import RATE, wav
 from tests.support.voiced import voiced
@@ -110,6 +113,19 @@ def test_text_after_audio_is_an_error_and_no_half_take(name: str) -> None:
         assert error_of(body, OCTETS)[0] == "stream_error"
     streamed = [wav(b"", size=0xFFFFFFFF) + PCM, text]
     assert error_of(streamed, {"Content-Type": "audio/wav"})[0] == "stream_error"
+
+
+def test_looking_for_text_costs_a_step_a_byte_whatever_is_sent() -> None:
+    begun = time.perf_counter()
+    bodies = (
+        b"A" * 3_000_000 + b"\x00\xff",
+        (b"ab " * 30 + b"\xff") * 30_000,
+        bytes(3_000_000),
+        b"{" * 3_000_000,
+    )
+    for body in bodies:
+        find_text(body)
+    assert time.perf_counter() - begun < limit(5)
 
 
 def test_text_in_the_middle_is_found_too() -> None:
