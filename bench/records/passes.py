@@ -57,7 +57,8 @@ class PassResult(Record):
     started_utc: str
     ended_utc: str | None = None
     wall_s: float | None = None
-    alarms: list[PassAlarm] = []
+    alarms: list[PassAlarm] = Field(default=[], exclude_if=lambda alarms: not alarms)
+    """Left out where there is none, as in the files of earlier runs."""
 
 
 class NetworkCost(Record):
