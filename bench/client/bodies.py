@@ -33,7 +33,9 @@ RAW_TYPES = frozenset(
 _ANY_AUDIO = frozenset({"", "audio/*"})
 _WAV_TYPES = frozenset({"audio/wav", "audio/x-wav", "audio/wave", "audio/vnd.wave"})
 _EVENTS = "text/event-stream"
-_BEGINS_AS_EVENTS = re.compile(rb"(?:data|event|id|retry)?: ?[ -~]")
+_BEGINS_AS_EVENTS = re.compile(
+    rb"(?:\xef\xbb\xbf)?\s*(?:(?:data|event|id|retry): ?[ -~]|:(?: ?[a-z]{2}|\s*$))"
+)
 FFMPEG_LIMIT_S = 60.0
 _BLOCK_FRAMES = 65536
 
@@ -89,7 +91,12 @@ def decode(
             f"the body is compressed ({coding}) though `Accept-Encoding: identity` was asked for: a proxy's doing?",
         )
     kind = content_type(headers)
-    if kind == _EVENTS or (kind in RAW_TYPES | _ANY_AUDIO and _BEGINS_AS_EVENTS.match(_head(arrivals, 16))):
+    begins_as_events = _BEGINS_AS_EVENTS.match(_head(arrivals, 64)) is not None
+    if kind == _EVENTS and not begins_as_events:
+        text = find_text(b"".join(data for _, data in arrivals))
+        if text is not None:
+            raise _text_fault(text)
+    if kind == _EVENTS or (begins_as_events and kind in RAW_TYPES | _ANY_AUDIO):
         payload = unpack(arrivals)
         stated = read_stated(headers, payload.fields, entry_rate_hz=stated_rate_hz, container=container)
         pcm = _decode_body(payload.arrivals, "", stated, container) if payload.arrivals else Pcm("sse")

@@ -5,7 +5,6 @@ sync word of eleven or twelve bits, which samples have too now and then: these a
 of which begins where the one before it says (ISO/IEC 11172-3, 2.4.1.3; 13818-7, 6.2).
 """
 
-import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -103,7 +102,3 @@ def _adts_length(head: bytes) -> int:
         return 0
     length = (head[3] & 3) << 11 | head[4] << 3 | head[5] >> 5
     return length if length > 7 else 0
-
-
-NAMES = tuple(dict.fromkeys(kind.name for _, _, kind in itertools.chain(_BY_MAGIC, ((0, b"", AAC),))))
-"""Every kind that is known, for the documentation."""

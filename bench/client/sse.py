@@ -51,7 +51,9 @@ def unpack(arrivals: Sequence[Arrival]) -> Payload:
     held: list[bytes] = []
     lines: list[bytes] = []
     cr = False
-    for at, data in arrivals:
+    for index, (at, data) in enumerate(arrivals):
+        if index == 0:
+            data = data.removeprefix(b"\xef\xbb\xbf")
         if cr and data.startswith(b"\n"):
             data = data[1:]
         cr = data.endswith(b"\r") if data else cr

@@ -75,6 +75,8 @@ class Stated:
     said: dict[Fact, list[tuple[str, _Value]]] = field(default_factory=dict)
     packed: dict[str, str] = field(default_factory=dict)
     """Who named a compressed form or a file for a body, and which."""
+    unread: list[str] = field(default_factory=list)
+    """Names of forms that are unknown. A body that says itself what it is needs none (`codecs="mp4a.40.2"`)."""
 
     def add(self, fact: Fact, where: str, value: _Value) -> None:
         """Note that `where` says so."""
@@ -115,6 +117,8 @@ class Stated:
         Raises:
             TakeFault: `wrong_form`: statements that differ, that contradict one another or that cannot be read here.
         """
+        if self.unread:
+            raise TakeFault("wrong_form", self.unread[0])
         if self.packed:
             where, name = next(iter(self.packed.items()))
             raise TakeFault(
@@ -250,8 +254,7 @@ def _read_number(what: str, where: str, text: str) -> int:
 def _read_words(found: Stated, where: str, text: str) -> None:
     """Add what the name of a form says: `s16le`, `pcm_f32le`, `linear16`, `raw-24khz-16bit-mono-pcm`, `ulaw_8000`.
 
-    Raises:
-        TakeFault: `wrong_form`: it is the name of no form that is known.
+    What is the name of none that is known is kept as unread.
     """
     plain = re.sub(
         r"\b(mu|u|a)[ _-]law\b", r"\1law", text.lower().replace("\u03bc", "u").replace("g.711", "g711")
@@ -259,9 +262,7 @@ def _read_words(found: Stated, where: str, text: str) -> None:
     plain = re.sub(r"(\d)[ _-]+(bits?|k?hz)\b", r"\1\2", plain)
     unknown = [word for word in _WORD.findall(plain) if not _read_word(found, where, word)]
     if unknown or not _WORD.search(plain):
-        raise TakeFault(
-            "wrong_form", f"{where} says {text[:60]!r}, which is no form of samples that is known here"
-        )
+        found.unread.append(f"{where} says {text[:60]!r}, which is no form of samples that is known here")
 
 
 def _read_word(found: Stated, where: str, word: str) -> bool:

@@ -103,7 +103,8 @@ class RunRequest(Settings):
         passes = all(gate.ok for gate in (licence_gate(entry, self.intended_use), clone_gate(entry, None)))
         if entry.run.kind == "http" and self.model_url is None and passes:
             raise BadInput(f"{self.model} is served by somebody else: say where in model_url.")
-        _check_url("model_url", self.model_url)
+        if entry.run.kind == "http":
+            _check_url("model_url", self.model_url)
         return entry
 
     def baseline_entry(self) -> Entry:
@@ -116,7 +117,8 @@ class RunRequest(Settings):
             raise BadInput(f"{self.baseline} has no profile '{self.baseline_profile}'; it has: {known}.")
         if entry.run.kind == "http" and self.baseline_url is None:
             raise BadInput(f"{self.baseline} is served by somebody else: say where in baseline_url.")
-        _check_url("baseline_url", self.baseline_url)
+        if entry.run.kind == "http":
+            _check_url("baseline_url", self.baseline_url)
         if entry.run.kind == "engine" and "system" not in entry.run.install:
             raise BadInput(
                 f"{self.baseline} cannot be the baseline as it is: Audition serves a baseline itself only from system "

@@ -19,7 +19,7 @@ class Detection(Record):
     model: str | None = None
     """Sent as `model`: the entry's, else the first that `/v1/models` lists."""
     container: str | None = None
-    """What the probe's answer was: raw, wav, sse, mp3, ogg, flac; null when none was sent."""
+    """What the probe's answer was: raw, wav, sse, or a file's kind (mp3, ogg, flac, ...); null when none was sent."""
     sample_rate_hz: int | None = None
     evidence: list[str] = []
 

@@ -87,6 +87,15 @@ ERRORS = {
     "utf8": '{"fehler": "die Stimme läßt sich nicht laden: zu groß"}'.encode(),
 }
 
+WORD = {
+    "json": "out of memory",
+    "html": "Upstream",
+    "plain": "disconnect",
+    "traceback": "no kernel",
+    "short": "oom",
+    "utf8": "Stimme",
+}
+
 
 @pytest.mark.parametrize("kind", ["audio/pcm", "application/octet-stream", "", "audio/wav", "audio/mpeg"])
 @pytest.mark.parametrize("name", ERRORS)
@@ -95,15 +104,7 @@ def test_text_in_place_of_audio_is_the_servers_own_error(name: str, kind: str) -
     text = ERRORS[name]
     found, message = error_of(text + b" " * (len(text) % 2), headers)
     assert found == "stream_error"
-    word = {
-        "json": "out of memory",
-        "html": "Upstream",
-        "plain": "disconnect",
-        "traceback": "no kernel",
-        "short": "oom",
-        "utf8": "Stimme",
-    }
-    assert word[name] in message
+    assert WORD[name] in message
 
 
 @pytest.mark.parametrize("name", [name for name in ERRORS if name != "short"])
@@ -324,6 +325,13 @@ def test_a_header_that_comes_twice_and_differs_is_a_failure() -> None:
     assert take_of(PCM, {"X-Sample-Rate": twice.format(24000)}).error is None
 
 
+def test_a_file_that_says_itself_what_it_is_needs_no_codec_that_we_know() -> None:
+    kind = {"Content-Type": 'audio/flac; codecs="mp4a.40.2"', "X-Audio-Codec": "wobble"}
+    assert take_of(file_of("FLAC", "PCM_16"), kind).error is None
+    assert take_of(wav(PCM), kind).error is None
+    assert error_of(PCM, kind | {"Content-Type": "audio/pcm;rate=24000"})[0] == "wrong_form"
+
+
 def test_a_wav_header_and_the_http_headers_must_agree() -> None:
     two = wav(np.repeat(SAMPLES, 2).tobytes(), channels=2)
     assert take_of(two, {"X-Channels": "2"}).audio_s == pytest.approx(SPEECH.size / RATE)
@@ -423,6 +431,18 @@ def test_audio_is_found_in_events_wherever_it_lies(shape: Callable[[str], object
     got = spoken_of([b"".join(events)[:50000], b"".join(events)[50000:], f": ping{end}".encode()], EVENTS)
     np.testing.assert_array_equal(got.samples, SAMPLES)
     assert got.pcm is not None and got.pcm.container == "sse"
+
+
+def test_events_under_another_type_and_other_things_under_theirs() -> None:
+    events = [b"\xef\xbb\xbf" + delta(PCM[:60000], sample_rate=RATE), delta(PCM[60000:]), b"data: [DONE]\n\n"]
+    for kind in ("text/event-stream", "application/octet-stream", "audio/pcm"):
+        got = spoken_of(events, {"Content-Type": kind})
+        np.testing.assert_array_equal(got.samples, SAMPLES)
+    assert take_of([b": ping\n\n", *events[1:]], OCTETS).error is None
+    for name, text in ERRORS.items():
+        kind, message = error_of(text, EVENTS)
+        assert kind == "stream_error" and WORD[name] in message
+    assert error_of(PCM, EVENTS)[0] in ("truncated", "not_audio", "no_samples")
 
 
 def test_events_may_carry_files_and_other_forms() -> None:
