@@ -539,3 +539,29 @@ def test_nothing_that_a_server_sends_raises(
     take = judge(session, Utterance(id="a", text="a"), Fetched(exchange)).take
     assert (take.error is None) == (take.audio_s is not None)
     assert take.error is None or "could not be read here" not in take.error.message, take.error
+
+
+def test_a_bug_of_ours_costs_one_take_and_not_the_pass(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Nothing is known that a server could send for it, so the reading itself is broken here.
+    def broken(headers: object, arrivals: list[tuple[int, bytes]], *more: object) -> object:
+        if len(arrivals[0][1]) % 3 == 0:
+            raise ZeroDivisionError("as asked")
+        return decode(headers, arrivals, *more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("bench.client.session.decode", broken)
+
+    def handler(asked: Asked) -> Reply:
+        body = PCM if asked.method == "POST" and asked.json()["input"] == "No." else PCM[:-2]
+        return Reply(body, headers=OCTETS) if asked.method == "POST" else Reply.of({}, "404 Not Found")
+
+    said = [Utterance(id="a", text="No."), Utterance(id="b", text="Yes.")]
+    assert (len(PCM) % 3, len(PCM[:-2]) % 3) == (0, 1)
+    with serving(handler) as server:
+        result = run_takes(Target(server.url, dialect="openai"), said, Voice.by_name("v"), tmp_path)
+    assert (result.ok, result.failed) == (1, {"not_audio": 1})
+    first = [Take.model_validate_json(line) for line in (tmp_path / "takes.jsonl").read_text().splitlines()][
+        1
+    ]
+    assert first.error is not None and "ZeroDivisionError: as asked" in first.error.message
