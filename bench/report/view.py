@@ -3,7 +3,8 @@
 The blindness contract: until every rater has finished, a view holds no clip and no figure from which the
 sound of one side could be known (length, loudness, pitch, total time, first audible sample; memory over time,
 which shows where each take began and ended). What is shown of
-latency is what the verdict shows: see `bench.verdict.takes.latency_of`.
+latency is what the verdict shows: see `bench.verdict.takes.latency_of`. Alarms about the client or a server are shown,
+and name no side.
 """
 
 from collections import defaultdict
