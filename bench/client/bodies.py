@@ -17,6 +17,7 @@ import numpy as np
 import soundfile
 
 from bench.catalog.entry import RawContainer
+from bench.client.ends import is_cut, says_end
 from bench.client.faults import TakeFault
 from bench.client.magic import HEAD_BYTES, WAV, begins_as_mpeg, recognise
 from bench.client.replies import error_text, excerpt
@@ -184,8 +185,11 @@ def _text_fault(text: bytes) -> TakeFault:
 
 
 def _decode_whole_file(arrivals: Sequence[Arrival], name: str) -> Pcm:
-    samples, rate = decode_file(b"".join(data for _, data in arrivals), name)
-    pcm = Pcm(name, rate, whole_file=True)
+    body = b"".join(data for _, data in arrivals)
+    samples, rate = decode_file(body, name)
+    if is_cut(name, body, samples.size):
+        raise TakeFault("truncated", f"the {name} file holds less than it says itself")
+    pcm = Pcm(name, rate, whole_file=True, end_said=says_end(name, body))
     if samples.size:
         pcm.events.append((arrivals[-1][0], samples))
     return pcm
@@ -195,10 +199,10 @@ def decode_file(body: bytes, name: str) -> tuple[Samples, int]:
     """Decode a whole compressed file to mono: with libsndfile, or with ffmpeg what that cannot (AAC).
 
     Raises:
-        TakeFault: `not_audio`; `truncated`, where the file itself says that it is longer.
+        TakeFault: `not_audio`.
     """
     try:
-        return _decode_by_libsndfile(body, name)
+        return _decode_by_libsndfile(body)
     except (soundfile.LibsndfileError, RuntimeError, ValueError) as error:
         if shutil.which("ffmpeg") is None:
             raise TakeFault(
@@ -223,7 +227,7 @@ def decode_file(body: bytes, name: str) -> tuple[Samples, int]:
     return joined, stream.rate_hz
 
 
-def _decode_by_libsndfile(body: bytes, name: str) -> tuple[Samples, int]:
+def _decode_by_libsndfile(body: bytes) -> tuple[Samples, int]:
     # Block by block until there is no more: a damaged MP3 may claim to hold terabytes.
     with soundfile.SoundFile(io.BytesIO(body)) as file:
         pieces = [np.zeros(0, np.float32)]

@@ -7,6 +7,7 @@ then looks like a whole one.
 """
 
 from collections.abc import Mapping
+from typing import Literal
 
 LONGEST_TAKE_S = 600.0
 """A size that stands for more sound than this is a place-holder; an utterance may have a minute or so."""
@@ -29,3 +30,32 @@ def is_proved(headers: Mapping[str, str], end_said: bool | None) -> bool:
     """
     chunked = "chunked" in headers.get("transfer-encoding", "").lower()
     return chunked or "content-length" in headers or end_said is True
+
+
+def is_cut(name: str, body: bytes, samples: int) -> bool:
+    """Return whether a file holds less than it says itself. Of MP3 nothing is asked: what its first frame counts is
+    often wrong.
+
+    Args:
+        name: its kind (`bench.client.magic`).
+        body: all of it.
+        samples: how many were decoded, of one channel.
+    """
+    if name == "flac" and len(body) > 26:  # STREAMINFO is the first block; 36 bits, 0 where nobody knew
+        return samples < int.from_bytes(body[21:26], "big") & 0xFFFFFFFFF
+    if name == "aiff":
+        size = int.from_bytes(body[4:8], "big")
+        return not is_placeholder(size, len(body)) and size + 8 > len(body) + 1
+    if name == "au":
+        order: Literal["little", "big"] = "little" if body.startswith(b"dns.") else "big"
+        start, size = int.from_bytes(body[4:8], order), int.from_bytes(body[8:12], order)
+        return not is_placeholder(size, len(body)) and start + size > len(body)
+    return False
+
+
+def says_end(name: str, body: bytes) -> bool | None:
+    """Return whether a file says that it is over, for a kind that does: the last page of an Ogg stream."""
+    if name != "ogg":
+        return None
+    last = body.rfind(b"OggS")
+    return len(body) > last + 5 and bool(body[last + 5] & 4)

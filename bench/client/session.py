@@ -28,12 +28,13 @@ CACHED_HEADER = "x-reference-cached"
 class Habits:
     """What a server did in its answers so far, by which later ones are judged."""
 
-    ends_streams: bool = False
-    """A stream of events said that it was over: one that does not say so has broken off."""
+    ends: set[str] = field(default_factory=set)
+    """The forms (`sse`, `ogg`) of which an answer said that it was over: one that does not say so has broken off."""
 
     def learn(self, pcm: Pcm) -> None:
         """Note what an answer shows."""
-        self.ends_streams |= pcm.container == "sse" and bool(pcm.end_said)
+        if pcm.end_said:
+            self.ends.add(pcm.container)
 
 
 @dataclass(frozen=True)
@@ -247,12 +248,12 @@ def judge(
 
 
 def _check_end(habits: Habits, pcm: Pcm) -> None:
-    """See that a stream of events said that it was over, if its kind of events or this server says so.
+    """See that an answer said that it was over, if its form has to or others of this server's did.
 
     Raises:
         TakeFault: `truncated`.
     """
-    if not pcm.end_said and (pcm.must_end or (pcm.container == "sse" and habits.ends_streams)):
+    if pcm.end_said is False and (pcm.must_end or pcm.container in habits.ends):
         raise TakeFault(
             "truncated", "the stream ends without the word that it is over, which others end with"
         )

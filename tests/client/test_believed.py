@@ -392,6 +392,36 @@ def test_an_answer_that_ends_with_its_connection_proves_nothing() -> None:
     assert spoken_of([PCM], OCTETS).proved and spoken_of(PCM, OCTETS).proved
 
 
+@pytest.mark.parametrize(
+    ("container", "subtype", "endian"),
+    [
+        ("FLAC", "PCM_16", "FILE"),
+        ("AIFF", "PCM_16", "FILE"),
+        ("AU", "PCM_16", "FILE"),
+        ("AU", "PCM_16", "LITTLE"),
+    ],
+)
+def test_a_file_that_holds_less_than_it_says_is_truncated(container: str, subtype: str, endian: str) -> None:
+    body = file_of(container, subtype, endian=endian)
+    assert take_of(body, OCTETS).error is None
+    assert error_of(body[: len(body) * 7 // 10], OCTETS)[0] in ("truncated", "not_audio")
+
+
+def test_ogg_without_its_last_page_is_known_by_how_this_server_ends_others(tmp_path: Path) -> None:
+    whole = file_of("OGG", "OPUS")
+    cut = whole[: whole.rindex(b"OggS")]
+    assert len(cut) > len(whole) / 2
+
+    def handler(asked: Asked) -> Reply:
+        body = cut if asked.method == "POST" and asked.json()["input"] == "Half." else whole
+        return Reply(body, headers=OCTETS) if asked.method == "POST" else Reply.of({}, "404 Not Found")
+
+    said = [Utterance(id="a", text=TEXT), Utterance(id="b", text="Half.")]
+    with serving(handler) as server:
+        result = run_takes(Target(server.url, dialect="openai"), said, Voice.by_name("v"), tmp_path)
+    assert (result.ok, result.failed) == (1, {"truncated": 1})
+
+
 # Server-sent events
 
 
