@@ -53,11 +53,18 @@ class ActionModule(HostedAction):
             "changed": True,
             "run_id": run.run_id,
             "failed": not result.ok,
-            "msg": result.error or f"{phase}: {_count(result)}",
+            "msg": result.error or "\n".join([f"{phase}: {_count(result)}", *_alarms(result)]),
             "fault": result.fault,
             "passes": {name: made.model_dump(mode="json") for name, made in result.passes.items()},
             "seconds": result.seconds,
         }
+
+
+def _alarms(result: Any) -> list[str]:
+    """Return a line for each thing to be looked into before anybody is asked to listen."""
+    return [
+        f"ALARM ({name}): {alarm.message}" for name, made in result.passes.items() for alarm in made.alarms
+    ]
 
 
 def _count(result: Any) -> str:

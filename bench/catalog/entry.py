@@ -180,6 +180,10 @@ DialectName = Literal[
 """The names in `bench.client.dialects`, and `auto`: here, so that a wrong one is found with its line, before a run."""
 
 
+RawContainer = Literal["raw", "raw_big_endian", "raw_float32", "raw_mulaw", "raw_alaw"]
+"""What an entry may say of a body that has no header."""
+
+
 class HttpRun(Record):
     """A model that somebody already serves over HTTP."""
 
@@ -189,9 +193,10 @@ class HttpRun(Record):
     path: str | None = None
     sample_rate_hz: int | None = None
     """For raw PCM whose rate no header states."""
-    container: Literal["raw", "raw_big_endian"] | None = None
+    container: RawContainer | None = None
     """`raw` for headerless 16-bit PCM under another content type (`audio/x-pcm`, `audio/s16le`, `text/plain`);
-    `raw_big_endian` where its bytes are the other way round (`audio/l16` by RFC 2586). Null: the content type says."""
+    `raw_big_endian` where its bytes are the other way round (`audio/l16` by RFC 2586); `raw_float32`, `raw_mulaw` and
+    `raw_alaw` where no header says so. Null: the content type and the headers say."""
     request: dict[str, Any] = {}
     """Fields merged into each request body (sampling settings, model name)."""
     voice: str | None = None

@@ -1,40 +1,44 @@
 """From stamped bytes to stamped samples: what the body is, and when each sample of it was there.
 
-The form is told by the body's first bytes and its content type, not by what was asked for: servers answer
-`pcm` with WAV, and `stream: true` with server-sent events (vllm-omni's `is_sse_stream`). Decoding happens
-after the exchange, so it costs the timing nothing.
+The form is told by the body's first bytes and by all that the server says of it, not by what was asked for: servers
+answer `pcm` with WAV or MP3, and `stream: true` with server-sent events (vllm-omni's `is_sse_stream`). A body
+without a header is samples only where it is nothing else: no file that is known, and no text. Decoding happens after
+the exchange, so it costs the timing nothing.
 """
 
-import base64
 import io
-import json
 import re
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
 
 import numpy as np
 import soundfile
 
+from bench.catalog.entry import RawContainer
+from bench.client.ends import is_cut, says_end
 from bench.client.faults import TakeFault
+from bench.client.magic import HEAD_BYTES, WAV, begins_as_mpeg, recognise
+from bench.client.replies import error_text, excerpt
+from bench.client.samples import Samples
+from bench.client.sse import unpack
+from bench.client.stated import CODED_TYPES, Stated, content_type, read_stated
+from bench.client.texts import find_text
 from bench.client.timing import Arrival
-from bench.client.wav import Samples, WavStream, to_mono
+from bench.client.wav import WavStream
 
 RAW_TYPES = frozenset(
-    {"audio/pcm", "audio/raw", "audio/x-raw", "audio/basic-pcm", "application/octet-stream"}
+    {"audio/pcm", "audio/raw", "audio/x-raw", "audio/basic-pcm", "application/octet-stream", *CODED_TYPES}
 )
-LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 4000, 384000
-"""Beyond these a length in seconds, and with it every RTF, would be nonsense."""
+_ANY_AUDIO = frozenset({"", "audio/*"})
+_WAV_TYPES = frozenset({"audio/wav", "audio/x-wav", "audio/wave", "audio/vnd.wave"})
+_EVENTS = "text/event-stream"
+_BEGINS_AS_EVENTS = re.compile(
+    rb"(?:\xef\xbb\xbf)?\s*(?:(?:data|event|id|retry): ?[ -~]|:(?: ?[a-z]{2}|\s*$))"
+)
 FFMPEG_LIMIT_S = 60.0
 _BLOCK_FRAMES = 65536
-_EXCERPT = 200
-RawContainer = Literal["raw", "raw_big_endian"]
-"""Headerless 16-bit PCM. `audio/l16` is big-endian by RFC 2586 and little-endian from some servers: the entry says."""
-_ERROR_EVENT = re.compile(rb"^event:[^\n]*error\s*$", re.MULTILINE)
-_NUMBER = re.compile(r"\s*[0-9]{1,12}\s*")
-_RATE_HEADER = re.compile(r"sample-?_?rate$")
 
 
 @dataclass(slots=True)
@@ -42,11 +46,16 @@ class Pcm:
     """A decoded body. `events` are (perf_counter_ns, samples) in order of arrival."""
 
     container: str
-    """`raw`, `wav`, `sse`, `mp3`, `ogg`, `flac` or `other`."""
+    """`raw`, `wav`, `sse`, or the name of a file's kind (`bench.client.magic`)."""
     rate_hz: int | None = None
     events: list[tuple[int, Samples]] = field(default_factory=list)
     whole_file: bool = False
     """True for a compressed file, of which nothing is decoded before its last byte."""
+    end_said: bool | None = None
+    """Whether the body itself said that it was over; None where it has no way to (`bench.client.ends`)."""
+
+    must_end: bool = False
+    """Whether a body of this form has to say so."""
 
     def samples(self) -> Samples:
         """Return all samples; int16 when every piece was."""
@@ -67,11 +76,11 @@ def decode(
         headers: of the answer, names in lower case.
         arrivals: the body, in order.
         stated_rate_hz: the rate the catalog entry states, or None.
-        container: what the catalog entry says of a body that has no header, whatever its content type; a RIFF
-            header or server-sent events are read as what they are all the same.
+        container: what the catalog entry says of a body that has no header, whatever its content type; a file that is
+            known by its first bytes or server-sent events are read as what they are all the same.
 
     Raises:
-        TakeFault: `zero_bytes`, `no_samples`, `not_audio`, `truncated`, `unknown_rate`, `wrong_rate`,
+        TakeFault: `zero_bytes`, `no_samples`, `not_audio`, `truncated`, `unknown_rate`, `wrong_rate`, `wrong_form`,
             `stream_error`.
     """
     if not any(data for _, data in arrivals):
@@ -82,146 +91,111 @@ def decode(
             "not_audio",
             f"the body is compressed ({coding}) though `Accept-Encoding: identity` was asked for: a proxy's doing?",
         )
-    head = b"".join(data for _, data in arrivals[:16])[:16]
     kind = content_type(headers)
-    if kind == "text/event-stream":
-        pcm = _decode_sse(arrivals, headers)
-    elif head.startswith(b"RIFF"):
-        pcm = _decode_wav(arrivals)
-    elif container is not None:
-        pcm = _decode_raw(arrivals, headers, big_endian=container == "raw_big_endian")
-    elif _is_compressed(head, kind):
-        pcm = _decode_whole_file(arrivals, kind)
-    elif kind in RAW_TYPES or kind in {"", "audio/*"}:
-        pcm = _decode_raw(arrivals, headers)
-    elif kind in {"audio/wav", "audio/x-wav", "audio/wave", "audio/vnd.wave"}:
-        raise TakeFault("not_audio", f"the content type is {kind} and the body does not start with RIFF")
+    begins_as_events = _BEGINS_AS_EVENTS.match(_head(arrivals, 64)) is not None
+    if kind == _EVENTS and not begins_as_events:
+        text = find_text(b"".join(data for _, data in arrivals))
+        if text is not None:
+            raise _text_fault(text)
+    if kind == _EVENTS or (begins_as_events and kind in RAW_TYPES | _ANY_AUDIO):
+        payload = unpack(arrivals)
+        stated = read_stated(headers, payload.fields, entry_rate_hz=stated_rate_hz, container=container)
+        pcm = _decode_body(payload.arrivals, "", stated, container) if payload.arrivals else Pcm("sse")
+        pcm.container, pcm.end_said, pcm.must_end = "sse", payload.over, payload.must_end
     else:
-        raise TakeFault(
-            "not_audio",
-            f"the body is {kind}: {excerpt(b''.join(d for _, d in arrivals[:4]))} (if that is headerless 16-bit PCM, "
-            "state container: raw or raw_big_endian in the catalog entry)",
-        )
+        stated = read_stated(headers, entry_rate_hz=stated_rate_hz, container=container)
+        pcm = _decode_body(arrivals, kind, stated, container)
     if not pcm.events:
         raise TakeFault("no_samples", f"a {pcm.container} body without one sample")
-    pcm.rate_hz = _agree(pcm.rate_hz, headers, stated_rate_hz)
+    if pcm.rate_hz is not None:
+        stated.add("rate_hz", "the body itself", pcm.rate_hz)
+    pcm.rate_hz = stated.rate_hz()
     return pcm
 
 
-def content_type(headers: Mapping[str, str]) -> str:
-    """Return the content type without its parameters, in lower case; empty when there is none."""
-    return headers.get("content-type", "").partition(";")[0].strip().lower()
+def _head(arrivals: Sequence[Arrival], size: int) -> bytes:
+    head = b""
+    for _, data in arrivals:
+        head += data[:size]
+        if len(head) >= size:
+            break
+    return head[:size]
 
 
-def excerpt(body: bytes) -> str:
-    """Return the beginning of a body that should have been audio, for people."""
-    text = body[: 4 * _EXCERPT].decode("utf-8", "replace")
-    if text.lstrip().startswith("<"):
-        text = re.sub(r"<[^>]*>", " ", text)
-    return re.sub(r"\s+", " ", text).strip()[:_EXCERPT]
+def _decode_body(
+    arrivals: Sequence[Arrival], kind: str, stated: Stated, container: RawContainer | None
+) -> Pcm:
+    """Turn a body into samples: a file if it begins as one, else text, else samples without a header."""
+    head = _head(arrivals, HEAD_BYTES)
+    raw = container is not None or kind in RAW_TYPES or kind in _ANY_AUDIO
+    known = recognise(head)
+    if known is WAV:
+        return _decode_wav(arrivals, stated)
+    if known is not None and known.way == "refuse":
+        raise TakeFault("not_audio", f"the body is no sound but a file of kind {known.name}")
+    if known is not None:
+        return _decode_whole_file(arrivals, known.name)
+    if begins_as_mpeg(head) and not raw:
+        return _decode_whole_file(arrivals, "mp3" if "mp" in kind else "other")
+    text = find_text(b"".join(data for _, data in arrivals))
+    if text is not None and (raw or kind.startswith("audio/")):
+        raise _text_fault(text)
+    if raw:
+        return _decode_raw(arrivals, stated)
+    if kind in _WAV_TYPES:
+        raise TakeFault("not_audio", f"the content type is {kind} and the body does not start with RIFF")
+    raise TakeFault(
+        "not_audio",
+        f"the body is {kind}: {error_text(text or head)} (if that is headerless 16-bit PCM, "
+        "state container: raw or raw_big_endian in the catalog entry)",
+    )
 
 
-def parse_json(text: bytes) -> Any:
-    """Return what a server sent as JSON.
-
-    Raises:
-        ValueError: it is none, or nested deeper than anything a speech server says.
-    """
-    try:
-        return json.loads(text)
-    except RecursionError as error:
-        raise ValueError("nested too deep") from error
-
-
-def error_text(body: bytes) -> str:
-    """Return the message of an error body: `{"error": {"message"}}`, `{"detail"}`, or its beginning."""
-    try:
-        value = parse_json(body)
-    except ValueError:
-        return excerpt(body)
-    for key in ("error", "detail", "message"):
-        if isinstance(value, dict) and key in value:
-            value = value[key]
-    return value if isinstance(value, str) else json.dumps(value)[:300]
-
-
-def _parameters(headers: Mapping[str, str]) -> dict[str, str]:
-    pairs = (part.partition("=") for part in headers.get("content-type", "").split(";")[1:])
-    return {key.strip().lower(): value.strip().strip('"') for key, _, value in pairs}
-
-
-def stated_rates(headers: Mapping[str, str]) -> dict[str, int]:
-    """Return every sample rate the headers state, by where it is stated."""
-    found = {name: value for name, value in headers.items() if _RATE_HEADER.search(name)}
-    if "rate" in (parameters := _parameters(headers)):
-        found["content-type"] = parameters["rate"]
-    return {name: int(value) for name, value in found.items() if _NUMBER.fullmatch(value) and int(value) > 0}
-
-
-def _agree(body_hz: int | None, headers: Mapping[str, str], entry_hz: int | None) -> int:
-    stated = stated_rates(headers)
-    if body_hz is not None:
-        stated["the body itself"] = body_hz
-    if entry_hz is not None:
-        stated["the catalog entry"] = entry_hz
-    if not stated:
-        raise TakeFault(
-            "unknown_rate",
-            "raw PCM and no sample rate in any header; state sample_rate_hz in the catalog entry",
-        )
-    if len(set(stated.values())) > 1:
-        said = ", ".join(f"{where} says {rate} Hz" for where, rate in stated.items())
-        raise TakeFault("wrong_rate", said)
-    rate_hz = next(iter(stated.values()))
-    if not LOWEST_RATE_HZ <= rate_hz <= HIGHEST_RATE_HZ:
-        raise TakeFault("wrong_rate", f"{next(iter(stated))} says {rate_hz} Hz, which is no rate of speech")
-    return rate_hz
-
-
-def _decode_raw(arrivals: Sequence[Arrival], headers: Mapping[str, str], big_endian: bool = False) -> Pcm:
-    channels = _parameters(headers).get("channels", "1")
-    count = int(channels) if channels in set("12345678") else 1
-    frame, held, pcm = 2 * count, b"", Pcm("raw")
+def _decode_raw(arrivals: Sequence[Arrival], stated: Stated) -> Pcm:
+    form = stated.form()
+    frame, held, pcm = form.frame_bytes, b"", Pcm("raw")
     for at, data in arrivals:
         held += data
         whole = len(held) - len(held) % frame
         if whole:
-            frames = np.frombuffer(held[:whole], "<i2").byteswap().tobytes() if big_endian else held[:whole]
-            pcm.events.append((at, to_mono(frames, 1, 16, count)))
+            pcm.events.append((at, form.read(held[:whole])))
             held = held[whole:]
     if held:
         raise TakeFault("truncated", "the body ends inside a sample")
     return pcm
 
 
-def _decode_wav(arrivals: Sequence[Arrival]) -> Pcm:
+def _decode_wav(arrivals: Sequence[Arrival], stated: Stated) -> Pcm:
     stream, pcm = WavStream(), Pcm("wav")
     for at, data in arrivals:
         pcm.events.extend((at, piece) for piece in stream.feed(data))
+    if stream.end_said is None:  # all to the end is taken for samples, so nothing else has looked at it
+        _, _, data = b"".join(data for _, data in arrivals).partition(b"data")
+        if (text := find_text(data)) is not None:
+            raise _text_fault(text)
     stream.finish()
-    pcm.rate_hz = stream.rate_hz
+    pcm.rate_hz, pcm.end_said = stream.rate_hz, stream.end_said
+    if stream.form is not None:
+        stated.check_header(stream.form, "the WAV header")
     return pcm
 
 
-def _is_compressed(head: bytes, kind: str) -> bool:
-    if head.startswith((b"fLaC", b"OggS", b"ID3")) or head[4:8] == b"ftyp":
-        return True
-    # An MPEG sync word is only two bytes: it may begin raw PCM by chance, so the content type must agree.
-    mpeg = len(head) > 1 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0
-    return mpeg and kind not in RAW_TYPES and kind != ""
+def _text_fault(text: bytes) -> TakeFault:
+    return TakeFault("stream_error", f"text came where audio should be: {error_text(text)}")
 
 
-def _decode_whole_file(arrivals: Sequence[Arrival], kind: str) -> Pcm:
+def _decode_whole_file(arrivals: Sequence[Arrival], name: str) -> Pcm:
     body = b"".join(data for _, data in arrivals)
-    name = {b"fLaC": "flac", b"OggS": "ogg"}.get(body[:4], "mp3" if "mp" in kind else "other")
-    samples, rate = decode_file(body)
-    pcm = Pcm(name, rate, whole_file=True)
+    samples, rate = decode_file(body, name)
+    if is_cut(name, body, samples.size):
+        raise TakeFault("truncated", f"the {name} file holds less than it says itself")
+    pcm = Pcm(name, rate, whole_file=True, end_said=says_end(name, body))
     if samples.size:
         pcm.events.append((arrivals[-1][0], samples))
     return pcm
 
 
-def decode_file(body: bytes) -> tuple[Samples, int]:
+def decode_file(body: bytes, name: str) -> tuple[Samples, int]:
     """Decode a whole compressed file to mono: with libsndfile, or with ffmpeg what that cannot (AAC).
 
     Raises:
@@ -229,10 +203,10 @@ def decode_file(body: bytes) -> tuple[Samples, int]:
     """
     try:
         return _decode_by_libsndfile(body)
-    except soundfile.LibsndfileError as error:
+    except (soundfile.LibsndfileError, RuntimeError, ValueError) as error:
         if shutil.which("ffmpeg") is None:
             raise TakeFault(
-                "not_audio", f"libsndfile cannot read the file ({error}); install ffmpeg"
+                "not_audio", f"libsndfile cannot read the {name} file ({error}); install ffmpeg"
             ) from error
     command = [
         "ffmpeg", "-v", "error", "-i", "pipe:0", "-ac", "1", "-f", "wav", "-c:a", "pcm_f32le", "pipe:1",
@@ -240,9 +214,11 @@ def decode_file(body: bytes) -> tuple[Samples, int]:
     try:
         done = subprocess.run(command, input=body, capture_output=True, check=False, timeout=FFMPEG_LIMIT_S)
     except subprocess.TimeoutExpired as error:
-        raise TakeFault("not_audio", f"ffmpeg did not decode the file in {FFMPEG_LIMIT_S:g} s") from error
+        raise TakeFault(
+            "not_audio", f"ffmpeg did not decode the {name} file in {FFMPEG_LIMIT_S:g} s"
+        ) from error
     if done.returncode != 0:
-        raise TakeFault("not_audio", f"ffmpeg cannot read the file: {excerpt(done.stderr)}")
+        raise TakeFault("not_audio", f"ffmpeg cannot read the {name} file: {excerpt(done.stderr)}")
     stream = WavStream()
     pieces = stream.feed(done.stdout)
     if not pieces or stream.rate_hz is None:
@@ -257,72 +233,5 @@ def _decode_by_libsndfile(body: bytes) -> tuple[Samples, int]:
         pieces = [np.zeros(0, np.float32)]
         while (block := file.read(_BLOCK_FRAMES, dtype="float32", always_2d=True)).size:
             pieces.append(block.mean(axis=1, dtype=np.float32))
-        return np.concatenate(pieces), int(file.samplerate)
-
-
-def _decode_sse(arrivals: Sequence[Arrival], headers: Mapping[str, str]) -> Pcm:
-    """Base64 deltas (`speech.audio.delta`). A delta counts as there when the blank line that ends it is."""
-    pcm, wav, held, carry = Pcm("sse"), None, b"", b""
-    for at, data in arrivals:
-        held = (held + data).replace(b"\r\n", b"\n")
-        *events, held = held.split(b"\n\n")
-        for event in events:
-            audio, rate = _sse_event(event)
-            pcm.rate_hz = rate or pcm.rate_hz
-            if audio.startswith(b"RIFF"):
-                wav = WavStream()
-            if wav is not None:
-                pcm.events.extend((at, piece) for piece in wav.feed(audio))
-                pcm.rate_hz = wav.rate_hz or pcm.rate_hz
-                continue
-            carry += audio
-            whole = len(carry) - len(carry) % 2
-            if whole:
-                pcm.events.append((at, to_mono(carry[:whole], 1, 16, 1)))
-                carry = carry[whole:]
-    if held.strip() and not _ends_well(held):
-        raise TakeFault("truncated", "the body ends inside a server-sent event")
-    if carry:
-        raise TakeFault("truncated", "the last delta ends inside a sample")
-    if wav is not None:
-        wav.finish()
-    return pcm
-
-
-def _ends_well(event: bytes) -> bool:
-    """Return whether the last event is an end without audio, for want of its blank line alone."""
-    try:
-        audio, _ = _sse_event(event.strip())
-    except TakeFault as fault:
-        if fault.kind == "stream_error":
-            raise
-        return False
-    return b"data:" in event and not audio
-
-
-def _sse_event(event: bytes) -> tuple[bytes, int | None]:
-    """Return the audio bytes and the sample rate of one server-sent event."""
-    text = b"\n".join(line[5:].removeprefix(b" ") for line in event.split(b"\n") if line.startswith(b"data:"))
-    if not text or text.strip() == b"[DONE]":
-        return b"", None
-    try:
-        value = parse_json(text)
-    except ValueError as error:
-        if _ERROR_EVENT.search(event):
-            raise TakeFault("stream_error", excerpt(text)) from error
-        raise TakeFault("not_audio", f"a server-sent event is not JSON: {excerpt(text)}") from error
-    if not isinstance(value, dict):
-        return b"", None
-    kind = str(value.get("type", ""))
-    # Of an event whose name or type says so, or that carries one; many servers write `"error": null` into each.
-    if value.get("error") or kind.endswith("error") or _ERROR_EVENT.search(event):
-        raise TakeFault("stream_error", error_text(text))
-    rate = value.get("sample_rate")
-    audio = value.get("audio", value.get("delta", ""))
-    if not isinstance(audio, str):
-        audio = ""
-    try:
-        decoded = base64.b64decode(audio, validate=True)
-    except ValueError as error:  # binascii.Error, or a letter beyond ASCII
-        raise TakeFault("not_audio", f"a delta is not base64: {audio[:40]}") from error
-    return decoded, rate if isinstance(rate, int) and rate > 0 else None
+        samples = np.concatenate(pieces)
+        return samples, int(file.samplerate)

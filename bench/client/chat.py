@@ -13,8 +13,8 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from bench.client.bodies import error_text, parse_json
 from bench.client.faults import TakeFault
+from bench.client.replies import error_text, parse_json
 from bench.client.target import Target
 from bench.client.timing import Connection, Exchange, HttpRequest, build_request, host_name, quiet_gc
 from bench.records.base import Record

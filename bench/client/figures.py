@@ -1,7 +1,7 @@
 """The figures of one take, from stamped samples. Pure; docs/measuring.md defines each one."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from bench.client.bodies import Pcm
 from bench.client.faults import TakeFault
 from bench.client.playback import play
-from bench.client.wav import Samples
+from bench.client.samples import Samples
 
 AUDIBLE_DBFS = -45.0
 """RMS of a 10 ms frame, relative to full scale 1.0. (Coval's metrics/ttfa.py takes RMS 0.01, -40 dBFS.)"""
@@ -24,6 +24,16 @@ first, in whichever pieces: a listener could have begun while it was still being
 CLIPPED_SHARE = 0.01
 CLIPPED_RUN = 3
 FULL_SCALE_INT16 = 32767
+LSB = 1.0 / 32768.0
+"""Samples within this of zero before the first other one are not audio, as a header is not."""
+NOISE = ((-10.0, 0.25), (-7.0, 0.015))
+"""Noise at full scale: at least as loud (dBFS where it sounds) with a spectrum at least as flat (geometric over
+arithmetic mean of its power; white noise has 1, a tone 0). Samples of another form, or a compressed file, read as
+16-bit have -9 to 0 dBFS and 0.4 to 1. Speech has 0.1, and at -8 dBFS would be clipped beyond recognition; files of it
+have -18."""
+_NOISE_FRAME = 512
+_SOUNDING_DBFS, _LOUD_DBFS, _LOUD_SHARE = -20.0, -12.0, 0.75
+"""From end to end: of the frames that sound at all nearly every one is loud. Of speech it is one in six at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +80,36 @@ def find_audible(samples: Samples, rate_hz: int) -> int | None:
     return start + int(above[0]) if above.size else start
 
 
+def is_noise(samples: Samples) -> bool:
+    """Return whether a take is noise at full scale, wherever it is not silent."""
+    values = as_float(samples)
+    if values.size < _NOISE_FRAME:
+        return False
+    frames = values[: values.size // _NOISE_FRAME * _NOISE_FRAME].reshape(-1, _NOISE_FRAME)
+    power = np.mean(np.square(frames, dtype=np.float64), axis=1)
+    sounding = power >= 10.0 ** (_SOUNDING_DBFS / 10.0)
+    loud = power >= 10.0 ** (_LOUD_DBFS / 10.0)
+    if sounding.mean() < 0.25 or loud.sum() < _LOUD_SHARE * sounding.sum():
+        return False
+    dbfs = 10.0 * np.log10(power[sounding].mean())
+    needed = min((flatness for above, flatness in NOISE if dbfs >= above), default=None)
+    if needed is None:
+        return False
+    spectrum = np.zeros(_NOISE_FRAME // 2 + 1)
+    for block in np.array_split(
+        frames[sounding], max(1, int(sounding.sum()) // 1000)
+    ):  # memory of a long take
+        spectrum += np.square(np.abs(np.fft.rfft(block * np.hanning(_NOISE_FRAME), axis=1))).sum(axis=0)
+    inner = spectrum[2:-2] + 1e-12
+    return bool(np.exp(np.mean(np.log(inner))) >= needed * inner.mean())
+
+
+def find_first_audio(samples: Samples) -> int | None:
+    """Return the index of the first sample that is audio: further from zero than `LSB`; None where there is none."""
+    audio = np.flatnonzero(np.abs(as_float(samples)) > LSB)
+    return int(audio[0]) if audio.size else None
+
+
 def clipped_share(samples: Samples) -> float:
     """Return the share of samples in runs of three or more at full scale."""
     limit = FULL_SCALE_INT16 / 32768.0
@@ -85,7 +125,7 @@ def check_audio(samples: Samples, rate_hz: int) -> None:
     """Fail audio that no listener should be given.
 
     Raises:
-        TakeFault: `nan`, `silence` or `clipping`.
+        TakeFault: `nan`, `silence`, `noise` or `clipping`.
     """
     if samples.dtype != np.int16:
         bad = int(np.count_nonzero(~np.isfinite(samples)))
@@ -98,6 +138,12 @@ def check_audio(samples: Samples, rate_hz: int) -> None:
     share = clipped_share(samples)
     if share >= CLIPPED_SHARE:
         raise TakeFault("clipping", f"{share:.1%} of the samples stand at full scale in runs")
+    if is_noise(samples):
+        raise TakeFault(
+            "noise",
+            "noise at full scale from end to end, which is what samples of another form sound like (32-bit float, "
+            "mu-law, a compressed file): state the form in the headers, or as `container` in the catalog entry",
+        )
 
 
 def find_bursts(arrivals_ms: Sequence[float]) -> list[int]:
@@ -128,6 +174,10 @@ def measure(sent_ns: int, body_ns: Sequence[int], end_ns: int, pcm: Pcm) -> Figu
 
     arrivals = [(at - sent_ns) / 1e6 for at, _ in pcm.events]
     durations = [piece.size / rate * 1e3 for _, piece in pcm.events]
+    audible_ms = _audible(pcm, rate, play(arrivals, durations).starts_ms)
+    # Pieces before the first audio are none of it, as a header is none; a player who waits for it misses nothing.
+    silent = next((i for i, (_, piece) in enumerate(pcm.events) if find_first_audio(piece) is not None), 0)
+    arrivals, durations = arrivals[silent:], durations[silent:]
     player = play(arrivals, durations)
     starts = find_bursts(arrivals)
     streamed = _spread(arrivals, total_ms)
@@ -138,7 +188,7 @@ def measure(sent_ns: int, body_ns: Sequence[int], end_ns: int, pcm: Pcm) -> Figu
         audio_s=audio_s,
         ttfb_ms=ttfb_ms,
         ttfa_ms=ttfa_ms,
-        ttfa_audible_ms=_audible(pcm, rate, player.starts_ms),
+        ttfa_audible_ms=audible_ms,
         total_ms=total_ms,
         rtf=total_ms / 1e3 / audio_s,
         rtf_after_first=(total_ms - ttfa_ms) / 1e3 / rest_s if rest_s > 0 else None,
@@ -147,6 +197,23 @@ def measure(sent_ns: int, body_ns: Sequence[int], end_ns: int, pcm: Pcm) -> Figu
         stalls=player.stalls,
         stall_ms=player.stall_ms,
         start_buffer_ms=player.start_buffer_ms,
+    )
+
+
+def begin_earlier(figures: Figures, ms: float) -> Figures:
+    """Return the figures of a take whose first request left that much before the one that was answered."""
+
+    def later(value: float | None) -> float | None:
+        return None if value is None else value + ms
+
+    total_ms = figures.total_ms + ms
+    return replace(
+        figures,
+        ttfb_ms=figures.ttfb_ms + ms,
+        ttfa_ms=later(figures.ttfa_ms),
+        ttfa_audible_ms=later(figures.ttfa_audible_ms),
+        total_ms=total_ms,
+        rtf=total_ms / 1e3 / figures.audio_s,
     )
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from bench.client.alarms import Watch
 from bench.client.probe import settle
 from bench.client.session import Fetched, Session, fetch, judge, request_for
 from bench.client.takes import WARMUP
@@ -27,7 +28,7 @@ from bench.client.target import Target, Voice
 from bench.client.timing import host_name, quiet_gc
 from bench.errors import BadInput
 from bench.records.base import Record
-from bench.records.passes import Detection
+from bench.records.passes import Detection, PassAlarm
 from bench.records.run import Utterance
 from bench.records.take import Summary, Take
 from bench.summaries.summary import summarise
@@ -67,6 +68,7 @@ class LoadResult(Record):
     start_buffer_ms: Summary
     cold: bool = False
     """Whether each take came with a reference that the server had never seen."""
+    alarms: list[PassAlarm] = []
 
 
 def closed_loop(
@@ -206,11 +208,12 @@ class _Load:
         self.under_way -= 1
 
     def result(self, mode: str, concurrency: int | None, rate_per_s: float | None) -> LoadResult:
-        takes = [
-            judge(self.session, utterance, fetched).take
-            for utterance, fetched in zip(self.said, self.fetched, strict=True)
-            if fetched is not None
-        ]
+        takes, watch = [], Watch()
+        for utterance, fetched in zip(self.said, self.fetched, strict=True):
+            if fetched is not None:
+                spoken = judge(self.session, utterance, fetched)
+                watch.look(spoken)
+                takes.append(spoken.take)
         good = [take for take in takes if take.error is None]
         audio_s = sum(take.audio_s or 0.0 for take in good)
         return LoadResult(
@@ -235,6 +238,7 @@ class _Load:
             stall_ms=summarise((take.stall_ms for take in good), spreads=True),
             start_buffer_ms=summarise((take.start_buffer_ms for take in good), spreads=True),
             cold=self.cold,
+            alarms=watch.alarms(),
         )
 
 
@@ -250,7 +254,7 @@ async def _load(
 ) -> _Load:
     detection, session = await settle(target, voice, timeout_s)
     for _ in range(warmups):
-        await fetch(session, request_for(session, WARMUP.text, None), timeout_s)
+        judge(session, WARMUP, await fetch(session, request_for(session, WARMUP.text, None), timeout_s))
     with tempfile.TemporaryDirectory(prefix="audition-cold-") as scratch:
         references: list[Path] = []
         if cold:

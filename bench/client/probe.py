@@ -9,9 +9,10 @@ import ssl
 from collections.abc import Sequence
 from typing import Any
 
-from bench.client.bodies import decode, parse_json
+from bench.client.bodies import decode
 from bench.client.dialects import DIALECTS, find_dialect
 from bench.client.faults import TakeFault
+from bench.client.replies import parse_json
 from bench.client.session import Session, fetch, open_session, replace_message, request_for
 from bench.client.target import Target, Voice
 from bench.client.timing import build_request, send_once
@@ -69,6 +70,7 @@ async def settle(target: Target, voice: Voice, timeout_s: float) -> tuple[Detect
         except AuditionError as error:
             evidence.append(f"{name}: {error}")
             continue
+        session.habits.learn(pcm)
         evidence.append(f"{name}: answered with {pcm.container} at {pcm.rate_hz} Hz")
         found = Detection(
             dialect=name,

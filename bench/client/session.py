@@ -4,21 +4,37 @@ import asyncio
 import email.utils
 import ssl
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from bench.client.bodies import Pcm, decode, error_text
+from bench.client.bodies import Pcm, decode
 from bench.client.dialects import Dialect, Say
+from bench.client.ends import is_proved
 from bench.client.faults import TakeFault
-from bench.client.figures import check_audio, measure
+from bench.client.figures import begin_earlier, check_audio, measure
+from bench.client.replies import error_text
+from bench.client.samples import Samples
+from bench.client.speech import count_syllables, shortest_s
 from bench.client.target import Target, Voice
 from bench.client.timing import Exchange, HttpRequest, send_once
-from bench.client.wav import Samples
 from bench.errors import BadInput
 from bench.records.run import Utterance
 from bench.records.take import Take
 
 CACHED_HEADER = "x-reference-cached"
 """Our own engine server says `true` or `false` of a reference that came with the request."""
+
+
+@dataclass(slots=True)
+class Habits:
+    """What a server did in its answers so far, by which later ones are judged."""
+
+    ends: set[str] = field(default_factory=set)
+    """The forms (`sse`, `ogg`) of which an answer said that it was over: one that does not say so has broken off."""
+
+    def learn(self, pcm: Pcm) -> None:
+        """Note what an answer shows."""
+        if pcm.end_said:
+            self.ends.add(pcm.container)
 
 
 @dataclass(frozen=True)
@@ -34,6 +50,7 @@ class Session:
     tls: ssl.SSLContext | None
     registration_ms: float | None = None
     """What registering the reference took: the cold cost that cached takes do not show."""
+    habits: Habits = field(default_factory=Habits, compare=False)
 
 
 @dataclass(slots=True)
@@ -43,6 +60,8 @@ class Fetched:
     exchange: Exchange | None
     fault: TakeFault | None = None
     note: str | None = None
+    begun_ns: int | None = None
+    """When the first request of the take left, where the exchange is that of the second."""
 
 
 async def open_session(
@@ -97,27 +116,29 @@ async def fetch(session: Session, request: HttpRequest, timeout_s: float) -> Fet
     """Send a speech request and gather the answer; never raises for what the server does.
 
     A 429 or 5xx that states Retry-After is asked for once more after that time, if the take's time limit
-    allows; the figures are then the second request's, and `note` says so.
+    allows. The clock started with the first request: whoever listens has waited since then. `note` says so.
     """
     deadline = time.perf_counter() + timeout_s
     note: str | None = None
+    begun_ns: int | None = None
     while True:
         try:
             exchange = await send_once(request, session.tls, max(0.001, deadline - time.perf_counter()))
         except TakeFault as unconnected:
-            return Fetched(None, unconnected, note)
-        fault = exchange.fault or _status_fault(session.target, exchange)
+            return Fetched(None, unconnected, note, begun_ns)
+        fault = exchange.fault or _status_fault(session.target, request, exchange)
         if fault is None or fault.retry_after_s is None or note is not None:
-            return Fetched(exchange, fault, note)
+            return Fetched(exchange, fault, note, begun_ns)
+        begun_ns = exchange.sent_ns
         wait = fault.retry_after_s
         if time.perf_counter() + wait >= deadline:
             fault.message += f" (Retry-After of {wait:g} s is past the take's time limit)"
-            return Fetched(exchange, fault, note)
+            return Fetched(exchange, fault, note, begun_ns)
         note = f"asked again after {fault.kind} and Retry-After of {wait:g} s"
         await asyncio.sleep(wait)
 
 
-def _status_fault(target: Target, exchange: Exchange) -> TakeFault | None:
+def _status_fault(target: Target, request: HttpRequest, exchange: Exchange) -> TakeFault | None:
     status = exchange.status or 0
     if 200 <= status < 300:
         return None
@@ -127,16 +148,18 @@ def _status_fault(target: Target, exchange: Exchange) -> TakeFault | None:
         message = (
             f"the server sends us on to {exchange.headers['location']}; give the URL of the server there"
         )
+    if status in (404, 405):
+        message += f" (asked: {request.method} {request.url})"
     return TakeFault(f"http_{status}", message, retry_after_s=_parse_retry_after(after) if after else None)
 
 
 def _parse_retry_after(value: str) -> float | None:
-    """Return Retry-After in seconds: a number, or an HTTP date (RFC 9110, 10.2.3)."""
+    """Return Retry-After in seconds: a number, or an HTTP date (RFC 9110, 10.2.3); None for what is neither."""
     if value.strip().isascii() and value.strip().isdigit():
         return float(value)
     try:
         return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
-    except ValueError:
+    except (ValueError, TypeError, OverflowError, IndexError):  # a year beyond the calendar; a date cut short
         return None
 
 
@@ -147,6 +170,8 @@ class Spoken:
     take: Take
     samples: Samples | None = None
     pcm: Pcm | None = None
+    proved: bool = True
+    """Whether anything shows that the answer came whole."""
 
 
 def judge(
@@ -174,6 +199,7 @@ def judge(
         reference_cached=session.reference_cached,
         note=fetched.note,
     )
+    proved = True
     try:
         if fetched.fault is not None:
             raise fetched.fault
@@ -184,15 +210,23 @@ def judge(
         if base.reference_cached is None and said in ("true", "false"):
             base.reference_cached = said == "true"
         pcm = decode(exchange.headers, exchange.body, target.sample_rate_hz, target.container)
+        _check_end(session.habits, pcm)
+        proved = is_proved(exchange.headers, pcm.end_said)
         assert pcm.rate_hz is not None
         if rate_hz is not None and pcm.rate_hz != rate_hz:
             raise TakeFault("wrong_rate", f"this take is {pcm.rate_hz} Hz, those before it {rate_hz} Hz")
         samples = pcm.samples()
         check_audio(samples, pcm.rate_hz)
+        _check_length(utterance.text, samples.size / pcm.rate_hz)
         figures = measure(exchange.sent_ns, [at for at, data in exchange.body if data], exchange.end_ns, pcm)
+        if fetched.begun_ns is not None:
+            figures = begin_earlier(figures, (exchange.sent_ns - fetched.begun_ns) / 1e6)
     except TakeFault as fault:
         error = replace_message(session.target, fault)
         return Spoken(base.model_copy(update={"error": error.record()}))
+    except Exception as bug:  # noqa: BLE001 - no answer of a server's may end a pass; the record says what it was
+        broken = TakeFault("not_audio", f"the answer could not be read here ({type(bug).__name__}: {bug})")
+        return Spoken(base.model_copy(update={"error": replace_message(session.target, broken).record()}))
     take = base.model_copy(
         update={
             "sample_rate_hz": pcm.rate_hz,
@@ -210,7 +244,33 @@ def judge(
             "start_buffer_ms": figures.start_buffer_ms,
         }
     )
-    return Spoken(take, samples, pcm)
+    return Spoken(take, samples, pcm, proved)
+
+
+def _check_end(habits: Habits, pcm: Pcm) -> None:
+    """See that an answer said that it was over, if its form has to or others of this server's did.
+
+    Raises:
+        TakeFault: `truncated`.
+    """
+    if pcm.end_said is False and (pcm.must_end or pcm.container in habits.ends):
+        raise TakeFault(
+            "truncated", "the stream ends without the word that it is over, which others end with"
+        )
+    habits.learn(pcm)
+
+
+def _check_length(text: str, audio_s: float) -> None:
+    """See that a take is long enough to be speech of its words.
+
+    Raises:
+        TakeFault: `too_short`.
+    """
+    if audio_s < shortest_s(text):
+        raise TakeFault(
+            "too_short",
+            f"{audio_s:.2f} s, and nobody says {count_syllables(text)} syllables in less than {shortest_s(text):.2f} s",
+        )
 
 
 def replace_message(target: Target, fault: TakeFault) -> TakeFault:

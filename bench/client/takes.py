@@ -15,13 +15,14 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from bench.client.alarms import Watch
 from bench.client.faults import TakeFault
 from bench.client.figures import as_float
 from bench.client.probe import settle
-from bench.client.session import Fetched, Session, fetch, judge, request_for
+from bench.client.samples import Samples
+from bench.client.session import Fetched, Spoken, fetch, judge, request_for
 from bench.client.target import Target, Voice
 from bench.client.timing import host_name, quiet_gc
-from bench.client.wav import Samples
 from bench.errors import BadInput
 from bench.records.passes import PassResult
 from bench.records.run import Utterance
@@ -113,6 +114,7 @@ async def _run_pass(
         started_utc=started,
     )
     failed: Counter[str] = Counter()
+    watch = Watch()
     pending = iter(utterances)
     first = next(pending, None)
     ahead = [] if first is None else [(WARMUP, True)] * warmups + [(first, False)]
@@ -124,7 +126,10 @@ async def _run_pass(
             if reason is None:
                 request = request_for(session, utterance.text, seed)
                 fetched, reason = await _run_unless(stop, fetch(session, request, timeout_s))
-                take = _keep(session, utterance, fetched, warmup, result, out)
+                spoken = judge(session, utterance, fetched, warmup=warmup, rate_hz=result.sample_rate_hz)
+                if not warmup:
+                    watch.look(spoken)
+                take = _keep(spoken, warmup, result, out)
                 _count(take, result, failed)
                 lines.write(json.dumps(take.model_dump(mode="json"), ensure_ascii=False) + "\n")
                 lines.flush()
@@ -133,25 +138,23 @@ async def _run_pass(
                 result.stopped = reason
                 break
     result.failed = dict(failed)
+    result.alarms = watch.alarms()
     result.ended_utc = utc_now()
     result.wall_s = time.perf_counter() - begun
     return result
 
 
-def _keep(
-    session: Session, utterance: Utterance, fetched: Fetched, warmup: bool, result: PassResult, out: Path
-) -> Take:
-    spoken = judge(session, utterance, fetched, warmup=warmup, rate_hz=result.sample_rate_hz)
+def _keep(spoken: Spoken, warmup: bool, result: PassResult, out: Path) -> Take:
     take = spoken.take
     if spoken.samples is None or take.sample_rate_hz is None:
         return take
     result.sample_rate_hz = take.sample_rate_hz
     if warmup:
         return take
-    wav = out / f"{utterance.id}.wav"
+    wav = out / f"{take.utterance_id}.wav"
     if wav.exists():
         raise BadInput(
-            f"two utterances are called '{utterance.id}'; ids name the takes, so each must differ."
+            f"two utterances are called '{take.utterance_id}'; ids name the takes, so each must differ."
         )
     data = wav_bytes(spoken.samples, take.sample_rate_hz)
     write_atomically(wav, data)

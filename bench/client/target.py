@@ -1,6 +1,7 @@
 """What is measured: where the server is, and the voice that is asked of it."""
 
 import hashlib
+import re
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,8 +11,42 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from bench.catalog.entry import HttpRun
+from bench.catalog.entry import HttpRun, RawContainer
 from bench.errors import BadInput
+
+_SPEECH_ROUTE = re.compile(r"/(audio/speech(/stream|/upload)?|audio/voices|inference_[a-z_0-9]+)/?$")
+
+
+def check_base_url(url: str) -> None:
+    """Refuse the address of a server that cannot be used; the message repeats nothing that may be a secret.
+
+    Raises:
+        BadInput: no http URL, a user or password in it, something after `?` or `#`, or the route of a request.
+    """
+    try:
+        parts = urlsplit(url)
+        port, name = parts.port, (parts.hostname or "").encode("idna")
+    except ValueError as error:  # its words may hold a password, so they are not repeated
+        raise BadInput(
+            "the server's URL cannot be read: it must look like http://host:port, its port a number up to 65535."
+        ) from error
+    if parts.scheme not in {"http", "https"} or not name or port == 0:
+        raise BadInput("the server's URL must look like http://host:port; give it with its scheme.")
+    if parts.username or parts.password:
+        raise BadInput(
+            f"the URL of {parts.hostname} carries a user or password; put a bearer token into the "
+            "environment and name that variable as auth_env instead."
+        )
+    if "?" in url or "#" in url:
+        raise BadInput(
+            f"the URL of {parts.hostname} has something after a ? or #, which no request could carry on; give the "
+            "server's root alone. A key goes into the environment (auth_env), a field into the entry's `request`."
+        )
+    if _SPEECH_ROUTE.search(parts.path):
+        raise BadInput(
+            f"the URL of {parts.hostname} is that of a request ({parts.path}); give the server's root. Where its "
+            "route is an unusual one, name it as `path` in the catalog entry."
+        )
 
 
 @dataclass(frozen=True)
@@ -25,8 +60,8 @@ class Target:
     """Path of the speech request under `base_url`, where it is not the dialect's own."""
     sample_rate_hz: int | None = None
     """For raw PCM whose rate no header states; a server that states another one fails the take."""
-    container: Literal["raw", "raw_big_endian"] | None = None
-    """For raw PCM under a content type that does not say so."""
+    container: RawContainer | None = None
+    """For raw PCM under a content type that does not say so, or of a form that no header states."""
     token: SecretStr | None = None
     request: Mapping[str, Any] = field(default_factory=dict)
     """Fields merged into each speech request; a null value removes the dialect's own field."""
@@ -35,20 +70,7 @@ class Target:
 
     def __post_init__(self) -> None:
         """Refuse an address that cannot be used."""
-        try:
-            parts = urlsplit(self.base_url)
-            port, name = parts.port, (parts.hostname or "").encode("idna")
-        except ValueError as error:  # its words may hold a password, so they are not repeated
-            raise BadInput(
-                "the server's URL cannot be read: it must look like http://host:port, its port a number up to 65535."
-            ) from error
-        if parts.scheme not in {"http", "https"} or not name or port == 0:
-            raise BadInput("the server's URL must look like http://host:port; give it with its scheme.")
-        if parts.username or parts.password:
-            raise BadInput(
-                f"the URL of {parts.hostname} carries a user or password; put a bearer token into the "
-                "environment and name that variable as auth_env instead."
-            )
+        check_base_url(self.base_url)
 
     @classmethod
     def from_run(cls, run: HttpRun, base_url: str, token: str | None = None, **more: Any) -> Self:
@@ -65,8 +87,14 @@ class Target:
         )
 
     def url(self, path: str) -> str:
-        """Return the URL of `path` (with its leading slash) under the base."""
-        return self.base_url.rstrip("/") + path
+        """Return the URL of `path` (with its leading slash) under the base.
+
+        A base is often given with the `/v1` that the paths begin with themselves; it is not asked for twice.
+        """
+        base = self.base_url.rstrip("/")
+        if path != self.path or path.startswith("/v1/"):
+            base = base.removesuffix("/v1")
+        return base + path
 
     def auth(self) -> dict[str, str]:
         """Return the headers that authorise a request."""

@@ -16,7 +16,7 @@ import gc
 import socket
 import ssl
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -138,9 +138,7 @@ class _Wire(asyncio.Protocol):
             elif isinstance(event, h11.Response):
                 exchange.status = event.status_code
                 exchange.head_ns = now
-                exchange.headers = {
-                    name.decode("latin-1").lower(): value.decode("latin-1") for name, value in event.headers
-                }
+                exchange.headers = _join_headers(event.headers)
                 if (
                     int(exchange.headers.get("content-length", 0)) > MAX_BODY_BYTES
                 ):  # h11 has seen to the digits
@@ -188,6 +186,16 @@ class _Wire(asyncio.Protocol):
             self.exchange.fault = fault
         if self.done is not None and not self.done.done():
             self.done.set_result(None)
+
+
+def _join_headers(received: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Return headers by name in lower case; what came twice and differs is joined by commas (RFC 9110, 5.3)."""
+    joined: dict[str, str] = {}
+    for raw_name, raw_value in received:
+        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+        before = joined.get(name)
+        joined[name] = value if before in (None, value) else f"{before}, {value}"
+    return joined
 
 
 class Connection:

@@ -40,10 +40,10 @@ from numpy.typing import NDArray
 from bench.client.faults import TakeFault
 from bench.client.figures import as_float
 from bench.client.probe import settle
+from bench.client.samples import Samples
 from bench.client.session import Session, fetch, judge, open_session, request_for
 from bench.client.takes import wav_bytes
 from bench.client.target import Target, Voice
-from bench.client.wav import Samples
 from bench.errors import BadInput
 from bench.records.passes import VoiceCheck
 from bench.records.run import Utterance

@@ -1,51 +1,39 @@
 """A WAV stream taken apart as it arrives: which samples were complete at which moment.
 
-RIFF sizes as servers write them are honoured: true; 0 or 0xFFFFFFFF and the like (written before the length
-was known), which mean "to the end of the body"; the header alone first; chunks before and after `data`,
+RIFF sizes as servers write them are honoured: true; 0, 0xFFFFFFFF or any that no take can have (written before the
+length was known), which mean "to the end of the body"; the header alone first; chunks before and after `data`,
 padded to even length (Multimedia Programming Interface and Data Specifications 1.0, 1991); one complete WAV
-after another, which after data of unknown length is seen where the next header arrives in one piece. Formats:
-PCM of 8, 16, 24 or 32 bits, IEEE float of 32 or 64, WAVE_FORMAT_EXTENSIBLE of either (Microsoft,
-WAVEFORMATEXTENSIBLE). Channels are averaged to mono.
+after another, which after data of unknown length is seen where the next header arrives in one piece; the 64-bit sizes
+of RF64 and BW64 (EBU Tech 3306, ITU-R BS.2088). What follows the end that a header states must be chunks, a header, or
+a little padding: samples after it are never dropped quietly. Formats: PCM of 8, 16, 24 or 32 bits, IEEE float of 32 or
+64, G.711, WAVE_FORMAT_EXTENSIBLE of these (Microsoft, WAVEFORMATEXTENSIBLE). Channels are averaged to mono.
 """
 
 import re
 import struct
 
-import numpy as np
-from numpy.typing import NDArray
-
+from bench.client.ends import is_placeholder
 from bench.client.faults import TakeFault
+from bench.client.samples import WIDTHS, Coding, SampleForm, Samples
 
-Samples = NDArray[np.int16 | np.float32]
-"""Mono, shape (n,): int16 as received, or float32 with full scale at +-1.0."""
-
-UNKNOWN_SIZE_FROM = 0x7FFF0000
-"""Sizes from here on are place-holders: 0xFFFFFFFF, and what sox and travisvn write near 0x7FFFFFFF. Real
-takes are far below."""
-_NEXT_HEADER = re.compile(rb"RIFF.{4}WAVEfmt ", re.DOTALL)
+_NEXT_HEADER = re.compile(rb"R(?:IFF|F64).{4}WAVEfmt ", re.DOTALL)
 _CHUNK_NAME = re.compile(rb"[ -~]{4}")
-_PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
-
-
-def to_mono(data: bytes, code: int, bits: int, channels: int) -> Samples:
-    """Return whole frames of little-endian audio as mono samples; 16-bit mono stays int16, untouched."""
-    if code == _PCM and bits == 16:
-        values = np.frombuffer(data, "<i2").astype(np.int16, copy=False)
-        if channels == 1:
-            return values
-        scaled = values.astype(np.float32) / 32768.0
-    elif code == _PCM and bits == 8:
-        scaled = (np.frombuffer(data, "u1").astype(np.float32) - 128.0) / 128.0
-    elif code == _PCM and bits == 24:
-        octets = np.frombuffer(data, "u1").reshape(-1, 3).astype(np.int32)
-        joined = (octets[:, 0] << 8) | (octets[:, 1] << 16) | (octets[:, 2] << 24)
-        scaled = joined.astype(np.float32) / 2147483648.0
-    elif code == _PCM and bits == 32:
-        scaled = np.frombuffer(data, "<i4").astype(np.float32) / 2147483648.0
-    else:
-        with np.errstate(over="ignore"):  # too large for 32 bits: infinite, and named as that
-            scaled = np.frombuffer(data, "<f4" if bits == 32 else "<f8").astype(np.float32)
-    return scaled.reshape(-1, channels).mean(axis=1, dtype=np.float32) if channels > 1 else scaled
+_FILES = (b"RIFF", b"RF64", b"BW64")
+_TRAILING = frozenset(
+    each.encode()
+    for each in (
+        "LIST", "id3 ", "ID3 ", "bext", "cue ", "fact", "smpl", "inst", "PEAK", "iXML", "axml", "_PMX", "JUNK",
+        "junk", "PAD ", "FLLR", "plst", "note", "labl", "DISP", "acid", "chna", "cart", "afsp",
+    )
+)  # fmt: skip
+"""Chunks that come after samples: believed even where the body ends inside one. Any other must be whole."""
+_MOST_PADDING = 4096
+"""Zero bytes after the end that the header states; more are the beginning of another sentence."""
+_NO_CHUNK = (
+    "what follows the end that the WAV header states is no chunk: was its size that of the first piece?"
+)
+_CODINGS: dict[int, Coding] = {1: "int", 3: "float", 6: "alaw", 7: "mulaw"}
+_EXTENSIBLE = 0xFFFE
 
 
 class WavStream:
@@ -56,7 +44,12 @@ class WavStream:
         self.rate_hz: int | None = None
         self._held = b""
         self._state = "riff"
-        self._code = self._bits = self._channels = 0
+        self.form: SampleForm | None = None
+        self.end_said: bool | None = None
+        """Whether the data had a size that was met; None where its size is a place-holder."""
+        self._data_bytes: int | None = None
+        """Of RF64, whose data chunk has no size of its own."""
+        self._padding = 0
         self._left: int | None = 0
         """Bytes of the present chunk still to come; None: to the end of the body."""
         self._pad = 0
@@ -79,10 +72,11 @@ class WavStream:
         """Say that the body has ended.
 
         Raises:
-            TakeFault: `truncated`, when the header, the data chunk or a sample of it is incomplete.
+            TakeFault: `truncated`, when the header, the data chunk or a sample of it is incomplete; `not_audio`, when
+                what follows the data is no chunk.
         """
         if self._state == "riff":
-            if self._held.startswith(b"RIFF"):
+            if self._held.startswith(_FILES):
                 raise TakeFault("truncated", "the body ends inside the WAV header")
             return
         if self._state == "data":
@@ -93,6 +87,8 @@ class WavStream:
                 raise TakeFault("truncated", "the body ends inside a sample")
         elif self._state == "chunks" and not self._had_data:
             raise TakeFault("truncated", "the body ends inside the WAV header")
+        elif self._held and not any(name.startswith(self._held[:4]) for name in _TRAILING):
+            raise TakeFault("not_audio", _NO_CHUNK)
 
     def _step(self, out: list[Samples]) -> bool:
         if self._state == "data":
@@ -104,37 +100,52 @@ class WavStream:
     def _riff(self) -> bool:
         if len(self._held) < 12:
             return False
-        if self._held[:4] != b"RIFF" or self._held[8:12] != b"WAVE":
+        if self._held[:4] not in _FILES or self._held[8:12] != b"WAVE":
             raise TakeFault("not_audio", "a RIFF header was expected, and this is not one of a WAV file")
         self._held = self._held[12:]
         self._state = "chunks"
         return True
 
     def _chunk(self) -> bool:
+        if self._had_data:
+            self._skip_padding()
         if len(self._held) < 8:
             return False
         name, size = self._held[:4], struct.unpack("<I", self._held[4:8])[0]
-        if name == b"RIFF":
+        if name in _FILES:
             self._state = "riff"
             return True
         if name == b"data":
-            if self.rate_hz is None:
-                raise TakeFault("not_audio", "the WAV stream has a data chunk before its format")
-            unknown = size == 0 or size >= UNKNOWN_SIZE_FROM
-            self._left, self._pad = (None, 0) if unknown else (size, size % 2)
-            self._held, self._state, self._had_data = self._held[8:], "data", True
+            self._begin_data(size)
             return True
-        if self._had_data and name != b"\0\0\0\0" and not _CHUNK_NAME.fullmatch(name):
-            raise TakeFault(
-                "not_audio", "what follows the end that the WAV header states is no chunk of a WAV"
-            )
+        if self._had_data and not _CHUNK_NAME.fullmatch(name):
+            raise TakeFault("not_audio", _NO_CHUNK)
         whole = 8 + size + size % 2
         if len(self._held) < whole:
             return False
         if name == b"fmt ":
             self._format(self._held[8 : 8 + size])
+        if name == b"ds64" and size >= 16:
+            self._data_bytes = struct.unpack("<Q", self._held[16:24])[0]
         self._held = self._held[whole:]
         return True
+
+    def _begin_data(self, size: int) -> None:
+        if self.rate_hz is None or self.form is None:
+            raise TakeFault("not_audio", "the WAV stream has a data chunk before its format")
+        if self._data_bytes is not None and size == 0xFFFFFFFF:
+            size = self._data_bytes
+        unknown = is_placeholder(size, self.rate_hz * self.form.frame_bytes)
+        self._left, self._pad = (None, 0) if unknown else (size, size % 2)
+        self._held, self._state, self._had_data = self._held[8:], "data", True
+        self.end_said, self._padding = None if unknown else False, 0
+
+    def _skip_padding(self) -> None:
+        rest = self._held.lstrip(b"\0")
+        self._padding += len(self._held) - len(rest)
+        self._held = rest
+        if self._padding > _MOST_PADDING:
+            raise TakeFault("not_audio", _NO_CHUNK)
 
     def _format(self, fmt: bytes) -> None:
         if len(fmt) < 16:
@@ -142,16 +153,20 @@ class WavStream:
         code, channels, rate, _, _, bits = struct.unpack("<HHIIHH", fmt[:16])
         if code == _EXTENSIBLE and len(fmt) >= 26:
             code = struct.unpack("<H", fmt[24:26])[0]
-        if (code, bits) not in {(_PCM, 8), (_PCM, 16), (_PCM, 24), (_PCM, 32), (_FLOAT, 32), (_FLOAT, 64)}:
+        coding = _CODINGS.get(code)
+        if coding == "int" and bits == 8:
+            coding = "uint"
+        if coding is None or bits not in WIDTHS[coding]:
             raise TakeFault("not_audio", f"WAV format {code:#x} with {bits} bits cannot be read here")
         if not 1 <= channels <= 8 or rate == 0:
             raise TakeFault("not_audio", f"a WAV header with {channels} channels at {rate} Hz")
         if self.rate_hz not in (None, rate):
             raise TakeFault("wrong_rate", f"WAV headers of one body say {self.rate_hz} and {rate} Hz")
-        self.rate_hz, self._code, self._bits, self._channels = rate, code, bits, channels
+        self.rate_hz, self.form = rate, SampleForm(coding, bits, channels)
 
     def _data(self, out: list[Samples]) -> bool:
-        frame = self._channels * self._bits // 8
+        assert self.form is not None
+        frame = self.form.frame_bytes
         ready = len(self._held) if self._left is None else min(len(self._held), self._left)
         following = _NEXT_HEADER.search(self._held) if self._left is None else None
         if following is not None:
@@ -160,7 +175,7 @@ class WavStream:
                 raise TakeFault("truncated", "one WAV ends inside a sample, and the next begins")
         whole = ready - ready % frame
         if whole:
-            out.append(to_mono(self._held[:whole], self._code, self._bits, self._channels))
+            out.append(self.form.read(self._held[:whole]))
             self._held = self._held[whole:]
             if self._left is not None:
                 self._left -= whole
@@ -169,6 +184,7 @@ class WavStream:
             return True
         if self._left is None or self._left >= frame:
             return False
+        self.end_said = True
         if len(self._held) < self._left + self._pad:
             # A pad byte may be missing at the very end; `finish` does not mind.
             return False

@@ -60,6 +60,7 @@ def _rate(args: argparse.Namespace) -> int:
     run_dir = _run(args)
     from bench.listening.server import serve
 
+    _say_alarms(run_dir)
     serve(
         run_dir,
         host=args.host,
@@ -71,10 +72,19 @@ def _rate(args: argparse.Namespace) -> int:
     return 0
 
 
+def _say_alarms(run_dir: Path) -> None:
+    """Say before anybody is asked to listen what is wrong with the client or a server."""
+    from bench.report.objective import read_unnamed_alarms
+
+    for line in read_unnamed_alarms(run_dir):
+        _say(f"ALARM: {line}")
+
+
 def _invite(args: argparse.Namespace) -> int:
     run_dir = _run(args)
     from bench.listening.raters import invite
 
+    _say_alarms(run_dir)
     path = invite(run_dir, args.name, channels=args.channel, late=args.late)
     _say(f"{args.name}: {args.url.rstrip('/')}{path}")
     return 0
@@ -345,7 +355,9 @@ def _parser() -> argparse.ArgumentParser:
     load.add_argument("--dialect", default="auto", help="how to ask (default: found out)")
     load.add_argument("--sample-rate-hz", type=int, help="of raw PCM whose rate no header states")
     load.add_argument(
-        "--container", choices=("raw", "raw_big_endian"), help="of PCM whose content type hides it"
+        "--container",
+        choices=("raw", "raw_big_endian", "raw_float32", "raw_mulaw", "raw_alaw"),
+        help="of samples without a header whose content type hides what they are",
     )
     load.add_argument("--token-env", metavar="NAME", help="environment variable with the bearer token")
     load.add_argument(

@@ -64,6 +64,8 @@ def load(wanted: Load, say: Callable[[str], None]) -> int:
             say(_HEAD)
         results.append(result)
         say(spell_line(result))
+        for line in _spell_faults(result):
+            say(f"  {line}")
         # After each level: a server that goes away takes none of those before with it.
         if wanted.json is not None:
             body = {"schema_version": 1, "levels": [each.model_dump(mode="json") for each in results]}
@@ -155,6 +157,14 @@ def spell_line(result: LoadResult) -> str:
     if result.late_ms is not None and (result.late_ms.p95 or 0.0) > 5.0:
         text += f"  this host was late, p95 {result.late_ms.p95:.0f} ms"
     return text + (f"  {result.failed}" if result.failed else "")
+
+
+def _spell_faults(result: LoadResult) -> list[str]:
+    """Return a line for each kind of failure, in the words of the first, and for what all takes show."""
+    first = {take.error.kind: take.error.message for take in reversed(result.takes) if take.error is not None}
+    return [f"{kind}: {message}" for kind, message in first.items()] + [
+        f"ALARM: {alarm.message}" for alarm in result.alarms
+    ]
 
 
 def _of(summary: Summary, name: str = "p50", digits: int = 1) -> str:

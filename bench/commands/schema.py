@@ -62,14 +62,15 @@ FILES: tuple[Described, ...] = (
 
 
 class _Written(GenerateJsonSchema):
-    """What is written has every key but optional ones: defaults say nothing to a reader, nor do titles."""
+    """What is written has every key but those left out where they are empty: defaults say nothing to a reader, nor do
+    titles made from names."""
 
     def field_is_required(
         self,
         field: core_schema.ModelField | core_schema.DataclassField | core_schema.TypedDictField,
         total: bool,
     ) -> bool:
-        """Return True but for a key that is left out while it is null."""
+        """Return True, but for a field that is not always written."""
         del total
         return "serialization_exclude_if" not in field
 

@@ -11,6 +11,7 @@ from bench.listening.score import CuesRemain, TakesMissing, seal
 from bench.metrics.compare import compare_sides
 from bench.records.metrics import TakeMetrics
 from bench.report import as_json, render, view, write_markdown
+from bench.report.objective import read_unnamed_alarms
 from bench.storage.atomic import write_atomically
 from bench.storage.clock import utc_now
 from bench.verdict.collect import UNUSABLE_FILE, collect, read_unusable, unusable_bytes
@@ -52,6 +53,7 @@ def score_run(run: Run) -> dict[str, Any]:
     lines = [
         f"{sealed.pairs} pairs are sealed; SHA-256 of the mapping: {sealed.mapping_sha256}",
         *sealed.notices,
+        *(f"ALARM: {line}" for line in read_unnamed_alarms(run.path)),
     ]
     return {"changed": changed, "run_id": run.run_id, "msg": "\n".join(lines)}
 

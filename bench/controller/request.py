@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field, ValidationError
 
 from bench.catalog.entry import Entry
 from bench.catalog.loader import load as load_entry
+from bench.client.target import check_base_url
 from bench.errors import BadInput
 from bench.inputs.gates import clone_gate, licence_gate
 from bench.records.base import IntendedUse, NeighbourMode
@@ -21,6 +22,15 @@ def _none_if_empty(value: object) -> object:
 def _at_home(value: object) -> object:
     """An inventory says `~/voice.wav` as a shell does; left as it is, runs would be kept in a folder named `~`."""
     return os.path.expanduser(value) if isinstance(value, str) else value  # noqa: PTH111 (Path's raises RuntimeError)
+
+
+def _check_url(variable: str, url: str | None) -> None:
+    if url is None:
+        return
+    try:
+        check_base_url(url)
+    except BadInput as error:
+        raise BadInput(f"{variable}: {error}") from error
 
 
 GivenPath = Annotated[Path, BeforeValidator(_at_home)]
@@ -99,6 +109,8 @@ class RunRequest(Settings):
         passes = all(gate.ok for gate in (licence_gate(entry, self.intended_use), clone_gate(entry, None)))
         if entry.run.kind == "http" and self.model_url is None and passes:
             raise BadInput(f"{self.model} is served by somebody else: say where in model_url.")
+        if entry.run.kind == "http":
+            _check_url("model_url", self.model_url)
         return entry
 
     def baseline_entry(self) -> Entry:
@@ -111,6 +123,8 @@ class RunRequest(Settings):
             raise BadInput(f"{self.baseline} has no profile '{self.baseline_profile}'; it has: {known}.")
         if entry.run.kind == "http" and self.baseline_url is None:
             raise BadInput(f"{self.baseline} is served by somebody else: say where in baseline_url.")
+        if entry.run.kind == "http":
+            _check_url("baseline_url", self.baseline_url)
         if entry.run.kind == "engine" and "system" not in entry.run.install:
             raise BadInput(
                 f"{self.baseline} cannot be the baseline as it is: Audition serves a baseline itself only from system "

@@ -1,4 +1,4 @@
-"""Read the transcript of a reference: WebVTT, SubRip (SRT), a JSON manifest, or plain text.
+"""Read the transcript of a reference: WebVTT, SubRip (SRT), a recogniser's table or console, JSON, or plain text.
 
 Sources: WebVTT https://www.w3.org/TR/webvtt1/ (cue timings, cue text tags); SubRip as its users write it
 (`HH:MM:SS,mmm --> HH:MM:SS,mmm`); JSON `segments` as speech recognisers print them (`start`, `end` in
@@ -10,10 +10,20 @@ import itertools
 import json
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.errors import BadInput
+from bench.inputs.rows import read_rows, seconds_of
+from bench.inputs.spoken import (
+    ANNOTATION,
+    Line,
+    read_plain,
+    refuse_codes,
+    split_speakers,
+    strip_markup,
+    strip_stars,
+)
 
 _MAX_BYTES = 4 * 1024 * 1024
 _OVERLAP_S = 0.05
@@ -24,10 +34,8 @@ _TIMING = re.compile(
 )
 _NO_CUE = re.compile(r"(?:WEBVTT|NOTE|STYLE|REGION)(?:\s|$)")
 _VOICE_TAG = re.compile(r"<v(?:\.[^ \t>]*)?[ \t]+([^>]+)>")
-_TAG = re.compile(r"</?[A-Za-z][^>]*>|<\d[\d:.]*>|\{\\[^}]*\}")
 _BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 _DIALOGUE = re.compile(r"^\s*[-\u2010-\u2015]\s*\S", re.MULTILINE)
-_ANNOTATION = re.compile(r"\[[^\]]*\]|\([^)]*\)|[♪♫]")
 _CJK = re.compile(r"[\u3000-\u30ff\u3400-\u9fff\uff00-\uffef]")
 
 
@@ -85,7 +93,8 @@ def read(path: Path) -> Transcript:
         raise BadInput(f"{path}: the transcript is empty; write what is said in the clip.")
     kind, cues, text = _parse(path, content)
     _in_order(path, cues)
-    text = join(cue.text for cue in cues) if cues else _tidy(text)
+    cues = _name_speakers(path, cues)
+    text = join(cue.text for cue in cues) if cues else _tidy(read_plain(path, text, numbered=kind == "text"))
     if not any(character.isalnum() for character in text):
         raise BadInput(f"{path}: the transcript has no words; write what is said in the clip.")
     if any("\ud800" <= character <= "\udfff" for character in text):
@@ -107,6 +116,15 @@ def _parse(path: Path, content: str) -> tuple[str, list[Cue], str]:
         return "webvtt", _timed(path, content, "WebVTT"), ""
     if path.suffix.lower() == ".vtt":
         raise BadInput(f"{path}:1: a WebVTT file begins with the line WEBVTT.")
+    rows = read_rows(path, content)
+    if rows is not None:
+        form, found = rows
+        cues = [
+            cue
+            for row in found
+            for cue in _cue(path, row.line, row.start_s, row.end_s, strip_markup(row.text), row.speaker)
+        ]
+        return form, cues, ""
     if content.lstrip()[0] in "[{" and path.suffix.lower() not in {".txt", ".srt"}:
         return _json(path, content)
     if path.suffix.lower() == ".srt" or any(_TIMING.match(line) for line in content.splitlines()):
@@ -155,19 +173,14 @@ def _block(path: Path, first_line: int, block: list[str], name: str) -> list[Cue
             f"{path}:{number}: one cue has the voices {', '.join(voices)}; a reference has one speaker. "
             "Give a clip in which only the voice to clone speaks."
         )
-    words = html.unescape(_TAG.sub("", _BREAK.sub("\n", raw)))
+    words = strip_markup(_BREAK.sub("\n", raw))
     if len(_DIALOGUE.findall(words)) > 1:
         raise BadInput(
             f"{path}:{number}: one cue has lines of a dialogue, each after a dash; a reference has one speaker. Give "
             "a clip in which only the voice to clone speaks."
         )
     voice = voices[0] if voices else None
-    return _cue(path, number, _seconds(match[1]), _seconds(match[2]), words, voice)
-
-
-def _seconds(clock: str) -> float:
-    *rest, seconds = clock.replace(",", ".").split(":")
-    return float(seconds) + 60 * int(rest[-1]) + (3600 * int(rest[0]) if len(rest) == 2 else 0)
+    return _cue(path, number, seconds_of(match[1]), seconds_of(match[2]), words, voice)
 
 
 def _cue(
@@ -179,9 +192,10 @@ def _cue(
         raise BadInput(
             f"{where}: the cue runs from {start_s:g} s to {end_s:g} s; its end must follow its start."
         )
-    text = _tidy(_ANNOTATION.sub(" ", raw))
+    raw, starred = strip_stars(raw)
+    text = _tidy(ANNOTATION.sub(" ", raw))
     # A cue that only describes a noise stays, without words: no span may run across it.
-    annotated = bool(_ANNOTATION.search(raw))
+    annotated = starred or bool(ANNOTATION.search(raw))
     if not text and not annotated:
         return []
     return [Cue(start_s, end_s, text, speaker, annotated, line)]
@@ -220,7 +234,7 @@ def _json(path: Path, content: str) -> tuple[str, list[Cue], str]:
             None,
             float(segment["start"]),
             float(segment["end"]),
-            segment["text"],
+            strip_markup(segment["text"]),
             segment.get("speaker"),
         )
     return "json", cues, ""
@@ -228,6 +242,14 @@ def _json(path: Path, content: str) -> tuple[str, list[Cue], str]:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e9
+
+
+def _name_speakers(path: Path, cues: list[Cue]) -> list[Cue]:
+    """Return the cues without names before their words, and see that no code is left in them."""
+    lines = split_speakers(path, [Line(cue.line, cue.text, cue.speaker) for cue in cues])
+    for line in lines:
+        refuse_codes(path, line)
+    return [replace(cue, text=line.text, speaker=line.speaker) for cue, line in zip(cues, lines, strict=True)]
 
 
 def _in_order(path: Path, cues: list[Cue]) -> None:

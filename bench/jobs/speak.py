@@ -20,6 +20,7 @@ from bench.jobs.control import Control
 from bench.jobs.progress import Progress
 from bench.jobs.spec import JobResult, JobSpec, PassName
 from bench.memory.sampler import MemorySampler
+from bench.records.passes import PassResult
 from bench.records.run import Utterance
 from bench.records.take import Take
 
@@ -85,10 +86,28 @@ def speak_pass(
         made.stopped = _last_words(engine)
     if read_back is not None:
         result.fp32_retries[name] = read_back.retries
+    for alarm in made.alarms:
+        progress.say(f"{spec.entry.name} | {name} | ALARM: {alarm.message}")
     if hung:  # each further take would keep the neighbour down for another time limit
         raise EngineFailed(f"{spec.entry.title}: {hung[0]}.")
     if read_back is not None and made.stopped is None:
         result.health_after[name] = read_back.after()
+    _refuse_noise(spec, engine, made)
+
+
+def _refuse_noise(spec: JobSpec, engine: Engine | None, made: PassResult) -> None:
+    """End a pass whose every take is noise: it says nothing of how a model sounds.
+
+    Raises:
+        EngineFailed: of an engine of ours, whose samples are read as it writes them: the model made the noise.
+        AuditionError: of a server of somebody else, whose samples we may have misread.
+    """
+    noise = next((alarm.message for alarm in made.alarms if alarm.kind == "noise"), None)
+    if noise is None:
+        return
+    if engine is not None:
+        raise EngineFailed(f"{spec.entry.title}: every take is noise at full scale.")
+    raise AuditionError(f"{spec.entry.title}: {noise}.")
 
 
 def _silent(target: Target) -> bool:

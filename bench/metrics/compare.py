@@ -16,6 +16,9 @@ SILENCE_ALARM_S = 1.0
 QUIET_ALARM_LUFS = -45.0
 DURATION_ALARM_RATIO = 2.0
 """Twice as long as the baseline's take, or half as long: words were repeated or left out."""
+PASS_DURATION_ALARM_RATIO = 1.6
+"""In the median of a pass: two people differ by less, and a side that says everything twice by more."""
+_FEWEST = 3
 
 
 def compare_sides(candidate: Sequence[TakeMetrics], baseline: Sequence[TakeMetrics]) -> MetricsComparison:
@@ -116,6 +119,12 @@ def _duration_alarms(ratios: dict[str, float]) -> Iterable[Alarm]:
         if not 1 / DURATION_ALARM_RATIO <= ratio <= DURATION_ALARM_RATIO:
             message = f"{ratio:.1f} times as long as the baseline's: words repeated or left out?"
             yield _alarm("duration", "candidate", name, ratio, DURATION_ALARM_RATIO, message)
+    if len(ratios) < _FEWEST:
+        return
+    middle, limit = median(ratios.values()), PASS_DURATION_ALARM_RATIO
+    if not 1 / limit <= middle <= limit:
+        message = f"{middle:.1f} times as long as the baseline's in the median: is everything said twice on one side?"
+        yield _alarm("duration", "candidate", None, middle, limit, message)
 
 
 def _alarm(

@@ -19,9 +19,18 @@ class Detection(Record):
     model: str | None = None
     """Sent as `model`: the entry's, else the first that `/v1/models` lists."""
     container: str | None = None
-    """What the probe's answer was: raw, wav, sse, mp3, ogg, flac; null when none was sent."""
+    """What the probe's answer was: raw, wav, sse, or a file's kind (mp3, ogg, flac, ...); null when none was sent."""
     sample_rate_hz: int | None = None
     evidence: list[str] = []
+
+
+class PassAlarm(Record):
+    """What a pass as a whole says of the server or of the client: to be looked into before anybody listens."""
+
+    kind: Literal["noise", "length", "twice", "unproved"]
+    value: float
+    """`length`: median seconds of a syllable. Else the number of takes."""
+    message: str
 
 
 class PassResult(Record):
@@ -48,6 +57,8 @@ class PassResult(Record):
     started_utc: str
     ended_utc: str | None = None
     wall_s: float | None = None
+    alarms: list[PassAlarm] = Field(default=[], exclude_if=lambda alarms: not alarms)
+    """Left out where there is none, as in the files of earlier runs."""
 
 
 class NetworkCost(Record):

@@ -26,6 +26,8 @@ class Rule(Record):
     rating_margin_tenths: int = Field(default=5, ge=0, le=40)
     """Candidate mean must be at least baseline mean plus this many tenths of a point."""
     ttfa_p50_limit_ms: float = Field(default=500.0, gt=0)
+    """TTFA is the arrival of the first sample that is audio: a container's header is none, and neither are samples
+    within 1 LSB of zero before the first other one."""
     channel: ServiceChannel = "full"
     """The listening channel whose ratings count."""
     minimum_raters: int = Field(default=1, ge=1)

@@ -31,7 +31,8 @@ class Take(Record):
     ttfb_ms: float | None = None
     """Time to the first byte of the body, header or not."""
     ttfa_ms: float | None = None
-    """Time to the first PCM sample after any container header. The rule's TTFA."""
+    """The rule's TTFA. TTFA is the arrival of the first sample that is audio: a container's header is none, and neither
+    are samples within 1 LSB of zero before the first other one."""
     ttfa_audible_ms: float | None = None
     """Time at which a listener first hears something: arrival of the first sample above the level, or the
     playback position of that sample if later."""

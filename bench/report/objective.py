@@ -6,10 +6,13 @@ a decimal are read by nobody.
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, get_args
 
-from bench.records.metrics import Alarm, MetricsComparison, PairedDifference
+from bench.records.metrics import Alarm, MetricsComparison, MetricsFile, PairedDifference
+from bench.records.passes import PassFile
 from bench.records.take import TakeSide, TimedPass
+from bench.storage.record_file import Kept, load_record
 
 _ROWS = (
     ("f0_semitones", "Pitch drift from the reference", "semitones"),
@@ -36,6 +39,13 @@ _ALARMS: dict[str, tuple[str, float, str, str]] = {
     "duration": ("{} times as long as {other}'s", 1, ".1f", ": words repeated or left out?"),
 }  # fmt: skip
 """Kind of an alarm to its words, what its value is multiplied by, how that is spelt, and the question it asks."""
+_PASS_ALARMS = {
+    "length": "A side's takes are not as long as speech of their words: is something said twice or left out, or read "
+    "at another rate than its own?",
+    "twice": "A side's takes hold the very same samples twice.",
+    "unproved": "A side's answers ended where their connection did and stated no length: one that broke off would look "
+    "whole.",
+}
 _NAMED_UP_TO = 3
 """Utterances named in an alarm; of more, their number."""
 
@@ -71,6 +81,63 @@ def spell_alarms(
             kind, found, takes.get(side, 0), names["baseline" if side == "candidate" else "candidate"]
         )
         for (side, kind), found in groups.items()
+    ]
+
+
+def spell_unnamed_alarms(
+    comparison: MetricsComparison | None, passes: Mapping[TakeSide, PassFile]
+) -> list[str]:
+    """Return the alarms about the client or a server, in words that do not say which side it is.
+
+    For those who are going to rate: that something is wrong must be known before anybody listens, and a clip must not
+    be known by it.
+    """
+    found = []
+    ratios = (
+        [alarm for alarm in comparison.alarms if alarm.kind == "duration"] if comparison is not None else []
+    )
+    if comparison is not None and ratios:
+        some = sum(alarm.utterance_id is not None for alarm in ratios)
+        where = f"In {some} of {comparison.pairs} sentences" if some else "Over all sentences"
+        found.append(
+            f"{where} one side speaks far longer than the other: is something said twice, or left out?"
+        )
+    kinds = {alarm.kind for record in passes.values() if record.result for alarm in record.result.alarms}
+    found += [words for kind, words in _PASS_ALARMS.items() if kind in kinds]
+    if found:
+        found.append(
+            "Whoever looks into it finds the side in metrics.json and in each side's pass.json, and should not rate. "
+            "What is wrong with a server or with how it is read is put right in a new run."
+        )
+    return found
+
+
+def read_unnamed_alarms(run_dir: Path) -> list[str]:
+    """Return `spell_unnamed_alarms` of a run as far as it has come.
+
+    Raises:
+        BadInput: a record is damaged.
+    """
+    sides: tuple[TakeSide, ...] = get_args(TakeSide)
+    metrics = _load(MetricsFile, run_dir)
+    passes = {side: found for side in sides if (found := _load(PassFile, run_dir / side)) is not None}
+    return spell_unnamed_alarms(metrics.comparison if metrics else None, passes)
+
+
+def _load(kind: type[Kept], folder: Path) -> Kept | None:
+    try:
+        return load_record(kind, folder)
+    except FileNotFoundError:
+        return None
+
+
+def spell_pass_alarms(passes: Mapping[TakeSide, PassFile], names: Mapping[TakeSide, str]) -> list[str]:
+    """Return what each side's pass as a whole said, with the side's name; for after the reveal."""
+    return [
+        f"{names[side]} ({side}): {alarm.message}"
+        for side, record in passes.items()
+        if record.result
+        for alarm in record.result.alarms
     ]
 
 

@@ -106,7 +106,7 @@ def _plots(view: ReportView) -> dict[str, str]:
         )
     limit = next((g.limit for g in view.verdict.gates if g.name == "ttfa_p50_ms"), None)
     for name, unit, line, line_words in (
-        ("ttfa_ms", "milliseconds from request to first sample", limit, "limit"),
+        ("ttfa_ms", "milliseconds from request to first audio", limit, "limit"),
         ("rtf", "time taken / length of speech", 1.0, "as fast as speech:"),
     ):
         rows = _strips(view, name)

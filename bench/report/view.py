@@ -3,7 +3,8 @@
 The blindness contract: until every rater has finished, a view holds no clip and no figure from which the
 sound of one side could be known (length, loudness, pitch, total time, first audible sample; memory over time,
 which shows where each take began and ended). What is shown of
-latency is what the verdict shows: see `bench.verdict.takes.latency_of`.
+latency is what the verdict shows: see `bench.verdict.takes.latency_of`. Alarms about the client or a server are shown,
+and name no side.
 """
 
 from collections import defaultdict
@@ -19,7 +20,7 @@ from bench.records.passes import VoiceCheck
 from bench.records.take import Summary, Take, TakeSide
 from bench.records.verdict import Verdict
 from bench.report.clips import MAILABLE_BYTES, Clip, Clips, embed
-from bench.report.objective import spell_alarms
+from bench.report.objective import spell_alarms, spell_pass_alarms, spell_unnamed_alarms
 from bench.verdict.evidence import Evidence
 from bench.verdict.rule import counted_answers, ratings_complete
 from bench.verdict.takes import rateable, valid_takes
@@ -104,7 +105,7 @@ class ReportView(Record):
     metrics: MetricsComparison | None
     """The comparison of the objective metrics; null until revealed."""
     alarms: list[str]
-    """What of it is to be listened to; none until revealed."""
+    """What is to be listened to; until revealed only what is wrong with the client or a server, no side named."""
     reference: dict[str, str]
     commitments: dict[str, str]
     versions: dict[str, str]
@@ -182,13 +183,7 @@ def build(
         neighbour_samples=_samples(evidence.neighbour),
         measured=_measured(evidence, revealed),
         metrics=evidence.metrics if revealed else None,
-        alarms=spell_alarms(
-            evidence.metrics,
-            {"candidate": manifest.model, "baseline": manifest.inputs.baseline},
-            {side: found.valid for side, found in verdict.failures.items() if found},
-        )
-        if revealed
-        else [],
+        alarms=_alarms(evidence, verdict, revealed),
         reference=_reference(manifest.reference),
         commitments={
             "Rule": manifest.rule_sha256,
@@ -202,6 +197,16 @@ def build(
         git_commit=manifest.git_commit,
         install_s=evidence.install.total_s if evidence.install else None,
     )
+
+
+def _alarms(evidence: Evidence, verdict: Verdict, revealed: bool) -> list[str]:
+    if not revealed:
+        return spell_unnamed_alarms(evidence.metrics, evidence.passes)
+    names: dict[TakeSide, str] = {
+        "candidate": evidence.manifest.model, "baseline": evidence.manifest.inputs.baseline,
+    }  # fmt: skip
+    valid = {side: found.valid for side, found in verdict.failures.items() if found}
+    return spell_pass_alarms(evidence.passes, names) + spell_alarms(evidence.metrics, names, valid)
 
 
 def _pairs(evidence: Evidence, revealed: bool) -> list[Pair]:

@@ -21,7 +21,7 @@ class Case:
     stalls: int = 0
     stall_ms: float = 0.0
     silent_ms: float | None = 0.0
-    """From the first sample to the first audible one; None where a codec's delay makes it unknown."""
+    """Zeros before the first audible sample; None where a codec's delay makes that unknown."""
     clone: Literal["request", "register"] | None = None
     """How a reference travels; None asks for a voice by name."""
     family: str = ""
@@ -61,7 +61,7 @@ TIMED: tuple[Case, ...] = (
     Case("pcm"),
     Case("pcm_x_sample_rate"),
     Case("pcm_bearer", token=TOKEN),
-    Case("pcm_leading_silence", silent_ms=120.0),
+    Case("pcm_leading_silence", silent_ms=120.0, chunks=3),
     Case("pcm_stall", audio_s=len(STALLING) * PIECE_MS / 1000, stalls=1, stall_ms=150.0),
     Case("pcm_two_stalls", audio_s=len(TWICE) * PIECE_MS / 1000, chunks=4, stalls=2, stall_ms=140.0),
     Case("pcm_cut_in_samples", audio_s=0.2, chunks=3),
@@ -127,5 +127,9 @@ FAULTS: tuple[Case, ...] = (
     Case("pcm_bearer", error="http_401"),
     Case("not_audio", error="not_audio", error_says="text/html"),
     Case("not_http", error="protocol_error"),
+    Case("error_as_pcm", error="stream_error", error_says="CUDA out of memory"),
+    Case("error_after_audio", error="stream_error", error_says="CUDA out of memory"),
+    Case("channels_disagree", error="wrong_form", error_says="channels"),
+    Case("float_as_pcm", error="noise"),
     Case("sse_error", "openai_sse", error="stream_error", error_says="model fell over"),
 )

@@ -154,11 +154,15 @@ def _truth(case: Case, note: dict[str, Any]) -> dict[str, float | None]:
     """Return the true figures of one take from the instrument's stamps, ms.
 
     The stall is found by another way than the client's player: the end of playback is the largest of arrival
-    plus all audio from there on, and the pauses are what that exceeds start plus audio.
+    plus all audio from there on, and the pauses are what that exceeds start plus audio. Pieces that are zeros from
+    end to end before the first other sample are no audio.
     """
     arrived = note["arrived_ns"]
     sent = [((at - arrived) / 1e6, audio) for at, audio in note["sent"]]
     audible = [(at, audio) for at, audio in sent if audio > 0]
+    played, silent = audible[0][0], case.silent_ms or 0.0
+    while silent >= audible[0][1] and len(audible) > 1:
+        silent -= audible.pop(0)[1]
     first = audible[0][0]
     whole = sum(audio for _, audio in audible)
     end = max(at + sum(audio for _, audio in audible[index:]) for index, (at, _) in enumerate(audible))
@@ -166,7 +170,7 @@ def _truth(case: Case, note: dict[str, Any]) -> dict[str, float | None]:
     return {
         "ttfb_ms": sent[0][0],
         "ttfa_ms": first,
-        "ttfa_audible_ms": None if case.silent_ms is None else first + case.silent_ms,
+        "ttfa_audible_ms": None if case.silent_ms is None else played + case.silent_ms,
         "total_ms": sent[-1][0],
         "stall_ms": stall,
         "start_buffer_ms": stall,

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from pydantic import SecretStr
 
@@ -88,7 +89,16 @@ def _measure_once(instrument: Running, case: Case, concurrency: int, reference: 
     if case.error is not None:
         errors = [(take.error.kind, take.error.message) if take.error else None for take in takes]
         return fault_rows(case, concurrency, errors)
-    return timed_rows(case, concurrency, takes, {note["take"]: note for note in instrument.log()})
+    return timed_rows(case, concurrency, takes, _by_take(instrument.log()))
+
+
+def _by_take(log: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return the instrument's notes by take: of one that was asked for twice, the first arrival and the last answer."""
+    notes: dict[str, dict[str, Any]] = {}
+    for note in log:
+        arrived_ns = notes.get(note["take"], note)["arrived_ns"]
+        notes[note["take"]] = {**note, "arrived_ns": arrived_ns}
+    return notes
 
 
 def _count(case: Case, concurrency: int) -> int:
@@ -99,7 +109,7 @@ def _count(case: Case, concurrency: int) -> int:
 
 def measure_case(instrument: Running, case: Case, concurrency: int, reference: Path, *, n: int) -> LoadResult:
     """Return `n` takes of a case; the text of each is the word by which the instrument notes it."""
-    batch = secrets.token_hex(4)
+    batch = secrets.randbelow(10**8)  # digits: it shall be a word of one syllable, as short as the sounds are
     voice = Voice.clone(reference, "a tone", how=case.clone) if case.clone else Voice.by_name(NAME)
     target = Target(
         instrument.url(case.script, case.family or case.dialect),
@@ -136,7 +146,7 @@ def _unconnected(case: Case, url: str) -> Row:
 
 def _default_voice(instrument: Running) -> Row:
     """The instrument answers every voice alike: a server that silently speaks with its default."""
-    target = Target(instrument.url("instant"), dialect="openai")
+    target = Target(instrument.url("one_voice"), dialect="openai")
     check = check_voice(target, Voice.by_name("somebody"), takes=1)
     case = Case("one voice for every name", error="substituted")
     return fault_rows(case, 1, [(check.verdict, "; ".join(check.evidence))])[0]

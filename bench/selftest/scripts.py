@@ -148,6 +148,16 @@ def _faults() -> tuple[Script, ...]:
         Script("busy_too_long", (Step(10.0, b"busy"),), "text/plain", long_busy, "503 Busy", "length"),
         _stream("busy_then_well", STEADY, once=busy),
         _whole("not_audio", page, 0, "text/html"),
+        _whole("error_as_pcm", broken, 0, f"audio/pcm;rate={RATE_HZ}"),
+        Script("error_after_audio", (Step(60.0, true_pcm, 200), Step(110.0, broken))),
+        _whole(
+            "channels_disagree",
+            true_pcm,
+            200,
+            "audio/pcm;rate=24000;channels=1",
+            headers=(("X-Channels", "2"),),
+        ),
+        _whole("float_as_pcm", sounds.float_pcm(200), 200, f"audio/pcm;rate={RATE_HZ}"),
         Script("not_http", (), raw=b"220 mail.example ESMTP\r\n", ending="close"),
     )
 
@@ -181,6 +191,7 @@ def all_scripts() -> dict[str, Script]:
         _stream("idioms", [500.0 + 50 * index for index in range(9)], lead=header(None), lead_at_ms=0.0,
                 content_type=wav),
         _whole("instant", body, 200, f"audio/pcm;rate={RATE_HZ}", headers=(("X-Instant", "1"),)),
+        _whole("one_voice", pcm(tone(2000)), 2000, f"audio/pcm;rate={RATE_HZ}"),
         *_sse(),
         *_faults(),
     )  # fmt: skip

@@ -7,6 +7,7 @@ nothing.
 import array
 import io
 import math
+import random
 import struct
 
 import soundfile
@@ -67,6 +68,13 @@ def float_wav_with_nan(milliseconds: float) -> bytes:
     values[10:20] = [math.nan] * 10
     data = struct.pack(f"<{len(values)}f", *values)
     return header(len(data), code=3, bits=32) + data
+
+
+def float_pcm(milliseconds: float) -> bytes:
+    """Return 32-bit float samples without a header, with the hiss that every voice has."""
+    hiss = random.Random(1)  # noqa: S311 - a sound, no secret
+    values = [value / 32768 + hiss.gauss(0, 0.003) for value in tone(milliseconds)]
+    return struct.pack(f"<{len(values)}f", *values)
 
 
 def encode(values: list[int], kind: str) -> bytes:

@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.client import bodies
-from bench.client.bodies import Pcm, decode, error_text
+from bench.client.bodies import Pcm, decode
 from bench.client.faults import TakeFault
+from bench.client.replies import error_text
 from bench.client.timing import build_request
 from tests.support.sound import RATE, pcm, tone, wav
 
@@ -108,13 +109,23 @@ def test_sse_whose_first_or_every_delta_holds_a_wav_header() -> None:
         np.testing.assert_array_equal(got.samples(), np.tile(tone(0.01), 2))
 
 
-@pytest.mark.parametrize("end", [b"data: [DONE]", b"data: [DONE]\n", b'data: {"type":"speech.audio.done"}\n'])
+@pytest.mark.parametrize(
+    "end",
+    [
+        b"data: [DONE]",
+        b"data: [DONE]\n",
+        b'data: {"type":"speech.audio.done"}\n',
+        b": keep",
+        b": ping 7\r\n",
+        b":\n",
+    ],
+)
 def test_an_end_of_sse_without_its_blank_line_is_an_end(end: bytes) -> None:
     kind = {"content-type": "text/event-stream", "x-sample-rate": "24000"}
     assert decode(kind, at(delta(pcm(0.01)), end), None).samples().size == 240
 
 
-@pytest.mark.parametrize("end", [b"data: [DO", b"dat", b": keep", delta(pcm(0.01)).rstrip()])
+@pytest.mark.parametrize("end", [b"data: [DO", b"dat", delta(pcm(0.01)).rstrip()])
 def test_any_other_unfinished_event_is_truncated(end: bytes) -> None:
     kind = {"content-type": "text/event-stream", "x-sample-rate": "24000"}
     assert kind_of(kind, delta(pcm(0.01)), end) == "truncated"
@@ -197,8 +208,8 @@ def test_a_rate_at_which_nobody_speaks_is_wrong_whoever_states_it(rate: int) -> 
 
 
 @pytest.mark.parametrize("stated", ["9" * 5000, "\u00b24000", "24 000", "-1", "0", "24000.5"])
-def test_what_is_no_number_states_no_rate(stated: str) -> None:
-    assert kind_of({"x-sample-rate": stated}, pcm()) == "unknown_rate"
+def test_a_rate_that_cannot_be_read_is_wrong(stated: str) -> None:
+    assert kind_of({"x-sample-rate": stated}, pcm()) == "wrong_rate"
 
 
 def test_json_that_is_nested_beyond_reason_is_no_crash() -> None:

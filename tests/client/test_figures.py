@@ -1,9 +1,14 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from bench.client.bodies import Pcm
 from bench.client.faults import TakeFault
 from bench.client.figures import check_audio, clipped_share, find_audible, find_bursts, measure
+from bench.client.samples import Samples
+from bench.records.run import Rule
+from bench.records.take import Take
 from tests.support.sound import RATE, tone
 
 MS = 1_000_000
@@ -38,10 +43,44 @@ def test_audible_is_the_playback_position_when_that_is_later_than_the_arrival() 
 
 
 def test_audible_waits_for_a_late_chunk() -> None:
-    got = measure(0, [100 * MS], 600 * MS, pcm_of((100, 0.1), (600, 0.2), silent_s=0.15))
+    quiet = pcm_of((100, 0.1), (600, 0.2), silent_s=0.15)
+    quiet.events[0][1][:] = 2  # hiss: no silence, and nothing to be heard
+    got = measure(0, [100 * MS], 600 * MS, quiet)
     assert got.ttfa_audible_ms == pytest.approx(650)
     assert got.stalls == 1
     assert got.stall_ms == pytest.approx(400)
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.float32])
+@pytest.mark.parametrize("value", [0, 1, -1])
+def test_samples_about_zero_before_the_first_other_one_are_no_audio(dtype: type, value: int) -> None:
+    primer = np.full(24, value, np.int16)
+    whole: list[Samples] = [primer, tone(0.3), tone(0.3)]
+    if dtype is np.float32:
+        whole = [(piece / 32768).astype(np.float32) for piece in whole]
+    made = Pcm("raw", RATE, [(20 * MS, whole[0]), (900 * MS, whole[1]), (1200 * MS, whole[2])])
+    got = measure(0, [20 * MS, 900 * MS, 1200 * MS], 1210 * MS, made)
+    assert (got.ttfb_ms, got.ttfa_ms, got.ttfa_audible_ms) == (20, 900, 900)
+    assert got.rtf_after_first == pytest.approx(0.31 / 0.3)
+    assert (got.chunks, got.streamed) == (2, True)
+    assert got.stalls == 0 and got.start_buffer_ms == pytest.approx(0)
+    assert got.audio_s == pytest.approx(0.601)
+
+
+def test_a_primer_makes_no_stream_of_a_whole_answer() -> None:
+    made = Pcm("raw", RATE, [(20 * MS, np.zeros(1, np.int16)), (900 * MS, tone(1.0))])
+    got = measure(0, [20 * MS, 900 * MS], 900 * MS, made)
+    assert (got.ttfa_ms, got.streamed, got.chunks, got.rtf_after_first) == (900, False, 1, None)
+
+
+def test_two_steps_from_zero_are_audio_and_so_is_one_within_the_sound() -> None:
+    made = Pcm("raw", RATE, [(20 * MS, np.full(24, -2, np.int16)), (900 * MS, tone(0.3))])
+    assert measure(0, [20 * MS], 900 * MS, made).ttfa_ms == 20
+    later = Pcm(
+        "raw", RATE, [(20 * MS, tone(0.1)), (60 * MS, np.zeros(2400, np.int16)), (500 * MS, tone(0.1))]
+    )
+    got = measure(0, [20 * MS], 500 * MS, later)
+    assert (got.ttfa_ms, got.stalls) == (20, 1)
 
 
 def test_one_write_cut_by_the_network_is_one_chunk_and_no_stream() -> None:
@@ -115,9 +154,30 @@ def test_bad_audio_is_named() -> None:
     assert kind_of(bad) == "nan"
 
 
+@pytest.mark.parametrize(("share", "found"), [(1.0, "noise"), (0.9, "noise"), (0.5, None), (0.1, None)])
+def test_noise_is_noise_from_end_to_end(share: float, found: str | None) -> None:
+    noise = np.random.default_rng(1).integers(-32768, 32767, round(2 * RATE * share)).astype(np.int16)
+    assert kind_of(np.concatenate([noise, tone(2 * (1 - share), 0.3)])) == found
+    quiet = (noise // 16).astype(np.int16)
+    assert kind_of(np.concatenate([quiet, tone(0.2, 0.3)])) is None
+
+
 def test_a_peak_at_full_scale_is_not_clipping() -> None:
     samples = tone(1.0)
     samples[100:102] = 32767
     assert clipped_share(samples) == 0.0
     samples[100:340] = 32767
     assert clipped_share(samples) == pytest.approx(0.01)
+
+
+def test_what_ttfa_is_is_said_in_the_same_words_everywhere() -> None:
+    words = (
+        "TTFA is the arrival of the first sample that is audio: a container's header is none, and neither are samples "
+        "within 1 LSB of zero before the first other one"
+    )
+    root = Path(__file__).parents[2]
+    files = ("README.md", "docs/measuring.md", "docs/verdict.md", "bench/report/page.html")
+    said = {name: (root / name).read_text(encoding="utf-8") for name in files}
+    said["the rule"] = Rule.model_fields["ttfa_p50_limit_ms"].description or ""
+    said["a take"] = Take.model_fields["ttfa_ms"].description or ""
+    assert [name for name, text in said.items() if words not in " ".join(text.split())] == []

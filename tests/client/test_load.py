@@ -1,5 +1,6 @@
 import base64
 import io
+import json
 import threading
 from pathlib import Path
 
@@ -93,6 +94,24 @@ def test_failures_are_counted_by_kind_and_left_out_of_the_summaries() -> None:
         got = closed_loop(Target(server.url, dialect="openai"), SAID, Voice.by_name("v"), concurrency=2, n=4)
     assert got.failed == {"http_503": 4}
     assert (got.ttfa_ms.n, got.ttfa_ms.p50, got.audio_s_per_s) == (0, None, None)
+
+
+def test_a_stream_that_breaks_off_is_known_by_the_warm_up() -> None:
+    def delta(seconds: float) -> bytes:
+        value = {"audio": base64.b64encode(pcm(seconds)).decode(), "sample_rate": RATE}
+        return f"data: {json.dumps(value)}\n\n".encode()
+
+    def speech(asked: Asked) -> Reply:
+        if asked.method == "GET":
+            return Reply.of({}, "404 Not Found")
+        ends = [(0.0, b"data: [DONE]\n\n")] if asked.json()["input"] == WARMUP.text else []
+        return Reply(pieces=[(0.0, delta(1.5)), *ends], headers={"Content-Type": "text/event-stream"})
+
+    with serving(speech) as server:
+        target = Target(server.url, dialect="openai_sse")
+        got = closed_loop(target, SAID, Voice.by_name("v"), concurrency=1, n=2)
+        untold = closed_loop(target, SAID, Voice.by_name("v"), concurrency=1, n=2, warmups=0)
+    assert (got.failed, untold.failed) == ({"truncated": 2}, {})
 
 
 def test_bad_loads_are_refused() -> None:

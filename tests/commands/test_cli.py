@@ -18,12 +18,14 @@ import pytest
 from bench.commands.cli import main
 from bench.controller.run import Run
 from bench.listening.raters import invite
+from bench.records.passes import PassAlarm
 from bench.records.run import Manifest
 from bench.records.verdict import Verdict
 from bench.storage.record_file import load_record, save_record
 from bench.summaries.summary import summarise
 from tests.commands.conftest import FIRST, SECOND
 from tests.support.rated import rate_everything
+from tests.support.records import pass_file
 
 REPO = Path(__file__).resolve().parents[2]
 Output = pytest.CaptureFixture[str]
@@ -95,6 +97,24 @@ def test_invite_and_raters(runs_dir: Path, capsys: Output) -> None:
     assert re.fullmatch(r"ann: https://rate\.example/#[\w-]{20,}", first)
     assert audition(runs_dir, "raters", FIRST) == 0
     assert capsys.readouterr().out.startswith("ann: invited, 0 of ")
+
+
+def test_whoever_invites_or_rates_is_told_first_what_is_wrong_with_a_server(
+    runs_dir: Path, capsys: Output
+) -> None:
+    made = pass_file()
+    assert made.result is not None
+    made.result.alarms = [
+        PassAlarm(kind="unproved", value=4, message="4 of 4 answers end where their connection does")
+    ]
+    save_record(made, runs_dir / FIRST / "baseline")
+    assert audition(runs_dir, "invite", FIRST, "ann") == 0
+    first, second, link = capsys.readouterr().out.splitlines()
+    assert first.startswith("ALARM: A side's answers ended where their connection did")
+    assert "should not rate" in second and link.startswith("ann: ")
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        audition(runs_dir, "rate", FIRST, "--port", str(other.getsockname()[1]))
+    assert capsys.readouterr().out.splitlines() == [first, second]
 
 
 @pytest.mark.usefixtures("patient")

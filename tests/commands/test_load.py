@@ -19,7 +19,7 @@ def quick(asked: Asked) -> Reply:
     if asked.json().get("voice") == "bad":
         return Reply.of({"detail": "no such voice"}, "404 Not Found")
     return Reply(
-        pieces=[(0.02, pcm(0.1)), (0.03, pcm(0.1))], headers={"Content-Type": f"audio/pcm;rate={RATE}"}
+        pieces=[(0.02, pcm(1.6)), (0.03, pcm(1.6))], headers={"Content-Type": f"audio/pcm;rate={RATE}"}
     )
 
 
@@ -79,7 +79,20 @@ def test_failed_takes_are_named_and_the_exit_code_says_so(capsys: Output) -> Non
             ["load", server.url, "--voice", "bad", "--dialect", "openai", "--concurrency", "1", "-n", "2"]
         )
     assert code == 1
-    assert "{'http_404': 2}" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "{'http_404': 2}" in said
+    assert f"  http_404: no such voice (asked: POST {server.url}/v1/audio/speech)" in said.splitlines()
+
+
+def test_what_all_takes_show_is_said_under_their_level(capsys: Output) -> None:
+    def slow_speech(asked: Asked) -> Reply:
+        if asked.method == "GET":
+            return Reply.of({}, "404 Not Found")
+        return Reply(pcm(12.0), headers={"Content-Type": f"audio/pcm;rate={RATE}"})
+
+    with serving(slow_speech) as server:
+        assert main(["load", server.url, "--voice", "v", "--concurrency", "2", "--rate", "-n", "6"]) == 0
+    assert "  ALARM: the takes are not as long as speech of their words" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

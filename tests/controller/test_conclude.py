@@ -17,6 +17,7 @@ from bench.errors import BadInput, PhaseMissing
 from bench.listening import mapping
 from bench.listening.score import CuesRemain
 from bench.records.base import Phase
+from bench.records.metrics import TakeMetrics
 from bench.records.run import Install, Preflight, Rule
 from bench.records.take import Take, TakeError, TakeSide
 from bench.records.verdict import FailedTake, Verdict
@@ -107,6 +108,22 @@ def test_a_baseline_that_nobody_can_rate_is_awaited_and_can_be_made_again(run: R
     assert run.todo("score") is None
     conclude.score_run(run)
     assert decided(run).decision == "awaiting_ratings"
+
+
+def test_sealing_says_that_one_side_takes_twice_as_long_and_not_which(run: Run) -> None:
+    for side, seconds in (("candidate", 4.4), ("baseline", 2.0)):
+        made = [
+            TakeMetrics(utterance_id=f"u{number:02d}", wav=f"u{number:02d}.wav", sounding_s=seconds)
+            for number in range(1, 6)
+        ]
+        (run.path / side / "metrics.jsonl").write_text(
+            "".join(each.model_dump_json() + "\n" for each in made)
+        )
+    said = [line for line in conclude.score_run(run)["msg"].splitlines() if line.startswith("ALARM: ")]
+    assert said[0].startswith("ALARM: In 5 of 5 sentences one side speaks far longer than the other")
+    assert not any(
+        name in line for line in said for name in ("espeak", "flite", "candidate", "baseline", "2.2")
+    )
 
 
 def test_a_baseline_set_aside_by_a_score_that_was_killed_is_still_made_again(run: Run) -> None:

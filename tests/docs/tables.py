@@ -52,7 +52,7 @@ EXIT_MEANINGS: dict[ExitCode, str] = {
     ExitCode.SUCCESS: "every decision, a refused licence and a failed installation among them; runs that wait for "
     "ratings or for the baseline",
     ExitCode.GENERIC_ERROR: "ansible-playbook could not begin: a playbook or an inventory that it cannot read, an "
-    "inventory without the group `audition_hosts`, a `--limit` that names no host of it",
+    "inventory without a host in the group `audition_hosts`, a `--limit` that leaves none of it",
     ExitCode.HOST_FAILED: "a task failed: bad input, a phase that must be run first, a neighbour that is not back, an "
     "unknown tag, or a fault of the host (full disk, Docker silent, packages out of reach); the message says "
     "what to do",

@@ -272,6 +272,32 @@ def test_a_misspelt_variable_on_the_command_line_fails_with_2() -> None:
     assert "modle is no variable of Audition; is model meant?" in done.stdout + done.stderr
 
 
+@pytest.mark.parametrize("playbook", ["site.yml", "playbooks/neighbour.yml"])
+@pytest.mark.parametrize(
+    ("tree", "arguments"),
+    [
+        ({"audition_hosts": {}}, []),
+        ({"audition_hosts": {"hosts": {}}, "spare": {"hosts": {"box": None}}}, []),
+        (
+            {"audition_hosts": {"hosts": {"titan": None}}, "spare": {"hosts": {"box": None}}},
+            ["--limit", "box"],
+        ),
+        ({"audition_hosts": {"hosts": {"titan": None}}}, ["--limit", "box"]),
+    ],
+    ids=["empty", "hosts elsewhere", "limited to another", "limited to nobody"],
+)
+def test_a_group_without_a_host_is_no_success(
+    playbook: str, tree: dict[str, object], arguments: list[str], tmp_path: Path
+) -> None:
+    hosts = tmp_path / "hosts.yml"
+    hosts.write_text(yaml.safe_dump(tree))
+    done = _played("-i", str(hosts), playbook, *arguments)
+    assert done.returncode == ExitCode.GENERIC_ERROR, done.stdout + done.stderr
+    named = "box" if tree.keys() == {"audition_hosts"} and arguments else "audition_hosts"
+    assert named in done.stderr
+    assert "TASK" not in done.stdout
+
+
 @pytest.mark.parametrize("playbook", ["site.yml", "playbooks/verdict.yml"])
 def test_an_inventory_without_our_hosts_is_no_success(playbook: str) -> None:
     done = _played("-i", "box,", playbook)

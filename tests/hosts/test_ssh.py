@@ -260,7 +260,7 @@ def test_a_cut_link_gives_the_neighbour_back_and_the_same_command_goes_on(
 ) -> None:
     voices = tmp_path / "voices"
     monkeypatch.setenv("PYTHONPATH", str(voices))
-    _speak_for(voices, 2)
+    _speak_for(voices, 12)
     inside = f"container:{host.name}"  # the neighbour lives in the host's own network
     with chat_neighbour(ensure_docker(), network=inside, address=host.address) as neighbour:
         hosts_file = inventory(
@@ -295,7 +295,7 @@ def test_a_cut_link_gives_the_neighbour_back_and_the_same_command_goes_on(
         assert (failed.status, failed.fault) == ("failed", "host")
         assert failed.error is not None and "out of reach" in failed.error
 
-        _speak_for(voices, 2)
+        _speak_for(voices, 12)
         again = subprocess.run(
             _benchmark(hosts_file), cwd=REPO, env=_environ(), capture_output=True, text=True
         )

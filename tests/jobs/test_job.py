@@ -15,12 +15,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import pytest
 
 from bench.audio.wav import read_mono
 from bench.catalog.loader import load
-from bench.client.voicecheck import make_other_reference
+from bench.client.voicecheck import CHECK_TEXT, make_other_reference
 from bench.engines import launch, readback
 from bench.engines.launch import Engine
 from bench.errors import AuditionError
@@ -489,6 +490,28 @@ def test_a_baseline_whose_voice_is_not_shown_to_be_honoured_stops_the_pass(
             "asked.wav",
             "other.wav",
         ]
+
+
+def test_a_pass_of_nothing_but_noise_is_nobodys_verdict(tmp_path: Path, voice: Path) -> None:
+    def speech(asked: Asked) -> Reply:
+        answer = _known(asked)
+        if asked.json()["input"] == CHECK_TEXT or answer.status != "200 OK":
+            return answer
+        samples = np.frombuffer(answer.body[44:], "<i2").astype("<f4") / 32768
+        return Reply(samples.tobytes(), headers={"Content-Type": "audio/pcm", "X-Sample-Rate": "22050"})
+
+    with serving(_speaks(speech)) as server:
+        folder = _job(
+            tmp_path, voice, _served(voice="ada"), url=server.url, phase="baseline", passes=["baseline"],
+            install="http",
+        )  # fmt: skip
+        with followed(folder):
+            result = job.run_job(folder)
+    assert (result.ok, result.fault) == (False, "host")
+    assert "every take is noise" in str(result.error) and "container" in str(result.error)
+    assert result.passes["baseline"].failed == {"noise": 3}
+    told = (folder / "progress.jsonl").read_text()
+    assert "ALARM: every take is noise" in told
 
 
 def test_an_unclear_voice_passes_on_somebodys_word_and_a_substituted_one_never(

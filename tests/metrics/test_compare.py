@@ -79,6 +79,19 @@ def test_each_alarm_has_its_limit(changes: dict[str, Any], expected: list[tuple[
     assert kinds(take("u1", **changes)) == expected
 
 
+@pytest.mark.parametrize(("sounding_s", "limit"), [(1.8 * 1.7, 1.6), (1.8 / 1.7, 1.6), (1.8 * 1.5, None)])
+def test_a_side_that_takes_far_longer_over_all_is_an_alarm_of_the_pass(
+    sounding_s: float, limit: float | None
+) -> None:
+    names = ("u1", "u2", "u3")
+    found = compare_sides(
+        [take(name, sounding_s=sounding_s) for name in names], [take(name) for name in names]
+    )
+    assert [(alarm.kind, alarm.utterance_id, alarm.limit) for alarm in found.alarms] == (
+        [("duration", None, limit)] if limit else []
+    )
+
+
 def test_the_baselines_own_faults_are_named_as_its_own() -> None:
     assert kinds(take("u1"), take("u1", f0_drift_semitones=8.0)) == [("voice_drift", "baseline")] * 2
     assert kinds(take("u1"), take("u1", word_error_rate=1.4)) == []

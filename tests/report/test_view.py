@@ -1,6 +1,7 @@
 """What a view holds, and what it must not hold before the reveal."""
 
 import base64
+import html
 import io
 import re
 import shutil
@@ -10,6 +11,7 @@ import numpy as np
 import soundfile
 
 from bench.records.listening import Sound
+from bench.records.passes import PassAlarm
 from bench.records.take import TakeSide
 from bench.records.verdict import Verdict
 from bench.report import ReportView, as_json, build, render, write_markdown
@@ -20,7 +22,7 @@ from bench.verdict.evidence import Evidence
 from bench.verdict.rule import decide
 from bench.verdict.takes import valid_takes
 from tests.report.build import alarm
-from tests.support.records import comparison
+from tests.support.records import comparison, pass_file
 
 
 def test_every_pair_has_both_voices_and_their_scores(view: ReportView) -> None:
@@ -70,6 +72,46 @@ def test_nothing_acoustic_before_every_rater_has_finished(run_dir: Path, waiting
     assert page.count("<svg") >= 2
     assert "audition rate f5-titan-20261122T101500Z" in page
     assert "audition verdict f5-titan-20261122T101500Z" in page
+
+
+def test_what_is_wrong_with_a_server_is_said_before_anybody_listens_and_names_no_side(
+    run_dir: Path, waiting: Evidence
+) -> None:
+    doubled = [alarm("duration", f"u{number:02d}", 2.2) for number in range(1, 9)] + [
+        alarm("duration", None, 2.2)
+    ]
+    drifts = [alarm("voice_drift", None, 3.4), alarm("clipping", "u01", 0.2)]
+    made = pass_file()
+    assert made.result is not None
+    made.result.alarms = [PassAlarm(kind="length", value=0.47, message="0.47 s a syllable")]
+    told = waiting.model_copy(
+        update={
+            "metrics": comparison(alarms=doubled + drifts),
+            "passes": {"candidate": pass_file(), "baseline": made},
+        }
+    )
+    silent = build(run_dir, decide(told), told, True)
+    assert not silent.revealed
+    lengths, of_pass, where = silent.alarms
+    assert lengths.startswith("In 8 of 10 sentences one side speaks far longer than the other")
+    assert of_pass.startswith("A side's takes are not as long as speech of their words")
+    assert "should not rate" in where
+    names = ("f5", "chatterbox", "F5-TTS", "Chatterbox", "candidate", "baseline", "2.2", "0.47", "u01")
+    assert [name for name in names if name in " ".join(silent.alarms)] == []
+    assert lengths in html.unescape(render(silent)) and lengths in write_markdown(silent)
+    shown = build(run_dir, decide(told), told.model_copy(update={"ratings": None}), False)
+    assert shown.alarms == silent.alarms, "before the first rating too"
+
+
+def test_after_the_reveal_a_passs_alarms_name_their_side(run_dir: Path, whole: Evidence) -> None:
+    made = pass_file()
+    assert made.result is not None
+    made.result.alarms = [
+        PassAlarm(kind="twice", value=10, message="10 of 10 takes hold the very same samples twice")
+    ]
+    told = whole.model_copy(update={"passes": {"baseline": made}})
+    found = build(run_dir, decide(told), told, True, with_clips=False)
+    assert found.alarms[0] == "chatterbox (baseline): 10 of 10 takes hold the very same samples twice"
 
 
 def test_alarms_are_one_line_a_side_and_kind(view: ReportView) -> None:

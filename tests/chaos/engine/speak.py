@@ -1,5 +1,5 @@
 """An engine for the chaos suite: the engine server's HTTP API as far as a job needs it, on the standard library
-alone, so that its image is a moment's work. It says every text as half a second of a tone."""
+alone, so that its image is a moment's work. It says every text as three seconds of a tone."""
 
 import array
 import json
@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 CONFIG = json.loads(os.environ["AUDITION_ENGINE"])
 RATE = 24000
 TONE = array.array(
-    "h", (int(9000 * math.sin(2 * math.pi * 140 * n / RATE)) for n in range(RATE // 2))
+    "h", (int(9000 * math.sin(2 * math.pi * 140 * n / RATE)) for n in range(3 * RATE))
 ).tobytes()
 
 
