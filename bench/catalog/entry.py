@@ -133,7 +133,8 @@ class Source(Record):
             words = line.split()
             if len(words) not in (3, 4):
                 raise ValueError("a line is SHA-256, bytes and a path, and where it lies if that is another")
-            files.append({"sha256": words[0], "bytes": words[1], "path": words[2], "to": words[-1]})
+            size = int(words[1]) if words[1].isascii() and words[1].isdigit() else words[1]
+            files.append({"sha256": words[0], "bytes": size, "path": words[2], "to": words[-1]})
         return files
 
     @field_validator("files")
