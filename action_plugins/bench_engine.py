@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from bench.controller import incoming, outgoing, steps
 from bench.controller.hosted_action import HostedAction, quote_failure
 from bench.controller.run import Run, explain_full_disk, note_phase
+from bench.install.spec import DOWNLOADS_LIMIT_S
 from bench.jobs.spec import JobSpec
 from bench.records.base import Phase
 from bench.records.run import Install
@@ -96,7 +97,8 @@ class ActionModule(HostedAction):
         with outgoing.pack_install(run, spec, names["receipt"], self.host, before) as tar:
             self.send(tar, job_dir)
         arguments = {"action": "install", "job_dir": job_dir, **names}
-        done = self.follow("bench_engine", arguments, job_dir, self.host.install_timeout_s)
+        limit_s = self.host.install_timeout_s + DOWNLOADS_LIMIT_S
+        done = self.follow("bench_engine", arguments, job_dir, limit_s)
         self.discard(job_dir)
         if not done.get("install"):
             return {"failed": True, "fault": "host", "msg": quote_failure(done)}

@@ -52,7 +52,7 @@ class HostSettings(JobLimits):
     engine_image_base: str = PYTHON_IMAGE
     """What an engine's image is built on; a Python 3.11 or 3.12 with venv."""
     install_timeout_s: float = Field(default=3600.0, gt=0)
-    """Limit of an installation in seconds."""
+    """Limit of an installation in seconds; waiting for downloads is no part of it."""
     weights_store: Annotated[HostPath, ELSEWHERE] = ""
     """Empty: `weights` under `state_dir`."""
     weights_endpoint: Annotated[str, ELSEWHERE] = ""

@@ -127,19 +127,24 @@ class Before:
 
 
 def list_earlier_steps(seconds: float, report: dict[str, Any]) -> Before:
-    """Return the steps of the `seconds` before the installation; `report` is what `bench_weights` returned."""
+    """Return the steps of the `seconds` before the installation; `report` is what `bench_weights` returned.
+
+    Downloads all of them, from a hub and from the distribution's mirror.
+    """
     files = list(report.get("files", []))
     steps = [
         InstallStep(
             name=f"weights {file['repo']}/{file['path']}",
             seconds=file["seconds"],
+            waited_s=file["seconds"],
             changed=file["status"] != "present",
             detail=f"{file['status']}, {file['bytes_fetched']} bytes fetched",
         )
         for file in files
     ]
     rest = max(seconds - sum(step.seconds for step in steps), 0.0)
-    return Before([InstallStep(name="system packages", seconds=round(rest, 3)), *steps], files)
+    packages = InstallStep(name="system packages", seconds=round(rest, 3), waited_s=round(rest, 3))
+    return Before([packages, *steps], files)
 
 
 @contextlib.contextmanager

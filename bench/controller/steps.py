@@ -1,6 +1,5 @@
 """What the modules that run on the controller do: one function a module."""
 
-import time
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,7 +11,6 @@ from bench.controller.request import RunRequest
 from bench.controller.run import (
     Run,
     check_new,
-    explain_full_disk,
     locate,
     note_phase,
     open_or_create,
@@ -20,11 +18,8 @@ from bench.controller.run import (
 )
 from bench.controller.wheel import REPO
 from bench.errors import AuditionError, BadInput, DiskFull, PhaseMissing
-from bench.install.spec import describe_asked
 from bench.records.base import Phase
-from bench.records.run import Install, InstallStep
 from bench.storage.clock import utc_now
-from bench.storage.record_file import save_record
 
 _MESSAGE_CHARACTERS = 4000
 
@@ -45,7 +40,7 @@ def run_step(
     if state == "opened":
         return _opened(request, host, check)
     if state == "failed":
-        return _failed(request, phase, _Failure(failure, task), host, check, found or {})
+        return _failed(request, phase, _Failure(failure, task), check, found or {})
     try:
         return _done(locate_once(request, found or {}), phase, check)
     except PhaseMissing:
@@ -114,7 +109,6 @@ def _failed(
     request: RunRequest,
     phase: Phase,
     failure: _Failure,
-    host: dict[str, Any],
     check: bool,
     passed: dict[str, Any],
 ) -> dict[str, Any]:
@@ -128,35 +122,12 @@ def _failed(
         found = locate_once(request, passed)
     except (PhaseMissing, BadInput, DiskFull):
         raise AuditionError(message) from None
-    if phase == "install" and fault == "candidate":  # the record keeps it and the chain goes on
-        _install_failed(found, message, failure.result, host)
     before = found.phases().get(phase)
     if before is None or before.status != "done":  # what was done stays done, whatever failed afterwards
         note_phase(found, phase, utc_now(), message, fault=fault)
     if fault == "host":
         raise AuditionError(message)
     return {"changed": True, "run_id": found.run_id, "msg": message}
-
-
-def _install_failed(run: Run, message: str, failure: dict[str, Any], host: dict[str, Any]) -> None:
-    """Record an installation that failed before the engine's own part; `failure` may hold `steps` and `since`."""
-    settings = _settings(host)
-    entry = run.entry()
-    steps = [InstallStep.model_validate(step) for step in failure.get("steps") or []]
-    total_s = sum(step.seconds for step in steps)
-    if failure.get("since"):
-        total_s = max(time.time() - float(failure["since"]), total_s)
-        steps.insert(0, InstallStep(name="before it failed", seconds=total_s - sum(s.seconds for s in steps)))
-    record = Install(
-        ok=False,
-        steps=steps,
-        total_s=round(total_s, 3),
-        limit_s=settings.install_timeout_s,
-        asked=describe_asked(entry, choose_way(entry, settings)),
-        error=message,
-    )
-    with explain_full_disk(run.path):
-        save_record(record, run.path)
 
 
 def list_needs(entry: Entry, baseline: Entry, settings: HostSettings) -> dict[str, Any]:
@@ -172,10 +143,6 @@ def list_needs(entry: Entry, baseline: Entry, settings: HostSettings) -> dict[st
         "system_packages": sorted(packages),
         "weights": [each.model_dump(mode="json") for each in weights],
     }
-
-
-def _settings(host: dict[str, Any]) -> HostSettings:
-    return HostSettings.of(host) if host else HostSettings()
 
 
 def verdict_step(

@@ -113,6 +113,8 @@ class InstallStep(Record):
 
     name: str
     seconds: float
+    waited_s: float = 0.0
+    """Of `seconds`, those in which it waited for downloads: no part of `install_timeout_s`."""
     changed: bool | None = None
     detail: str = ""
     retries: int = 0

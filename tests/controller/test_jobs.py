@@ -2,7 +2,6 @@
 
 import json
 import os
-import time
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ from bench.catalog.loader import load
 from bench.controller import host_settings, incoming, outgoing
 from bench.controller.host_settings import HostSettings
 from bench.controller.run import Run, open_or_create
-from bench.controller.steps import run_step
 from bench.errors import AuditionError, BadInput, DiskFull
 from bench.jobs.archive import pack, unpack
 from bench.jobs.spec import ENGINE_CODE, HEARD, JobResult, JobSpec
@@ -205,32 +203,12 @@ def test_a_sentence_said_in_the_pause_says_what_ran(run: Run, tmp_path: Path) ->
     assert proved.asked == asked
 
 
-def test_an_installation_that_fails_before_the_engine_is_recorded_like_any_other(
-    asked: Asked, tmp_path: Path
-) -> None:
-    request = asked(model="f5")
-    found, _ = open_or_create(request, Path("/"))
-    step = {"name": "weights", "seconds": 7.5, "detail": "the hub has no such file"}
-    run_step(
-        run=request.model_dump(mode="json"), phase="install", state="failed", task="Put the weights in place",
-        host={"state_dir": str(tmp_path), "install_timeout_s": 1800}, check=False,
-        failure={"msg": "the hub has no such file", "fault": "candidate", "steps": [step], "since": time.time() - 60},
-    )  # fmt: skip
-    record = load_record(Install, found.path)
-    assert (record.ok, record.limit_s) == (False, 1800)
-    assert [one.name for one in record.steps] == ["before it failed", "weights"]
-    assert sum(one.seconds for one in record.steps) == pytest.approx(record.total_s, abs=0.01)
-    assert record.total_s == pytest.approx(60, abs=5)
-    assert record.asked == {"version": "1.1.18", "install": "venv"}
-    assert record.error == "Put the weights in place: the hub has no such file"
-
-
 def test_weights_are_steps_of_the_installation(run: Run, tmp_path: Path) -> None:
     file = {"repo": "a/b", "path": "w", "status": "resumed", "bytes_fetched": 5, "seconds": 30.0}
     before = outgoing.list_earlier_steps(40.0, {"files": [file]})
-    assert [(step.name, step.seconds) for step in before.steps] == [
-        ("system packages", 10.0),
-        ("weights a/b/w", 30.0),
+    assert [(step.name, step.seconds, step.waited_s) for step in before.steps] == [
+        ("system packages", 10.0, 10.0),
+        ("weights a/b/w", 30.0, 30.0),
     ]
     assert before.weights == [file]
 

@@ -54,8 +54,8 @@ EXIT_MEANINGS: dict[ExitCode, str] = {
     ExitCode.GENERIC_ERROR: "ansible-playbook could not begin: a playbook or an inventory that it cannot read, an "
     "inventory without the group `audition_hosts`, a `--limit` that names no host of it",
     ExitCode.HOST_FAILED: "a task failed: bad input, a phase that must be run first, a neighbour that is not back, an "
-    "unknown tag, or a fault of the host (full disk, Docker silent, packages out of reach); the message says "
-    "what to do",
+    "unknown tag, or a fault of the host (full disk, Docker silent, a hub or a package index out of reach); the "
+    "message says what to do",
     ExitCode.HOST_UNREACHABLE: "a host is out of reach; also a playbook with a syntax error",
     ExitCode.INVALID_CLI_OPTION: "an option that `ansible-playbook` does not have",
     ExitCode.KEYBOARD_INTERRUPT: "interrupted with Ctrl-C",
