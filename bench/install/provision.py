@@ -162,7 +162,7 @@ class Provisioner:
         step = InstallStep(
             name=name,
             seconds=round(time.monotonic() - started, 3),
-            waited_s=round(waiting.seconds, 3),
+            waited_s=round(waiting.seconds, 3) or None,
             changed=True,
             retries=len(_RETRY.findall(output)),
             source_builds=sorted(set(_SOURCE_BUILD.findall(output))),

@@ -1,8 +1,8 @@
 """What every record is, and the words that several of them share."""
 
-from typing import ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 SCHEMA_VERSION = 1
 
@@ -32,3 +32,13 @@ class FileRecord(Record):
 
     file_name: ClassVar[str]
     schema_version: int = SCHEMA_VERSION
+
+
+def optional_key(**more: Any) -> Any:
+    """Declare a key that is not written while it is null: one that need not be given, or that came later, so that a
+    file from before it is written again as it was."""
+    return Field(default=None, exclude_if=_is_null, **more)
+
+
+def _is_null(value: object) -> bool:
+    return value is None

@@ -11,6 +11,7 @@ from bench.records.base import (
     NeighbourMode,
     Phase,
     Record,
+    optional_key,
 )
 from bench.records.take import Take
 
@@ -113,7 +114,7 @@ class InstallStep(Record):
 
     name: str
     seconds: float
-    waited_s: float = 0.0
+    waited_s: float | None = optional_key()
     """Of `seconds`, those in which it waited for downloads: no part of `install_timeout_s`."""
     changed: bool | None = None
     detail: str = ""
