@@ -21,7 +21,7 @@ from bench.controller.parts import pack_part
 from bench.controller.run import Run
 from bench.install.spec import InstallSpec
 from bench.jobs.archive import pack
-from bench.jobs.spec import ENGINE_CODE, HEARD, JobSpec, PassName
+from bench.jobs.spec import ENGINE_CODE, HEARD, JobSpec, OtherSide, PassName
 from bench.jobs.spec import JobPhase as JobPhase
 from bench.listening.mapping import REFERENCE
 from bench.neighbour.spec import NeighbourSpec
@@ -61,10 +61,20 @@ def make_job_spec(run: Run, phase: JobPhase, host: HostSettings) -> JobSpec:
         pass_timeout_s=host.pass_timeout_s,
         warmups=host.warmups,
         voice_accepted=(host.model_voice_accepted if candidate else host.baseline_voice_accepted) or None,
+        other_side=_other_side(run, phase, host),
         similarity_python=host.similarity_python or None,
         whisper_model=Path(host.whisper_model) if host.whisper_model else None,
         neighbour=_neighbour(phase, entry, host),
     )
+
+
+def _other_side(run: Run, phase: JobPhase, host: HostSettings) -> OtherSide | None:
+    """Return the baseline whose voice a benchmark looks at first: one that somebody else serves, still to be made."""
+    entry, manifest, made = run.baseline_entry(), run.manifest(), run.phases().get("baseline")
+    if phase != "benchmark" or entry.run.kind != "http" or (made is not None and made.status == "done"):
+        return None
+    accepted = host.baseline_voice_accepted or None
+    return OtherSide(entry=entry, url=manifest.baseline_url or "", voice_accepted=accepted)
 
 
 def _passes(run: Run, phase: JobPhase, entry: Entry) -> list[PassName]:
@@ -166,5 +176,9 @@ def _reference_for(run: Run, spec: JobSpec, folder: Path) -> None:
     cut = "reference-baseline" if spec.phase == "baseline" else "reference"
     for name in ("reference.wav", "reference.txt"):
         shutil.copyfile(run.path / cut / name, folder / name)
+    if spec.other_side is not None:
+        for name in ("reference.wav", "reference.txt"):
+            there = (folder / OtherSide.REFERENCE).with_suffix(Path(name).suffix)
+            shutil.copyfile(run.path / "reference-baseline" / name, there)
     if spec.phase == "baseline":
         shutil.copyfile(run.path / REFERENCE, folder / HEARD)

@@ -7,7 +7,7 @@ from pydantic import Field
 from bench.records.base import FileRecord, Record
 from bench.records.take import Summary
 
-VoiceVerdict = Literal["honoured", "substituted", "unclear", "not_checked"]
+VoiceVerdict = Literal["honoured", "one_voice", "substituted", "changed", "unclear", "not_checked"]
 
 
 class Detection(Record):
@@ -71,7 +71,8 @@ class NetworkCost(Record):
 
 
 class VoiceCheck(Record):
-    """What was found. Only `honoured` lets a clone A/B begin, or `unclear` that a person has `accepted`."""
+    """What was found. Only `honoured` lets a clone A/B begin, `one_voice` of a server that has no other, or `unclear`
+    that a person has `accepted`."""
 
     verdict: VoiceVerdict
     voice: str
@@ -80,7 +81,7 @@ class VoiceCheck(Record):
     unknown_refused: bool | None
     """Null: it could not be asked."""
     other_reference: str | None = None
-    """What the second reference was made by; null for a voice that the server has by name."""
+    """What the second voice was made by; null for a voice that the server has by name."""
     distance_db: float | None = None
     """Between the voice asked for and the other, over takes of one text."""
     within_db: float | None = None

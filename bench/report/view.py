@@ -271,7 +271,8 @@ def _median(summary: Summary | None) -> float | None:
 
 def _voice(check: VoiceCheck | None, remote: bool) -> str:
     if check is not None:
-        return f"{check.verdict.replace('_', ' ')}: {'; '.join(check.evidence)}".rstrip(": ")
+        found = f"{check.verdict.replace('_', ' ')}: {'; '.join(check.evidence)}".rstrip(": ")
+        return f"{found}; let pass on this word: “{check.accepted}”" if check.accepted else found
     return "asked for by a name that the server has" if remote else "given the reference itself"
 
 

@@ -452,7 +452,7 @@ class _Case:
         """Say where a server was not shown to speak in the voice it was asked for; that is of its sound."""
         for side, record in self.evidence.passes.items():
             check = record.voice_check
-            if check is not None and check.verdict != "honoured":
+            if check is not None and check.verdict not in ("honoured", "one_voice"):
                 name = self.model if side == "candidate" else self.baseline
                 self.warnings.append(
                     f"It was not shown that {name} speaks in the voice asked for ({check.verdict}): "

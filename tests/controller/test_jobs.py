@@ -10,10 +10,10 @@ import pytest
 from bench.catalog.loader import load
 from bench.controller import host_settings, incoming, outgoing
 from bench.controller.host_settings import HostSettings
-from bench.controller.run import Run, open_or_create
+from bench.controller.run import Run, note_phase, open_or_create
 from bench.errors import AuditionError, BadInput, DiskFull
 from bench.jobs.archive import pack, unpack
-from bench.jobs.spec import ENGINE_CODE, HEARD, JobResult, JobSpec
+from bench.jobs.spec import ENGINE_CODE, HEARD, JobResult, JobSpec, OtherSide
 from bench.records.neighbour import NeighbourRecord
 from bench.records.run import Install
 from bench.storage.clock import utc_now
@@ -102,6 +102,30 @@ def test_the_job_is_of_the_committed_entry_and_not_of_todays_file(asked: Asked, 
     assert (
         outgoing.make_job_spec(found, "install", HOST).entry.profiles["upstream"]["words_per_minute"] == 175
     )
+
+
+def test_a_benchmark_takes_along_what_the_baselines_voice_is_looked_at_with(
+    asked: Asked, tmp_path: Path
+) -> None:
+    served = entries.raw("served", run={"kind": "http", "voice": None}, preset=None)
+    catalog = entries.write(tmp_path / "catalog", served, entries.raw("mine"))
+    found, _ = open_or_create(
+        asked(model="mine", baseline="served", baseline_url="http://panda:8772", catalog_dir=catalog),
+        Path("/"),
+    )
+    save_record(Install(ok=True, steps=[], total_s=1.0, limit_s=2.0, smoke=take(1)), found.path)
+    host = HOST.model_copy(update={"baseline_voice_accepted": "heard by A"})
+    spec = outgoing.make_job_spec(found, "benchmark", host)
+    assert spec.other_side is not None and spec.other_side.entry.name == "served"
+    assert (spec.other_side.url, spec.other_side.voice_accepted) == ("http://panda:8772", "heard by A")
+    with outgoing.pack_job(found, spec) as tar:
+        unpack(tar, tmp_path / "sent")
+    for suffix in (".wav", ".txt"):
+        sent = (tmp_path / "sent" / OtherSide.REFERENCE).with_suffix(suffix)
+        assert sent.read_bytes() == (found.path / f"reference-baseline/reference{suffix}").read_bytes()
+    assert outgoing.make_job_spec(found, "baseline", host).other_side is None
+    note_phase(found, "baseline", utc_now())
+    assert outgoing.make_job_spec(found, "benchmark", host).other_side is None, "it has been made"
 
 
 def test_each_phase_has_its_passes_and_only_the_benchmark_the_neighbour(run: Run) -> None:

@@ -33,7 +33,7 @@ from bench.jobs.control import Control
 from bench.jobs.follow import find_process, follow, sign
 from bench.jobs.heartbeat import read_heartbeat, touch_heartbeat
 from bench.jobs.module import do_job
-from bench.jobs.spec import HEARD, JobResult, JobSpec
+from bench.jobs.spec import HEARD, JobResult, JobSpec, OtherSide
 from bench.memory.meminfo import settle_baseline
 from bench.metrics.f0 import drift_semitones, median_f0_hz
 from bench.neighbour.borrowed import Held, borrow_for_job, compute_reserve, drop_caches
@@ -528,6 +528,124 @@ def test_a_named_voice_that_is_honoured_is_measured_with_its_network_against_wha
     takes = [TakeMetrics.model_validate_json(line) for line in lines]
     drifts = [drift_semitones(take.f0_median_hz, heard_hz) for take in takes]
     assert [take.f0_drift_semitones for take in takes] == drifts and any(drifts)
+
+
+def _alternating(asked: Asked) -> Reply:
+    other = espeak("en-us+f4" if next(_count) % 2 else "en-us+m3", asked.json()["input"], 50)
+    return Reply(other, headers={"Content-Type": "audio/wav"})
+
+
+class _Moody:
+    """A server of one voice that is another from its fifth answer on."""
+
+    def __init__(self) -> None:
+        self.answers = 0
+
+    def __call__(self, asked: Asked) -> Reply:
+        self.answers += 1
+        voice = "en-us" if self.answers < 5 else "en-us+f4"
+        return Reply(espeak(voice, asked.json()["input"], 50), headers={"Content-Type": "audio/wav"})
+
+
+@pytest.mark.parametrize(
+    ("speech", "ok", "fault", "verdict", "says"),
+    [
+        (_en, True, None, "one_voice", ""),
+        (_varying, True, None, "one_voice", ""),
+        (_alternating, False, "host", "unclear", "unclear whether the server keeps its one voice"),
+        (_Moody(), False, "candidate", "changed", "does not keep its one voice"),
+    ],
+    ids=["the same", "as people vary", "by turns", "another afterwards"],
+)
+def test_a_server_of_one_voice_is_to_keep_it_to_the_end_of_the_pass(
+    tmp_path: Path, voice: Path, speech: Any, ok: bool, fault: str | None, verdict: str, says: str
+) -> None:
+    with serving(_speaks(speech)) as server:
+        folder = _job(
+            tmp_path, voice, _served(voices="one"), url=server.url, phase="baseline", passes=["baseline"],
+            install="http",
+        )  # fmt: skip
+        with followed(folder):
+            result = job.run_job(folder)
+    assert (result.ok, result.fault) == (ok, fault), result.error
+    assert result.voice_check is not None and result.voice_check.verdict == verdict
+    assert says in str(result.error)
+    assert not any(asked.path.endswith("/voices") for asked in server.asked), "nothing is registered with it"
+    if ok:
+        assert result.passes["baseline"].ok == 3 and "4 takes" in result.voice_check.evidence[0]
+
+
+# The other side's voice, before the candidate's pass
+
+
+def _with_baseline(folder: Path, reference: Path, url: str, **run: Any) -> Path:
+    """A benchmark of an engine that cannot start, so that whether it was begun can be seen."""
+    entry = entries.entry(_served(**run))
+    other = OtherSide(entry=entry, url=url)
+    made = _job(folder, reference, entries.faulty("Stillborn"), passes=["candidate"], other_side=other)
+    shutil.copy(reference, made / OtherSide.REFERENCE)
+    (made / OtherSide.REFERENCE).with_suffix(".txt").write_text("Every letter is read by two people.\n")
+    return made
+
+
+def _refusing(_: Asked) -> Reply:
+    return Reply.of({"detail": "too short"}, "422 Unprocessable")
+
+
+@pytest.mark.parametrize(
+    ("speech", "run", "says"),
+    [
+        (_en, {"voice": "ada"}, "say `voices: one` in its catalog entry"),
+        (_varying, {}, "baseline_voice_accepted"),
+        (_alternating, {"voices": "one"}, "keeps its one voice"),
+        (_refusing, {}, "too short"),
+    ],
+    ids=["substituted", "unclear", "not one voice", "refused"],
+)
+def test_a_baseline_whose_voice_is_not_to_be_had_is_found_before_the_candidate_is_started(
+    tmp_path: Path, voice: Path, speech: Any, run: dict[str, Any], says: str
+) -> None:
+    with serving(_refusing if speech is _refusing else _speaks(speech)) as server:
+        folder = _with_baseline(tmp_path, voice, server.url, **run)
+        result = job.run_job(folder)
+    assert (result.ok, result.fault, result.passes, result.engine_start_s) == (False, "host", {}, None)
+    assert "looked at before the candidate speaks" in str(result.error) and says in str(result.error)
+    assert "Stillborn" not in str(result.error) and not (folder / "out/engine.log").exists()
+    if says != "too short":
+        assert (folder / "out/voicecheck/asked.wav").is_file()
+
+
+@pytest.mark.parametrize("speech", [_known, _busy, None], ids=["honoured", "too busy", "out of reach"])
+def test_a_baseline_that_speaks_or_is_away_keeps_nobody_from_the_candidate(
+    tmp_path: Path, voice: Path, speech: Any
+) -> None:
+    with serving(_speaks(speech or _en)) as server:
+        url = server.url
+        if speech is not None:
+            result = job.run_job(_with_baseline(tmp_path, voice, url, voice="ada"))
+    if speech is None:
+        result = job.run_job(_with_baseline(tmp_path, voice, url, voice="ada"))
+    assert (result.ok, result.fault) == (False, "candidate"), "the engine was begun, and could not start"
+    lines = (tmp_path / "progress.jsonl").read_text()
+    assert ("the run goes on without" in lines) is (speech is not _known)
+
+
+def test_the_other_sides_token_is_sent_to_it_and_stays_on_no_disk(tmp_path: Path, voice: Path) -> None:
+    heard: list[str] = []
+
+    def speech(asked: Asked) -> Reply:
+        heard.append(asked.headers.get("authorization", ""))
+        return _known(asked)
+
+    with serving(_speaks(speech)) as server:
+        folder = _with_baseline(tmp_path / "job", voice, server.url, voice="ada")
+        (folder / OtherSide.TOKEN).write_text("hush")
+        (folder / "job.tar").unlink()
+        pack(folder, tmp_path / "job.tar")
+        (tmp_path / "job.tar").replace(folder / "job.tar")
+        assert do_job(folder)["fault"] == "candidate"
+    assert set(heard) == {"Bearer hush"}
+    assert not (folder / OtherSide.TOKEN).exists() and not (folder / "job.tar").exists()
 
 
 # Metrics from another interpreter

@@ -145,7 +145,7 @@ def pass_records() -> dict[str, PassFile]:
     )  # fmt: skip
     check = VoiceCheck(
         verdict="unclear", voice="v", unknown_voice=None, unknown_refused=None,
-        evidence=["average spectra: 1.25 dB between the two"],
+        evidence=["average spectra: 1.25 dB between the two"], accepted="A. Person heard both, on headphones",
     )  # fmt: skip
     return {
         "candidate": pass_file(health={"revision": "f5-tts 1.1.20, weights 84e5a41"}),

@@ -110,7 +110,8 @@ def test_from_where_each_side_was_measured_and_in_whose_voice(view: ReportView) 
     assert (baseline.server, baseline.round_trip_ms) == ("10.0.0.7", 2.0)
     for shown in (page, text):
         assert "10.0.0.7" in shown
-        assert "unclear: average spectra: 1.25 dB between the two" in shown
+        assert "unclear: average spectra: 1.25 dB between the two; let pass on this word" in shown
+        assert "A. Person heard both, on headphones" in shown
     assert any("not shown that chatterbox speaks in the voice asked for" in w for w in view.verdict.warnings)
 
 
