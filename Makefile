@@ -71,8 +71,9 @@ chaos: setup-test ## every fault of the neighbour suite
 
 lock: ## make the pins again (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml -o requirements/host.txt
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --extra whisper pyproject.toml -o requirements/host-whisper.txt
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --extra controller pyproject.toml -o requirements/controller.txt
-	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --extra controller --extra test pyproject.toml -o requirements/test.txt
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --extra controller --extra whisper --extra test pyproject.toml -o requirements/test.txt
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements/engine-f5.in -o requirements/engine-f5.txt
 
 clean: ## remove what make made, runs/ excepted

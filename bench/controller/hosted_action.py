@@ -70,7 +70,7 @@ class HostedAction(ActionBase):  # type: ignore[misc]  # Ansible ships no types
     @cached_property
     def wheel(self) -> Wheel:
         """The wheel of this checkout, for those who have something to do on the host."""
-        return build(REPO)
+        return build(REPO, whisper=bool(self.host.whisper_model))
 
     @cached_property
     def module_variables(self) -> dict[str, Any]:

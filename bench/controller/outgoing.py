@@ -63,7 +63,7 @@ def make_job_spec(run: Run, phase: JobPhase, host: HostSettings) -> JobSpec:
         voice_accepted=(host.model_voice_accepted if candidate else host.baseline_voice_accepted) or None,
         other_side=_other_side(run, phase, host),
         similarity_python=host.similarity_python or None,
-        whisper_model=Path(host.whisper_model) if host.whisper_model else None,
+        whisper_model=host.whisper_folder(),
         neighbour=_neighbour(phase, entry, host),
     )
 

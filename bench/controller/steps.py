@@ -131,7 +131,7 @@ def _failed(
 
 
 def list_needs(entry: Entry, baseline: Entry, settings: HostSettings) -> dict[str, Any]:
-    """Return what the two models want on the host, for the roles."""
+    """Return what the two models and the metrics want on the host, for the roles."""
     packages = {
         name
         for one in (entry, baseline)
@@ -139,6 +139,7 @@ def list_needs(entry: Entry, baseline: Entry, settings: HostSettings) -> dict[st
         for name in one.run.system_packages
     }
     weights = entry.weights if choose_way(entry, settings) != "http" else []
+    weights = [*weights, *settings.whisper_weights()]
     return {
         "system_packages": sorted(packages),
         "weights": [each.model_dump(mode="json") for each in weights],

@@ -11,6 +11,7 @@ from bench.catalog.loader import load
 from bench.controller import host_settings, incoming, outgoing
 from bench.controller.host_settings import HostSettings
 from bench.controller.run import Run, note_phase, open_or_create
+from bench.controller.steps import list_needs
 from bench.errors import AuditionError, BadInput, DiskFull
 from bench.jobs.archive import pack, unpack
 from bench.jobs.spec import ENGINE_CODE, HEARD, JobResult, JobSpec, OtherSide
@@ -102,6 +103,27 @@ def test_the_job_is_of_the_committed_entry_and_not_of_todays_file(asked: Asked, 
     assert (
         outgoing.make_job_spec(found, "install", HOST).entry.profiles["upstream"]["words_per_minute"] == 175
     )
+
+
+def test_a_whisper_model_is_fetched_by_its_name_or_lies_where_the_inventory_says(run: Run) -> None:
+    entry, baseline = run.entry(), run.baseline_entry()
+    assert outgoing.make_job_spec(run, "benchmark", HOST).whisper_model is None
+    assert list_needs(entry, baseline, HOST)["weights"] == []
+    named = HostSettings.of({"state_dir": "/srv", "whisper_model": "tiny.en"})
+    store = Path("/srv/weights/Systran--faster-whisper-tiny.en/0d3d19a32d3338f10357c0889762bd8d64bbdeba")
+    assert outgoing.make_job_spec(run, "benchmark", named).whisper_model == store
+    wanted = list_needs(entry, baseline, named)["weights"]
+    assert {file["path"] for file in wanted} == {
+        "model.bin",
+        "config.json",
+        "tokenizer.json",
+        "vocabulary.txt",
+    }
+    own = HostSettings.of({"state_dir": "/srv", "whisper_model": "/models/small"})
+    assert outgoing.make_job_spec(run, "benchmark", own).whisper_model == Path("/models/small")
+    assert list_needs(entry, baseline, own)["weights"] == []
+    with pytest.raises(BadInput, match=r"'small' must be one of tiny\.en, base\.en, or the absolute path"):
+        HostSettings.of({"state_dir": "/srv", "whisper_model": "small"})
 
 
 def test_a_benchmark_takes_along_what_the_baselines_voice_is_looked_at_with(

@@ -20,7 +20,8 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for folder in ("bench", "library"):
         shutil.copytree(REPO / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
     (copy / "requirements").mkdir()
-    shutil.copy(REPO / "requirements/host.txt", copy / "requirements/host.txt")
+    for lock in ("host.txt", "host-whisper.txt"):
+        shutil.copy(REPO / "requirements" / lock, copy / "requirements" / lock)
     shutil.copy(REPO / "pyproject.toml", copy / "pyproject.toml")
     return copy
 
@@ -55,6 +56,19 @@ def test_another_lock_is_another_venv_and_another_host_file_another_wheel(tree: 
     (locked / "requirements/host.txt").write_text("# another lock\n")
     assert build(locked).sha256 == build(tree).sha256
     assert build(locked).venv_key != build(tree).venv_key
+
+
+def test_a_host_that_recognises_words_has_a_venv_of_its_own_with_the_same_wheel(tree: Path) -> None:
+    plain, whisper = build(tree), build(tree, whisper=True)
+    assert whisper.sha256 == plain.sha256 and whisper.venv_key != plain.venv_key
+    assert whisper.lock.name == "host-whisper.txt"
+
+    def pins(lock: Path) -> set[str]:
+        return {line for line in lock.read_text().splitlines() if line and not line.startswith(" ")}
+
+    assert pins(plain.lock) < pins(whisper.lock), "the same versions, and more packages"
+    more = {pin.partition("==")[0] for pin in pins(whisper.lock) - pins(plain.lock)}
+    assert {"faster-whisper", "ctranslate2"} <= more and not {"torch", "resemblyzer"} & more
 
 
 def test_a_wheel_that_cannot_be_built_says_why(tree: Path, tmp_path: Path) -> None:

