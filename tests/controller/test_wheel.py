@@ -1,10 +1,14 @@
 """The wheel: the same tree gives the same bytes and the same venv, another part of it for hosts another."""
 
+import json
 import shutil
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 
 from bench.controller.parts import find_host_part
 from bench.controller.wheel import REPO, build
@@ -86,3 +90,15 @@ def test_a_wheel_that_cannot_be_built_says_why(tree: Path, tmp_path: Path) -> No
     with pytest.raises(AuditionError, match=r"building bench's wheel failed: [\s\S]*Invalid specifier"):
         build(unfit)
     assert not list((unfit / ".cache/wheels").glob("*/*.whl"))
+
+
+@pytest.mark.parametrize(("model", "whisper"), [("", False), ("tiny.en", True)])
+def test_the_role_and_the_plugins_mean_the_same_venv(model: str, whisper: bool) -> None:
+    defaults = yaml.safe_load((REPO / "roles/common/defaults/main.yml").read_text())
+    given = {"common_bench": defaults["common_bench"], "common_state_dir": "/state", "whisper_model": model}
+    done = subprocess.run(
+        [sys.executable, "-m", "ansible", "adhoc", "localhost", "-m", "ansible.builtin.debug",
+         "-a", "var=common_bench.python", "-e", json.dumps(given)],
+        cwd=REPO, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert build(REPO, whisper=whisper).python("/state") in done.stdout, done.stdout + done.stderr
