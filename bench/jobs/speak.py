@@ -2,6 +2,7 @@
 
 import contextlib
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -13,6 +14,7 @@ from bench.engines.launch import Engine, EngineFailed
 from bench.engines.readback import ReadBack
 from bench.inputs import utterances
 from bench.jobs.control import Control
+from bench.jobs.machine import MachineWatch
 from bench.jobs.progress import Progress
 from bench.jobs.spec import JobResult, JobSpec, PassName
 from bench.jobs.stranger import CLIPS, Stranger, choose_voice
@@ -68,6 +70,16 @@ def speak_pass(
                 f"the engine hangs: no take within {spec.take_timeout_s:.0f} s, and /health is silent"
             )
 
+    # A server of somebody else's on this machine is busy for us, and cannot be told from what is not.
+    ours_alone = engine is not None or not result.network.loopback
+    machine = MachineWatch(engine.processes.pids if engine is not None else None, ours_alone=ours_alone)
+
+    @contextlib.contextmanager
+    def timed() -> Iterator[None]:
+        with sampler.window(name), machine:
+            yield
+        result.machine[name] = machine.state()
+
     result.passes[name] = run_takes(
         target,
         spoken,
@@ -78,7 +90,7 @@ def speak_pass(
         seed=SEED,
         on_take=on_take,
         stop=stop,
-        timed=sampler.window(name),
+        timed=timed(),
     )
     made = result.passes[name]
     if engine is not None and made.stopped is None and made.ok < made.takes:

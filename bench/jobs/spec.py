@@ -8,6 +8,7 @@ from pydantic import Field
 from bench.catalog.entry import Entry
 from bench.neighbour.spec import NeighbourSpec
 from bench.records.base import Record
+from bench.records.machine import MachineState
 from bench.records.passes import NetworkCost, PassResult, VoiceCheck
 from bench.records.settings import PYTHON_IMAGE, Settings, Way
 
@@ -96,6 +97,8 @@ class JobResult(Record):
     fp32_retries: dict[PassName, dict[str, int] | None] = {}
     """Of each pass of an engine of ours: see `bench.engines.readback.ReadBack.retries`."""
     engine_start_s: float | None = None
+    machine: dict[PassName, MachineState] = {}
+    """What else the host did during each pass."""
     seconds: float
     reference_f0_hz: float | None = None
     network: NetworkCost | None = None

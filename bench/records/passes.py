@@ -4,7 +4,8 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from bench.records.base import FileRecord, Record
+from bench.records.base import FileRecord, Record, optional_key
+from bench.records.machine import MachineState
 from bench.records.take import Summary
 
 VoiceVerdict = Literal["honoured", "one_voice", "substituted", "changed", "unclear", "not_checked"]
@@ -111,3 +112,5 @@ class PassFile(FileRecord):
     """What connecting and one round trip to the server cost, from where it was measured."""
     voice_check: VoiceCheck | None
     """Whether a server that we did not start speaks in the voice asked for; null for an engine of ours."""
+    machine: MachineState | None = optional_key()
+    """What else the stopwatch's machine did during the timed takes."""

@@ -23,9 +23,10 @@ from bench.records.base import Channel, Decision, Reason
 from bench.records.listening import Answer, Ratings
 from bench.records.memory import MemoryFigures, MemoryReport
 from bench.records.run import Manifest
-from bench.records.take import Summary, Take, TimedPass
+from bench.records.take import Summary, Take, TakeSide, TimedPass
 from bench.records.verdict import Gate, ListeningTest, NextStep, Nothing, OtherChannel, RatingsResult, Verdict
 from bench.verdict.evidence import Evidence
+from bench.verdict.machine import warn_of_machines
 from bench.verdict.neighbour import neighbour_summary
 from bench.verdict.statistics import (
     METHODOLOGY_VERSION,
@@ -492,6 +493,8 @@ class _Case:
             ):
                 if names:
                     self.warnings.append(f"{len(names)} of {found.made} {side} takes {what}: {named(names)}.")
+        called: dict[TakeSide, str] = {"candidate": self.model, "baseline": self.baseline}
+        self.warnings += warn_of_machines(evidence.passes, called, evidence.manifest.neighbour_mode)
         if revealed:
             self.warn_of_voices()
         neighbour, drift = neighbour_summary(evidence.neighbour)

@@ -135,6 +135,9 @@ def test_a_job_leaves_takes_metrics_memory_and_how_it_ended(
     for side in ("preset", "candidate"):
         said = [take for take in _takes(folder, side) if not take.warmup]
         assert windows[side]["audio_s"] == pytest.approx(sum(take.audio_s or 0.0 for take in said))
+    assert set(result.machine) == {"preset", "candidate"}
+    assert result.machine["candidate"].cpus == len(os.sched_getaffinity(0))
+    assert result.machine["candidate"].others_cores is not None
     assert result.network is not None and result.network.path == "/health"
     assert result.network.round_trip_ms is not None
     assert result.health["profile"] == load("espeak").profiles["upstream"]
@@ -521,6 +524,11 @@ def test_a_named_voice_that_is_honoured_is_measured_with_its_network_against_wha
         with followed(folder):
             result = job.run_job(folder)
     assert result.ok and result.passes["baseline"].ok == 3
+    assert result.machine["baseline"].others_cores is None, "the server itself is among them"
+    memory = json.loads((folder / "out/memory.json").read_bytes())
+    for figure in ("gpu_process", "torch_allocated", "torch_reserved", "available_dip", "cgroup", "rss"):
+        assert memory[figure]["bytes"] is None and memory[figure]["reason"], figure
+    assert "served by somebody else" in memory["available_dip"]["reason"]
     assert result.voice_check is not None and result.voice_check.verdict == "honoured"
     assert result.network is not None and result.network.loopback is True
     heard_hz, given_hz = median_f0_hz(*read_mono(folder / HEARD)), median_f0_hz(*read_mono(voice))

@@ -112,6 +112,12 @@ def test_from_where_each_side_was_measured_and_in_whose_voice(view: ReportView) 
         assert "10.0.0.7" in shown
         assert "unclear: average spectra: 1.25 dB between the two; let pass on this word" in shown
         assert "A. Person heard both, on headphones" in shown
+        assert "other programs used 1.5 of 4 cores" in shown
+        assert "connecting" in shown.lower() and "in every figure" not in shown.replace(
+            "round trip is in every", ""
+        )
+    warned = "While chatterbox spoke, other programs used 1.5 of 4 cores: its times may be too long."
+    assert warned in view.verdict.warnings
     assert any("not shown that chatterbox speaks in the voice asked for" in w for w in view.verdict.warnings)
 
 
