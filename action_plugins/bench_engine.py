@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import Any
 
 from pydantic import ValidationError
@@ -15,7 +14,7 @@ from bench.install.spec import DOWNLOADS_LIMIT_S
 from bench.jobs.spec import JobSpec
 from bench.records.base import Phase
 from bench.records.run import Install
-from bench.storage.clock import utc_now
+from bench.storage.clock import utc_at
 from bench.storage.record_file import save_record
 
 
@@ -51,7 +50,7 @@ class ActionModule(HostedAction):
         needs = steps.list_needs(*entries, self.host)
         if run is None:
             return {"changed": False, "run_id": "", "todo": True, "needs": needs}
-        answer = {"changed": False, "run_id": run.run_id, "todo": True, "needs": needs, "at": time.time()}
+        answer = {"changed": False, "run_id": run.run_id, "todo": True, "needs": needs}
         if (why := run.todo("install")) is not None:
             return answer | {"todo": False, "why": why, "msg": why}
         if self._task.args.get("rehash") or not self.bench_installed():
@@ -59,7 +58,8 @@ class ActionModule(HostedAction):
         packages = needs["system_packages"] if self._task.args.get("manage_packages", True) else []
         wanted = {"system_packages": packages, "weights": needs["weights"], "store": str(self.host.store())}
         with self.held(run):
-            proved = self._proved(run, outgoing.make_job_spec(run, "install", self.host), utc_now(), wanted)
+            spec = outgoing.make_job_spec(run, "install", self.host)
+            proved = self._proved(run, spec, utc_at(self.began), wanted)
         return answer if proved is None else answer | {"todo": False} | proved
 
     def _names(self, spec: JobSpec) -> dict[str, str]:
@@ -85,7 +85,8 @@ class ActionModule(HostedAction):
         return noted if spec.install == "http" else noted | {"msg": "proved before; the receipt holds"}
 
     def _install(self, run: Run) -> dict[str, Any]:
-        started = utc_now()
+        since = float(self._task.args.get("since") or self.began)
+        started = utc_at(since)
         spec = outgoing.make_job_spec(run, "install", self.host)
         if (proved := self._proved(run, spec, started, {})) is not None:
             return proved
@@ -93,7 +94,7 @@ class ActionModule(HostedAction):
         if self.checking:
             return {"changed": True, "msg": "the engine would be installed and would say one sentence"}
         job_dir = self.host.job_dir(run.run_id, "install")
-        before_s = max(time.time() - float(self._task.args.get("since") or time.time()), 0.0)
+        before_s = max(self.began - since, 0.0)
         before = outgoing.list_earlier_steps(before_s, self._task.args.get("weights") or {})
         with outgoing.pack_install(run, spec, names["receipt"], self.host, before) as tar:
             self.send(tar, job_dir)

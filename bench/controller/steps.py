@@ -1,5 +1,6 @@
 """What the modules that run on the controller do: one function a module."""
 
+import time
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -19,7 +20,7 @@ from bench.controller.run import (
 from bench.controller.wheel import REPO
 from bench.errors import AuditionError, BadInput, DiskFull, PhaseMissing
 from bench.records.base import Phase
-from bench.storage.clock import utc_now
+from bench.storage.clock import utc_at
 
 _MESSAGE_CHARACTERS = 4000
 
@@ -34,15 +35,16 @@ def run_step(
     task: str,
     check: bool,
     found: dict[str, Any] | None = None,
+    since: float = 0.0,
 ) -> dict[str, Any]:
     """Do what `library/bench_run.py` documents; returns the module's result."""
     request = RunRequest.of(run)
     if state == "opened":
         return _opened(request, host, check)
     if state == "failed":
-        return _failed(request, phase, _Failure(failure, task), check, found or {})
+        return _failed(request, phase, _Failure(failure, task, float(since)), check, found or {})
     try:
-        return _done(locate_once(request, found or {}), phase, check)
+        return _done(locate_once(request, found or {}), phase, float(since), check)
     except PhaseMissing:
         if not check:
             raise
@@ -74,21 +76,26 @@ def _opened_run(request: RunRequest, run: Run, *, new: bool) -> dict[str, Any]:
     }
 
 
-def _done(run: Run, phase: Phase, check: bool) -> dict[str, Any]:
+def _done(run: Run, phase: Phase, since: float, check: bool) -> dict[str, Any]:
     """Note that a phase ended well, whatever an earlier attempt at it came to."""
     before = run.phases().get(phase)
     changed = before is None or before.status != "done"
     if changed and not check:
-        note_phase(run, phase, utc_now())
+        note_phase(run, phase, utc_at(since or time.time()))
     return {"changed": changed, "run_id": run.run_id}
 
 
 @dataclass(frozen=True, slots=True)
 class _Failure:
-    """What a phase's rescue knows of the task that failed: its result and its name."""
+    """What a phase's rescue knows of the task that failed: its result, its name, and when the phase began."""
 
     result: dict[str, Any]
     task: str
+    since: float
+
+    def started(self) -> str:
+        """Return when the phase began, else when the failed task did, as far as it says so."""
+        return utc_at(self.since or float(self.result.get("at") or time.time()))
 
     def fault(self) -> Literal["candidate", "host"]:
         """Return whose failure it is: what no module of ours said of the candidate is the host's."""
@@ -124,7 +131,7 @@ def _failed(
         raise AuditionError(message) from None
     before = found.phases().get(phase)
     if before is None or before.status != "done":  # what was done stays done, whatever failed afterwards
-        note_phase(found, phase, utc_now(), message, fault=fault)
+        note_phase(found, phase, failure.started(), message, fault=fault)
     if fault == "host":
         raise AuditionError(message)
     return {"changed": True, "run_id": found.run_id, "msg": message}

@@ -133,6 +133,21 @@ def test_a_way_that_the_entry_does_not_have_is_refused_in_both_modes(asked: Aske
         step(asked, "preflight", "opened", check=check, host=HOST | {"engine_install": "venv"})
 
 
+def test_a_phase_began_when_its_first_task_did(asked: Asked, run: Run) -> None:
+    noon = 1_795_089_600.0
+    with pytest.raises(AuditionError):
+        step(asked, "install", "failed", failure={"msg": "no route", "at": noon}, task="Fetch")
+    assert run.phases()["install"].started_utc == "2026-11-19T12:00:00Z"
+    with pytest.raises(AuditionError):
+        step(
+            asked, "install", "failed", failure={"msg": "no route", "at": noon}, task="Fetch", since=noon - 90
+        )
+    assert run.phases()["install"].started_utc == "2026-11-19T11:58:30Z"
+    step(asked, "teardown", "done", since=f"{noon - 60}")  # as a template gives it
+    ended = run.phases()["teardown"]
+    assert ended.started_utc == "2026-11-19T11:59:00Z" < ended.ended_utc
+
+
 # A full disk
 
 
