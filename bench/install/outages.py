@@ -52,7 +52,7 @@ def explain_outage(output: str, log: str = "") -> str | None:
         line for line in output.splitlines() if "WARNING:" not in line and "Could not fetch URL" not in line
     ]
     text = "\n".join(lines)
-    steps = _STEP.findall(text)
+    steps = _STEP.findall(output)
     if steps and "RUN" not in steps:
         return "the image that it is built on could not be had"
     if _WRONG_BYTES.search(text):
