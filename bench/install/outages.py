@@ -100,10 +100,10 @@ def _same(one: str, other: str) -> bool:
 class Waiting:
     """How long a step has waited for what it fetches, by the lines that pip and Docker write as they go."""
 
-    def __init__(self) -> None:
-        """Begin with a step that fetches nothing."""
+    def __init__(self, *, always: bool = False) -> None:
+        """Begin with a step that fetches nothing; `always`: with one that does nothing else, whatever it writes."""
         self.seconds = 0.0
-        self._fetching = False
+        self._always = self._fetching = always
         self._at = time.monotonic()
         self._rest = b""
 
@@ -116,4 +116,4 @@ class Waiting:
         *lines, self._rest = (self._rest + written).split(b"\n")
         for line in lines:
             if line.strip():
-                self._fetching = _FETCHES.match(line.decode(errors="replace")) is not None
+                self._fetching = self._always or _FETCHES.match(line.decode(errors="replace")) is not None

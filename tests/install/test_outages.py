@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.errors import OutOfReach
+from bench.errors import AuditionError, OutOfReach
 from bench.install import provision
 from bench.install.outages import Waiting, explain_outage
 from bench.install.provision import InstallFailed, Provisioner, is_complete
@@ -183,6 +183,17 @@ def test_the_hour_runs_while_a_package_is_built(index: Index, install: Callable[
     lock = index.source("tiny", "1.0", "__import__('time').sleep(60)")
     with pytest.raises(InstallFailed, match=r"not done within 6 s \(install_timeout_s\)"):
         install(lock, limit_s=6.0)
+
+
+def test_a_step_of_the_hosts_own_is_no_part_of_the_hour() -> None:
+    provisioner = Provisioner(2.0, lambda _: None)
+    provisioner.run("sources", ["/bin/sh", "-c", "echo cloning; sleep 4"], whose="host")
+    assert provisioner.left_s("the next") > 0.5
+    (step,) = provisioner.steps
+    assert step.waited_s is not None and step.waited_s > 3.0
+    with pytest.raises(AuditionError, match="sources: no such commit") as failed:
+        provisioner.run("sources", ["/bin/sh", "-c", "echo no such commit; exit 1"], whose="host")
+    assert not isinstance(failed.value, InstallFailed)
 
 
 def test_downloads_that_take_all_day_are_looked_at_by_somebody(
