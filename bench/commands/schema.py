@@ -62,16 +62,16 @@ FILES: tuple[Described, ...] = (
 
 
 class _Written(GenerateJsonSchema):
-    """What is written has every key: defaults say nothing to a reader, nor do titles made from names."""
+    """What is written has every key but optional ones: defaults say nothing to a reader, nor do titles."""
 
     def field_is_required(
         self,
         field: core_schema.ModelField | core_schema.DataclassField | core_schema.TypedDictField,
         total: bool,
     ) -> bool:
-        """Return True."""
-        del field, total
-        return True
+        """Return True but for a key that is left out while it is null."""
+        del total
+        return "serialization_exclude_if" not in field
 
     def field_title_should_be_set(self, schema: Any) -> bool:
         """Return False."""
