@@ -27,6 +27,7 @@ from bench.commands.schema import FILES
 from bench.controller.run import MINIMUM_FREE_BYTES, NEEDS, ONCE
 from bench.errors import AuditionError, BadInput
 from bench.inputs.clip import MAX_S
+from bench.install.spec import DOWNLOADS_LIMIT_S
 from bench.jobs.control import HEARTBEAT_LIMIT_S
 from bench.records.base import PHASES, Phase
 
@@ -274,9 +275,14 @@ def limits() -> str:
             "the engine is ended, the neighbour given back, the phase has failed",
         ],
         [
-            "making a model's venv or image",
+            "making a model's venv or image, downloads left out",
             default("install_timeout_s"),
             "the installation has failed; the candidate is out (`install_failed`)",
+        ],
+        [
+            "waiting for an installation's downloads",
+            f"{DOWNLOADS_LIMIT_S / 3600:.0f} h",
+            "exit 2: somebody should look at the network",
         ],
         [
             "an engine's start",
@@ -286,7 +292,7 @@ def limits() -> str:
         [
             "a download of weights",
             f"`weights_timeout_s`, {options('weights')['weights_timeout_s']['default']} s",
-            "as a failed installation; what arrived is kept",
+            "exit 2; what arrived is kept, and the same command goes on",
         ],
         [
             "the controller's silence",
