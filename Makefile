@@ -78,8 +78,9 @@ test-cosyvoice2: setup-test ## CosyVoice 2's tests on the exact commits, from a 
 
 lock: ## make the pins again (needs uv); UPGRADE=--upgrade takes the newest that fit
 	$(LOCK) pyproject.toml -o requirements/host.txt
+	$(LOCK) --extra whisper pyproject.toml -o requirements/host-whisper.txt
 	$(LOCK) --extra controller pyproject.toml -o requirements/controller.txt
-	$(LOCK) --extra controller --extra test pyproject.toml -o requirements/test.txt
+	$(LOCK) --extra controller --extra whisper --extra test pyproject.toml -o requirements/test.txt
 	$(LOCK) requirements/engine-f5.in -o requirements/engine-f5.txt
 	$(LOCK) requirements/engine-cosyvoice2.in -o requirements/engine-cosyvoice2.txt
 	$(LOCK) requirements/audit.in -o requirements/audit.txt

@@ -36,7 +36,7 @@ class ActionModule(HostedAction):
         }
         if self._task.args.get("scope") == "gates":
             if found.refused and run is not None and not self.checking:
-                result["changed"] = write_preflight(run, found, None)
+                result["changed"] = write_preflight(run, found, None, self._since())
             return result
         if found.refused or (run is not None and run.preflight_passed()):
             return result
@@ -74,5 +74,9 @@ class ActionModule(HostedAction):
             raise AuditionError("; ".join(f"{c.name}: {c.detail or c.value}" for c in stopped) + ".")
         result["warnings"] = [f"{c.name}: {c.detail}" for c in report.checks if c.ok is not True and c.detail]
         if run is not None and not self.checking:
-            result["changed"] = write_preflight(run, found, report)
+            result["changed"] = write_preflight(run, found, report, self._since())
         return result
+
+    def _since(self) -> float:
+        """Return when the phase began, as the play says; else when this task did."""
+        return float(self._task.args.get("since") or self.began)

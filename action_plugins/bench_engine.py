@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import Any
 
 from pydantic import ValidationError
@@ -11,10 +10,11 @@ from pydantic import ValidationError
 from bench.controller import incoming, outgoing, steps
 from bench.controller.hosted_action import HostedAction, quote_failure
 from bench.controller.run import Run, explain_full_disk, note_phase
+from bench.install.spec import DOWNLOADS_LIMIT_S
 from bench.jobs.spec import JobSpec
 from bench.records.base import Phase
 from bench.records.run import Install
-from bench.storage.clock import utc_now
+from bench.storage.clock import utc_at
 from bench.storage.record_file import save_record
 
 
@@ -50,7 +50,7 @@ class ActionModule(HostedAction):
         needs = steps.list_needs(*entries, self.host)
         if run is None:
             return {"changed": False, "run_id": "", "todo": True, "needs": needs}
-        answer = {"changed": False, "run_id": run.run_id, "todo": True, "needs": needs, "at": time.time()}
+        answer = {"changed": False, "run_id": run.run_id, "todo": True, "needs": needs}
         if (why := run.todo("install")) is not None:
             return answer | {"todo": False, "why": why, "msg": why}
         if self._task.args.get("rehash") or not self.bench_installed():
@@ -58,7 +58,8 @@ class ActionModule(HostedAction):
         packages = needs["system_packages"] if self._task.args.get("manage_packages", True) else []
         wanted = {"system_packages": packages, "weights": needs["weights"], "store": str(self.host.store())}
         with self.held(run):
-            proved = self._proved(run, outgoing.make_job_spec(run, "install", self.host), utc_now(), wanted)
+            spec = outgoing.make_job_spec(run, "install", self.host)
+            proved = self._proved(run, spec, utc_at(self.began), wanted)
         return answer if proved is None else answer | {"todo": False} | proved
 
     def _names(self, spec: JobSpec) -> dict[str, str]:
@@ -80,10 +81,12 @@ class ActionModule(HostedAction):
             record = Install.model_validate(found["install"])
         except ValidationError:  # another version's: it proves nothing here
             return None
-        return self._note(run, record, started) | {"msg": "proved before; the receipt holds"}
+        noted = self._note(run, record, started)
+        return noted if spec.install == "http" else noted | {"msg": "proved before; the receipt holds"}
 
     def _install(self, run: Run) -> dict[str, Any]:
-        started = utc_now()
+        since = float(self._task.args.get("since") or self.began)
+        started = utc_at(since)
         spec = outgoing.make_job_spec(run, "install", self.host)
         if (proved := self._proved(run, spec, started, {})) is not None:
             return proved
@@ -91,12 +94,13 @@ class ActionModule(HostedAction):
         if self.checking:
             return {"changed": True, "msg": "the engine would be installed and would say one sentence"}
         job_dir = self.host.job_dir(run.run_id, "install")
-        before_s = max(time.time() - float(self._task.args.get("since") or time.time()), 0.0)
+        before_s = max(self.began - since, 0.0)
         before = outgoing.list_earlier_steps(before_s, self._task.args.get("weights") or {})
         with outgoing.pack_install(run, spec, names["receipt"], self.host, before) as tar:
             self.send(tar, job_dir)
         arguments = {"action": "install", "job_dir": job_dir, **names}
-        done = self.follow("bench_engine", arguments, job_dir, self.host.install_timeout_s)
+        limit_s = self.host.install_timeout_s + DOWNLOADS_LIMIT_S
+        done = self.follow("bench_engine", arguments, job_dir, limit_s)
         self.discard(job_dir)
         if not done.get("install"):
             return {"failed": True, "fault": "host", "msg": quote_failure(done)}
@@ -114,7 +118,7 @@ class ActionModule(HostedAction):
             "changed": changed,
             "run_id": run.run_id,
             "install": record.model_dump(mode="json"),
-            "msg": record.error or f"installed and proved in {record.total_s:.1f} s",
+            "msg": record.error or _say_how(record),
         }
 
     def _remove(self) -> dict[str, Any]:
@@ -133,3 +137,12 @@ class ActionModule(HostedAction):
             with explain_full_disk(run.path):
                 incoming.tell_of_pauses(run, self.host, done["leases"])
         return done | {"on_host": True, "run_id": run.run_id}
+
+
+def _say_how(record: Install) -> str:
+    """Say what an installation came to; of a model that somebody else serves nothing is installed or proved."""
+    if record.asked.get("install") == "http":
+        return "nothing to install: the model is served by somebody else"
+    if record.smoke is None:  # there was no room beside the neighbour
+        return f"installed in {record.total_s:.1f} s; the sentence is said in the benchmark's pause"
+    return f"installed and proved in {record.total_s:.1f} s"

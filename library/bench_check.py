@@ -29,6 +29,9 @@ options:
     type: str
     choices: [gates, host]
     default: host
+  since:
+    description: When the phase began (seconds since the epoch), for the record. Read by the action plugin.
+    type: float
   token:
     description: Bearer token of the baseline's server, where it wants one; written nowhere.
     type: str
@@ -80,6 +83,7 @@ def main() -> None:
             "found": {"type": "dict"},
             "host": {"type": "dict"},
             "scope": {"type": "str", "choices": ["gates", "host"], "default": "host"},
+            "since": {"type": "float"},
             "token": {"type": "str", "no_log": True},
             "spec": {"type": "json"},
         },

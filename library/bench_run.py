@@ -45,6 +45,10 @@ options:
     description: The failed task's result, for V(failed).
     type: dict
     default: {}
+  since:
+    description: When the phase began (seconds since the epoch), as its first task returned it in RV(at).
+    type: float
+    default: 0
   task:
     description: The failed task's name, for V(failed).
     type: str
@@ -73,6 +77,10 @@ RETURN = r"""
 run_id:
   description: The run's name; empty in check mode before there is one.
   type: str
+  returned: always
+at:
+  description: When the task began, seconds since the epoch; for O(since) of what notes how the phase ended.
+  type: float
   returned: always
 found:
   description: The run and the phases of it that are never done again; for the play's later tasks.

@@ -18,6 +18,10 @@ options:
   _terms:
     description: The host's state directory.
     required: true
+  whisper:
+    description: Whether the venv is to have faster-whisper, which is another one then.
+    type: bool
+    default: false
 author: Audition
 """
 
@@ -41,7 +45,8 @@ class LookupModule(LookupBase):  # type: ignore[misc]  # Ansible ships no types
         self, terms: list[str], variables: dict[str, Any] | None = None, **kwargs: Any
     ) -> list[dict[str, str]]:
         """Return one dictionary a state directory."""
-        wheel = build(REPO)
+        self.set_options(var_options=variables, direct=kwargs)
+        wheel = build(REPO, whisper=bool(self.get_option("whisper")))
         return [
             {
                 "repo": str(REPO),

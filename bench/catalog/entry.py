@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from bench.records.base import Record
+from bench.records.base import Record, optional_key
 from bench.records.settings import Settings, Way
 
 MOVED_ADAPTERS = {
@@ -202,6 +202,9 @@ class HttpRun(Record):
     """Fields merged into each request body (sampling settings, model name)."""
     voice: str | None = None
     """The voice as the server knows it. Null: the reference is sent or registered."""
+    voices: Literal["one"] | None = optional_key()
+    """`one`: the server has one voice and takes no reference. It is asked for by `voice`, or by nothing, and the voice
+    check shows that it is the same voice throughout. Null: it is to speak in the voice asked for."""
     auth_env: str | None = None
     """Environment variable on the controller that holds the bearer token."""
 

@@ -16,6 +16,10 @@ Comparing: the same samples are `substituted`, beyond doubt. Otherwise the long-
 take, in mel bands, level removed: the voices differ when takes of the two lie clearly farther apart than takes
 of the same voice do among themselves.
 
+A server that has one voice and no more (`voices: one` in its entry) can be asked for no other. There `check_one_voice`
+is to show that the voice stays what it is: takes of one text, from before the pass and after it, lie clearly closer
+to each other than to what they are when played slower, which is another speaker.
+
 Limits. The spectrum tells speakers of one model apart when they differ in timbre; a named voice that resembles
 the default, or a server that adapts only the prosody to a reference, is `unclear`, a false alarm that a
 person settles by listening to the clips that are kept. `honoured` means "another voice than the default" or "the
@@ -45,7 +49,7 @@ from bench.client.session import Session, fetch, judge, open_session, request_fo
 from bench.client.takes import wav_bytes
 from bench.client.target import Target, Voice
 from bench.errors import BadInput
-from bench.records.passes import VoiceCheck
+from bench.records.passes import VoiceCheck, VoiceVerdict
 from bench.records.run import Utterance
 
 CHECK_TEXT = "The early train was late, so we walked along the river and talked about nothing in particular."
@@ -72,12 +76,15 @@ LOWEST_RATE_HZ = 16000
 
 
 @dataclass(slots=True)
-class _Clip:
+class Clip:
+    """One answer's sound."""
+
     samples: Samples
     rate_hz: int
 
     @property
     def sha256(self) -> str:
+        """Return the hash of the samples."""
         return hashlib.sha256(self.samples.tobytes()).hexdigest()
 
 
@@ -105,6 +112,66 @@ def check_voice(
     return asyncio.run(_Check(target, voice, takes, timeout_s, keep).run())
 
 
+def check_one_voice(
+    target: Target,
+    voice: Voice,
+    before: Sequence[Clip] = (),
+    *,
+    takes: int = 2,
+    timeout_s: float = 120.0,
+    keep: Path | None = None,
+) -> tuple[VoiceCheck, list[Clip]]:
+    """Find out whether a server of one voice keeps it; returns what was found, and all clips for the next time.
+
+    Args:
+        target: the server.
+        voice: as it will be asked for: by a name, or by none.
+        before: what it said the last time; none the first time.
+        takes: to be asked for now.
+        timeout_s: of each request.
+        keep: a directory for the two clips that lie farthest apart, for a person who settles an `unclear`.
+
+    Raises:
+        ServerUnusable: the server is out of reach, or refuses the voice.
+    """
+    return asyncio.run(_ask_one_voice(target, voice, list(before), takes, timeout_s, keep))
+
+
+async def _ask_one_voice(
+    target: Target, voice: Voice, before: list[Clip], takes: int, timeout_s: float, keep: Path | None
+) -> tuple[VoiceCheck, list[Clip]]:
+    _, session = await settle(target, voice, timeout_s)
+    now: list[Clip] = []
+    for _ in range(takes):
+        clip = await take_clip(session, timeout_s)
+        if isinstance(clip, TakeFault):
+            evidence = [f"a take failed, so nothing is shown: {target.scrub(str(clip))}"]
+            return _one_voice("not_checked", voice, evidence), before
+        now.append(clip)
+    clips = [*before, *now]
+    apart, spread = measure_slowed(clips)
+    evidence = [
+        f"average spectra of {len(clips)} takes of one text: at most {spread:.2f} dB between two of them, and "
+        f"{apart:.2f} dB to the same played at {OTHER_SPEED:g} times their speed"
+    ]
+    verdict: VoiceVerdict = "one_voice" if voices_differ(apart, spread) else "unclear"
+    if verdict == "unclear" and before and voices_differ(*measure_distances(before, now)):
+        verdict = "changed"
+        evidence.append("after the pass it speaks in another voice than before it")
+    if keep is not None:
+        _keep_clips(keep, *_farthest(clips))
+    found = _one_voice(verdict, voice, evidence)
+    found.distance_db, found.within_db = apart, spread
+    found.other_reference = f"its own takes played at {OTHER_SPEED:g} times their speed"
+    return found, clips
+
+
+def _one_voice(verdict: VoiceVerdict, voice: Voice, evidence: list[str]) -> VoiceCheck:
+    return VoiceCheck(
+        verdict=verdict, voice=voice.label, unknown_voice=None, unknown_refused=None, evidence=evidence
+    )
+
+
 class _Check:
     """One check; `check` is filled as it goes."""
 
@@ -117,10 +184,10 @@ class _Check:
 
     async def run(self) -> VoiceCheck:
         _, session = await settle(self.target, self.voice, self.timeout_s)
-        own = await self._take_clip(session)
+        own = await take_clip(session, self.timeout_s)
         if isinstance(own, TakeFault):
             return self._give_up("the voice asked for does not speak", own)
-        others: list[_Clip] = []
+        others: list[Clip] = []
         other = None if session.inline else self._make_stranger(session)
         if other is not None:
             found = await self._ask_stranger(session, other)
@@ -144,11 +211,11 @@ class _Check:
         name = self.check.unknown_voice = f"audition-unknown-{secrets.token_hex(6)}"
         return replace(session, voice=replace(self.voice, name=name))
 
-    async def _ask_stranger(self, session: Session, stranger: Session) -> list[_Clip] | None:
+    async def _ask_stranger(self, session: Session, stranger: Session) -> list[Clip] | None:
         """Ask for a voice that does not exist; None when that ended the check, no clip when it was refused."""
         what = f"the unknown voice '{stranger.voice.label}'"
-        clip = await self._take_clip(stranger)
-        if isinstance(clip, _Clip):
+        clip = await take_clip(stranger, self.timeout_s)
+        if isinstance(clip, Clip):
             self.check.unknown_refused = False
             self._note(f"{what} was answered with audio: the server substitutes silently")
             return [clip]
@@ -156,7 +223,7 @@ class _Check:
         if not told and clip.kind not in SAYS_NOTHING:
             self._give_up(f"{what} failed, which shows nothing", clip)
             return None
-        again = await self._take_clip(session)
+        again = await take_clip(session, self.timeout_s)
         if isinstance(again, TakeFault):
             self._give_up("the voice asked for does not speak any more", again)
             return None
@@ -176,11 +243,11 @@ class _Check:
         return await open_session(self.target, session.dialect, session.model, voice, self.timeout_s)
 
     async def _compare(
-        self, session: Session, other: Session, mine: list[_Clip], theirs: list[_Clip]
+        self, session: Session, other: Session, mine: list[Clip], theirs: list[Clip]
     ) -> VoiceCheck:
         for asked, clips in ((session, mine), (other, theirs)):
             while len(clips) < self.takes:
-                clip = await self._take_clip(asked)
+                clip = await take_clip(asked, self.timeout_s)
                 if isinstance(clip, TakeFault):
                     return self._give_up("a take failed, so nothing is shown", clip)
                 clips.append(clip)
@@ -197,7 +264,7 @@ class _Check:
         self._keep(mine, theirs)
         return check
 
-    def _find_substituted(self, mine: list[_Clip], theirs: list[_Clip]) -> VoiceCheck:
+    def _find_substituted(self, mine: list[Clip], theirs: list[Clip]) -> VoiceCheck:
         self.check.verdict = "substituted"
         self._note("the voice asked for and the other gave the very same samples")
         self._keep(mine, theirs)
@@ -210,21 +277,25 @@ class _Check:
     def _note(self, what: str) -> None:
         self.check.evidence.append(what)
 
-    def _keep(self, mine: list[_Clip], theirs: list[_Clip]) -> None:
-        if self.keep is None:
-            return
-        self.keep.mkdir(parents=True, exist_ok=True)
-        for name, clips in (("asked", mine), ("other", theirs)):
-            data = wav_bytes(clips[0].samples, clips[0].rate_hz)
-            (self.keep / f"{name}.wav").write_bytes(data)
+    def _keep(self, mine: list[Clip], theirs: list[Clip]) -> None:
+        if self.keep is not None:
+            _keep_clips(self.keep, mine[0], theirs[0])
 
-    async def _take_clip(self, session: Session) -> _Clip | TakeFault:
-        fetched = await fetch(session, request_for(session, CHECK_TEXT, None), self.timeout_s)
-        spoken = judge(session, Utterance(id="voicecheck", text=CHECK_TEXT), fetched)
-        error = spoken.take.error
-        if error is not None or spoken.samples is None or spoken.take.sample_rate_hz is None:
-            return TakeFault(error.kind if error else "no_samples", error.message if error else "")
-        return _Clip(spoken.samples, spoken.take.sample_rate_hz)
+
+def _keep_clips(folder: Path, asked: Clip, other: Clip) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, clip in (("asked", asked), ("other", other)):
+        (folder / f"{name}.wav").write_bytes(wav_bytes(clip.samples, clip.rate_hz))
+
+
+async def take_clip(session: Session, timeout_s: float) -> Clip | TakeFault:
+    """Have the check's text said, and return the sound or why there is none."""
+    fetched = await fetch(session, request_for(session, CHECK_TEXT, None), timeout_s)
+    spoken = judge(session, Utterance(id="voicecheck", text=CHECK_TEXT), fetched)
+    error = spoken.take.error
+    if error is not None or spoken.samples is None or spoken.take.sample_rate_hz is None:
+        return TakeFault(error.kind if error else "no_samples", error.message if error else "")
+    return Clip(spoken.samples, spoken.take.sample_rate_hz)
 
 
 def make_other_reference(reference: Path) -> tuple[bytes, str]:
@@ -247,13 +318,31 @@ def make_other_reference(reference: Path) -> tuple[bytes, str]:
     return buffer.getvalue(), f"the reference played at {speed:g} times its speed"
 
 
-def measure_distances(mine: Sequence[_Clip], theirs: Sequence[_Clip]) -> tuple[float, float]:
+def measure_distances(mine: Sequence[Clip], theirs: Sequence[Clip]) -> tuple[float, float]:
     """Return (median distance between the groups, largest distance within one), dB. Pure."""
     a = [average_spectrum_db(clip.samples, clip.rate_hz) for clip in mine]
     b = [average_spectrum_db(clip.samples, clip.rate_hz) for clip in theirs]
     between = [_rms(x - y) for x in a for y in b]
     within = [_rms(g[i] - g[j]) for g in (a, b) for i in range(len(g)) for j in range(i)]
     return float(np.median(between)), max(within, default=0.0)
+
+
+def measure_slowed(clips: Sequence[Clip]) -> tuple[float, float]:
+    """Return (median distance of a clip to itself played slower, largest distance between two clips), dB. Pure."""
+    own = [average_spectrum_db(clip.samples, clip.rate_hz) for clip in clips]
+    slowed = [average_spectrum_db(clip.samples, round(clip.rate_hz * OTHER_SPEED)) for clip in clips]
+    apart = [_rms(x - y) for x, y in zip(own, slowed, strict=True)]
+    return float(np.median(apart)), max((_rms(x - y) for x, y in itertools.combinations(own, 2)), default=0.0)
+
+
+def _farthest(clips: Sequence[Clip]) -> tuple[Clip, Clip]:
+    """Return the two clips whose spectra lie farthest apart."""
+
+    def distance(pair: tuple[Clip, Clip]) -> float:
+        one, other = (average_spectrum_db(clip.samples, clip.rate_hz) for clip in pair)
+        return _rms(one - other)
+
+    return max(itertools.combinations(clips, 2), key=distance)
 
 
 def voices_differ(between_db: float, within_db: float) -> bool:

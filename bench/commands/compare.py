@@ -1,5 +1,8 @@
 """Several runs beside each other: refused where they did not measure the same thing.
 
+Which model is faster is said of models that were run at least twice each, by the spread between runs
+(bench/summaries/between.py); one run says nothing of what the machine does the next time.
+
 Everything shown comes from `verdict.json`, which is silent on what a rater must not know yet.
 """
 
@@ -10,11 +13,13 @@ from typing import Any
 from bench.controller.run import Run
 from bench.errors import BadInput, PhaseMissing
 from bench.records.memory import Figure, MemoryFigures
+from bench.records.passes import PassFile
 from bench.records.run import Manifest, Preflight
 from bench.records.take import Summary
 from bench.records.verdict import Nothing, RatingsResult, Verdict
 from bench.storage.record_file import load_record
-from bench.summaries.summary import intervals_differ
+from bench.summaries.between import compare_runs
+from bench.verdict.machine import explain
 
 _HOST_FACTS = ("hostname", "machine", "cpus", "mem_total_bytes", "kernel", "python")
 _MEMORY = ("gpu_process", "torch_reserved", "available_dip", "cgroup", "rss")
@@ -29,6 +34,14 @@ class Compared:
     manifest: Manifest
     verdict: Verdict
     fingerprint: dict[str, Any]
+    machine: list[str]
+    """What was amiss with the machine while the candidate spoke, in words."""
+
+    @property
+    def what(self) -> str:
+        """Return the model, and its profile where that is not as upstream ships it."""
+        profile = self.manifest.profile
+        return self.manifest.model if profile == "upstream" else f"{self.manifest.model} ({profile})"
 
 
 def read(run: Run) -> Compared:
@@ -45,7 +58,15 @@ def read(run: Run) -> Compared:
         raise PhaseMissing(
             f"{run.run_id} has no verdict; `audition verdict {run.run_id}` makes one."
         ) from None
-    return Compared(manifest, verdict, hash_inputs(run, manifest))
+    return Compared(manifest, verdict, hash_inputs(run, manifest), _read_machine(run, manifest))
+
+
+def _read_machine(run: Run, manifest: Manifest) -> list[str]:
+    try:
+        machine = load_record(PassFile, run.path / "candidate").machine
+    except FileNotFoundError:
+        return []
+    return explain(machine, manifest.neighbour_mode) if machine is not None else []
 
 
 def hash_inputs(run: Run, manifest: Manifest) -> dict[str, Any]:
@@ -76,10 +97,10 @@ def find_mismatches(runs: Sequence[Compared]) -> list[str]:
 
 
 def compare(runs: Sequence[Run], *, anyway: bool = False) -> str:
-    """Return a table of the runs and, for each after the first, how its latency stands to the first's.
+    """Return a table of the runs and, for each model after the first, how its latency stands to the first's.
 
-    "Not significant": the 95% intervals of the two medians, as `verdict.json` has them, overlap. That is stricter
-    than a test of the difference, and does not mean that the two are equal.
+    "Not significant": the 95% interval of the ratio, by the spread between runs, holds 1. That does not mean that the
+    two are equal.
 
     Raises:
         BadInput: fewer than two runs, or runs that did not measure the same thing and no `anyway`.
@@ -97,10 +118,15 @@ def compare(runs: Sequence[Run], *, anyway: bool = False) -> str:
     lines = _table([_HEAD, *(_row(run) for run in found)])
     if different:
         lines += ["", "WARNING: they did not measure the same thing:", *(f"  {each}" for each in different)]
+    lines += [f"WARNING: {run.manifest.run_id}: {'; '.join(run.machine)}" for run in found if run.machine]
     lines.append("")
-    for run in found[1:]:
-        for figure, label in (("ttfa_ms", "time to first audio"), ("rtf", "real-time factor")):
-            lines.append(_against(found[0], run, figure, label))
+    groups: dict[str, list[Compared]] = {}
+    for run in found:
+        groups.setdefault(run.what, []).append(run)
+    first, *others = groups.values()
+    for figure, label in (("ttfa_ms", "time to first audio"), ("rtf", "real-time factor")):
+        lines += [_spread(group, figure, label) for group in groups.values() if len(group) > 1]
+        lines += [_against(first, other, figure, label) for other in others]
     return "\n".join(lines)
 
 
@@ -137,19 +163,36 @@ def _number(value: float | None, digits: int) -> str:
     return _NONE if value is None else f"{value:.{digits}f}"
 
 
-def _against(first: Compared, other: Compared, figure: str, label: str) -> str:
-    names = f"{other.manifest.model} against {first.manifest.model}, {label}"
-    before, after = _figure(first, figure), _figure(other, figure)
-    if before is None or after is None or (differ := intervals_differ(before, after)) is None:
+def _spread(runs: Sequence[Compared], figure: str, label: str) -> str:
+    """Say how far the runs of one model lie apart: by so much another may differ without being another."""
+    medians = _medians(runs, figure)
+    names = f"{runs[0].what}, {label}"
+    if not medians:
+        return f"{names}: no run has such a figure, or it is not to be shown yet"
+    low, high = min(medians), max(medians)
+    return f"{names}: medians of {len(medians)} runs from {low:.4g} to {high:.4g}, {high / low:.2f}x apart"
+
+
+def _against(first: Sequence[Compared], other: Sequence[Compared], figure: str, label: str) -> str:
+    names = f"{other[0].what} against {first[0].what}, {label}"
+    before, after = _medians(first, figure), _medians(other, figure)
+    if not before or not after:
         return f"{names}: cannot be said; a run has no such figure, or it is not to be shown yet"
-    assert before.p50 is not None and after.p50 is not None
-    if before.p50 <= 0 or after.p50 <= 0:
-        return f"{names}: cannot be said; a median is not positive"
-    ratio = before.p50 / after.p50
-    word = f"{ratio:.2f}x faster" if ratio >= 1 else f"{1 / ratio:.2f}x slower"
-    if not differ:
-        return f"{names}: not significant ({word}; the 95% intervals of the medians overlap)"
-    return f"{names}: {word}"
+    ratio = compare_runs(before, after)
+    if ratio is None:
+        return (
+            f"{names}: no claim without at least two runs of each (now {len(before)} and {len(after)}): what the "
+            "machine did beside one run can make any difference"
+        )
+    by = f"95% interval {ratio.low:.2f} to {ratio.high:.2f}, by {len(before)} and {len(after)} runs"
+    word = f"{ratio.value:.2f}x faster" if ratio.value >= 1 else f"{1 / ratio.value:.2f}x slower"
+    return f"{names}: {word} ({by})" if ratio.differs else f"{names}: not significant ({word}; {by})"
+
+
+def _medians(runs: Sequence[Compared], figure: str) -> list[float]:
+    """Return the positive medians of those runs that have one."""
+    found = [_figure(run, figure) for run in runs]
+    return [each.p50 for each in found if each is not None and each.p50 is not None and each.p50 > 0]
 
 
 def _figure(run: Compared, name: str) -> Summary | None:

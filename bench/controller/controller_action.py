@@ -1,5 +1,6 @@
 """The base of the action plugins whose work is on the controller alone, where the run directories are."""
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -24,6 +25,7 @@ class ControllerAction(ActionBase):  # type: ignore[misc]  # Ansible ships no ty
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Check the arguments' names and do the step."""
         result: dict[str, Any] = super().run(tmp, task_vars)
+        result["at"] = time.time()
         given = dict(self._task.args)
         missing = [name for name in self.required if name not in given]
         unknown = sorted(set(given) - set(self.required) - set(self.defaults))

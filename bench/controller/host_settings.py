@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, ValidationError
 
-from bench.catalog.entry import EngineRun, Entry, HttpRun
+from bench.catalog.entry import EngineRun, Entry, HttpRun, WeightFile
 from bench.controller.parts import Part, find_engine_part
 from bench.controller.wheel import REPO
 from bench.engines.image.context import name_image
@@ -17,6 +17,8 @@ from bench.jobs.spec import JobLimits
 from bench.neighbour.spec import NeighbourSpec
 from bench.records.settings import ELSEWHERE, PYTHON_IMAGE, STATE_DIR, Given, Settings, Way
 from bench.storage.digests import sha256_bytes, sha256_file
+from bench.weights.store import revision_of
+from bench.weights.whisper import WHISPER_MODELS
 
 
 def _absolute(given: str) -> str:
@@ -28,6 +30,13 @@ def _absolute(given: str) -> str:
 def _spaceless(given: str) -> str:
     if any(character.isspace() for character in given):
         raise ValueError(f"'{given}' must have no space in it: Ansible starts the host's Python by this path")
+    return given
+
+
+def _known_whisper(given: str) -> str:
+    if given and given not in WHISPER_MODELS and not given.startswith("/"):
+        known = ", ".join(WHISPER_MODELS)
+        raise ValueError(f"'{given}' must be one of {known}, or the absolute path of a model on the host")
     return given
 
 
@@ -53,7 +62,7 @@ class HostSettings(JobLimits):
     engine_image_base: str = PYTHON_IMAGE
     """What an engine's image is built on; a Python 3.11 or 3.12 with venv."""
     install_timeout_s: float = Field(default=3600.0, gt=0)
-    """Limit of an installation in seconds."""
+    """Limit of an installation in seconds; waiting for downloads is no part of it."""
     sources_mirror: str = ""
     """A folder on the host, or an address, with the repositories of a model whose code is no package, as
     `<owner>/<name>.git` or in a folder also `<owner>/<name>.bundle`; empty fetches from where upstream publishes it."""
@@ -71,10 +80,10 @@ class HostSettings(JobLimits):
     baseline_voice_accepted: str = ""
     """The same of a baseline served by somebody else."""
     similarity_python: str = ""
-    """An interpreter on the host with Resemblyzer (and faster-whisper, for `whisper_model`); empty measures no speaker
-    similarity."""
-    whisper_model: str = ""
-    """Directory on the host of a faster-whisper model, in pocketsphinx's place; empty takes pocketsphinx."""
+    """An interpreter on the host with Resemblyzer; empty measures no speaker similarity."""
+    whisper_model: Annotated[str, AfterValidator(_known_whisper)] = ""
+    """What the words are recognised by: `tiny.en` or `base.en`, which install fetches with the weights, or a directory
+    on the host with another Whisper model for faster-whisper; empty measures no word error rate."""
     neighbour: NeighbourSpec = NeighbourSpec()
 
     @classmethod
@@ -116,6 +125,17 @@ class HostSettings(JobLimits):
     def store(self) -> Path:
         """Return the folder of weights on the host."""
         return Path(self.weights_store or f"{self.state_dir}/weights")
+
+    def whisper_weights(self) -> tuple[WeightFile, ...]:
+        """Return the files of the Whisper model that is to be fetched; none of a directory that is there."""
+        return WHISPER_MODELS.get(self.whisper_model, ())
+
+    def whisper_folder(self) -> Path | None:
+        """Return where the Whisper model lies on the host, or None where words are not recognised."""
+        files = self.whisper_weights()
+        if files:
+            return revision_of(self.store(), files[0])
+        return Path(self.whisper_model) if self.whisper_model else None
 
     def job_dir(self, run_id: str, phase: str) -> str:
         """Return where a new attempt at a job lives on the host; each attempt has its own directory."""

@@ -26,7 +26,7 @@ from bench.controller.run import Run, note_phase
 from bench.controller.wheel import REPO, Wheel, build
 from bench.errors import AuditionError, PhaseMissing
 from bench.records.base import Phase
-from bench.storage.clock import utc_now
+from bench.storage.clock import utc_at
 
 POLL_S = 1.0
 _ASYNC_EXTRA_S = 120
@@ -49,6 +49,7 @@ class HostedAction(ActionBase):  # type: ignore[misc]  # Ansible ships no types
         """Do the task; an `AuditionError` becomes a failed task whose message says what to do."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         self.variables = dict(task_vars or {})
+        self.began = result["at"] = time.time()
         try:
             self.prepare()
             result.update(self.work())
@@ -70,7 +71,7 @@ class HostedAction(ActionBase):  # type: ignore[misc]  # Ansible ships no types
     @cached_property
     def wheel(self) -> Wheel:
         """The wheel of this checkout, for those who have something to do on the host."""
-        return build(REPO)
+        return build(REPO, whisper=bool(self.host.whisper_model))
 
     @cached_property
     def module_variables(self) -> dict[str, Any]:
@@ -94,7 +95,8 @@ class HostedAction(ActionBase):  # type: ignore[misc]  # Ansible ships no types
                 return
             before = run.phases().get(self.phase)
             if before is None or before.status != "done":  # what was done stays done
-                note_phase(run, self.phase, utc_now(), f"{self._task.name}: {error} {_GONE}", fault="host")
+                why = f"{self._task.name}: {error} {_GONE}"
+                note_phase(run, self.phase, utc_at(self.began), why, fault="host")
 
     @property
     def checking(self) -> bool:

@@ -72,6 +72,7 @@ def _seal(run: Run, phase: JobPhase, scratch: Path, result: JobResult) -> None:
             "reference_f0_hz": result.reference_f0_hz,
             "network": result.network,
             "voice_check": result.voice_check,
+            "machine": result.machine.get(name),
         }
         save_record(PassFile.model_validate(how), made)
         made.rename(place)

@@ -21,7 +21,7 @@ from bench.controller.parts import pack_part
 from bench.controller.run import Run
 from bench.install.spec import InstallSpec
 from bench.jobs.archive import pack
-from bench.jobs.spec import ENGINE_CODE, HEARD, JobSpec, PassName
+from bench.jobs.spec import ENGINE_CODE, HEARD, JobSpec, OtherSide, PassName
 from bench.jobs.spec import JobPhase as JobPhase
 from bench.listening.mapping import REFERENCE
 from bench.neighbour.spec import NeighbourSpec
@@ -61,10 +61,20 @@ def make_job_spec(run: Run, phase: JobPhase, host: HostSettings) -> JobSpec:
         pass_timeout_s=host.pass_timeout_s,
         warmups=host.warmups,
         voice_accepted=(host.model_voice_accepted if candidate else host.baseline_voice_accepted) or None,
+        other_side=_other_side(run, phase, host),
         similarity_python=host.similarity_python or None,
-        whisper_model=Path(host.whisper_model) if host.whisper_model else None,
+        whisper_model=host.whisper_folder(),
         neighbour=_neighbour(phase, entry, host),
     )
+
+
+def _other_side(run: Run, phase: JobPhase, host: HostSettings) -> OtherSide | None:
+    """Return the baseline whose voice a benchmark looks at first: one that somebody else serves, still to be made."""
+    entry, manifest, made = run.baseline_entry(), run.manifest(), run.phases().get("baseline")
+    if phase != "benchmark" or entry.run.kind != "http" or (made is not None and made.status == "done"):
+        return None
+    accepted = host.baseline_voice_accepted or None
+    return OtherSide(entry=entry, url=manifest.baseline_url or "", voice_accepted=accepted)
 
 
 def _passes(run: Run, phase: JobPhase, entry: Entry) -> list[PassName]:
@@ -127,19 +137,24 @@ class Before:
 
 
 def list_earlier_steps(seconds: float, report: dict[str, Any]) -> Before:
-    """Return the steps of the `seconds` before the installation; `report` is what `bench_weights` returned."""
+    """Return the steps of the `seconds` before the installation; `report` is what `bench_weights` returned.
+
+    Downloads all of them, from a hub and from the distribution's mirror.
+    """
     files = list(report.get("files", []))
     steps = [
         InstallStep(
             name=f"weights {file['repo']}/{file['path']}",
             seconds=file["seconds"],
+            waited_s=file["seconds"],
             changed=file["status"] != "present",
             detail=f"{file['status']}, {file['bytes_fetched']} bytes fetched",
         )
         for file in files
     ]
     rest = max(seconds - sum(step.seconds for step in steps), 0.0)
-    return Before([InstallStep(name="system packages", seconds=round(rest, 3)), *steps], files)
+    packages = InstallStep(name="system packages", seconds=round(rest, 3), waited_s=round(rest, 3))
+    return Before([packages, *steps], files)
 
 
 @contextlib.contextmanager
@@ -162,5 +177,9 @@ def _reference_for(run: Run, spec: JobSpec, folder: Path) -> None:
     cut = "reference-baseline" if spec.phase == "baseline" else "reference"
     for name in ("reference.wav", "reference.txt"):
         shutil.copyfile(run.path / cut / name, folder / name)
+    if spec.other_side is not None:
+        for name in ("reference.wav", "reference.txt"):
+            there = (folder / OtherSide.REFERENCE).with_suffix(Path(name).suffix)
+            shutil.copyfile(run.path / "reference-baseline" / name, there)
     if spec.phase == "baseline":
         shutil.copyfile(run.path / REFERENCE, folder / HEARD)

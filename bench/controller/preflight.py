@@ -1,5 +1,6 @@
 """Preflight's own gates, and its record."""
 
+import time
 from dataclasses import dataclass
 
 from bench.catalog.entry import Entry
@@ -8,7 +9,7 @@ from bench.inputs.gates import CLONE_ENCODER, clone_gate, licence_gate, notices
 from bench.preflight.spec import HostReport
 from bench.records.base import IntendedUse
 from bench.records.run import Check, Preflight
-from bench.storage.clock import utc_now
+from bench.storage.clock import utc_at
 from bench.storage.record_file import save_record
 
 
@@ -44,8 +45,8 @@ def apply_card(found: Gates, report: HostReport) -> tuple[Gates, HostReport]:
     return gates, report.model_copy(update={"checks": others})
 
 
-def write_preflight(run: Run, found: Gates, report: HostReport | None) -> bool:
-    """Write `preflight.json` once; returns whether it was written."""
+def write_preflight(run: Run, found: Gates, report: HostReport | None, since: float | None = None) -> bool:
+    """Write `preflight.json` once; returns whether it was written. `since` is when the phase began, by default now."""
     if "preflight" in run.phases() and run.preflight_passed() == (not found.refused):
         return False
     record = Preflight(
@@ -56,5 +57,6 @@ def write_preflight(run: Run, found: Gates, report: HostReport | None) -> bool:
     )
     with explain_full_disk(run.path):
         save_record(record, run.path)
-    note_phase(run, "preflight", utc_now(), note=f"refused: {found.refused}" if found.refused else None)
+    started = utc_at(since or time.time())
+    note_phase(run, "preflight", started, note=f"refused: {found.refused}" if found.refused else None)
     return True

@@ -12,7 +12,6 @@ from bench.controller.request import RunRequest
 from bench.controller.run import (
     Run,
     check_new,
-    explain_full_disk,
     locate,
     note_phase,
     open_or_create,
@@ -20,11 +19,8 @@ from bench.controller.run import (
 )
 from bench.controller.wheel import REPO
 from bench.errors import AuditionError, BadInput, DiskFull, PhaseMissing
-from bench.install.spec import describe_asked
 from bench.records.base import Phase
-from bench.records.run import Install, InstallStep
-from bench.storage.clock import utc_now
-from bench.storage.record_file import save_record
+from bench.storage.clock import utc_at
 
 _MESSAGE_CHARACTERS = 4000
 
@@ -39,15 +35,16 @@ def run_step(
     task: str,
     check: bool,
     found: dict[str, Any] | None = None,
+    since: float = 0.0,
 ) -> dict[str, Any]:
     """Do what `library/bench_run.py` documents; returns the module's result."""
     request = RunRequest.of(run)
     if state == "opened":
         return _opened(request, host, check)
     if state == "failed":
-        return _failed(request, phase, _Failure(failure, task), host, check, found or {})
+        return _failed(request, phase, _Failure(failure, task, float(since)), check, found or {})
     try:
-        return _done(locate_once(request, found or {}), phase, check)
+        return _done(locate_once(request, found or {}), phase, float(since), check)
     except PhaseMissing:
         if not check:
             raise
@@ -79,21 +76,26 @@ def _opened_run(request: RunRequest, run: Run, *, new: bool) -> dict[str, Any]:
     }
 
 
-def _done(run: Run, phase: Phase, check: bool) -> dict[str, Any]:
+def _done(run: Run, phase: Phase, since: float, check: bool) -> dict[str, Any]:
     """Note that a phase ended well, whatever an earlier attempt at it came to."""
     before = run.phases().get(phase)
     changed = before is None or before.status != "done"
     if changed and not check:
-        note_phase(run, phase, utc_now())
+        note_phase(run, phase, utc_at(since or time.time()))
     return {"changed": changed, "run_id": run.run_id}
 
 
 @dataclass(frozen=True, slots=True)
 class _Failure:
-    """What a phase's rescue knows of the task that failed: its result and its name."""
+    """What a phase's rescue knows of the task that failed: its result, its name, and when the phase began."""
 
     result: dict[str, Any]
     task: str
+    since: float
+
+    def started(self) -> str:
+        """Return when the phase began, else when the failed task did, as far as it says so."""
+        return utc_at(self.since or float(self.result.get("at") or time.time()))
 
     def fault(self) -> Literal["candidate", "host"]:
         """Return whose failure it is: what no module of ours said of the candidate is the host's."""
@@ -114,7 +116,6 @@ def _failed(
     request: RunRequest,
     phase: Phase,
     failure: _Failure,
-    host: dict[str, Any],
     check: bool,
     passed: dict[str, Any],
 ) -> dict[str, Any]:
@@ -128,39 +129,16 @@ def _failed(
         found = locate_once(request, passed)
     except (PhaseMissing, BadInput, DiskFull):
         raise AuditionError(message) from None
-    if phase == "install" and fault == "candidate":  # the record keeps it and the chain goes on
-        _install_failed(found, message, failure.result, host)
     before = found.phases().get(phase)
     if before is None or before.status != "done":  # what was done stays done, whatever failed afterwards
-        note_phase(found, phase, utc_now(), message, fault=fault)
+        note_phase(found, phase, failure.started(), message, fault=fault)
     if fault == "host":
         raise AuditionError(message)
     return {"changed": True, "run_id": found.run_id, "msg": message}
 
 
-def _install_failed(run: Run, message: str, failure: dict[str, Any], host: dict[str, Any]) -> None:
-    """Record an installation that failed before the engine's own part; `failure` may hold `steps` and `since`."""
-    settings = _settings(host)
-    entry = run.entry()
-    steps = [InstallStep.model_validate(step) for step in failure.get("steps") or []]
-    total_s = sum(step.seconds for step in steps)
-    if failure.get("since"):
-        total_s = max(time.time() - float(failure["since"]), total_s)
-        steps.insert(0, InstallStep(name="before it failed", seconds=total_s - sum(s.seconds for s in steps)))
-    record = Install(
-        ok=False,
-        steps=steps,
-        total_s=round(total_s, 3),
-        limit_s=settings.install_timeout_s,
-        asked=describe_asked(entry, choose_way(entry, settings)),
-        error=message,
-    )
-    with explain_full_disk(run.path):
-        save_record(record, run.path)
-
-
 def list_needs(entry: Entry, baseline: Entry, settings: HostSettings) -> dict[str, Any]:
-    """Return what the two models want on the host, for the roles."""
+    """Return what the two models and the metrics want on the host, for the roles."""
     packages = {
         name
         for one in (entry, baseline)
@@ -168,14 +146,11 @@ def list_needs(entry: Entry, baseline: Entry, settings: HostSettings) -> dict[st
         for name in one.run.system_packages
     }
     weights = entry.weights if choose_way(entry, settings) != "http" else []
+    weights = [*weights, *settings.whisper_weights()]
     return {
         "system_packages": sorted(packages),
         "weights": [each.model_dump(mode="json") for each in weights],
     }
-
-
-def _settings(host: dict[str, Any]) -> HostSettings:
-    return HostSettings.of(host) if host else HostSettings()
 
 
 def verdict_step(

@@ -39,6 +39,8 @@ include = ["bench*"]
 REPO = Path(__file__).resolve().parents[2]
 """The checkout: a controller always runs from one."""
 HOST_LOCK = "requirements/host.txt"
+WHISPER_LOCK = "requirements/host-whisper.txt"
+"""The same and faster-whisper, half a gigabyte, for a host whose `whisper_model` is set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +62,10 @@ class Wheel:
 
 
 @lru_cache(maxsize=4)
-def build(repo: Path) -> Wheel:
+def build(repo: Path, *, whisper: bool = False) -> Wheel:
     """Build the wheel of what a host of `repo` runs, once a source tree: two seconds the first time, none afterwards.
+
+    `whisper`: for a venv with faster-whisper in it.
 
     Raises:
         AuditionError: the build failed; the message ends with its output.
@@ -75,13 +79,14 @@ def build(repo: Path) -> Wheel:
             if not folder.exists():
                 (Path(scratch) / "out").rename(folder)
         found = sorted(folder.glob("*.whl"))
-    return Wheel(found[0], sha256_file(found[0]), repo / HOST_LOCK, name_venv(repo))
+    lock = repo / (WHISPER_LOCK if whisper else HOST_LOCK)
+    return Wheel(found[0], sha256_file(found[0]), lock, name_venv(repo, lock))
 
 
-def name_venv(repo: Path) -> str:
+def name_venv(repo: Path, lock: Path | None = None) -> str:
     """Return the key of the venv that holds what a host of `repo` runs; nothing is built for it."""
     part, project = find_host_part(repo), _describe(repo)
-    return sha256_bytes((sha256_file(repo / HOST_LOCK) + _hash(part, project)).encode())[:16]
+    return sha256_bytes((sha256_file(lock or repo / HOST_LOCK) + _hash(part, project)).encode())[:16]
 
 
 def _hash(part: Part, project: str) -> str:

@@ -43,10 +43,11 @@ def install(job_dir: Path, state_dir: Path, say: Any) -> Install:
     job = JobSpec.model_validate_json((job_dir / "job.json").read_bytes())
     started = time.monotonic()
     spent_s = sum(step.seconds for step in spec.before)
+    waited_s = sum(step.waited_s or 0.0 for step in spec.before)
     # The provisioner keeps the limit; this one notices a controller that is gone, or a signal.
     control = Control(job_dir, float("inf"))
     provisioner = Provisioner(
-        spec.limit_s, say, spent_s=spent_s, stopped=control.reason, scratch=job_dir.absolute()
+        spec.limit_s, say, spent_s=spent_s - waited_s, stopped=control.reason, scratch=job_dir.absolute()
     )
     record = Install(
         ok=False,

@@ -1,7 +1,8 @@
 """Put a model's own environment on a host: a venv or an image, whole, from its lock, within the hour.
 
 Each step's seconds, retries and source builds are kept, and so is the exact error of a step that fails: a
-failed installation is a finding about the model.
+failed installation is a finding about the model, but for what could not be fetched (bench/install/outages.py). The hour
+does not run while a step waits for a download.
 """
 
 import contextlib
@@ -20,7 +21,9 @@ from typing import Any, Literal
 
 import psutil
 
-from bench.errors import AuditionError
+from bench.errors import AuditionError, OutOfReach
+from bench.install.outages import Waiting, explain_outage
+from bench.install.spec import DOWNLOADS_LIMIT_S
 from bench.jobs.archive import unpack
 from bench.jobs.control import Cancelled
 from bench.records.run import InstallStep
@@ -66,12 +69,14 @@ class Provisioner:
         stopped: Callable[[], str | None] = lambda: None,
         scratch: Path | None = None,
     ) -> None:
-        """Begin the clock: `spent_s` of `limit_s` went by before; `stopped` says why the job must stop.
+        """Begin the clock: `spent_s` of `limit_s` went by before, downloads left out; `stopped` says why the job must
+        stop.
 
         `scratch` is where steps keep temporary files: gigabytes, which a step that is killed cannot remove.
         """
         self._limit_s = limit_s
         self._deadline = time.monotonic() + limit_s - spent_s
+        self._waited_s = 0.0
         self._say = say
         self._stopped = stopped
         self._scratch = scratch
@@ -83,7 +88,7 @@ class Provisioner:
         Raises:
             InstallFailed: nothing is.
         """
-        left = self._deadline - time.monotonic()
+        left = self._deadline + self._waited_s - time.monotonic()
         if left <= 0:
             raise self._late(name)
         return left
@@ -99,8 +104,9 @@ class Provisioner:
         shutil.rmtree(target, ignore_errors=True)
         target.parent.mkdir(parents=True, exist_ok=True)
         pip = [str(target / "bin" / "python"), "-m", "pip", "--disable-pip-version-check"]
-        self.run("venv", [sys.executable, "-m", "venv", str(target)])
-        self.run("packages", [*pip, "install", "--require-hashes", "-r", str(lock)])
+        self.run("venv", [sys.executable, "-m", "venv", str(target)], whose="host")
+        # Verbose: beside a log, which says why nothing was found, pip shows what a build says nowhere else.
+        self.run("packages", [*pip, "install", "-v", "--require-hashes", "-r", str(lock)])
         self.run("pip check", [*pip, "check"])
         (packages,) = (target / "lib").glob("python3*/site-packages")
         if sources is not None:
@@ -138,11 +144,12 @@ class Provisioner:
     def run(
         self, name: str, command: Sequence[str], *, whose: Literal["candidate", "host"] = "candidate"
     ) -> str:
-        """Run one step and return its output; `whose` fault it is when the step fails.
+        """Run one step and return its output; `whose` fault it is when the step fails. A host's step has no limit.
 
         Raises:
             InstallFailed: it failed or the limit is past; the message ends with the step's own last words.
             AuditionError: it failed because the disk is full, or by the host's fault.
+            OutOfReach: it failed because something could not be fetched.
             Cancelled: the job must stop.
         """
         self._say(f"install | {name}")
@@ -164,17 +171,21 @@ class Provisioner:
                     for k, v in os.environ.items()
                     if k not in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
                 }
-                | {"TMPDIR": scratch},
+                | {"TMPDIR": scratch, "PIP_LOG": str(pip_log := Path(scratch) / "pip.log")},
             )
+            waiting = Waiting(always=whose == "host")  # what is the host's is no part of the model's hour
             try:
-                code = self._wait(process)
+                code = self._wait(process, written.fileno(), waiting)
             finally:
                 _end(process)
+                self._waited_s += waiting.seconds
             written.seek(0)
             output = written.read().decode(errors="replace")
+            log = pip_log.read_text(errors="replace") if code and pip_log.is_file() else ""
         step = InstallStep(
             name=name,
             seconds=round(time.monotonic() - started, 3),
+            waited_s=round(waiting.seconds, 3) or None,
             changed=True,
             retries=len(_RETRY.findall(output)),
             source_builds=sorted(set(_SOURCE_BUILD.findall(output))),
@@ -188,6 +199,11 @@ class Provisioner:
         if code != 0 and "no space left on device" in output.lower():  # which says nothing of the model
             raise AuditionError(
                 f"{name}: the host's disk filled up; free some space and run the same command again. {step.detail}"
+            )
+        if code != 0 and (why := explain_outage(output, log)) is not None:
+            raise OutOfReach(
+                f"{name}: {why}. It says nothing of the model; put it right and run the same command again. "
+                f"{step.detail}"
             )
         if code != 0 and whose == "host":
             raise AuditionError(f"{name}: {step.detail}")
@@ -210,11 +226,27 @@ class Provisioner:
         self.steps[-1].detail = str(found["summary"])
         return found
 
-    def _wait(self, process: "subprocess.Popen[bytes]") -> int | None:
-        """Return the exit code, or None where the time is up or the job must stop."""
-        while time.monotonic() < self._deadline and self._stopped() is None:
+    def _wait(self, process: "subprocess.Popen[bytes]", written: int, waiting: Waiting) -> int | None:
+        """Return the exit code, or None where the time is up or the job must stop.
+
+        Raises:
+            OutOfReach: downloads have taken so long that somebody should look.
+        """
+        offset = 0
+        while (
+            time.monotonic() < self._deadline + self._waited_s + waiting.seconds and self._stopped() is None
+        ):
             with contextlib.suppress(subprocess.TimeoutExpired):
                 return process.wait(_POLL_S)
+            # By an offset of our own: the step writes at the file's.
+            said = os.pread(written, 1 << 24, offset)
+            offset += len(said)
+            waiting.read(said)
+            if self._waited_s + waiting.seconds > DOWNLOADS_LIMIT_S:
+                raise OutOfReach(
+                    f"downloads have taken {DOWNLOADS_LIMIT_S / 3600:.0f} hours; look at the network, then run the "
+                    "same command again."
+                )
         return None
 
     def _late(self, name: str) -> InstallFailed:

@@ -6,6 +6,9 @@ from bench.catalog.entry import Entry
 from bench.records.base import Record
 from bench.records.run import InstallStep
 
+DOWNLOADS_LIMIT_S = 12 * 3600.0
+"""Waiting for downloads does not count against `install_timeout_s`; past this somebody should look."""
+
 
 class InstallSpec(Record):
     """`install.json` of the job: what the sentence proves, and what to install before it is said."""

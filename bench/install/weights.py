@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from bench.catalog.entry import WeightFile
-from bench.errors import AuditionError, BadInput, DiskFull
+from bench.errors import AuditionError
 from bench.jobs.control import Cancelled, Control
 from bench.jobs.follow import sign
 from bench.records.settings import GIB
@@ -25,7 +25,6 @@ _SAY_EVERY_S = 2.0
 
 def weights_step(params: dict[str, Any], *, check: bool) -> dict[str, Any]:
     """Do what `library/bench_weights.py` documents; returns the module's result."""
-    began = time.monotonic()
     try:
         task = WeightsTask.model_validate(params)
     except ValidationError as error:
@@ -44,14 +43,14 @@ def weights_step(params: dict[str, Any], *, check: bool) -> dict[str, Any]:
                 progress=progress,
             )
     except (AuditionError, OSError) as error:
-        return _failed(error, task.store, time.monotonic() - began)
+        return _failed(error, task.store)
     fetched = f"fetched {spell_size(report.bytes_downloaded)}" if report.changed else "every file is in place"
     return {"changed": report.changed, "report": report.as_dict(), "msg": fetched}
 
 
-def _failed(error: AuditionError | OSError, store: Path, seconds: float) -> dict[str, Any]:
-    """Say what went wrong and whose fault it is: a model whose files are not to be had cannot be installed, while
-    a host without room or a wrong setting tells nothing of the model."""
+def _failed(error: AuditionError | OSError, store: Path) -> dict[str, Any]:
+    """Say what went wrong. It is never the model's fault: a hub out of reach, wrong bytes, a full disk or a wrong
+    setting are put right, and the same command goes on."""
     said = str(error)
     if isinstance(error, OSError):
         said = (
@@ -62,8 +61,7 @@ def _failed(error: AuditionError | OSError, store: Path, seconds: float) -> dict
         "failed": True,
         "msg": said,
         "exit_code": error.exit_code if isinstance(error, AuditionError) else 1,
-        "fault": "host" if isinstance(error, BadInput | DiskFull | OSError) else "candidate",
-        "steps": [{"name": "weights", "seconds": round(seconds, 3), "detail": said}],
+        "fault": "host",
     }
 
 

@@ -24,6 +24,7 @@ from bench.jobs.metrics import measure_takes, try_metrics
 from bench.jobs.progress import Progress
 from bench.jobs.speak import speak_pass
 from bench.jobs.spec import ENGINE_CODE, HEARD, JobResult, JobSpec
+from bench.jobs.stranger import check_other_side
 from bench.memory.meminfo import settle_baseline
 from bench.memory.sampler import MemorySampler
 from bench.metrics.f0 import median_f0_hz
@@ -32,11 +33,13 @@ from bench.storage.atomic import write_atomically
 from bench.storage.record_file import save_record
 
 
-def run_job(job_dir: Path, *, token: str | None = None, left_s: float | None = None) -> JobResult:
+def run_job(
+    job_dir: Path, *, token: str | None = None, other_token: str | None = None, left_s: float | None = None
+) -> JobResult:
     """Do the job in `job_dir`; what it made is in `job_dir/out` when this returns.
 
-    `token` is the bearer token of a server that wants one; it is written nowhere. `left_s` is what is left of an
-    installation's limit, where the job is part of one.
+    `token` is the bearer token of a server that wants one, `other_token` that of the other side's; they are written
+    nowhere. `left_s` is what is left of an installation's limit, where the job is part of one.
     """
     spec = JobSpec.model_validate_json((job_dir / "job.json").read_bytes())
     out = job_dir / "out"
@@ -52,6 +55,7 @@ def run_job(job_dir: Path, *, token: str | None = None, left_s: float | None = N
             spec.entry.run = spec.entry.run.model_copy(update={"start_timeout_s": left_s + 2.0})
     with stop_on_signals(control), control.watching():
         try:
+            check_other_side(spec, job_dir, other_token, Progress(job_dir / "progress.jsonl"))
             _do(spec, job_dir, out, control, result, token)
             result.ok = True
         except (EngineFailed, ServerUnusable) as error:

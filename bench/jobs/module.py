@@ -13,6 +13,7 @@ from bench.jobs.containers import remove_containers
 from bench.jobs.follow import find_process, sign
 from bench.jobs.heartbeat import touch_heartbeat
 from bench.jobs.job import run_job
+from bench.jobs.spec import OtherSide
 
 _END_LIMIT_S = 60.0
 
@@ -22,7 +23,8 @@ def do_job(job_dir: Path) -> dict[str, Any]:
     begin_attempt(job_dir)
     try:
         unpack(job_dir / "job.tar", job_dir)
-        result = run_job(job_dir, token=_take_token(job_dir))
+        tokens = _take_token(job_dir), _take_token(job_dir, OtherSide.TOKEN)
+        result = run_job(job_dir, token=tokens[0], other_token=tokens[1])
         pack(job_dir / "out", job_dir / "out.tar")
     except (AuditionError, OSError) as error:
         return {"failed": True, "msg": str(error), "fault": "host"}
@@ -39,15 +41,15 @@ def do_job(job_dir: Path) -> dict[str, Any]:
     }
 
 
-def _take_token(job_dir: Path) -> str | None:
-    """Return the bearer token that came with the job; it does not stay on the disk."""
+def _take_token(job_dir: Path, name: str = "token") -> str | None:
+    """Return a bearer token that came with the job; it does not stay on the disk."""
     (job_dir / "job.tar").unlink(missing_ok=True)
     try:
-        return (job_dir / "token").read_text(encoding="utf-8")
+        return (job_dir / name).read_text(encoding="utf-8")
     except FileNotFoundError:
         return None
     finally:
-        (job_dir / "token").unlink(missing_ok=True)
+        (job_dir / name).unlink(missing_ok=True)
 
 
 def begin_attempt(job_dir: Path) -> None:

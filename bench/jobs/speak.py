@@ -2,23 +2,23 @@
 
 import contextlib
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 
-from bench.catalog.entry import HttpRun
 from bench.client.network import measure_network
-from bench.client.probe import ServerUnusable
 from bench.client.takes import run_takes
 from bench.client.target import Target, Voice
-from bench.client.voicecheck import check_voice
 from bench.engines.launch import Engine, EngineFailed
 from bench.engines.readback import ReadBack
 from bench.errors import AuditionError
 from bench.inputs import utterances
 from bench.jobs.control import Control
+from bench.jobs.machine import MachineWatch
 from bench.jobs.progress import Progress
 from bench.jobs.spec import JobResult, JobSpec, PassName
+from bench.jobs.stranger import CLIPS, Stranger, choose_voice
 from bench.memory.sampler import MemorySampler
 from bench.records.passes import PassResult
 from bench.records.run import Utterance
@@ -38,6 +38,7 @@ def speak_pass(
 
     Raises:
         EngineFailed: the engine hangs: each further take would keep the neighbour down for another time limit.
+        ServerUnusable, AuditionError: as `bench.jobs.stranger.Stranger.judge`, of a server that is not ours.
     """
     text_file = job_dir / "utterances.txt"
     total = 1 if name == "smoke" else sum(1 for _ in utterances.read(text_file))
@@ -47,8 +48,10 @@ def speak_pass(
     voice = _voice(spec, name, job_dir)
     if result.network is None:
         result.network = measure_network(target, n=10)
+    stranger = None
     if engine is None and name in ("candidate", "baseline"):
-        _check_stranger(target, voice, spec, result, out / "voicecheck")
+        stranger = Stranger(target, spec.entry, voice, spec.take_timeout_s, out / CLIPS)
+        _look_at(stranger, spec, result)
     read_back = ReadBack(engine, spec.entry, spec.profile) if engine is not None else None
     progress.begin(spec.entry.name, name, total)
 
@@ -69,6 +72,16 @@ def speak_pass(
                 f"the engine hangs: no take within {spec.take_timeout_s:.0f} s, and /health is silent"
             )
 
+    # A server of somebody else's on this machine is busy for us, and cannot be told from what is not.
+    ours_alone = engine is not None or not result.network.loopback
+    machine = MachineWatch(engine.processes.pids if engine is not None else None, ours_alone=ours_alone)
+
+    @contextlib.contextmanager
+    def timed() -> Iterator[None]:
+        with sampler.window(name), machine:
+            yield
+        result.machine[name] = machine.state()
+
     result.passes[name] = run_takes(
         target,
         spoken,
@@ -79,7 +92,7 @@ def speak_pass(
         seed=SEED,
         on_take=on_take,
         stop=stop,
-        timed=sampler.window(name),
+        timed=timed(),
     )
     made = result.passes[name]
     if engine is not None and made.stopped is None and made.ok < made.takes:
@@ -93,6 +106,8 @@ def speak_pass(
     if read_back is not None and made.stopped is None:
         result.health_after[name] = read_back.after()
     _refuse_noise(spec, engine, made)
+    if stranger is not None and stranger.has_one_voice and made.stopped is None:
+        _look_at(stranger, spec, result)  # at what it said before the pass, too
 
 
 def _refuse_noise(spec: JobSpec, engine: Engine | None, made: PassResult) -> None:
@@ -108,6 +123,13 @@ def _refuse_noise(spec: JobSpec, engine: Engine | None, made: PassResult) -> Non
     if engine is not None:
         raise EngineFailed(f"{spec.entry.title}: every take is noise at full scale.")
     raise AuditionError(f"{spec.entry.title}: {noise}.")
+
+
+def _look_at(stranger: Stranger, spec: JobSpec, result: JobResult) -> None:
+    """Check the voice of a server that is not ours; raises as `Stranger.judge`."""
+    result.voice_check = stranger.listen()
+    side = "baseline" if spec.phase == "baseline" else "model"
+    stranger.judge(result.voice_check, spec.voice_accepted, f"{side}_voice_accepted")
 
 
 def _silent(target: Target) -> bool:
@@ -128,40 +150,8 @@ def _last_words(engine: Engine) -> str | None:
     return None
 
 
-def _check_stranger(target: Target, voice: Voice, spec: JobSpec, result: JobResult, clips: Path) -> None:
-    """See that a server that is not ours speaks in the voice asked for, before anything is built on its takes.
-
-    Raises:
-        ServerUnusable: it answers in its default voice whatever it is asked for.
-        AuditionError: that was not shown, and nobody has said that it is the voice all the same.
-    """
-    check = check_voice(target, voice, timeout_s=spec.take_timeout_s, keep=clips)
-    result.voice_check = check
-    if check.verdict == "honoured":
-        return
-    found = "; ".join(check.evidence)
-    if check.verdict == "substituted":
-        raise ServerUnusable(
-            "voice_substituted", f"the server speaks in a voice of its own, whatever it is asked for: {found}"
-        )
-    if check.verdict == "not_checked":
-        raise AuditionError(f"whether the server honours the voice could not be checked: {found}")
-    if not spec.voice_accepted:
-        side = "baseline" if spec.phase == "baseline" else "model"
-        raise AuditionError(
-            f"it is unclear whether the server honours the voice: {found}. Listen to voicecheck/asked.wav and "
-            f"other.wav under the run's attempts/; if they are two voices, say who heard it in {side}_voice_accepted "
-            "and start this phase again."
-        )
-    check.accepted = spec.voice_accepted
-
-
 def _voice(spec: JobSpec, name: PassName, job_dir: Path) -> Voice:
     preset = spec.entry.preset
     if name in ("smoke", "preset") and preset is not None:
         return Voice.by_name(preset.name)
-    if isinstance(spec.entry.run, HttpRun) and spec.entry.run.voice is not None:
-        return Voice.by_name(spec.entry.run.voice)
-    return Voice.clone(
-        job_dir / "reference.wav", (job_dir / "reference.txt").read_text(encoding="utf-8").strip()
-    )
+    return choose_voice(spec.entry, job_dir / "reference.wav")

@@ -1,13 +1,14 @@
 """What goes to a host as a job and what comes back: `job.json` and `result.json`."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
 from bench.catalog.entry import Entry
 from bench.neighbour.spec import NeighbourSpec
 from bench.records.base import Record
+from bench.records.machine import MachineState
 from bench.records.passes import NetworkCost, PassResult, VoiceCheck
 from bench.records.settings import PYTHON_IMAGE, Settings, Way
 
@@ -20,6 +21,19 @@ sides are held against this one."""
 ENGINE_CODE = "engine.tar"
 """In the job of an engine of ours, the code that it runs: an archive of its own, not bench as the host has it."""
 METRICS_LIMIT_S = 600.0
+
+
+class OtherSide(Record):
+    """In a benchmark's job: the baseline that somebody else serves. Its voice is looked at before the candidate's."""
+
+    REFERENCE: ClassVar[str] = "reference-baseline.wav"
+    """Beside the job, and its words: the cut of the reference that the baseline gets."""
+    TOKEN: ClassVar[str] = "token-baseline"  # noqa: S105 - a file's name
+    """File with its bearer token, which goes when it has been read."""
+
+    entry: Entry
+    url: str
+    voice_accepted: str | None = None
 
 
 class JobLimits(Settings):
@@ -56,6 +70,8 @@ class JobSpec(JobLimits):
     """Where a model served by somebody else is."""
     voice_accepted: str | None = None
     """On what grounds an `unclear` voice of a server that is not ours may pass; null: it may not."""
+    other_side: OtherSide | None = None
+    """Of a benchmark whose baseline is served by somebody else and has not been made yet."""
     similarity_python: str | None = None
     """Interpreter of the metrics' workers; null: bench's own, which measures no speaker similarity."""
     whisper_model: Path | None = None
@@ -81,6 +97,8 @@ class JobResult(Record):
     fp32_retries: dict[PassName, dict[str, int] | None] = {}
     """Of each pass of an engine of ours: see `bench.engines.readback.ReadBack.retries`."""
     engine_start_s: float | None = None
+    machine: dict[PassName, MachineState] = {}
+    """What else the host did during each pass."""
     seconds: float
     reference_f0_hz: float | None = None
     network: NetworkCost | None = None

@@ -25,6 +25,25 @@ class GpuSample:
 
 
 @dataclass(slots=True)
+class GpuNow:
+    """What a GPU does at one moment. None: NVML did not say."""
+
+    sm_mhz: float | None
+    sm_max_mhz: float | None
+    temperature_c: float | None
+    slowed: set[str]
+    """By `_SLOWED`."""
+    others: int | None
+    """Processes beside the engine's."""
+
+
+_SM = 1
+"""NVML_CLOCK_SM"""
+_SLOWED = {0x4: "power_cap", 0x8: "hardware", 0x20: "thermal", 0x40: "thermal", 0x80: "power_brake"}
+"""Bits of nvmlClocksEventReason*, those that hold a busy GPU's clocks down."""
+
+
+@dataclass(slots=True)
 class Gpu:
     """A GPU as NVML names it."""
 
@@ -96,6 +115,18 @@ class NvmlReader:
         milliwatts = self._call("nvmlDeviceGetPowerUsage", gpu.handle)
         sample.power_w = None if milliwatts is None else milliwatts / 1000
         return sample
+
+    def state(self, gpu: Gpu, pids: set[int]) -> GpuNow:
+        """Return clocks, temperature and company of `gpu` now; `pids` are the engine's, as the host numbers them."""
+        reasons = self._call("nvmlDeviceGetCurrentClocksThrottleReasons", gpu.handle) or 0
+        listed = self._call("nvmlDeviceGetComputeRunningProcesses", gpu.handle)
+        return GpuNow(
+            sm_mhz=self._call("nvmlDeviceGetClockInfo", gpu.handle, _SM),
+            sm_max_mhz=self._call("nvmlDeviceGetMaxClockInfo", gpu.handle, _SM),
+            temperature_c=self._call("nvmlDeviceGetTemperature", gpu.handle, 0),
+            slowed={name for bit, name in _SLOWED.items() if int(reasons) & bit},
+            others=None if listed is None else sum(int(each.pid) not in pids for each in listed),
+        )
 
     def energy_j(self, gpu: Gpu) -> float | None:
         """Return the GPU's energy counter in joules since the driver was loaded, or None."""

@@ -20,6 +20,8 @@ from bench.memory.processes import EngineProcesses, read_cgroup_current, read_cg
 from bench.memory.series import SeriesBuilder
 from bench.records.memory import Figure, FloorEvent, GpuFacts, MemoryBaseline, MemoryReport, Window
 
+_NO_ENGINE = "no engine was started: the model is served by somebody else"
+
 
 class _Accumulator:
     """The running peaks of one window."""
@@ -125,6 +127,7 @@ class MemorySampler:
             read_available: returns MemAvailable in bytes or None.
         """
         self._engine = engine
+        self._had_engine = engine is not None
         self._hz = hz
         self._baseline = baseline
         self._floor_bytes = floor_bytes
@@ -184,6 +187,7 @@ class MemorySampler:
     def attach(self, engine: EngineProcesses | None) -> None:
         """Say whose memory it is from now on; None when the engine has ended."""
         self._engine = engine
+        self._had_engine = self._had_engine or engine is not None
 
     def set_torch_peak(self, peak: Mapping[str, int] | None) -> None:
         """Take torch's peaks as the engine tells them (`Adapter.memory`); of several, the highest stays."""
@@ -354,7 +358,7 @@ class MemorySampler:
         )
 
     def _why_no_process(self) -> str:
-        return "the engine's processes were never seen"
+        return "the engine's processes were never seen" if self._had_engine else _NO_ENGINE
 
     def _gpu_figure(self, whole: Window) -> Figure:
         errors = self._nvml.errors
@@ -374,13 +378,14 @@ class MemorySampler:
 
     def _torch_figure(self, key: str, source: str) -> Figure:
         value = (self._torch or {}).get(key)
-        return _figure(
-            value, source, "the engine reported none (it does not use torch on a GPU, or did not say)"
-        )
+        why = "the engine reported none (it does not use torch on a GPU, or did not say)"
+        return _figure(value, source, why if self._had_engine else _NO_ENGINE)
 
     def _dip_figure(self, lowest: int | None) -> Figure:
         baseline = self._baseline.available_bytes if self._baseline is not None else None
         source = "MemAvailable, settled baseline less lowest"
+        if not self._had_engine:  # it fell by what others took
+            return _figure(None, source, _NO_ENGINE)
         if baseline is None:
             return _figure(None, source, "no baseline was taken before the engine was started")
         if lowest is None:
@@ -391,9 +396,10 @@ class MemorySampler:
         if self._cgroup_peak is not None:
             return Figure(bytes=self._cgroup_peak, source="cgroup peak by the kernel (host memory, no CUDA)")
         source = "highest sampled memory of the cgroup (host memory, no CUDA)"
-        return _figure(
-            whole.cgroup_peak_bytes, source, "the engine has no memory cgroup of its own that can be read"
+        why = (
+            "the engine has no memory cgroup of its own that can be read" if self._had_engine else _NO_ENGINE
         )
+        return _figure(whole.cgroup_peak_bytes, source, why)
 
 
 def _figure(value: int | None, source: str, reason: str) -> Figure:

@@ -34,7 +34,6 @@ def measure_pass(
     reference: Path | None,
     *,
     workers: int | None = None,
-    recognise: bool = True,
     whisper_model: Path | None = None,
     python: str = sys.executable,
 ) -> Iterator[TakeMetrics]:
@@ -44,8 +43,7 @@ def measure_pass(
         jobs: utterance id, WAV file and known text of each take.
         reference: the reference clip, for drift and similarity; None leaves both out.
         workers: processes; by default the cores this process may use.
-        recognise: False leaves out the word error rate.
-        whisper_model: directory of a faster-whisper model, in pocketsphinx's place.
+        whisper_model: directory of a faster-whisper model; None leaves out the word error rate.
         python: the interpreter of the workers; one with Resemblyzer gives speaker similarity. What it lacks,
             bench among it, it takes from this interpreter's packages.
 
@@ -58,7 +56,6 @@ def measure_pass(
         read_mono(reference)
     shared = {
         "reference": None if reference is None else str(reference),
-        "recognise": recognise,
         "whisper_model": None if whisper_model is None else str(whisper_model),
     }
     count = workers or len(os.sched_getaffinity(0))
@@ -178,7 +175,6 @@ def _measure(job: dict[str, Any]) -> TakeMetrics:
             None if reference is None else reference_f0_hz(reference),
             utterance_id=job["utterance_id"],
             reference=reference,
-            recognise=job["recognise"],
             whisper_model=model,
         )
     except BadInput as error:

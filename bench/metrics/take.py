@@ -10,7 +10,7 @@ from bench.audio.levels import peak_dbfs, rms_dbfs
 from bench.audio.wav import Samples, read_mono
 from bench.metrics.clipping import clipped
 from bench.metrics.f0 import drift_semitones, median_f0_hz
-from bench.metrics.intelligibility import transcribe_faster_whisper, transcribe_pocketsphinx, word_error_rate
+from bench.metrics.intelligibility import name_model, transcribe_faster_whisper, word_error_rate
 from bench.metrics.loudness import loudness_lufs
 from bench.metrics.silence import silence
 from bench.metrics.similarity import NoEmbedding, cosine, embed_speaker
@@ -40,7 +40,6 @@ def measure_take(
     *,
     utterance_id: str | None = None,
     reference: Path | None = None,
-    recognise: bool = True,
     whisper_model: Path | None = None,
 ) -> TakeMetrics:
     """Return every metric of one take.
@@ -51,8 +50,7 @@ def measure_take(
         reference_f0_hz: median F0 of the reference in Hz, or None: then there is no drift.
         utterance_id: by default the file's name without suffix.
         reference: the reference clip, for speaker similarity; None leaves that out.
-        recognise: False leaves out the word error rate, nine tenths of the cost.
-        whisper_model: directory of a faster-whisper model to recognise with in pocketsphinx's place.
+        whisper_model: directory of a faster-whisper model; None leaves out the word error rate, most of the cost.
 
     Raises:
         BadInput: the take, the reference or the whisper model cannot be read.
@@ -86,10 +84,12 @@ def measure_take(
     if found.sounding_s is None:
         reasons["sounding_s"] = "the take is silent"
     _add_similarity(metrics, samples, rate_hz, reference, reasons)
-    if recognise:
-        _add_words(metrics, samples, rate_hz, text, whisper_model)
+    if whisper_model is None:
+        reasons["word_error_rate"] = "no whisper_model"
     else:
-        reasons["word_error_rate"] = "left out"
+        metrics.recogniser = f"faster-whisper {name_model(whisper_model)}"
+        metrics.heard = transcribe_faster_whisper(samples, rate_hz, whisper_model)
+        metrics.word_error_rate = word_error_rate(metrics.heard, text)
     metrics.reasons = reasons
     return metrics
 
@@ -104,15 +104,3 @@ def _add_similarity(
         metrics.reference_cosine = cosine(embed_speaker(samples, rate_hz), _reference_embedding(reference))
     except NoEmbedding as error:
         reasons["reference_cosine"] = str(error)
-
-
-def _add_words(
-    metrics: TakeMetrics, samples: Samples, rate_hz: int, text: str, whisper_model: Path | None
-) -> None:
-    if whisper_model is not None:
-        metrics.recogniser = f"faster-whisper {whisper_model.name}"
-        metrics.heard = transcribe_faster_whisper(samples, rate_hz, whisper_model)
-    else:
-        metrics.recogniser = "pocketsphinx en-us"
-        metrics.heard = transcribe_pocketsphinx(samples, rate_hz)
-    metrics.word_error_rate = word_error_rate(metrics.heard, text)

@@ -4,10 +4,11 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from bench.records.base import FileRecord, Record
+from bench.records.base import FileRecord, Record, optional_key
+from bench.records.machine import MachineState
 from bench.records.take import Summary
 
-VoiceVerdict = Literal["honoured", "substituted", "unclear", "not_checked"]
+VoiceVerdict = Literal["honoured", "one_voice", "substituted", "changed", "unclear", "not_checked"]
 
 
 class Detection(Record):
@@ -82,7 +83,8 @@ class NetworkCost(Record):
 
 
 class VoiceCheck(Record):
-    """What was found. Only `honoured` lets a clone A/B begin, or `unclear` that a person has `accepted`."""
+    """What was found. Only `honoured` lets a clone A/B begin, `one_voice` of a server that has no other, or `unclear`
+    that a person has `accepted`."""
 
     verdict: VoiceVerdict
     voice: str
@@ -91,7 +93,7 @@ class VoiceCheck(Record):
     unknown_refused: bool | None
     """Null: it could not be asked."""
     other_reference: str | None = None
-    """What the second reference was made by; null for a voice that the server has by name."""
+    """What the second voice was made by; null for a voice that the server has by name."""
     distance_db: float | None = None
     """Between the voice asked for and the other, over takes of one text."""
     within_db: float | None = None
@@ -121,3 +123,5 @@ class PassFile(FileRecord):
     """What connecting and one round trip to the server cost, from where it was measured."""
     voice_check: VoiceCheck | None
     """Whether a server that we did not start speaks in the voice asked for; null for an engine of ours."""
+    machine: MachineState | None = optional_key()
+    """What else the stopwatch's machine did during the timed takes."""

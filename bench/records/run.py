@@ -147,6 +147,9 @@ class InstallStep(Record):
 
     name: str
     seconds: float
+    waited_s: float | None = optional_key()
+    """Of `seconds`, those in which it waited for downloads, all of a step of the host's own: no part of
+    `install_timeout_s`."""
     changed: bool | None = None
     detail: str = ""
     retries: int = 0

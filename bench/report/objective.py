@@ -31,7 +31,7 @@ _ALARMS: dict[str, tuple[str, float, str, str]] = {
     "voice_drift": ("pitch {} semitones from the reference", 1, "+.1f", ": another voice?"),
     "unintelligible": (
         "word error rate {} against {other}'s", 1, "+.2f",
-        ": listen whether the words can be made out (of a formant voice the alarm is false)",
+        ": listen whether the words can be made out",
     ),
     "clipping": ("{} % of the samples are clipped at full scale", 100, ".1f", ""),
     "silence": ("{} s of silence at one end", 1, ".1f", ""),

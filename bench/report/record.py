@@ -145,10 +145,12 @@ def _measured(view: ReportView) -> list[str]:
         if one.remote:
             said += (
                 f" to {escape_md(one.server)} (connecting {words.number(one.connect_ms, 'ms')}, round trip "
-                f"{words.number(one.round_trip_ms, 'ms')}, both in every figure)"
+                f"{words.number(one.round_trip_ms, 'ms')}; the round trip is in every figure, connecting in none)"
             )
         if view.revealed:
             said += f"; its voice: {escape_md(one.voice)}"
+        if (machine := view.machine.get(one.side)) is not None:
+            said += f"; beside it, {', '.join(words.machine(machine))}"
         found.append(said)
     return [f"**Measured:** {'. '.join(found)}.", ""] if found else []
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bench.records.base import SCHEMA_VERSION, Record
+from bench.records.machine import MachineState
 from bench.records.memory import MemoryReport
 from bench.records.metrics import MetricsComparison
 from bench.records.neighbour import NeighbourRecord
@@ -102,6 +103,8 @@ class ReportView(Record):
     memory_series: dict[str, list[float | None]]
     neighbour_samples: dict[str, list[float]]
     measured: list[Measured]
+    machine: dict[TakeSide, MachineState]
+    """What else the stopwatch's machine did while a side spoke; of passes that looked."""
     metrics: MetricsComparison | None
     """The comparison of the objective metrics; null until revealed."""
     alarms: list[str]
@@ -111,6 +114,7 @@ class ReportView(Record):
     versions: dict[str, str]
     git_commit: str | None
     install_s: float | None
+    """Null for a model that somebody else serves: nothing of it was installed."""
 
     def side(self, name: TakeSide) -> Side:
         """Return one of the two models."""
@@ -182,6 +186,7 @@ def build(
         memory_series=_series(evidence.memory) if revealed else {},
         neighbour_samples=_samples(evidence.neighbour),
         measured=_measured(evidence, revealed),
+        machine={side: found.machine for side, found in evidence.passes.items() if found.machine is not None},
         metrics=evidence.metrics if revealed else None,
         alarms=_alarms(evidence, verdict, revealed),
         reference=_reference(manifest.reference),
@@ -195,7 +200,7 @@ def build(
         },
         versions=dict(sorted(manifest.versions.items())),
         git_commit=manifest.git_commit,
-        install_s=evidence.install.total_s if evidence.install else None,
+        install_s=_install_s(evidence),
     )
 
 
@@ -254,6 +259,12 @@ def _takes_of_pairs(evidence: Evidence, pairs: Sequence[Pair]) -> list[tuple[str
     ]
 
 
+def _install_s(evidence: Evidence) -> float | None:
+    """Return how long the installation took, or None where somebody else serves the model."""
+    installed = evidence.install
+    return None if installed is None or installed.asked.get("install") == "http" else installed.total_s
+
+
 def _read_back(evidence: Evidence, side: TakeSide) -> str | None:
     """Return the version that the engine itself named: in its pass, else in its smoke sentence."""
     said = evidence.passes[side].health.get("revision") if side in evidence.passes else None
@@ -274,7 +285,7 @@ def _measured(evidence: Evidence, revealed: bool) -> list[Measured]:
     for side, record in evidence.passes.items():
         if record.result is None:
             continue
-        network = record.network
+        network = record.network if record.engine_start_s is None else None
         found.append(
             Measured(
                 side=side,
@@ -295,7 +306,8 @@ def _median(summary: Summary | None) -> float | None:
 
 def _voice(check: VoiceCheck | None, remote: bool) -> str:
     if check is not None:
-        return f"{check.verdict.replace('_', ' ')}: {'; '.join(check.evidence)}".rstrip(": ")
+        found = f"{check.verdict.replace('_', ' ')}: {'; '.join(check.evidence)}".rstrip(": ")
+        return f"{found}; let pass on this word: “{check.accepted}”" if check.accepted else found
     return "asked for by a name that the server has" if remote else "given the reference itself"
 
 

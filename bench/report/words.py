@@ -3,6 +3,7 @@
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from bench.records.machine import MachineState
 from bench.records.memory import Figure, MemoryFigures
 from bench.records.verdict import Anchors, Gate, Nothing, Playability, PowerRow, RatingsResult
 
@@ -101,6 +102,28 @@ def heard_besides(view: "ReportView", ratings: RatingsResult) -> list[str]:
 def memory_figures(memory: MemoryFigures | Nothing) -> list[tuple[str, Figure]]:
     """Return each figure of memory with its label; none where memory was not measured."""
     return [(label, getattr(memory, name)) for name, label in MEMORY.items()] if memory else []
+
+
+def machine(state: MachineState) -> list[str]:
+    """Say what else a machine did during a pass; what could not be told is said too."""
+    others = "what other programs used could not be told"
+    if state.others_cores is not None:
+        others = f"other programs used {number(state.others_cores)} of {state.cpus} cores"
+    said = [others, f"load {number(state.load_before)} before and {number(state.load_after)} after"]
+    said.append("steal " + (NOT_TAKEN if state.steal is None else number(100 * state.steal, "%")))
+    clock = f"processor {number(state.cpu_mhz, 'MHz')}"
+    clock += f" of {number(state.cpu_max_mhz, 'MHz')}" if state.cpu_max_mhz is not None else ""
+    said.append(clock + (f", governor {state.governor}" if state.governor else ""))
+    if state.throttled:
+        said.append(f"slowed for its temperature {state.throttled} times")
+    for gpu in state.gpus:
+        slowed = f", held down by {', '.join(gpu.slowed).replace('_', ' ')}" if gpu.slowed else ""
+        company = "" if gpu.others is None else f", {gpu.others} other processes on it"
+        said.append(
+            f"{gpu.name or 'GPU'} {number(gpu.sm_mhz, 'MHz')} of {number(gpu.sm_max_mhz, 'MHz')}, at most "
+            f"{number(gpu.temperature_c, '°C')}{slowed}{company}"
+        )
+    return said
 
 
 def version(side: "Side") -> str:

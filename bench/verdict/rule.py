@@ -38,6 +38,7 @@ from bench.records.verdict import (
 )
 from bench.verdict.controls import count_controls, failed_controls, spell_controls
 from bench.verdict.evidence import Evidence
+from bench.verdict.machine import warn_of_machines
 from bench.verdict.methods import check_method
 from bench.verdict.neighbour import neighbour_summary
 from bench.verdict.playability import Asked, asked_gates, playability_of, warn_of_playing
@@ -557,7 +558,7 @@ class _Case:
         """Say where a server was not shown to speak in the voice it was asked for; that is of its sound."""
         for side, record in self.evidence.passes.items():
             check = record.voice_check
-            if check is not None and check.verdict != "honoured":
+            if check is not None and check.verdict not in ("honoured", "one_voice"):
                 name = self.model if side == "candidate" else self.baseline
                 self.warnings.append(
                     f"It was not shown that {name} speaks in the voice asked for ({check.verdict}): "
@@ -615,6 +616,8 @@ class _Case:
             }
             how_heard += warn_of_playing(self.model, playability["candidate"])
         self.warn_of_earlier_runs(ratings)
+        called: dict[TakeSide, str] = {"candidate": self.model, "baseline": self.baseline}
+        self.warnings += warn_of_machines(evidence.passes, called, evidence.manifest.neighbour_mode)
         if revealed:
             self.warn_of_voices()
         neighbour, drift = neighbour_summary(evidence.neighbour)

@@ -19,7 +19,7 @@ from typing import IO, Any
 from urllib.parse import urlsplit, urlunsplit
 
 from bench.catalog.entry import WeightFile
-from bench.errors import AuditionError, BadInput, DiskFull
+from bench.errors import AuditionError, BadInput, DiskFull, OutOfReach
 
 DEFAULT_ENDPOINT = "https://huggingface.co"
 
@@ -27,7 +27,7 @@ Progress = Callable[[str, int, int | None], None]
 """Called with the file's name (`repo/path`), the bytes on disk so far, and the bytes in all where known."""
 
 
-class HubError(AuditionError):
+class HubError(OutOfReach):
     """The hub did not give the file; the message says why and what to do."""
 
 

@@ -24,7 +24,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from bench.catalog.entry import WeightFile
-from bench.errors import AuditionError, BadInput, DiskFull
+from bench.errors import BadInput, DiskFull, OutOfReach
 from bench.storage.atomic import write_atomically
 from bench.storage.digests import sha256_file
 from bench.weights.hub import Found, Hub, HubError, Progress, endpoint_of, strip_urls, token_from
@@ -46,7 +46,7 @@ MARGIN_BYTES = 1024**3
 _REPO = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
 
-class WrongHash(AuditionError):
+class WrongHash(OutOfReach):
     """A file is not what the catalog, or its first sight, says; it was put into quarantine."""
 
 
@@ -216,7 +216,8 @@ def _fetch(
             source = "from the catalog" if file.sha256 else f"as first seen, in {store / 'known.json'}"
             raise WrongHash(
                 f"{_name(file)}: SHA-256 is {actual} ({size} bytes), and {expected} was expected ({source}). "
-                f"The file was put into {kept} and is not used; a later run fetches it again."
+                f"The file was put into {kept} and is not used. A proxy or a login page may have answered in the hub's "
+                "place: run install again, which fetches it anew; if that gives the same, the entry's hash is wrong."
             )
     _open_folders(path.parent, store)
     partial.chmod(0o444)

@@ -16,6 +16,7 @@ from bench.records.verdict import Verdict
 from bench.storage.record_file import load_record, save_record
 from tests.ansible.conftest import Demo
 from tests.support import entries
+from tests.support.index import Index
 from tests.support.neighbours import free_port
 from tests.support.play import TEN_WORDS, Played, inventory, lines, play
 from tests.support.strangers import obliging
@@ -68,6 +69,49 @@ def test_a_taken_port_and_packages_out_of_reach_do_not_disqualify(
     assert again.rc == 0, again.text[-4000:]
     (run_dir,) = (tmp_path / "runs").glob("*-port-*Z")
     assert (_phase(run_dir, "install").status, load_record(Install, run_dir).ok) == ("done", True)
+
+
+def test_a_package_index_that_is_down_decides_nothing_and_the_same_command_goes_on(
+    demo: Demo, state_dir: Path, private: Private, tmp_path: Path
+) -> None:
+    del demo  # the host's venv is made by then
+    with Index() as index:
+        (tmp_path / "lock.txt").write_text(index.wheel("nothing_at_all", "1.0"))
+        tree = entries.raw(
+            "mine", **{"run.install": ["venv"], "run.requirements": str(tmp_path / "lock.txt")}
+        )
+        hosts_file = inventory(
+            tmp_path / "hosts.yml",
+            {"away": {"model": "mine"}},
+            state_dir=str(state_dir),
+            runs_dir=str(tmp_path / "runs"),
+            catalog_dir=str(entries.write(tmp_path / "catalog", tree)),
+        )
+        asks_it = {"PIP_CONFIG_FILE": "/dev/null", "PIP_INDEX_URL": index.url, "PIP_RETRIES": "0"}
+        asks_it |= {"PIP_FIND_LINKS": "", "PIP_EXTRA_INDEX_URL": "", "PIP_NO_CACHE_DIR": "1"}
+
+        def site() -> Played:
+            return play(private(), None, inventory=hosts_file, environ=asks_it)
+
+        index.pages = 503
+        failed = site()
+        assert failed.rc == 2
+        assert "too many 503" in failed.why("away") and "run the same command again" in failed.why("away")
+        (run_dir,) = (tmp_path / "runs").glob("mine-away-*Z")
+        assert (_phase(run_dir, "install").status, _phase(run_dir, "install").fault) == ("failed", "host")
+        assert not (run_dir / Install.file_name).exists() and not (run_dir / Verdict.file_name).exists()
+
+        index.pages = None
+        again = site()
+        assert again.rc == 0, again.text[-4000:]
+        assert list((tmp_path / "runs").glob("mine-away-*Z")) == [run_dir]
+        installed = load_record(Install, run_dir)
+        assert [(step.name, step.detail) for step in installed.steps[:4]] == [
+            ("system packages", ""), ("venv", ""), ("packages", ""), ("pip check", ""),
+        ]  # fmt: skip
+        # The package is there and holds no engine: that is the model's own doing.
+        assert not installed.ok and "smoke sentence" in str(installed.error)
+        assert load_record(Verdict, run_dir).reason == "install_failed"
 
 
 # Teardown

@@ -1,6 +1,7 @@
 """`ansible-playbook site.yml` with the default inventory: what it leaves, what it says, and a second time."""
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,10 @@ def test_the_phases_come_in_order_and_each_is_noted(demo: Demo) -> None:
         assert (noted[phase].status, noted[phase].error) == ("done", None), phase
     ends = [noted[phase].ended_utc for phase in done[:7]]
     assert ends == sorted(ends)
+    for phase in ("preflight", "install", "benchmark"):  # each takes seconds
+        assert noted[phase].started_utc < noted[phase].ended_utc, phase
+    for one, other in pairwise(done[:7]):
+        assert noted[one].ended_utc <= noted[other].started_utc, (one, other)
 
 
 def test_the_name_of_the_run_and_the_latest_link(demo: Demo) -> None:

@@ -13,7 +13,7 @@ import pytest
 import soundfile
 
 from bench.client.target import Target, Voice
-from bench.client.voicecheck import check_voice, make_other_reference, voices_differ
+from bench.client.voicecheck import Clip, check_one_voice, check_voice, make_other_reference, voices_differ
 from bench.records.passes import VoiceCheck
 from tests.support.raw_server import Asked, Reply, serving
 from tests.support.sound import RATE, espeak, pcm, wav
@@ -233,3 +233,59 @@ def test_the_rule_for_apart() -> None:
     assert voices_differ(3.0, 1.0)
     assert not voices_differ(0.5, 0.0)
     assert not voices_differ(3.0, 2.5)
+
+
+# A server of one voice
+
+
+def listen(speech: Callable[[Asked, int], Reply], voice: str | None, times: int = 2) -> list[VoiceCheck]:
+    """What a server of one voice is found to be, before a pass and after it."""
+    found: list[VoiceCheck] = []
+    clips: list[Clip] = []
+    count = 0
+
+    def handler(asked: Asked) -> Reply:
+        nonlocal count
+        if asked.method == "GET":
+            return Reply.of({}, "404 Not Found")
+        assert asked.path == "/v1/audio/speech", "nothing is registered with it"
+        assert asked.json().get("voice") == voice
+        count += 1
+        return speech(asked, count)
+
+    with serving(handler) as server:
+        for _ in range(times):
+            got, clips = check_one_voice(Target(server.url, dialect="openai_wav"), Voice(name=voice), clips)
+            found.append(got)
+    return found
+
+
+@pytest.mark.parametrize("voice", [None, "the only one"])
+def test_one_voice_that_varies_as_people_do_is_one_voice_throughout(voice: str | None) -> None:
+    before, after = listen(lambda asked, n: speak("en-us", asked, 48 + n), voice)
+    assert (before.verdict, after.verdict) == ("one_voice", "one_voice"), after.evidence
+    assert "4 takes" in after.evidence[0] and after.voice == (voice or "default")
+    assert after.within_db is not None and after.distance_db is not None
+    assert 0 < after.within_db < after.distance_db
+
+
+def test_one_voice_that_says_the_same_samples_each_time_is_one_voice() -> None:
+    assert [each.verdict for each in listen(lambda asked, _: speak("en-us", asked), None)] == [
+        "one_voice"
+    ] * 2
+
+
+def test_a_voice_that_is_another_after_the_pass_has_changed() -> None:
+    before, after = listen(lambda asked, n: speak("en-us" if n <= 2 else "en-us+f4", asked, 49 + n % 3), None)
+    assert (before.verdict, after.verdict) == ("one_voice", "changed")
+    assert "another voice than before" in after.evidence[-1]
+
+
+def test_voices_by_turns_are_no_one_voice() -> None:
+    (before,) = listen(lambda asked, n: speak("en-us+m3" if n % 2 else "en-us+f4", asked), None, times=1)
+    assert before.verdict == "unclear"
+
+
+def test_a_server_of_one_voice_that_fails_shows_nothing() -> None:
+    (got,) = listen(lambda asked, n: Reply(b"boom", "500 Oops"), None, times=1)
+    assert got.verdict == "not_checked"

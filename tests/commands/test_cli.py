@@ -4,13 +4,14 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -18,12 +19,13 @@ import pytest
 from bench.commands.cli import main
 from bench.controller.run import Run
 from bench.listening.raters import invite
+from bench.listening.score import seal
+from bench.records.machine import MachineState
 from bench.records.passes import PassAlarm
 from bench.records.run import Manifest
 from bench.records.verdict import Verdict
 from bench.storage.record_file import load_record, save_record
-from bench.summaries.summary import summarise
-from tests.commands.conftest import FIRST, SECOND
+from tests.commands.conftest import FIRST, SECOND, set_latency
 from tests.support.rated import rate_everything
 from tests.support.records import pass_file
 
@@ -171,8 +173,10 @@ def test_report_and_the_report_for_sharing(runs_dir: Path, capsys: Output) -> No
     assert b"eSpeak NG" in shared.read_bytes()
 
 
-def test_compare(runs_dir: Path, another: Callable[..., Path], capsys: Output) -> None:
-    another(0.5)
+def test_compare_makes_no_claim_of_one_model_against_itself(
+    runs_dir: Path, another: Callable[..., Path], capsys: Output
+) -> None:
+    another(0.22)  # the same model on a host that is busy the one time
     assert audition(runs_dir, "compare", FIRST, SECOND) == 2
     assert "has no verdict" in capsys.readouterr().err
     for run in (FIRST, SECOND):
@@ -180,45 +184,70 @@ def test_compare(runs_dir: Path, another: Callable[..., Path], capsys: Output) -
     capsys.readouterr()
     assert audition(runs_dir, "compare", FIRST, SECOND) == 0
     said = capsys.readouterr().out
-    assert "espeak against espeak, time to first audio: 2.00x faster\n" in said
+    assert "faster" not in said and "slower" not in said
+    assert "espeak, time to first audio: medians of 2 runs from 22.33 to 101.5, 4.55x apart" in said
     row = next(line for line in said.splitlines() if line.startswith(FIRST))
     assert row.split()[1:4] == ["upstream", "101.5", "102.8"]
-    assert audition(runs_dir, "compare", SECOND, FIRST) == 0
-    assert "time to first audio: 2.00x slower\n" in capsys.readouterr().out
 
 
-def test_compare_says_not_significant(runs_dir: Path, another: Callable[..., Path], capsys: Output) -> None:
-    another(1.001)
-    for run in (FIRST, SECOND):
-        audition(runs_dir, "verdict", run)
-    assert audition(runs_dir, "compare", FIRST, SECOND) == 0
-    assert "time to first audio: not significant (1.00x slower; " in capsys.readouterr().out
+def _as_other(runs_dir: Path, scales: Sequence[float]) -> list[str]:
+    """Make runs of another profile, with latencies so many times the first run's; verdicts included."""
+    names = []
+    for number, scale in enumerate(scales):
+        name = f"espeak-here-2026112{number + 3}T101500Z"
+        copy = Path(shutil.copytree(runs_dir / FIRST, runs_dir / name))
+        manifest = load_record(Manifest, copy).model_copy(update={"run_id": name, "profile": "fast"})
+        save_record(manifest, copy)
+        set_latency(copy, scale)
+        shutil.rmtree(copy / "listening")
+        seal(copy, channels=())
+        assert audition(runs_dir, "verdict", name) == 0
+        names.append(name)
+    return names
 
 
-def test_compare_judges_by_the_intervals_that_verdict_json_has(
+@pytest.mark.parametrize(
+    ("mine", "theirs", "says"),
+    [
+        ([], [0.5], "no claim without at least two runs of each (now 1 and 1)"),
+        ([1.02], [0.5], "no claim without at least two runs of each (now 2 and 1)"),
+        ([1.02], [0.5, 0.51], "2.00x faster (95% interval 1.8"),
+        ([1.02], [2.0, 2.04], "2.00x slower (95% interval 0."),
+        ([3.0], [0.5, 1.5], "not significant (2.00x faster; 95% interval 0."),
+    ],
+)
+def test_compare_claims_speed_by_the_spread_between_runs_alone(
+    runs_dir: Path,
+    another: Callable[..., Path],
+    capsys: Output,
+    mine: list[float],
+    theirs: list[float],
+    says: str,
+) -> None:
+    for scale in mine:
+        another(scale)
+    runs = [FIRST, *([SECOND] if mine else [])]
+    for run in runs:
+        assert audition(runs_dir, "verdict", run) == 0
+    runs += _as_other(runs_dir, theirs)
+    capsys.readouterr()
+    assert audition(runs_dir, "compare", *runs) == 0
+    assert f"espeak (fast) against espeak, time to first audio: {says}" in capsys.readouterr().out
+
+
+def test_compare_warns_of_a_machine_that_was_busy(
     runs_dir: Path, another: Callable[..., Path], capsys: Output
 ) -> None:
-    another(0.5)
-    ends: dict[str, tuple[float, float]] = {}
-    values = [402.3, 286.0, 291.5, 301.1, 310.9, 322.4, 340.8, 371.0]
-    for run, found in ((FIRST, summarise(values)), (SECOND, summarise([value - 80.0 for value in values]))):
-        audition(runs_dir, "verdict", run)
-        verdict = load_record(Verdict, runs_dir / run)
-        verdict.latency["candidate"] = verdict.latency["candidate"].model_copy(update={"ttfa_ms": found})
-        save_record(verdict, runs_dir / run)
-        assert found.p50_low is not None and found.p50_high is not None
-        ends[run] = found.p50_low, found.p50_high
-    assert ends[SECOND] == (211.5, 291.0) and ends[FIRST][0] == 291.5, "just apart"
-    capsys.readouterr()
+    another(1.0)
+    busy = MachineState(
+        cpus=2, load_before=3.0, load_after=3.0, others_cores=1.5, steal=0.0, cpu_mhz=None, cpu_max_mhz=None,
+        governor=None, throttled=None,
+    )  # fmt: skip
+    save_record(pass_file(machine=busy), runs_dir / SECOND / "candidate")
+    for run in (FIRST, SECOND):
+        assert audition(runs_dir, "verdict", run) == 0
     assert audition(runs_dir, "compare", FIRST, SECOND) == 0
-    assert "time to first audio: 1.34x faster\n" in capsys.readouterr().out
-    verdict = load_record(Verdict, runs_dir / SECOND)
-    stored = verdict.latency["candidate"].ttfa_ms
-    assert stored is not None
-    stored.p50_high = 292.0
-    save_record(verdict, runs_dir / SECOND)
-    assert audition(runs_dir, "compare", FIRST, SECOND) == 0
-    assert "time to first audio: not significant (1.34x faster; " in capsys.readouterr().out
+    assert f"WARNING: {SECOND}: other programs used 1.5 of 2 cores" in capsys.readouterr().out
 
 
 def test_compare_refuses_runs_of_another_method(

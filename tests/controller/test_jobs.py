@@ -2,7 +2,6 @@
 
 import json
 import os
-import time
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +10,11 @@ import pytest
 from bench.catalog.loader import load
 from bench.controller import host_settings, incoming, outgoing
 from bench.controller.host_settings import HostSettings
-from bench.controller.run import Run, open_or_create
-from bench.controller.steps import run_step
+from bench.controller.run import Run, note_phase, open_or_create
+from bench.controller.steps import list_needs
 from bench.errors import AuditionError, BadInput, DiskFull
 from bench.jobs.archive import pack, unpack
-from bench.jobs.spec import ENGINE_CODE, HEARD, JobResult, JobSpec
+from bench.jobs.spec import ENGINE_CODE, HEARD, JobResult, JobSpec, OtherSide
 from bench.records.neighbour import NeighbourRecord
 from bench.records.run import Install
 from bench.storage.clock import utc_now
@@ -104,6 +103,51 @@ def test_the_job_is_of_the_committed_entry_and_not_of_todays_file(asked: Asked, 
     assert (
         outgoing.make_job_spec(found, "install", HOST).entry.profiles["upstream"]["words_per_minute"] == 175
     )
+
+
+def test_a_whisper_model_is_fetched_by_its_name_or_lies_where_the_inventory_says(run: Run) -> None:
+    entry, baseline = run.entry(), run.baseline_entry()
+    assert outgoing.make_job_spec(run, "benchmark", HOST).whisper_model is None
+    assert list_needs(entry, baseline, HOST)["weights"] == []
+    named = HostSettings.of({"state_dir": "/srv", "whisper_model": "tiny.en"})
+    store = Path("/srv/weights/Systran--faster-whisper-tiny.en/0d3d19a32d3338f10357c0889762bd8d64bbdeba")
+    assert outgoing.make_job_spec(run, "benchmark", named).whisper_model == store
+    wanted = list_needs(entry, baseline, named)["weights"]
+    assert {file["path"] for file in wanted} == {
+        "model.bin",
+        "config.json",
+        "tokenizer.json",
+        "vocabulary.txt",
+    }
+    own = HostSettings.of({"state_dir": "/srv", "whisper_model": "/models/small"})
+    assert outgoing.make_job_spec(run, "benchmark", own).whisper_model == Path("/models/small")
+    assert list_needs(entry, baseline, own)["weights"] == []
+    with pytest.raises(BadInput, match=r"'small' must be one of tiny\.en, base\.en, or the absolute path"):
+        HostSettings.of({"state_dir": "/srv", "whisper_model": "small"})
+
+
+def test_a_benchmark_takes_along_what_the_baselines_voice_is_looked_at_with(
+    asked: Asked, tmp_path: Path
+) -> None:
+    served = entries.raw("served", run={"kind": "http", "voice": None}, preset=None)
+    catalog = entries.write(tmp_path / "catalog", served, entries.raw("mine"))
+    found, _ = open_or_create(
+        asked(model="mine", baseline="served", baseline_url="http://panda:8772", catalog_dir=catalog),
+        Path("/"),
+    )
+    save_record(Install(ok=True, steps=[], total_s=1.0, limit_s=2.0, smoke=take(1)), found.path)
+    host = HOST.model_copy(update={"baseline_voice_accepted": "heard by A"})
+    spec = outgoing.make_job_spec(found, "benchmark", host)
+    assert spec.other_side is not None and spec.other_side.entry.name == "served"
+    assert (spec.other_side.url, spec.other_side.voice_accepted) == ("http://panda:8772", "heard by A")
+    with outgoing.pack_job(found, spec) as tar:
+        unpack(tar, tmp_path / "sent")
+    for suffix in (".wav", ".txt"):
+        sent = (tmp_path / "sent" / OtherSide.REFERENCE).with_suffix(suffix)
+        assert sent.read_bytes() == (found.path / f"reference-baseline/reference{suffix}").read_bytes()
+    assert outgoing.make_job_spec(found, "baseline", host).other_side is None
+    note_phase(found, "baseline", utc_now())
+    assert outgoing.make_job_spec(found, "benchmark", host).other_side is None, "it has been made"
 
 
 def test_each_phase_has_its_passes_and_only_the_benchmark_the_neighbour(run: Run) -> None:
@@ -205,32 +249,12 @@ def test_a_sentence_said_in_the_pause_says_what_ran(run: Run, tmp_path: Path) ->
     assert proved.asked == asked
 
 
-def test_an_installation_that_fails_before_the_engine_is_recorded_like_any_other(
-    asked: Asked, tmp_path: Path
-) -> None:
-    request = asked(model="f5")
-    found, _ = open_or_create(request, Path("/"))
-    step = {"name": "weights", "seconds": 7.5, "detail": "the hub has no such file"}
-    run_step(
-        run=request.model_dump(mode="json"), phase="install", state="failed", task="Put the weights in place",
-        host={"state_dir": str(tmp_path), "install_timeout_s": 1800}, check=False,
-        failure={"msg": "the hub has no such file", "fault": "candidate", "steps": [step], "since": time.time() - 60},
-    )  # fmt: skip
-    record = load_record(Install, found.path)
-    assert (record.ok, record.limit_s) == (False, 1800)
-    assert [one.name for one in record.steps] == ["before it failed", "weights"]
-    assert sum(one.seconds for one in record.steps) == pytest.approx(record.total_s, abs=0.01)
-    assert record.total_s == pytest.approx(60, abs=5)
-    assert record.asked == {"version": "1.1.18", "install": "venv"}
-    assert record.error == "Put the weights in place: the hub has no such file"
-
-
 def test_weights_are_steps_of_the_installation(run: Run, tmp_path: Path) -> None:
     file = {"repo": "a/b", "path": "w", "status": "resumed", "bytes_fetched": 5, "seconds": 30.0}
     before = outgoing.list_earlier_steps(40.0, {"files": [file]})
-    assert [(step.name, step.seconds) for step in before.steps] == [
-        ("system packages", 10.0),
-        ("weights a/b/w", 30.0),
+    assert [(step.name, step.seconds, step.waited_s) for step in before.steps] == [
+        ("system packages", 10.0, 10.0),
+        ("weights a/b/w", 30.0, 30.0),
     ]
     assert before.weights == [file]
 

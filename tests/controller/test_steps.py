@@ -14,7 +14,6 @@ from bench.controller.steps import run_step
 from bench.errors import AuditionError, BadInput, DiskFull
 from bench.records.run import Install
 from bench.storage.digests import sha256_file
-from bench.storage.record_file import load_record
 from tests.controller.conftest import Asked
 
 HOST = {"state_dir": "/var/lib/audition", "install_timeout_s": 90}
@@ -56,19 +55,15 @@ def test_a_command_that_complains_on_stdout_is_heard(asked: Asked, run: Run) -> 
     assert run.phases()["preflight"].error == "Check: non-zero return code one requires two"
 
 
-def test_weights_out_of_reach_are_a_failed_installation(asked: Asked, run: Run) -> None:
-    failed: dict[str, Any] = {
-        "failure": {"msg": "404", "fault": "candidate"},
-        "task": "Put the weights in place",
-    }
-    assert step(asked, "install", "failed", **failed)["changed"]
-    record = load_record(Install, run.path)
-    assert (record.ok, record.limit_s, record.error) == (False, 90.0, "Put the weights in place: 404")
-    assert run.phases()["install"].fault == "candidate"
-    assert run.ended_early() == "its installation failed"
+def test_an_engine_that_failed_is_part_of_the_verdict(asked: Asked, run: Run) -> None:
+    failed: dict[str, Any] = {"failure": {"msg": "it hangs", "fault": "candidate"}, "task": "Speak"}
+    assert step(asked, "benchmark", "failed", **failed)["changed"]
+    noted = run.phases()["benchmark"]
+    assert (noted.status, noted.fault, noted.error) == ("failed", "candidate", "Speak: it hangs")
+    assert run.ended_early() == "its benchmark failed"
 
 
-def test_weights_that_found_no_room_are_the_hosts_fault(asked: Asked, run: Run) -> None:
+def test_weights_that_were_not_to_be_had_are_the_hosts_fault(asked: Asked, run: Run) -> None:
     failed: dict[str, Any] = {"failure": {"msg": "full", "fault": "host"}}
     with pytest.raises(AuditionError, match="full"):
         step(asked, "install", "failed", **failed)
@@ -78,8 +73,8 @@ def test_weights_that_found_no_room_are_the_hosts_fault(asked: Asked, run: Run) 
 def test_check_mode_fails_by_the_host_and_notes_nothing(asked: Asked, run: Run) -> None:
     with pytest.raises(AuditionError, match="no room"):
         step(asked, "install", "failed", check=True, failure={"msg": "no room"})
-    failed: dict[str, Any] = {"failure": {"msg": "404", "fault": "candidate"}}
-    assert step(asked, "install", "failed", check=True, **failed)["changed"]
+    failed: dict[str, Any] = {"failure": {"msg": "it hangs", "fault": "candidate"}}
+    assert step(asked, "benchmark", "failed", check=True, **failed)["changed"]
     assert run.phases() == {}
 
 
@@ -138,6 +133,21 @@ def test_a_way_that_the_entry_does_not_have_is_refused_in_both_modes(asked: Aske
         step(asked, "preflight", "opened", check=check, host=HOST | {"engine_install": "venv"})
 
 
+def test_a_phase_began_when_its_first_task_did(asked: Asked, run: Run) -> None:
+    noon = 1_795_089_600.0
+    with pytest.raises(AuditionError):
+        step(asked, "install", "failed", failure={"msg": "no route", "at": noon}, task="Fetch")
+    assert run.phases()["install"].started_utc == "2026-11-19T12:00:00Z"
+    with pytest.raises(AuditionError):
+        step(
+            asked, "install", "failed", failure={"msg": "no route", "at": noon}, task="Fetch", since=noon - 90
+        )
+    assert run.phases()["install"].started_utc == "2026-11-19T11:58:30Z"
+    step(asked, "teardown", "done", since=f"{noon - 60}")  # as a template gives it
+    ended = run.phases()["teardown"]
+    assert ended.started_utc == "2026-11-19T11:59:00Z" < ended.ended_utc
+
+
 # A full disk
 
 
@@ -150,7 +160,7 @@ def test_a_full_disk_is_said_by_whatever_is_written_first(
     _fill(small_disk)
     writes: list[tuple[str, str, dict[str, Any]]] = [
         ("teardown", "done", {}),
-        ("install", "failed", {"failure": {"msg": "404", "fault": "candidate"}}),
+        ("benchmark", "failed", {"failure": {"msg": "it hangs", "fault": "candidate"}}),
     ]
     for phase, state, more in writes:
         with pytest.raises(DiskFull, match="free some space and run the same command again"):

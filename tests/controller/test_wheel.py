@@ -1,10 +1,14 @@
 """The wheel: the same tree gives the same bytes and the same venv, another part of it for hosts another."""
 
+import json
 import shutil
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 
 from bench.controller.parts import find_host_part
 from bench.controller.wheel import REPO, build
@@ -20,7 +24,8 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for folder in ("bench", "library"):
         shutil.copytree(REPO / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
     (copy / "requirements").mkdir()
-    shutil.copy(REPO / "requirements/host.txt", copy / "requirements/host.txt")
+    for lock in ("host.txt", "host-whisper.txt"):
+        shutil.copy(REPO / "requirements" / lock, copy / "requirements" / lock)
     shutil.copy(REPO / "pyproject.toml", copy / "pyproject.toml")
     return copy
 
@@ -57,6 +62,19 @@ def test_another_lock_is_another_venv_and_another_host_file_another_wheel(tree: 
     assert build(locked).venv_key != build(tree).venv_key
 
 
+def test_a_host_that_recognises_words_has_a_venv_of_its_own_with_the_same_wheel(tree: Path) -> None:
+    plain, whisper = build(tree), build(tree, whisper=True)
+    assert whisper.sha256 == plain.sha256 and whisper.venv_key != plain.venv_key
+    assert whisper.lock.name == "host-whisper.txt"
+
+    def pins(lock: Path) -> set[str]:
+        return {line for line in lock.read_text().splitlines() if line and not line.startswith(" ")}
+
+    assert pins(plain.lock) < pins(whisper.lock), "the same versions, and more packages"
+    more = {pin.partition("==")[0] for pin in pins(whisper.lock) - pins(plain.lock)}
+    assert {"faster-whisper", "ctranslate2"} <= more and not {"torch", "resemblyzer"} & more
+
+
 def test_a_wheel_that_cannot_be_built_says_why(tree: Path, tmp_path: Path) -> None:
     broken = _copy(tree, tmp_path / "broken")
     (broken / "pyproject.toml").write_text("[project\n")
@@ -72,3 +90,15 @@ def test_a_wheel_that_cannot_be_built_says_why(tree: Path, tmp_path: Path) -> No
     with pytest.raises(AuditionError, match=r"building bench's wheel failed: [\s\S]*Invalid specifier"):
         build(unfit)
     assert not list((unfit / ".cache/wheels").glob("*/*.whl"))
+
+
+@pytest.mark.parametrize(("model", "whisper"), [("", False), ("tiny.en", True)])
+def test_the_role_and_the_plugins_mean_the_same_venv(model: str, whisper: bool) -> None:
+    defaults = yaml.safe_load((REPO / "roles/common/defaults/main.yml").read_text())
+    given = {"common_bench": defaults["common_bench"], "common_state_dir": "/state", "whisper_model": model}
+    done = subprocess.run(
+        [sys.executable, "-m", "ansible", "adhoc", "localhost", "-m", "ansible.builtin.debug",
+         "-a", "var=common_bench.python", "-e", json.dumps(given)],
+        cwd=REPO, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert build(REPO, whisper=whisper).python("/state") in done.stdout, done.stdout + done.stderr

@@ -27,6 +27,7 @@ from bench.commands.schema import FILES
 from bench.controller.run import MINIMUM_FREE_BYTES, NEEDS, ONCE
 from bench.errors import AuditionError, BadInput
 from bench.inputs.clip import MAX_S
+from bench.install.spec import DOWNLOADS_LIMIT_S
 from bench.jobs.control import HEARTBEAT_LIMIT_S
 from bench.records.base import PHASES, Phase
 
@@ -54,8 +55,8 @@ EXIT_MEANINGS: dict[ExitCode, str] = {
     ExitCode.GENERIC_ERROR: "ansible-playbook could not begin: a playbook or an inventory that it cannot read, an "
     "inventory without a host in the group `audition_hosts`, a `--limit` that leaves none of it",
     ExitCode.HOST_FAILED: "a task failed: bad input, a phase that must be run first, a neighbour that is not back, an "
-    "unknown tag, or a fault of the host (full disk, Docker silent, packages out of reach); the message says "
-    "what to do",
+    "unknown tag, or a fault of the host (full disk, Docker silent, a hub or a package index out of reach); the "
+    "message says what to do",
     ExitCode.HOST_UNREACHABLE: "a host is out of reach; also a playbook with a syntax error",
     ExitCode.INVALID_CLI_OPTION: "an option that `ansible-playbook` does not have",
     ExitCode.KEYBOARD_INTERRUPT: "interrupted with Ctrl-C",
@@ -274,9 +275,14 @@ def limits() -> str:
             "the engine is ended, the neighbour given back, the phase has failed",
         ],
         [
-            "making a model's venv or image",
+            "making a model's venv or image, downloads left out",
             default("install_timeout_s"),
             "the installation has failed; the candidate is out (`install_failed`)",
+        ],
+        [
+            "waiting for an installation's downloads",
+            f"{DOWNLOADS_LIMIT_S / 3600:.0f} h",
+            "exit 2: somebody should look at the network",
         ],
         [
             "an engine's start",
@@ -286,7 +292,7 @@ def limits() -> str:
         [
             "a download of weights",
             f"`weights_timeout_s`, {options('weights')['weights_timeout_s']['default']} s",
-            "as a failed installation; what arrived is kept",
+            "exit 2; what arrived is kept, and the same command goes on",
         ],
         [
             "the controller's silence",

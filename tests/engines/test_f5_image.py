@@ -26,9 +26,12 @@ from bench.docker_host.host import DockerHost
 from bench.engines.container import keep_cache
 from bench.engines.image import context
 from bench.engines.launch import LaunchSpec, launch
+from bench.errors import OutOfReach
 from bench.install.provision import InstallFailed, Provisioner
 from tests.support import cpu_lock, make_f5_venv, tiny_f5
 from tests.support.docker import base_image, ensure_docker
+from tests.support.index import Index
+from tests.support.neighbours import free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
@@ -132,6 +135,25 @@ def test_the_build_that_fails_says_with_what(
         _provisioner().image("audition-engine-f5:unhashed", lock, code, base)
     assert "Hashes are required in --require-hashes mode" in str(failed.value)
     assert "Traceback" not in str(failed.value)
+
+
+def test_a_build_whose_index_is_away_is_no_finding_and_no_wheel_for_this_machine_is(
+    host: pytest.MonkeyPatch, base: str, code: Path, tmp_path: Path
+) -> None:
+    lock = tmp_path / "lock.txt"
+    with Index() as index, pytest.MonkeyPatch.context() as patch:
+        lock.write_text(index.wheel("tiny", "1.0", tag="cp27-cp27m-win32"))
+        patch.setenv("PIP_FIND_LINKS", "")
+        patch.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{free_port()}/simple")
+        with pytest.raises(OutOfReach, match="Connection refused"):
+            _provisioner().image("audition-engine-f5:away", lock, code, base)
+        patch.setenv("PIP_INDEX_URL", index.url)
+        index.pages = 429
+        with pytest.raises(OutOfReach, match="429"):
+            _provisioner().image("audition-engine-f5:away", lock, code, base)
+        index.pages = None
+        with pytest.raises(InstallFailed, match="No matching distribution found for tiny"):
+            _provisioner().image("audition-engine-f5:away", lock, code, base)
 
 
 def test_the_gpu_check_is_made_inside_it(image: str) -> None:

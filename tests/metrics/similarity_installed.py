@@ -49,8 +49,8 @@ def test_a_worse_clone_has_a_negative_paired_difference(speak: Speak) -> None:
     def side(voice: str) -> list[tuple[str, Path, str]]:
         return [(u, speak(voice, u), SENTENCES[u]) for u in ids]
 
-    candidate = list(measure_pass(side("espeak:en-us"), reference, recognise=False))
-    baseline = list(measure_pass(side("flite:slt"), reference, recognise=False))
+    candidate = list(measure_pass(side("espeak:en-us"), reference))
+    baseline = list(measure_pass(side("flite:slt"), reference))
     found = compare_sides(candidate, baseline)
     assert found.similarity_reason is None
     assert found.similarity.n == 2

@@ -66,7 +66,8 @@ def test_without_a_reference_pitches_are_compared_with_each_other() -> None:
         ({"f0_drift_semitones": 3.5}, [("voice_drift", "candidate")]),
         ({"f0_drift_semitones": 2.9}, []),
         ({"word_error_rate": 1.2}, [("unintelligible", "candidate")] * 2),
-        ({"word_error_rate": 0.6}, []),
+        ({"word_error_rate": 0.5}, [("unintelligible", "candidate")]),
+        ({"word_error_rate": 0.4}, []),
         ({"clipped_fraction": 0.2}, [("clipping", "candidate")]),
         ({"leading_silence_s": 1.5, "trailing_silence_s": 4.0}, [("silence", "candidate")] * 2),
         ({"loudness_lufs": -55.0}, [("quiet", "candidate")]),
@@ -95,6 +96,13 @@ def test_a_side_that_takes_far_longer_over_all_is_an_alarm_of_the_pass(
 def test_the_baselines_own_faults_are_named_as_its_own() -> None:
     assert kinds(take("u1"), take("u1", f0_drift_semitones=8.0)) == [("voice_drift", "baseline")] * 2
     assert kinds(take("u1"), take("u1", word_error_rate=1.4)) == []
+
+
+def test_what_two_recognisers_heard_is_not_compared() -> None:
+    old = take("u1", word_error_rate=0.1, recogniser="pocketsphinx en-us")
+    found = compare_sides([take("u1", word_error_rate=1.4, recogniser="faster-whisper tiny.en")], [old])
+    assert (found.word_error_rate.n, found.alarms) == (0, [])
+    assert compare_sides([old.model_copy(update={"word_error_rate": 1.4})], [old]).word_error_rate.n == 1
 
 
 def test_one_side_can_be_looked_at_alone() -> None:

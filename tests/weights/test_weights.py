@@ -110,7 +110,7 @@ def test_a_download_past_its_limit_says_so_and_keeps_what_arrived(
     monkeypatch.setattr(Control, "reason", lambda _: "it was not done within 1 s (weights_timeout_s)")
     result = weights_step(_weights_job(tmp_path / "job", store, hub), check=False)
     assert result["failed"] and "weights_timeout_s" in result["msg"] and "is kept" in result["msg"]
-    assert result["steps"][0]["name"] == "weights"
+    assert result["fault"] == "host"
     assert list((store / "partial").rglob("*.*"))
 
 
@@ -488,23 +488,36 @@ def test_a_store_of_somebody_elses_is_filled(hub: Hub, store: Path, monkeypatch:
     assert _ensure([_file(SMALL)], store, hub).changed
 
 
-def test_only_what_the_hub_gives_tells_of_the_model(hub: Hub, store: Path, tmp_path: Path) -> None:
-    """A host that lacks room or rights, or a wrong setting, must not decide against a candidate."""
+def test_nothing_that_a_download_comes_to_tells_of_the_model(hub: Hub, store: Path, tmp_path: Path) -> None:
+    """Neither a host that lacks room or rights nor a hub that gives nothing, or other bytes, decides against one."""
 
     def fault(**changes: Any) -> str:
         params = {"weights": [_file(SMALL).model_dump(mode="json")], "store": str(store), "endpoint": hub.url,
                   "token_file": None, "margin_gib": 0.0, "rehash": False}  # fmt: skip
         result = weights_step(params | changes, check=False)
-        assert result["failed"] and result["steps"][0]["detail"] == result["msg"]
-        return str(result["fault"])
+        assert result["failed"] and result["msg"]
+        return f"{result['fault']} {result['exit_code']}"
 
     taken = tmp_path / "a file"
     taken.touch()
-    assert fault(store=str(taken)) == "host"
-    assert fault(margin_gib=1e9) == "host"
-    assert fault(token_file=str(tmp_path / "none")) == "host"
-    assert fault(weights=[_file(SMALL, path="none").model_dump(mode="json")]) == "candidate"
-    assert fault(weights=[_file(SMALL, sha256="0" * 64).model_dump(mode="json")]) == "candidate"
+    assert fault(store=str(taken)) == "host 1"
+    assert fault(margin_gib=1e9) == "host 2"
+    assert fault(token_file=str(tmp_path / "none")) == "host 2"
+    assert fault(weights=[_file(SMALL, path="none").model_dump(mode="json")]) == "host 2"
+    assert fault(weights=[_file(SMALL, sha256="0" * 64).model_dump(mode="json")]) == "host 2"
+    for status in (403, 404, 429, 503):
+        hub.faults.status[SMALL] = [status] * 20
+        assert fault() == "host 2"
+    hub.faults.status.clear()
+    hub.faults.login = True
+    assert fault() == "host 2"
+    assert fault(endpoint="http://127.0.0.1:9") == "host 2"
+    assert fault(endpoint="http://hub.invalid") == "host 2"
+    hub.faults.login = False
+    params = {"weights": [_file(SMALL).model_dump(mode="json")], "store": str(store), "endpoint": hub.url}
+    assert weights_step(params | {"margin_gib": 0.0}, check=False)["changed"], (
+        "the same files, once they can be had"
+    )
 
 
 def test_a_disk_that_fills_up_is_said_and_left_clean(

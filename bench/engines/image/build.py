@@ -23,7 +23,7 @@ _LIMIT_S = 3600
 
 
 def main() -> None:
-    """Build; exit 1 with the end of the build's log when a step failed."""
+    """Build, with the build's log as it comes; exit 1 when a step failed."""
     parser = argparse.ArgumentParser(prog="bench.engines.image.build", description=__doc__)
     parser.add_argument("image")
     parser.add_argument("lock", type=Path)
@@ -36,11 +36,15 @@ def main() -> None:
         with contextlib.closing(docker.from_env(timeout=_LIMIT_S)) as client:
             built = build_image(
                 client, given.image, given.lock, given.code, base=given.base, build_args=arguments,
-                network=os.environ.get(_NETWORK) or None, sources=given.sources,
+                network=os.environ.get(_NETWORK) or None, sources=given.sources, say=_say,
             )  # fmt: skip
     except (ImageFailed, DockerException) as error:
         sys.exit(str(error))
     print(f"{given.image} {'built' if built else 'is there'}")  # noqa: T201 - what this command is for
+
+
+def _say(text: str) -> None:
+    print(text, end="", flush=True)  # noqa: T201 - whoever waits goes by when a line came
 
 
 if __name__ == "__main__":

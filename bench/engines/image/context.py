@@ -4,21 +4,18 @@ import hashlib
 import io
 import tarfile
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
-
-from docker import errors as docker_errors
 
 from bench.errors import AuditionError
 from bench.records.settings import PYTHON_IMAGE
 
 DOCKERFILE = Path(__file__).with_name("Dockerfile")
-_LOG_TAIL = 3000
 
 
 class ImageFailed(AuditionError):
-    """The image could not be built; the message ends with the failed step's last words."""
+    """The image could not be built."""
 
 
 def name_image(model: str, lock: Path, code_sha256: str, *, base: str = PYTHON_IMAGE) -> str:
@@ -57,28 +54,36 @@ def build_image(
     build_args: Mapping[str, str] | None = None,
     network: str | None = None,
     sources: Path | None = None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> bool:
     """Build the image `name` unless the engine has it; return whether it was built.
 
-    `client` is a `docker.DockerClient`. `network` is the one the build's commands use; null is Docker's default.
+    `client` is a `docker.DockerClient`. `network` is the one the build's commands use; null is Docker's default. `say`
+    is called with what Docker and the build's commands write, as they write it.
 
     Raises:
-        ImageFailed: a step failed; the message ends with what it wrote last.
+        ImageFailed: a step failed; what it wrote last has been said.
     """
     if client.images.list(name=name):
         return False
     with tempfile.TemporaryFile() as context:
         write_context(context, lock, code, sources)
         context.seek(0)
-        try:
-            client.images.build(
-                fileobj=context, custom_context=True, tag=name, rm=True, forcerm=True, network_mode=network,
-                buildargs={"BASE": base, **(build_args or {})},
-            )  # fmt: skip
-        except docker_errors.BuildError as error:
-            log = "".join(str(line.get("stream", "")) for line in error.build_log)
-            raise ImageFailed(f"The image {name} could not be built: {error}\n{log[-_LOG_TAIL:]}") from error
+        told = client.api.build(
+            fileobj=context, custom_context=True, tag=name, rm=True, forcerm=True, network_mode=network,
+            buildargs={"BASE": base, **(build_args or {})}, decode=True,
+        )  # fmt: skip
+        for line in told:
+            if "error" in line:
+                raise ImageFailed(f"The image {name} could not be built: {line['error']}")
+            if text := str(line.get("stream") or _status(line)):
+                say(text)
     return True
+
+
+def _status(line: Mapping[str, Any]) -> str:
+    """Return what becomes of the base's layers, but how far each of them is."""
+    return f"{line['status']}\n" if line.get("status") and not line.get("progressDetail") else ""
 
 
 def _add(archive: tarfile.TarFile, name: str, data: bytes) -> None:
