@@ -326,7 +326,7 @@ def test_a_new_run_holds_what_was_committed_and_appears_whole(
     run = _new(asked)
     assert seen == [[]], "until all of it is there, nothing is under its name"
     assert {path.name for path in run.path.iterdir()} == {
-        "manifest.json", "rule.yml", "utterances.txt", "reference", "reference-baseline",
+        "manifest.json", "rule.yml", "utterances.txt", "reference", "reference-baseline", "reference-hidden",
     }  # fmt: skip
 
 
