@@ -17,6 +17,5 @@ pytest_plugins = [
     "tests.support.listening_fixtures",
     "tests.support.needs",
     "tests.support.planted",
-    "tests.support.rated",
     "tests.support.tiers",
 ]

@@ -65,6 +65,7 @@ def beside_the_sound(wav: bytes) -> str:
     """Return a file's bytes but for its samples, each as a letter."""
     at = 12
     while wav[at : at + 4] != b"data":
+        assert at < len(wav), f"no sound came: {wav[:200]!r}"
         at += 8 + int.from_bytes(wav[at + 4 : at + 8], "little")
     end = at + 8 + int.from_bytes(wav[at + 4 : at + 8], "little")
     return (wav[: at + 8] + wav[end:]).decode("latin-1")

@@ -1,8 +1,6 @@
-"""A run that somebody has rated, and a test's leave to claim that they have listened."""
+"""A run that somebody has rated."""
 
 from pathlib import Path
-
-import pytest
 
 from bench.listening.book import Book, Given
 from bench.listening.raters import invite
@@ -25,9 +23,3 @@ def rate_everything(run_dir: Path, name: str) -> None:
         book.finish(rater)
     finally:
         book.close()
-
-
-@pytest.fixture
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a test that is not about listening claim to have listened."""
-    monkeypatch.setattr("bench.listening.heard.SLACK_S", 1e9)
