@@ -9,10 +9,14 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 SAMPLE = """
+import atexit
+import os
 import shutil
 from collections.abc import Iterator
 
 import pytest
+
+atexit.register(lambda: print("at last", os.environ["PATH"]))
 
 
 @pytest.fixture(scope="module")
@@ -22,8 +26,15 @@ def daemon() -> Iterator[None]:
     assert shutil.which("dockerd"), "gone as the fixture ended"
 
 
+@pytest.fixture(scope="module")
+def elsewhere() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", "/elsewhere", prepend=":")
+        yield
+
+
 @pytest.mark.needs("docker")
-def test_whole(daemon: None) -> None:
+def test_whole(daemon: None, elsewhere: None) -> None:
     assert shutil.which("dockerd")
 
 
@@ -54,3 +65,5 @@ def test_a_fixture_that_ends_with_a_quick_test_finds_the_whole_machine(tmp_path:
     )  # fmt: skip
     assert ran.returncode == 0, ran.stdout
     assert "2 passed" in ran.stdout
+    assert "at last" in ran.stdout
+    assert "/elsewhere" not in ran.stdout, "a fixture's change of PATH came back after its end"

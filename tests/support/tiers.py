@@ -133,8 +133,9 @@ class Newcomer:
             self.leave()
 
     def leave(self) -> None:
-        """See the whole machine again."""
-        os.environ["PATH"], self.within = self.before, False
+        """See the whole machine again. Once: what changes PATH after that has its reasons."""
+        if self.within:
+            os.environ["PATH"], self.within = self.before, False
 
     def close(self) -> None:
         """Remove the links."""
@@ -184,5 +185,5 @@ def _whole_machine_afterwards() -> Iterator[None]:
     The first fixture of a test is the last to end, so a test's own changes of PATH are undone by then.
     """
     yield
-    if _newcomer is not None and _newcomer.within:
+    if _newcomer is not None:
         _newcomer.leave()
