@@ -59,6 +59,7 @@ PLACES = {
             "pass_timeout_s",
             "install_timeout_s",
             "engine_image_base",
+            "sources_mirror",
             "baseline_token_env",
             "model_token_env",
             "baseline_voice_accepted",
