@@ -10,5 +10,12 @@ class ActionModule(ControllerAction):
     """See library/bench_publish.py."""
 
     required = ("run", "repo")
-    defaults = {"enabled": False, "remote": "", "pull_request": False, "base": "", "found": {}}
+    defaults = {
+        "enabled": False,
+        "remote": "",
+        "pull_request": False,
+        "base": "",
+        "clip_format": "wav",
+        "found": {},
+    }
     step = staticmethod(publish_step)

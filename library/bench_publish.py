@@ -30,9 +30,17 @@ options:
     default: false
   base:
     description: Branch to start from and to propose to; empty for the remote's default, without a remote
-      HEAD.
+      C(main), else HEAD.
     type: str
     default: ""
+  clip_format:
+    description: 'How clips go: V(wav), the very files that were timed, or V(flac), their samples in about
+      half the room.'
+    type: str
+    choices:
+      - wav
+      - flac
+    default: wav
   run:
     description: The public variables of the run (docs/variables.md).
     type: dict
@@ -72,7 +80,7 @@ branch:
   description: The branch.
   type: str
   returned: when published
-  sample: audition/f5-titan-20261122T101500Z
+  sample: f5-tts-bench-20261122T101500Z
 commit:
   description: The commit that the branch is at.
   type: str

@@ -214,6 +214,8 @@ class Entry(Record):
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_]*$")
     title: str
+    publish_as: str | None = Field(default=None, pattern=r"^[a-z0-9][a-z0-9-]*$")
+    """Its name in a publication's branch and files, where `name` does not say it: `f5-tts`."""
     version: Version
     licences: Licences
     clone_encoder: CloneEncoder

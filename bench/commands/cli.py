@@ -185,6 +185,7 @@ def _publish(args: argparse.Namespace) -> int:
         remote=args.remote,
         open_pull_request=args.pull_request,
         base=args.base,
+        clip_format=args.clip_format,
         check=args.check,
     )
     for line in report.lines:
@@ -335,10 +336,13 @@ def _parser() -> argparse.ArgumentParser:
     publish.add_argument(
         "--repo", type=Path, help="git repository that gets the branch (default: the checkout)"
     )
-    publish.add_argument("--branch", help="name of the branch (default: audition/RUN)")
+    publish.add_argument("--branch", help="name of the branch (default: MODEL-bench-UTC)")
     publish.add_argument("--remote", help="where to push; without it nothing leaves the machine")
     publish.add_argument("--pull-request", action="store_true", help="open one with gh, or say how")
     publish.add_argument("--base", help="branch to start from and to propose to")
+    publish.add_argument(
+        "--clip-format", choices=("wav", "flac"), default="wav", help="of the clips (default: %(default)s)"
+    )
     publish.add_argument(
         "--check", action="store_true", help="say what would be done; write and send nothing"
     )

@@ -1,9 +1,11 @@
 """What is asked of publishing: by role `publish`, and by it of the module `bench_publish`."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from bench.records.settings import Settings
+
+ClipFormat = Literal["wav", "flac"]
 
 
 class PublishSettings(Settings):
@@ -16,7 +18,9 @@ class PublishSettings(Settings):
     pull_request: bool = False
     """Open a pull request with `gh`, or print the command that does; needs `remote`."""
     base: str = ""
-    """Branch to start from and to propose to; empty for the remote's default, without a remote HEAD."""
+    """Branch to start from and to propose to; empty for the remote's default, without a remote `main`, else HEAD."""
+    clip_format: ClipFormat = "wav"
+    """How clips go: `wav`, the very files that were timed, or `flac`, their samples in about half the room."""
 
 
 class PublishTask(PublishSettings):

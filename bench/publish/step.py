@@ -8,6 +8,7 @@ from bench.controller.found import take
 from bench.controller.request import RunRequest
 from bench.controller.run import Run, find_newest, locate
 from bench.errors import PhaseMissing
+from bench.publish.settings import ClipFormat
 
 
 def publish_step(
@@ -18,6 +19,7 @@ def publish_step(
     remote: str,
     pull_request: bool,
     base: str,
+    clip_format: ClipFormat,
     check: bool,
     found: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
@@ -42,6 +44,7 @@ def publish_step(
         remote=remote or None,
         open_pull_request=pull_request,
         base=base or None,
+        clip_format=clip_format,
         check=check,
     )
     return {

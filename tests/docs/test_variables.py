@@ -97,6 +97,7 @@ TITANS = {
     "neighbour_container",
     "neighbour_url",
     "neighbour_floor_gib",
+    "publish_base",
 }
 """What the inventory of Titan decides for itself; of all others it shows the default."""
 
