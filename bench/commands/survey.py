@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from bench.commands.playbook import Interrupted, Played, Stop, list_inventories, play, read_variable
-from bench.controller import prepare
+from bench.controller import prepare, surveys
 from bench.controller import run as runs
 from bench.controller.request import RunRequest
 from bench.controller.run import Run
@@ -140,6 +140,9 @@ class _Driver:
             verdict = _verdict(run)
             self._say(f"{host} | {request.model} | {verdict.label}")
             self._say(f"  {verdict.sentence}")
+            if len(requests) > 1:
+                report = surveys.write(surveys.gather(run), request.runs_dir)
+                self._say(f"  all candidates: {report}")
             self._compare_neighbour(run, request.model, first)
             if verdict.decision.startswith("awaiting"):
                 self._say("Then, and afterwards `audition survey` again:")

@@ -315,11 +315,16 @@ class _Case:
             "keep_baseline_survey_complete",
             f"keep_{self.baseline}_survey_complete",
             reason,
-            f"Keep {self.baseline}; the survey is complete: {why}.",
+            f"Keep {self.baseline}; the survey is complete: {why}.{self.carried_on()}",
             NextStep(model=None, commands=[]),
             ratings=ratings,
             revealed=revealed,
         )
+
+    def carried_on(self) -> str:
+        """Say why the chain's earlier models were not taken; nothing where there is none."""
+        reasons = [each.why for each in self.evidence.manifest.carried or []]
+        return f" Before it: {'; '.join(reasons)}." if reasons else ""
 
     def await_baseline(self, found: Rateable) -> Verdict:
         if self.evidence.baseline is None:
@@ -642,6 +647,7 @@ class _Case:
             neighbour=neighbour,
             failures=failures,
             playability=playability,
+            carried=evidence.manifest.carried or None,
             warnings=[*how_heard, *self.first_warnings, *self.warnings, *drift],
             next=then,
             methodology_version=self.method,

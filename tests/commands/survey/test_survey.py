@@ -14,6 +14,8 @@ import yaml
 
 from bench.commands.survey import Options, survey
 from bench.errors import BadInput
+from bench.records.survey import Survey
+from bench.storage.record_file import load_record
 from tests.commands.survey.project import PHASES, Project
 
 pytestmark = pytest.mark.slow  # each is a play or more
@@ -63,6 +65,15 @@ def test_stops_on_awaiting_and_then_goes_on_down_the_chain(project: Project) -> 
     assert len(project.runs("f5")) == 1
     assert project.manifest("cosyvoice2").chain == ["f5", "cosyvoice2"]
     assert "WARNING: llm's p50 before cosyvoice2 was 130 ms, 1.30 times the survey's first (100 ms" in said
+
+    # One record of both, made anew after each verdict.
+    (folder,) = (project.runs_dir / "surveys").iterdir()
+    found = load_record(Survey, folder)
+    assert (found.complete, found.decision) == (True, "keep_baseline_survey_complete")
+    assert [(each.run_id, each.place) for each in found.models] == [
+        (project.runs(model)[0].name, "decided") for model in ("f5", "cosyvoice2")
+    ]
+    assert f"  all candidates: {folder / 'survey.html'}" in said.splitlines()
 
     # And with everything decided nothing is measured again.
     played = len(project.played())
