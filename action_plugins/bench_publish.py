@@ -16,6 +16,7 @@ class ActionModule(ControllerAction):
         "pull_request": False,
         "base": "",
         "clip_format": "wav",
+        "pages": [],
         "found": {},
     }
     step = staticmethod(publish_step)

@@ -41,6 +41,23 @@ options:
       - wav
       - flac
     default: wav
+  pages:
+    description: Pages of the repository that are brought up to date by the run that ends its survey, each
+      from a template.
+    type: list
+    elements: dict
+    default: []
+    options:
+      path:
+        description: The page, by its path in the repository.
+        type: str
+        required: true
+      template:
+        description: C(survey) (all candidates with verdict and figures), C(memory) (a line each), C(forward)
+          (what came after, for an earlier page about a model), or the path of a template of your own on
+          the controller.
+        type: str
+        required: true
   run:
     description: The public variables of the run (docs/variables.md).
     type: dict

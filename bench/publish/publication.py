@@ -2,6 +2,7 @@
 
 import datetime
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
@@ -12,10 +13,11 @@ from bench.publish.commands import NETWORK_S, execute, spell_command, strip_logi
 from bench.publish.contents import REPORT_MARKDOWN, Contents, gather
 from bench.publish.git import RemoteState, Repository
 from bench.publish.names import Names, name_publication
+from bench.publish.pages import Section, place, write_sections
 from bench.publish.permission import SIDES
 from bench.publish.pull_request import Proposal, forge_repository
 from bench.publish.secrets import refuse_secrets
-from bench.publish.settings import ClipFormat
+from bench.publish.settings import ClipFormat, Page
 from bench.records.base import Record
 from bench.records.run import Manifest
 from bench.records.verdict import Verdict
@@ -74,6 +76,7 @@ def publish(
     open_pull_request: bool = False,
     base: str | None = None,
     clip_format: ClipFormat = "wav",
+    pages: Sequence[Page] = (),
     check: bool = False,
 ) -> PublishReport:
     """Commit a decided run to a branch of `repo`, and push and propose it where asked.
@@ -90,6 +93,7 @@ def publish(
         base: branch to start from and to propose to; the remote's default when None, without a remote `main`, else
             HEAD.
         clip_format: how clips go.
+        pages: of the repository, brought up to date where this run has ended its survey.
         check: say what would change; nothing is written or sent.
 
     Raises:
@@ -121,9 +125,10 @@ def publish(
     started = utc_now()
     today = datetime.datetime.now(datetime.UTC).date()
     contents = gather(run.path, verdict, today, names, clip_format)
-    _refuse_secrets(manifest, contents)
+    sections = write_sections(run, pages)
+    _refuse_secrets(manifest, contents, sections)
     try:
-        report = _Publication(destination, names, manifest, verdict, contents, check).go()
+        report = _Publication(destination, names, manifest, verdict, contents, sections, check).go()
     except PublishFailed as error:
         note_phase(run, "publish", started, str(error), fault="host")
         raise
@@ -154,11 +159,11 @@ def _resolve_destination(
     return _Destination(repository, name, remote or None, base, propose)
 
 
-def _refuse_secrets(manifest: Manifest, contents: Contents) -> None:
+def _refuse_secrets(manifest: Manifest, contents: Contents, sections: Sequence[Section]) -> None:
     """Hold the files to this environment; message, title and body are made of what they say."""
     entries = (manifest.entry, manifest.baseline_entry)
     refuse_secrets(
-        contents.files,
+        contents.files | {each.path: each.body.encode() for each in sections},
         os.environ,
         [run.get("auth_env") for entry in entries if isinstance(run := entry.get("run"), dict)],
     )
@@ -174,12 +179,14 @@ class _Publication:
         manifest: Manifest,
         verdict: Verdict,
         contents: Contents,
+        sections: Sequence[Section],
         check: bool,
     ) -> None:
         self._destination = destination
         self._repo = destination.repository
         self._verdict = verdict
         self._contents = contents
+        self._sections = sections
         self._check = check
         self._when_s = int(datetime.datetime.fromisoformat(manifest.created_utc).timestamp())
         self._folder = names.samples
@@ -210,7 +217,7 @@ class _Publication:
             branch=to.branch,
             commit=commit,
             folder=self._folder,
-            files=sorted(self._contents.files),
+            files=sorted({*self._contents.files, *(each.path for each in self._sections)}),
             withheld=withheld,
             remote=strip_login(to.remote) if to.remote else None,
             pushed=pushed,
@@ -242,6 +249,8 @@ class _Publication:
         """Return the branch's commit, and whether it is new here."""
         repo, branch = self._repo, self._destination.branch
         files = self._contents.files
+        if tip is not None:
+            files = files | self._pages(tip)
         if tip is not None and repo.holds(tip, self._folder, files):
             if tip == local or self._check:
                 self._lines.append(f"branch {branch} holds this already")
@@ -255,6 +264,7 @@ class _Publication:
         label, sentence = self._verdict.label, self._verdict.sentence
         message = f"{self._verdict.run_id}: {label}\n\n{sentence}\n"
         parent = tip or self._base()
+        files = files | self._pages(parent)
         more = {
             name: data for name, data in self._contents.missing.items() if repo.read(parent, name) is None
         }
@@ -263,6 +273,13 @@ class _Publication:
             f"{len(files | more)} files in {self._folder}/ and beside it on branch {branch} ({commit[:12]})"
         )
         return commit, True
+
+    def _pages(self, commit: str | None) -> dict[str, bytes]:
+        """Return the owner's pages as a commit has them, with our part in each."""
+        found: dict[str, bytes] = {}
+        for each in self._sections:
+            found[each.path] = place(each, found.get(each.path, self._repo.read(commit, each.path)))
+        return found
 
     def _base(self) -> str | None:
         """Return the commit a new branch starts from: the remote's as it is now, else as it was last seen here."""

@@ -8,6 +8,16 @@ from bench.records.settings import Settings
 ClipFormat = Literal["wav", "flac"]
 
 
+class Page(Settings):
+    """A page of the owner's that has a part of ours."""
+
+    path: str
+    """The page, by its path in the repository."""
+    template: str
+    """`survey` (all candidates with verdict and figures), `memory` (a line each), `forward` (what came after, for an
+    earlier page about a model), or the path of a template of your own on the controller."""
+
+
 class PublishSettings(Settings):
     """What role and module have in common. Nothing is committed, pushed or proposed unless one of these asks."""
 
@@ -21,6 +31,8 @@ class PublishSettings(Settings):
     """Branch to start from and to propose to; empty for the remote's default, without a remote `main`, else HEAD."""
     clip_format: ClipFormat = "wav"
     """How clips go: `wav`, the very files that were timed, or `flac`, their samples in about half the room."""
+    pages: list[Page] = []
+    """Pages of the repository that are brought up to date by the run that ends its survey, each from a template."""
 
 
 class PublishTask(PublishSettings):

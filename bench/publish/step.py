@@ -20,6 +20,7 @@ def publish_step(
     pull_request: bool,
     base: str,
     clip_format: ClipFormat,
+    pages: list[dict[str, Any]],
     check: bool,
     found: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
@@ -36,6 +37,7 @@ def publish_step(
         return {"changed": True, "summary": ["no run yet"]}
     if check and run_found.decision() is None:
         return {"changed": True, "run_id": run_found.run_id, "summary": ["no verdict yet"]}
+    from bench.publish.pages import read_pages
     from bench.publish.publication import publish  # draws the report: not for those who only ask
 
     report = publish(
@@ -45,6 +47,7 @@ def publish_step(
         open_pull_request=pull_request,
         base=base or None,
         clip_format=clip_format,
+        pages=read_pages(pages),
         check=check,
     )
     return {

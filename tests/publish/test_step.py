@@ -27,6 +27,7 @@ def step(request: RunRequest, repo: Path, *, enabled: bool = True, check: bool =
         pull_request=False,
         base="",
         clip_format="wav",
+        pages=[],
         check=check,
     )
 
