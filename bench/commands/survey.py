@@ -131,9 +131,9 @@ class _Driver:
         worked = False
         for request in requests:
             run = find_newest(request)
-            if run is None or run.undecided():
-                worked = True
-                self._phases(host, request, run)
+            if left := _phases_left(phase_playbooks(self._project), run):
+                worked = worked or run is None or run.undecided()
+                self._phases(host, request, run, left)
                 run = find_newest(request)
             if run is None:
                 raise AuditionError(f"{host} | {request.model}: preflight began no run")
@@ -157,10 +157,10 @@ class _Driver:
             )
             self._say("one again; the survey then goes by the newer run.")
 
-    def _phases(self, host: str, request: RunRequest, run: Run | None) -> None:
+    def _phases(self, host: str, request: RunRequest, run: Run | None, playbooks: list[str]) -> None:
         model = request.model
         self._say(f"{host} | {model} | {'goes on with ' + run.run_id if run else 'a new run'}")
-        for playbook in _phases_left(phase_playbooks(self._project), run):
+        for playbook in playbooks:
             phase = Path(playbook).stem
             begun = time.monotonic()
             self._say(f"{host} | {model} | {phase}")
@@ -268,14 +268,19 @@ def find_newest(request: RunRequest) -> Run | None:
 def _phases_left(playbooks: list[str], run: Run | None) -> list[str]:
     """Return the phases to play: all of them, or those after teardown when nothing touches the host any more.
 
-    All the earlier ones, although some are done: they cost seconds and prove that the host is still as
-    preflight and install left it.
+    Of a run that was decided since, by `audition verdict` for instance, only its publication. Else the earlier phases
+    too, although some are done: they cost seconds and prove that the host is still as preflight and install left it.
     """
     if run is None:
         return playbooks
     names = [Path(each).stem for each in playbooks]
-    after = names.index("teardown") + 1 if "teardown" in names else 0
     states = {name: state.status for name, state in run.phases().items()}
+    if not run.undecided():
+        published = states.get("publish") == "done"
+        return [
+            each for each, name in zip(playbooks, names, strict=True) if name == "publish" and not published
+        ]
+    after = names.index("teardown") + 1 if "teardown" in names else 0
     if all(states.get(name) in ("done", "skipped") for name in names[:after]):  # type: ignore[call-overload]
         return playbooks[after:]
     return playbooks
