@@ -11,6 +11,8 @@ from urllib.parse import urlsplit, urlunsplit
 import soundfile
 
 from bench.controller import conclude
+from bench.controller.run import Run
+from bench.controller.sharing import rated_elsewhere
 from bench.controller.wheel import REPO
 from bench.errors import BadInput
 from bench.publish.names import Names, read_research
@@ -63,10 +65,15 @@ def gather(
     manifest = load_record(Manifest, run_dir)
     allowed = read_permission(manifest, today)
     evidence = conclude.collect_evidence(run_dir)
-    shown = _build_view(run_dir, verdict, evidence, with_clips=not any(map(allowed.withheld, SIDES)))
+    # Takes that another run of the survey has borrowed are known to nobody until that one is decided.
+    borrowed = rated_elsewhere(Run(run_dir))
+    kept_back = borrowed is not None or any(map(allowed.withheld, SIDES))
+    shown = _build_view(run_dir, verdict, evidence, with_clips=not kept_back)
     # What was sealed for rating stays silent until all have rated, here as in the report.
     blind = evidence.ratings is not None and not shown.revealed
     withheld: dict[Side, str | None] = {side: _BLIND if blind else allowed.withheld(side) for side in SIDES}
+    if borrowed is not None:
+        withheld["baseline"] = f"the same takes are still to be rated in {borrowed}"
     shown.reference = {
         name: said
         for name, said in shown.reference.items()
@@ -80,13 +87,13 @@ def gather(
         REPORT_MARKDOWN: write_markdown(shown).encode(),
         "report.html": render(shown).encode(),
     }
-    for name in AS_THEY_ARE if blind else (*AS_THEY_ARE, METRICS):
+    for name in AS_THEY_ARE if blind or borrowed else (*AS_THEY_ARE, METRICS):
         if (run_dir / name).is_file():
             files[name] = (run_dir / name).read_bytes()
     clips = 0
     for side in SIDES:
         takes = None if blind else read_takes(run_dir / side)
-        if takes is None:
+        if takes is None or (side == "baseline" and borrowed is not None):
             continue
         files[f"{side}/takes.jsonl"] = (run_dir / side / "takes.jsonl").read_bytes()
         if withheld[side] is None:

@@ -559,6 +559,14 @@ class _Case:
                 "rated; through the channel `matched` both reach as far as the lower."
             )
 
+    def note_lent(self) -> None:
+        """Say where the baseline spoke in another run."""
+        made = self.evidence.passes.get("baseline")
+        if made is not None and made.lent_by is not None:
+            self.warnings.append(
+                f"{self.baseline} spoke in {made.lent_by}; its takes were used again, since nobody had heard them."
+            )
+
     def warn_of_voices(self) -> None:
         """Say where a server was not shown to speak in the voice it was asked for; that is of its sound."""
         for side, record in self.evidence.passes.items():
@@ -623,6 +631,7 @@ class _Case:
         self.warn_of_earlier_runs(ratings)
         called: dict[TakeSide, str] = {"candidate": self.model, "baseline": self.baseline}
         self.warnings += warn_of_machines(evidence.passes, called, evidence.manifest.neighbour_mode)
+        self.note_lent()
         if revealed:
             self.warn_of_voices()
         neighbour, drift = neighbour_summary(evidence.neighbour)

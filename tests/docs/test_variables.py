@@ -64,6 +64,7 @@ PLACES = {
             "model_token_env",
             "baseline_voice_accepted",
             "model_voice_accepted",
+            "share_baseline",
             "similarity_python",
             "sources_mirror",
             "whisper_model",

@@ -218,6 +218,22 @@ def test_what_was_sealed_stays_silent_where_not_all_have_rated(unrated: Path, re
     assert "not every rater" in report.withheld["candidate"]
 
 
+def test_a_baseline_that_another_run_has_borrowed_stays_at_home_until_that_is_decided(
+    run_dir: Path, repo: Path
+) -> None:
+    borrower = shutil.copytree(run_dir, run_dir.with_name("f5-here-20261122T111500Z"))
+    (borrower / "verdict.json").unlink()
+    report = publish(run_dir, repo)
+    files = published(repo)
+    assert f"still to be rated in {borrower.name}" in report.withheld["baseline"]
+    assert not [name for name in files if name.startswith("baseline/") or name == "metrics.json"]
+    assert "candidate/u01.wav" in files
+    assert players(files["report.html"]) == 0
+    shutil.copy(run_dir / "verdict.json", borrower)
+    publish(run_dir, repo)
+    assert "baseline/u01.wav" in published(repo)
+
+
 def test_a_refused_run_without_a_take_is_published_too(run_dir: Path, repo: Path) -> None:
     for name in ("candidate", "baseline", "listening"):
         shutil.rmtree(run_dir / name)
