@@ -223,9 +223,21 @@ class Entry(Record):
     preset: PresetVoice | None = None
     weights: list[WeightFile] = []
     run: EngineRun | HttpRun = Field(discriminator="kind")
+    served: HttpRun | None = None
+    """How the same model is asked where somebody else serves it; counts in place of `run` where `model_url` or
+    `baseline_url` says where."""
     profiles: dict[str, dict[str, Any]] = Field(min_length=1)
     """Named settings of the engine. `upstream` is the package as it ships."""
     notes: list[str] = []
+
+    def at(self, url: str | None) -> "Entry":
+        """Return the entry as it counts for a model that is at `url`, or that Audition itself serves (null).
+
+        A server that is not ours runs as its owner runs it: there is one profile, and no voice of ours.
+        """
+        if url is None or self.served is None:
+            return self
+        return self.model_copy(update={"run": self.served, "profiles": {"upstream": {}}, "preset": None})
 
     @model_validator(mode="after")
     def _limits_in_order(self) -> "Entry":

@@ -9,8 +9,11 @@ from typing import Any
 
 import pytest
 
+from bench.catalog.entry import HttpRun
 from bench.controller import run as runs
 from bench.controller.prepare import DEFAULT_RULE
+from bench.controller.host_settings import HostSettings
+from bench.controller.outgoing import make_job_spec
 from bench.controller.run import Run, RunBusy, locate, open_or_create
 from bench.controller.wheel import REPO
 from bench.errors import BadInput, DiskFull, PhaseMissing
@@ -222,6 +225,22 @@ def test_a_model_that_a_gate_refuses_need_not_be_served_by_anybody(asked: Asked,
     assert new and run.entry().name == "voxtral4b"
     with pytest.raises(BadInput, match="say where in model_url"):
         open_or_create(asked(model="chatterbox", intended_use=intended_use), Path("/"))
+
+
+def test_an_entry_with_both_ways_is_served_by_us_unless_a_url_says_by_whom(asked: Asked) -> None:
+    ours, _ = open_or_create(asked(model="cosyvoice2", profile="graphed"), Path("/"))
+    assert ours.entry().run.kind == "engine"
+    url = "http://127.0.0.1:2"
+    with pytest.raises(BadInput, match="no profile 'graphed'; it has: upstream"):
+        open_or_create(asked(model="cosyvoice2", profile="graphed", model_url=url), Path("/"))
+    theirs, new = open_or_create(asked(model="cosyvoice2", model_url=url), Path("/"))
+    entry = theirs.entry()
+    assert new
+    assert isinstance(entry.run, HttpRun)
+    assert (entry.run.dialect, entry.preset, list(entry.profiles)) == ("cosyvoice", None, ["upstream"])
+    spec = make_job_spec(theirs, "benchmark", HostSettings())
+    assert (spec.install, spec.url, spec.image, spec.passes) == ("http", url, None, ["candidate"])
+    assert locate(asked(model="cosyvoice2", model_url=url)) == theirs
 
 
 def test_the_newest_that_is_not_decided_goes_on(asked: Asked) -> None:

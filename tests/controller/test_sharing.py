@@ -46,7 +46,9 @@ def speak(run: Run) -> None:
     for number in (1, 2, 3):
         wav = folder / f"u{number:02}.wav"
         time_s = np.arange(16000) / 16000
-        write_wav_16bit(wav, 0.3 * np.sin(2 * np.pi * 110 * number * time_s), 16000)
+        write_wav_16bit(
+            wav, np.float32(0.3) * np.sin(2 * np.pi * 110 * number * time_s).astype(np.float32), 16000
+        )
         lines.append(
             take(number).model_copy(update={"wav": wav.name, "sha256": sha256_file(wav)}).model_dump_json()
         )
