@@ -31,8 +31,13 @@ def outcome(model: Surveyed) -> str:
     return words.DECISIONS[model.decision] if model.decision else PLACES[model.place]
 
 
+def why(model: Surveyed) -> str:
+    """Return what a model's own verdict says of it, without the reasons that it carries on."""
+    return (model.sentence or "").partition(" Before it: ")[0]
+
+
 def lines(survey: Survey) -> list[Line]:
-    """Return the figures of all models that have begun."""
+    """Return the figures of all models that have begun, but for those that nobody has."""
     begun = [each for each in survey.models if each.run_id is not None]
 
     def side(model: Surveyed, of: SideFigures | None, name: str, unit: str) -> str:
@@ -62,7 +67,8 @@ def lines(survey: Survey) -> list[Line]:
             [(words.number(each.neighbour_ratio), "") for each in begun],
         ),
     ]
-    return found
+    nothing = {"", words.NOT_TAKEN}
+    return [line for line in found if any(not set(cell) <= nothing for cell in line.cells)]
 
 
 def _difference(model: Surveyed) -> str:
@@ -90,6 +96,7 @@ def render_survey(survey: Survey) -> str:
         begun=[each for each in survey.models if each.run_id is not None],
         lines=lines(survey),
         outcome=outcome,
+        why=why,
         gates=_gates,
         plot=Markup(drawn) if drawn else "",  # noqa: S704 - drawn by us
         style=Markup((_HERE / "page.css").read_text("utf-8")),  # noqa: S704 - a file of ours
@@ -135,7 +142,7 @@ def write_survey_markdown(survey: Survey) -> str:
             escape_md(each.title),
             f"`{each.run_id}`" if each.run_id else "",
             outcome(each),
-            escape_md(each.sentence or ""),
+            escape_md(why(each)),
         ]
         for each in survey.models
     ]
