@@ -63,7 +63,7 @@ class ActionModule(HostedAction):
             "msg": result.error
             or "\n".join(
                 [
-                    f"{phase}: {_count(result)}{f', of {result.lent_by}' if result.lent_by else ''}",
+                    f"{phase}: {_count(result)}",
                     *_alarms(result),
                 ]
             ),
@@ -81,4 +81,5 @@ def _alarms(result: Any) -> list[str]:
 
 
 def _count(result: Any) -> str:
-    return ", ".join(f"{made.ok} of {made.takes} {name}" for name, made in result.passes.items())
+    lent = [f"of {result.lent_by}"] if result.lent_by else []
+    return ", ".join([*(f"{made.ok} of {made.takes} {name}" for name, made in result.passes.items()), *lent])

@@ -11,9 +11,9 @@ import pytest
 
 from bench.catalog.entry import HttpRun
 from bench.controller import run as runs
-from bench.controller.prepare import DEFAULT_RULE
 from bench.controller.host_settings import HostSettings
 from bench.controller.outgoing import make_job_spec
+from bench.controller.prepare import DEFAULT_RULE
 from bench.controller.run import Run, RunBusy, locate, open_or_create
 from bench.controller.wheel import REPO
 from bench.errors import BadInput, DiskFull, PhaseMissing
