@@ -102,7 +102,7 @@ def hash_receipt(spec: JobSpec) -> str:
     """Return the hash of all that a smoke sentence proves: the engine's code, model, profile, and how it runs."""
     what = {
         "code": find_part(spec.entry).sha256 if isinstance(spec.entry.run, EngineRun) else None,
-        "entry": spec.entry.model_dump(mode="json"),
+        "entry": spec.entry.hashed(),
         "profile": spec.profile,
         "install": spec.install,
         "lock": sha256_file(find_engine_lock(spec.entry)) if spec.lock else None,

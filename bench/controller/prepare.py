@@ -145,7 +145,7 @@ def _reread(manifest: Manifest) -> Inputs:
 
 def _hash_side(entry: Entry, *served: str | None) -> str:
     """Hash a side's entry and how it is asked for: the profile where it is chosen apart, the address."""
-    return sha256_bytes(canonical_json([entry.model_dump(mode="json"), *served]))
+    return sha256_bytes(canonical_json([entry.hashed(), *served]))
 
 
 def load_chain_member(request: RunRequest, name: str) -> None:
