@@ -10,5 +10,13 @@ class ActionModule(ControllerAction):
     """See library/bench_publish.py."""
 
     required = ("run", "repo")
-    defaults = {"enabled": False, "remote": "", "pull_request": False, "base": "", "found": {}}
+    defaults = {
+        "enabled": False,
+        "remote": "",
+        "pull_request": False,
+        "base": "",
+        "clip_format": "wav",
+        "pages": [],
+        "found": {},
+    }
     step = staticmethod(publish_step)

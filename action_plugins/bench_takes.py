@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench.controller import incoming, outgoing
+from bench.controller import incoming, outgoing, sharing
 from bench.controller.hosted_action import HostedAction, quote_failure
 from bench.controller.run import Run
 from bench.jobs.spec import OtherSide
@@ -38,13 +38,16 @@ class ActionModule(HostedAction):
 
     def _make(self, run: Run) -> dict[str, Any]:
         phase, started = self.phase, utc_now()
-        spec = outgoing.make_job_spec(run, phase, self.host)
+        lent = None
+        if phase == "baseline" and self.host.share_baseline:
+            lent = sharing.find_lender(run, warmups=self.host.warmups)
+        spec = outgoing.make_job_spec(run, phase, self.host, lent)
         job_dir = self.host.job_dir(run.run_id, phase)
         token = self.host.token("baseline" if phase == "baseline" else "model", spec.entry)
         tokens = {"token": token.encode()} if token else {}
         if spec.other_side and (other := self.host.token("baseline", spec.other_side.entry)):
             tokens[OtherSide.TOKEN] = other.encode()
-        with outgoing.pack_job(run, spec, tokens) as tar:
+        with outgoing.pack_job(run, spec, tokens, lent) as tar:
             self.send(tar, job_dir)
         done = self.follow("bench_takes", {"job_dir": job_dir}, job_dir, spec.limit_s())
         try:
@@ -57,7 +60,13 @@ class ActionModule(HostedAction):
             "changed": True,
             "run_id": run.run_id,
             "failed": not result.ok,
-            "msg": result.error or "\n".join([f"{phase}: {_count(result)}", *_alarms(result)]),
+            "msg": result.error
+            or "\n".join(
+                [
+                    f"{phase}: {_count(result)}",
+                    *_alarms(result),
+                ]
+            ),
             "fault": result.fault,
             "passes": {name: made.model_dump(mode="json") for name, made in result.passes.items()},
             "seconds": result.seconds,
@@ -72,4 +81,5 @@ def _alarms(result: Any) -> list[str]:
 
 
 def _count(result: Any) -> str:
-    return ", ".join(f"{made.ok} of {made.takes} {name}" for name, made in result.passes.items())
+    lent = [f"of {result.lent_by}"] if result.lent_by else []
+    return ", ".join([*(f"{made.ok} of {made.takes} {name}" for name, made in result.passes.items()), *lent])

@@ -30,9 +30,34 @@ options:
     default: false
   base:
     description: Branch to start from and to propose to; empty for the remote's default, without a remote
-      HEAD.
+      C(main), else HEAD.
     type: str
     default: ""
+  clip_format:
+    description: 'How clips go: V(wav), the very files that were timed, or V(flac), their samples in about
+      half the room.'
+    type: str
+    choices:
+      - wav
+      - flac
+    default: wav
+  pages:
+    description: Pages of the repository that are brought up to date by the run that ends its survey, each
+      from a template.
+    type: list
+    elements: dict
+    default: []
+    options:
+      path:
+        description: The page, by its path in the repository.
+        type: str
+        required: true
+      template:
+        description: C(survey) (all candidates with verdict and figures), C(memory) (a line each), C(forward)
+          (what came after, for an earlier page about a model), or the path of a template of your own on
+          the controller.
+        type: str
+        required: true
   run:
     description: The public variables of the run (docs/variables.md).
     type: dict
@@ -72,7 +97,7 @@ branch:
   description: The branch.
   type: str
   returned: when published
-  sample: audition/f5-titan-20261122T101500Z
+  sample: f5-tts-bench-20261122T101500Z
 commit:
   description: The commit that the branch is at.
   type: str

@@ -214,6 +214,8 @@ class Entry(Record):
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_]*$")
     title: str
+    publish_as: str | None = optional_key(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    """Its name in a publication's branch and files, where `name` does not say it: `f5-tts`."""
     version: Version
     licences: Licences
     clone_encoder: CloneEncoder
@@ -221,9 +223,29 @@ class Entry(Record):
     preset: PresetVoice | None = None
     weights: list[WeightFile] = []
     run: EngineRun | HttpRun = Field(discriminator="kind")
+    served: HttpRun | None = optional_key()
+    """How the same model is asked where somebody else serves it; counts in place of `run` where `model_url` or
+    `baseline_url` says where."""
     profiles: dict[str, dict[str, Any]] = Field(min_length=1)
     """Named settings of the engine. `upstream` is the package as it ships."""
     notes: list[str] = []
+
+    def at(self, url: str | None) -> "Entry":
+        """Return the entry as it counts for a model that is at `url`, or that Audition itself serves (null).
+
+        A server that is not ours runs as its owner runs it: there is one profile, and no voice of ours.
+        """
+        if url is None or self.served is None:
+            return self
+        return self.model_copy(update={"run": self.served, "profiles": {"upstream": {}}, "preset": None})
+
+    def hashed(self) -> dict[str, Any]:
+        """Return what makes an entry another one for a run or an installation.
+
+        How it is called in a publication is not of it, nor `served`, which is in `run` where it counts (`at`): an entry
+        that gained them is still the one that earlier runs were begun with.
+        """
+        return self.model_dump(mode="json", exclude={"publish_as", "served"})
 
     @model_validator(mode="after")
     def _limits_in_order(self) -> "Entry":

@@ -177,6 +177,7 @@ def _compare(args: argparse.Namespace) -> int:
 def _publish(args: argparse.Namespace) -> int:
     run_dir = _run(args)
     from bench.publish import publish
+    from bench.publish.pages import read_pages
 
     report = publish(
         run_dir,
@@ -185,11 +186,20 @@ def _publish(args: argparse.Namespace) -> int:
         remote=args.remote,
         open_pull_request=args.pull_request,
         base=args.base,
+        clip_format=args.clip_format,
+        pages=read_pages([_page(each) for each in args.page]),
         check=args.check,
     )
     for line in report.lines:
         _say(line)
     return 0
+
+
+def _page(given: str) -> dict[str, str]:
+    path, _, template = given.rpartition("=")
+    if not path or not template:
+        raise BadInput(f"--page {given}: give PATH=TEMPLATE, as docs/SURVEY.md=survey.")
+    return {"path": path, "template": template}
 
 
 def _selftest(_args: argparse.Namespace) -> int:
@@ -335,10 +345,20 @@ def _parser() -> argparse.ArgumentParser:
     publish.add_argument(
         "--repo", type=Path, help="git repository that gets the branch (default: the checkout)"
     )
-    publish.add_argument("--branch", help="name of the branch (default: audition/RUN)")
+    publish.add_argument("--branch", help="name of the branch (default: MODEL-bench-UTC)")
     publish.add_argument("--remote", help="where to push; without it nothing leaves the machine")
     publish.add_argument("--pull-request", action="store_true", help="open one with gh, or say how")
     publish.add_argument("--base", help="branch to start from and to propose to")
+    publish.add_argument(
+        "--page",
+        action="append",
+        default=[],
+        metavar="PATH=TEMPLATE",
+        help="of the repository, to bring up to date at a survey's end; may be repeated",
+    )
+    publish.add_argument(
+        "--clip-format", choices=("wav", "flac"), default="wav", help="of the clips (default: %(default)s)"
+    )
     publish.add_argument(
         "--check", action="store_true", help="say what would be done; write and send nothing"
     )

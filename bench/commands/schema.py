@@ -22,6 +22,7 @@ from bench.records.metrics import MetricsFile, TakeMetrics
 from bench.records.neighbour import NeighbourRecord
 from bench.records.passes import PassFile
 from bench.records.run import Install, Manifest, Phases, Preflight
+from bench.records.survey import Survey
 from bench.records.take import Take
 from bench.records.verdict import Verdict
 from bench.report.view import ReportView
@@ -57,6 +58,7 @@ FILES: tuple[Described, ...] = (
     Described("what `audition ratings export RUN FILE.json` writes", Export),
     Described("verdict.json", Verdict, "verdict"),
     Described("report.json", ReportView, "report"),
+    Described("surveys/<host>-<UTC>/survey.json", Survey, "survey"),
 )
 """Every kind of record that a run leaves."""
 

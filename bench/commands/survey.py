@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from bench.commands.playbook import Interrupted, Played, Stop, list_inventories, play, read_variable
-from bench.controller import prepare
+from bench.controller import prepare, surveys
 from bench.controller import run as runs
 from bench.controller.request import RunRequest
 from bench.controller.run import Run
@@ -131,15 +131,18 @@ class _Driver:
         worked = False
         for request in requests:
             run = find_newest(request)
-            if run is None or run.undecided():
-                worked = True
-                self._phases(host, request, run)
+            if left := _phases_left(phase_playbooks(self._project), run):
+                worked = worked or run is None or run.undecided()
+                self._phases(host, request, run, left)
                 run = find_newest(request)
             if run is None:
                 raise AuditionError(f"{host} | {request.model}: preflight began no run")
             verdict = _verdict(run)
             self._say(f"{host} | {request.model} | {verdict.label}")
             self._say(f"  {verdict.sentence}")
+            if len(requests) > 1:
+                report = surveys.write(surveys.gather(run), request.runs_dir)
+                self._say(f"  all candidates: {report}")
             self._compare_neighbour(run, request.model, first)
             if verdict.decision.startswith("awaiting"):
                 self._say("Then, and afterwards `audition survey` again:")
@@ -154,10 +157,10 @@ class _Driver:
             )
             self._say("one again; the survey then goes by the newer run.")
 
-    def _phases(self, host: str, request: RunRequest, run: Run | None) -> None:
+    def _phases(self, host: str, request: RunRequest, run: Run | None, playbooks: list[str]) -> None:
         model = request.model
         self._say(f"{host} | {model} | {'goes on with ' + run.run_id if run else 'a new run'}")
-        for playbook in _phases_left(phase_playbooks(self._project), run):
+        for playbook in playbooks:
             phase = Path(playbook).stem
             begun = time.monotonic()
             self._say(f"{host} | {model} | {phase}")
@@ -265,14 +268,19 @@ def find_newest(request: RunRequest) -> Run | None:
 def _phases_left(playbooks: list[str], run: Run | None) -> list[str]:
     """Return the phases to play: all of them, or those after teardown when nothing touches the host any more.
 
-    All the earlier ones, although some are done: they cost seconds and prove that the host is still as
-    preflight and install left it.
+    Of a run that was decided since, by `audition verdict` for instance, only its publication. Else the earlier phases
+    too, although some are done: they cost seconds and prove that the host is still as preflight and install left it.
     """
     if run is None:
         return playbooks
     names = [Path(each).stem for each in playbooks]
-    after = names.index("teardown") + 1 if "teardown" in names else 0
     states = {name: state.status for name, state in run.phases().items()}
+    if not run.undecided():
+        published = states.get("publish") == "done"
+        return [
+            each for each, name in zip(playbooks, names, strict=True) if name == "publish" and not published
+        ]
+    after = names.index("teardown") + 1 if "teardown" in names else 0
     if all(states.get(name) in ("done", "skipped") for name in names[:after]):  # type: ignore[call-overload]
         return playbooks[after:]
     return playbooks

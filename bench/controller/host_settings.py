@@ -79,6 +79,9 @@ class HostSettings(JobLimits):
     """Variable of the controller's environment that holds the baseline's bearer token."""
     baseline_voice_accepted: str = ""
     """The same of a baseline served by somebody else."""
+    share_baseline: bool = False
+    """Use the baseline's takes of an earlier run of the survey on this host, while nobody can have heard them; metrics
+    and clips are made anew."""
     similarity_python: str = ""
     """An interpreter on the host with Resemblyzer; empty measures no speaker similarity."""
     whisper_model: Annotated[str, AfterValidator(_known_whisper)] = ""

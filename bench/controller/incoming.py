@@ -73,6 +73,7 @@ def _seal(run: Run, phase: JobPhase, scratch: Path, result: JobResult) -> None:
             "network": result.network,
             "voice_check": result.voice_check,
             "machine": result.machine.get(name),
+            "lent_by": result.lent_by,
         }
         save_record(PassFile.model_validate(how), made)
         made.rename(place)

@@ -19,9 +19,10 @@ from bench.controller.host_settings import (
 )
 from bench.controller.parts import pack_part
 from bench.controller.run import Run
+from bench.controller.sharing import Lent, copy_takes
 from bench.install.spec import InstallSpec
 from bench.jobs.archive import pack
-from bench.jobs.spec import ENGINE_CODE, HEARD, JobSpec, OtherSide, PassName
+from bench.jobs.spec import ENGINE_CODE, HEARD, LENT, JobSpec, OtherSide, PassName
 from bench.jobs.spec import JobPhase as JobPhase
 from bench.listening.mapping import REFERENCE
 from bench.neighbour.spec import NeighbourSpec
@@ -36,7 +37,7 @@ PASSES: dict[JobPhase, list[PassName]] = {
 }
 
 
-def make_job_spec(run: Run, phase: JobPhase, host: HostSettings) -> JobSpec:
+def make_job_spec(run: Run, phase: JobPhase, host: HostSettings, lent: Lent | None = None) -> JobSpec:
     """Return the job of `phase`; the entry is the one the manifest committed to, not today's file."""
     manifest = run.manifest()
     candidate = phase != "baseline"
@@ -49,6 +50,8 @@ def make_job_spec(run: Run, phase: JobPhase, host: HostSettings) -> JobSpec:
         passes=_passes(run, phase, entry),
         entry=entry,
         profile=manifest.profile if candidate else manifest.baseline_profile,
+        lent_by=lent.run.run_id if lent else None,
+        lent=lent.made if lent else None,
         url=manifest.model_url if candidate else manifest.baseline_url,
         install=how,
         engine_python=name_engine_python(entry, host) if how == "venv" else None,
@@ -99,7 +102,7 @@ def hash_receipt(spec: JobSpec) -> str:
     """Return the hash of all that a smoke sentence proves: the engine's code, model, profile, and how it runs."""
     what = {
         "code": find_part(spec.entry).sha256 if isinstance(spec.entry.run, EngineRun) else None,
-        "entry": spec.entry.model_dump(mode="json"),
+        "entry": spec.entry.hashed(),
         "profile": spec.profile,
         "install": spec.install,
         "lock": sha256_file(find_engine_lock(spec.entry)) if spec.lock else None,
@@ -109,18 +112,22 @@ def hash_receipt(spec: JobSpec) -> str:
 
 
 @contextlib.contextmanager
-def pack_job(run: Run, spec: JobSpec, extra: Mapping[str, bytes] | None = None) -> Iterator[Path]:
+def pack_job(
+    run: Run, spec: JobSpec, extra: Mapping[str, bytes] | None = None, lent: Lent | None = None
+) -> Iterator[Path]:
     """Yield a tar with everything the job needs; `extra` are more files, by name."""
     with tempfile.TemporaryDirectory(prefix="audition-job-") as scratch:
         folder = Path(scratch) / "job"
         folder.mkdir()
-        (folder / "job.json").write_text(spec.model_dump_json(indent=1), encoding="utf-8")
+        (folder / "job.json").write_text(spec.model_dump_json(indent=1, by_alias=True), encoding="utf-8")
         shutil.copyfile(run.path / "utterances.txt", folder / "utterances.txt")
         _reference_for(run, spec, folder)
         if spec.lock is not None:
             shutil.copyfile(find_engine_lock(spec.entry), folder / spec.lock)
         if isinstance(spec.entry.run, EngineRun):
             (folder / ENGINE_CODE).write_bytes(pack_part(find_part(spec.entry)))
+        if lent is not None:
+            copy_takes(lent, folder / LENT)
         for name, data in (extra or {}).items():
             (folder / name).write_bytes(data)
         tar = Path(scratch) / "job.tar"

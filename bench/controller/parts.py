@@ -26,6 +26,7 @@ DATA: dict[str, Sequence[str]] = {
     "bench.engines.image.context": ("Dockerfile",),
     "bench.listening.server": ("page/*",),
     "bench.neighbour.watcher_container": ("watcher/Dockerfile", "watcher/watcher.py"),
+    "bench.publish.pages": ("templates/*.md",),
     "bench.report.page": ("*.css", "*.js", "*.html"),
 }
 """Files beside a module that it reads, by patterns from its folder."""

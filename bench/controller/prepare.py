@@ -115,25 +115,37 @@ def name_channel(
 
 
 def recommit(manifest: Manifest) -> str:
-    """Return the hash of a run's inputs as this version would commit to them.
+    """Return the hash of a run's inputs as this version would commit to them."""
+    return _sha(_reread(manifest))
+
+
+def shared_sha256(of: Manifest | Inputs) -> str:
+    """Return the hash of the inputs that a survey's runs have in common: all but the candidate's own."""
+    inputs = _reread(of) if isinstance(of, Manifest) else of
+    return sha256_bytes(canonical_json(inputs.model_dump(mode="json", exclude=_THE_CANDIDATES)))
+
+
+_THE_CANDIDATES = {"model", "profile", "entry_sha256"}
+
+
+def _reread(manifest: Manifest) -> Inputs:
+    """Return a run's inputs as this version would commit to them.
 
     Entries are read as today's are: keys that came later have their defaults, an adapter that moved its new place. So a
     run that an earlier version began is found by the same inputs.
     """
     entry, baseline = Entry.model_validate(manifest.entry), Entry.model_validate(manifest.baseline_entry)
-    return _sha(
-        manifest.inputs.model_copy(
-            update={
-                "entry_sha256": _hash_side(entry, manifest.model_url),
-                "baseline_sha256": _hash_side(baseline, manifest.baseline_profile, manifest.baseline_url),
-            }
-        )
+    return manifest.inputs.model_copy(
+        update={
+            "entry_sha256": _hash_side(entry, manifest.model_url),
+            "baseline_sha256": _hash_side(baseline, manifest.baseline_profile, manifest.baseline_url),
+        }
     )
 
 
 def _hash_side(entry: Entry, *served: str | None) -> str:
     """Hash a side's entry and how it is asked for: the profile where it is chosen apart, the address."""
-    return sha256_bytes(canonical_json([entry.model_dump(mode="json"), *served]))
+    return sha256_bytes(canonical_json([entry.hashed(), *served]))
 
 
 def load_chain_member(request: RunRequest, name: str) -> None:

@@ -46,7 +46,8 @@ class RunRequest(Settings):
     profile: str = "upstream"
     """Which of the candidate's profiles is measured and rated. `upstream` is the package as it ships."""
     model_url: OptionalText = None
-    """Where the candidate is served, as seen from the host; for a candidate of kind `http`."""
+    """Where the candidate is served, as seen from the host; for a candidate of kind `http`, or one whose entry has
+    `served`."""
     chain: list[str] = []
     """The survey's models in order; by default the candidate alone."""
     baseline: str
@@ -54,7 +55,8 @@ class RunRequest(Settings):
     baseline_profile: str = "upstream"
     """The baseline's profile."""
     baseline_url: OptionalText = None
-    """Where the baseline is served, as seen from the candidate's host; for a baseline of kind `http`."""
+    """Where the baseline is served, as seen from the candidate's host; for a baseline of kind `http`, or one whose
+    entry has `served`."""
     intended_use: IntendedUse = "personal"
     """What the winner would be used for; the licence gate goes by it."""
     question: str = "How much does this sound like the reference speaker?"
@@ -100,7 +102,7 @@ class RunRequest(Settings):
 
     def entry(self) -> Entry:
         """Return the candidate's catalog entry."""
-        entry = load_entry(self.model, self.catalog_dir)
+        entry = load_entry(self.model, self.catalog_dir).at(self.model_url)
         if self.profile not in entry.profiles:
             raise BadInput(
                 f"{self.model} has no profile '{self.profile}'; it has: {', '.join(entry.profiles)}."
@@ -115,7 +117,7 @@ class RunRequest(Settings):
 
     def baseline_entry(self) -> Entry:
         """Return the baseline's catalog entry."""
-        entry = load_entry(self.baseline, self.catalog_dir)
+        entry = load_entry(self.baseline, self.catalog_dir).at(self.baseline_url)
         if self.baseline == self.model:
             raise BadInput(f"model and baseline are both '{self.model}'; a model cannot replace itself.")
         if self.baseline_profile not in entry.profiles:

@@ -25,7 +25,7 @@ from bench.errors import AuditionError, BadInput, DiskFull, PhaseMissing
 from bench.inputs import reference as references
 from bench.listening.mapping import HIDDEN
 from bench.records.base import Phase
-from bench.records.run import EarlierRun, Install, Manifest, Phases, PhaseState, Preflight
+from bench.records.run import Carried, EarlierRun, Inputs, Install, Manifest, Phases, PhaseState, Preflight
 from bench.records.verdict import Verdict
 from bench.storage.atomic import write_atomically
 from bench.storage.clock import utc_now
@@ -298,19 +298,52 @@ def _named(request: RunRequest, run_id: str) -> Run:
 
 def find_newest(request: RunRequest, inputs_sha256: str, *, undecided: bool) -> Run | None:
     """Return the newest run of this model on this host with these inputs, decided ones left out if asked."""
-    stamped = []
-    for path in request.runs_dir.glob(f"{request.model}-{request.host}-*Z"):
-        match = _RUN_ID.match(path.name)
-        if match and match["host"] == request.host and path.is_dir() and not path.is_symlink():
-            stamped.append((match["utc"], path))
-    for _, path in sorted(stamped, reverse=True):
-        run = Run(path.resolve())
+    for run in list_runs(request.runs_dir, request.model, request.host):
         # What this version cannot read (another schema, a damaged file) is no run to go on with; by name it
         # is refused, but it must not stand in the way of a new one.
         with contextlib.suppress(BadInput):
             if prepare.recommit(run.manifest()) == inputs_sha256 and (run.undecided() or not undecided):
                 return run
     return None
+
+
+def list_runs(runs_dir: Path, model: str, host: str) -> list[Run]:
+    """Return the runs of a model on a host, the newest first, whatever their inputs."""
+    stamped = []
+    for path in runs_dir.glob(f"{model}-{host}-*Z"):
+        match = _RUN_ID.match(path.name)
+        if match and match["host"] == host and path.is_dir() and not path.is_symlink():
+            stamped.append((match["utc"], path))
+    return [Run(path.resolve()) for _, path in sorted(stamped, reverse=True)]
+
+
+def find_carried(request: RunRequest, inputs: Inputs) -> list[Carried]:
+    """Return what the models before this one in the chain came to on this host, in the chain's order.
+
+    Of each its newest decided run counts that shares the survey's inputs; one that was taken carries nothing on.
+    """
+    before = request.chain[: request.chain.index(request.model)] if request.model in request.chain else []
+    found = []
+    for model in before:
+        for run in list_runs(request.runs_dir, model, request.host):
+            with contextlib.suppress(BadInput, FileNotFoundError, ValidationError):
+                if prepare.shared_sha256(run.manifest()) != prepare.shared_sha256(inputs):
+                    continue
+                verdict = load_record(Verdict, run.path)
+                if verdict.reason is None or verdict.decision == "swap_candidate":
+                    continue
+                why = verdict.sentence.partition(": ")[2].partition(" Before it: ")[0].rstrip(".")
+                found.append(
+                    Carried(
+                        model=model,
+                        run_id=run.run_id,
+                        decision=verdict.decision,
+                        reason=verdict.reason,
+                        why=why or verdict.sentence.rstrip("."),
+                    )
+                )
+                break
+    return found
 
 
 def find_decided(request: RunRequest, inputs_sha256: str) -> list[EarlierRun]:
@@ -372,6 +405,7 @@ def _create(
         git_commit=versions.read_commit(repo),
         methodology_version=METHODOLOGY_VERSION,
         earlier_runs=find_decided(request, committed.inputs_sha256),
+        carried=find_carried(request, committed.inputs) or None,
     )
     with explain_full_disk(request.runs_dir):
         request.runs_dir.mkdir(parents=True, exist_ok=True)

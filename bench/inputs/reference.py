@@ -23,6 +23,7 @@ from bench.errors import BadInput
 from bench.inputs import clip as clips
 from bench.inputs import rights as rights_files
 from bench.inputs import spans, speakers, transcript
+from bench.inputs.clip_manifest import Recording
 from bench.inputs.rights import Rights
 from bench.inputs.track import LevelTrack, clipped_at_s
 from bench.inputs.transcript import Transcript
@@ -116,8 +117,8 @@ def load(
     clips.check_header(audio)
     audio_sha256 = sha256_file(audio)
     rights = rights_files.read(rights_path, audio_sha256, today=today)
-    text = transcript.read(transcript_path)
     clip = clips.read(audio)
+    text = transcript.read(transcript_path, Recording(audio.name, clip.duration_s))
     track = LevelTrack.measure(clip.samples, clip.rate_hz)
     clipped = clipped_at_s(clip.samples, clip.rate_hz)
     _check_cues(text, clip.duration_s)

@@ -1,19 +1,18 @@
 """Read the transcript of a reference: WebVTT, SubRip (SRT), a recogniser's table or console, JSON, or plain text.
 
 Sources: WebVTT https://www.w3.org/TR/webvtt1/ (cue timings, cue text tags); SubRip as its users write it
-(`HH:MM:SS,mmm --> HH:MM:SS,mmm`); JSON `segments` as speech recognisers print them (`start`, `end` in
-seconds, `text`, optional `speaker`), and the one-object manifest with `text` alone.
+(`HH:MM:SS,mmm --> HH:MM:SS,mmm`); JSON as `bench.inputs.clip_manifest` reads it.
 """
 
 import html
 import itertools
-import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.errors import BadInput
+from bench.inputs.clip_manifest import Recording, parse_json, read_pieces
 from bench.inputs.rows import read_rows, seconds_of
 from bench.inputs.spoken import (
     ANNOTATION,
@@ -65,8 +64,12 @@ class Transcript:
     format: str
 
 
-def read(path: Path) -> Transcript:
+def read(path: Path, recording: Recording | None = None) -> Transcript:
     """Read a transcript; the format is found from the content, and the file's name only settles doubt.
+
+    Args:
+        path: the transcript.
+        recording: what it is of, for a manifest that names files; null where that is not known.
 
     Raises:
         BadInput: missing, empty, not UTF-8, malformed, cues out of order or overlapping. The message names
@@ -91,7 +94,7 @@ def read(path: Path) -> Transcript:
     content = content.replace("\r\n", "\n").replace("\r", "\n")
     if not content.strip():
         raise BadInput(f"{path}: the transcript is empty; write what is said in the clip.")
-    kind, cues, text = _parse(path, content)
+    kind, cues, text = _parse(path, content, recording)
     _in_order(path, cues)
     cues = _name_speakers(path, cues)
     text = join(cue.text for cue in cues) if cues else _tidy(read_plain(path, text, numbered=kind == "text"))
@@ -111,7 +114,7 @@ def join(texts: Iterable[str]) -> str:
     return joined
 
 
-def _parse(path: Path, content: str) -> tuple[str, list[Cue], str]:
+def _parse(path: Path, content: str, recording: Recording | None) -> tuple[str, list[Cue], str]:
     if content.startswith("WEBVTT"):
         return "webvtt", _timed(path, content, "WebVTT"), ""
     if path.suffix.lower() == ".vtt":
@@ -126,7 +129,7 @@ def _parse(path: Path, content: str) -> tuple[str, list[Cue], str]:
         ]
         return form, cues, ""
     if content.lstrip()[0] in "[{" and path.suffix.lower() not in {".txt", ".srt"}:
-        return _json(path, content)
+        return _json(path, content, recording)
     if path.suffix.lower() == ".srt" or any(_TIMING.match(line) for line in content.splitlines()):
         return "srt", _timed(path, content, "SRT"), ""
     return "text", [], content
@@ -201,47 +204,14 @@ def _cue(
     return [Cue(start_s, end_s, text, speaker, annotated, line)]
 
 
-def _json(path: Path, content: str) -> tuple[str, list[Cue], str]:
-    try:
-        tree = json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise BadInput(f"{path}: not JSON ({error}).") from error
-    segments = tree
-    if isinstance(tree, dict):
-        segments = next((tree[key] for key in ("segments", "cues") if tree.get(key)), None)
-        if segments is None:
-            if isinstance(tree.get("text"), str):
-                return "json", [], tree["text"]
-            raise BadInput(f"{path}: a JSON transcript has `segments` (start, end, text) or `text`.")
-    if not isinstance(segments, list):
-        raise BadInput(f"{path}: `segments` must be a list of objects with start, end and text.")
-    cues: list[Cue] = []
-    for number, segment in enumerate(segments):
-        good = (
-            isinstance(segment, dict)
-            and _is_number(segment.get("start"))
-            and _is_number(segment.get("end"))
-            and isinstance(segment.get("text"), str)
-            and isinstance(segment.get("speaker"), str | None)
-        )
-        if not good:
-            raise BadInput(
-                f"{path}: segments[{number}] must have `start` and `end` in seconds and a `text`; got "
-                f"{json.dumps(segment, ensure_ascii=False)[:80]}."
-            )
-        cues += _cue(
-            path,
-            None,
-            float(segment["start"]),
-            float(segment["end"]),
-            strip_markup(segment["text"]),
-            segment.get("speaker"),
-        )
-    return "json", cues, ""
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e9
+def _json(path: Path, content: str, recording: Recording | None) -> tuple[str, list[Cue], str]:
+    found = read_pieces(path, parse_json(path, content), recording)
+    if isinstance(found, str):
+        return "json", [], found
+    cues = [
+        _cue(path, None, each.start_s, each.end_s, strip_markup(each.text), each.speaker) for each in found
+    ]
+    return "json", list(itertools.chain.from_iterable(cues)), ""
 
 
 def _name_speakers(path: Path, cues: list[Cue]) -> list[Cue]:

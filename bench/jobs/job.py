@@ -23,12 +23,13 @@ from bench.jobs.control import Cancelled, Control, stop_on_signals
 from bench.jobs.metrics import measure_takes, try_metrics
 from bench.jobs.progress import Progress
 from bench.jobs.speak import speak_pass
-from bench.jobs.spec import ENGINE_CODE, HEARD, JobResult, JobSpec
+from bench.jobs.spec import ENGINE_CODE, HEARD, LENT, JobResult, JobSpec
 from bench.jobs.stranger import check_other_side
 from bench.memory.meminfo import settle_baseline
 from bench.memory.sampler import MemorySampler
 from bench.metrics.f0 import median_f0_hz
 from bench.neighbour.borrowed import borrow_for_job, explain_no_room
+from bench.records.passes import PassFile
 from bench.storage.atomic import write_atomically
 from bench.storage.record_file import save_record
 
@@ -83,6 +84,13 @@ def _do(
     if ours and (why := explain_no_room(spec.neighbour)) is not None:
         raise BadInput(f"There is no room for the baseline beside the neighbour: {why}.")
     try_metrics(spec, heard)
+    if spec.lent is not None:
+        progress.say(f"{spec.entry.title} spoke in {spec.lent_by}, and nobody has heard it: the same takes")
+        _take_lent(spec, spec.lent, job_dir, out, result)
+        measure_takes(spec, out / "baseline", heard)
+        if control.reason() is not None:
+            raise Cancelled(f"{spec.phase} was stopped: {control.reason()}.")
+        return
     _need_image(spec.image)
     with borrow_for_job(spec.neighbour, spec.run_id, control.alive, progress.say, out) as held:
         baseline = settle_baseline(timeout_s=10.0)
@@ -115,6 +123,18 @@ def _do(
             measure_takes(spec, out / name, heard)
     if control.reason() is not None:
         raise Cancelled(f"{spec.phase} was stopped: {control.reason()}.")
+
+
+def _take_lent(spec: JobSpec, lent: PassFile, job_dir: Path, out: Path, result: JobResult) -> None:
+    """Put another run's takes where this job's would be, with what is known of how they were made."""
+    (job_dir / LENT).rename(out / "baseline")
+    if lent.result is not None:
+        result.passes["baseline"] = lent.result
+    result.health, result.engine_start_s = lent.health, lent.engine_start_s
+    result.fp32_retries["baseline"] = lent.fp32_retries
+    if lent.machine is not None:
+        result.machine["baseline"] = lent.machine
+    result.network, result.voice_check, result.lent_by = lent.network, lent.voice_check, spec.lent_by
 
 
 def _need_image(image: str | None) -> None:

@@ -9,7 +9,7 @@ from bench.catalog.entry import Entry
 from bench.neighbour.spec import NeighbourSpec
 from bench.records.base import Record
 from bench.records.machine import MachineState
-from bench.records.passes import NetworkCost, PassResult, VoiceCheck
+from bench.records.passes import NetworkCost, PassFile, PassResult, VoiceCheck
 from bench.records.settings import PYTHON_IMAGE, Settings, Way
 
 JobPhase = Literal["install", "benchmark", "baseline"]
@@ -20,6 +20,8 @@ sides are held against this one."""
 
 ENGINE_CODE = "engine.tar"
 """In the job of an engine of ours, the code that it runs: an archive of its own, not bench as the host has it."""
+LENT = "lent"
+"""In a baseline's job, the takes of another run that are used again."""
 METRICS_LIMIT_S = 600.0
 
 
@@ -68,6 +70,10 @@ class JobSpec(JobLimits):
     port: int | None = None
     url: str | None = None
     """Where a model served by somebody else is."""
+    lent_by: str | None = None
+    """The run whose takes lie in `LENT` beside the job: nothing is spoken, they are measured."""
+    lent: PassFile | None = None
+    """How these were made."""
     voice_accepted: str | None = None
     """On what grounds an `unclear` voice of a server that is not ours may pass; null: it may not."""
     other_side: OtherSide | None = None
@@ -103,5 +109,7 @@ class JobResult(Record):
     reference_f0_hz: float | None = None
     network: NetworkCost | None = None
     """What connecting and one round trip cost, of our own engine too."""
+    lent_by: str | None = None
+    """The run that made the takes, where it was another."""
     voice_check: VoiceCheck | None = None
     """Whether a server that is not ours speaks in the voice it is asked for."""

@@ -25,6 +25,12 @@ class Done:
     code: int
     out: str
     error: str
+    raw: bytes = b""
+    """What it printed, byte by byte."""
+
+    def blob(self) -> bytes | None:
+        """Return the bytes that it printed; None where it failed."""
+        return self.raw if self.code == 0 else None
 
     def why(self) -> str:
         """Return what it said, in one line, without a login."""
@@ -67,7 +73,7 @@ def execute(
     except BaseException:
         _kill(process)
         raise
-    return Done(process.returncode, out.decode(errors="replace"), said.decode(errors="replace"))
+    return Done(process.returncode, out.decode(errors="replace"), said.decode(errors="replace"), out)
 
 
 def _kill(process: "subprocess.Popen[bytes]") -> None:

@@ -11,8 +11,13 @@ from urllib.parse import urlsplit, urlunsplit
 import soundfile
 
 from bench.controller import conclude
+from bench.controller.run import Run
+from bench.controller.sharing import rated_elsewhere
+from bench.controller.wheel import REPO
 from bench.errors import BadInput
+from bench.publish.names import Names, read_research
 from bench.publish.permission import SIDES, Permission, Side, read_permission
+from bench.publish.settings import ClipFormat
 from bench.records.run import Manifest
 from bench.records.take import Take
 from bench.records.verdict import Verdict
@@ -33,20 +38,26 @@ _BLIND = "not every rater has finished"
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """The files of a publication by their path in its folder, and what was kept back of the clips."""
+    """The files of a publication by their path in the repository, and what was kept back of the clips."""
 
     files: dict[str, bytes]
+    missing: dict[str, bytes]
+    """Files that go only where the branch has none of that name."""
     withheld: dict[Side, str | None]
     """Why a side's clips are not among the files; None where they are, or where there are none."""
 
 
-def gather(run_dir: Path, verdict: Verdict, today: datetime.date) -> Contents:
+def gather(
+    run_dir: Path, verdict: Verdict, today: datetime.date, names: Names, clip_format: ClipFormat = "wav"
+) -> Contents:
     """Make every file of the publication; the same run directory gives the same bytes.
 
     Args:
         run_dir: a run with a decision.
         verdict: what its `verdict.json` says.
         today: the day on which the rights must hold.
+        names: where each file goes.
+        clip_format: `wav` is the very files that were timed, `flac` their samples.
 
     Raises:
         BadInput: the run no longer gives that verdict, or a clip is not the one that was timed.
@@ -54,10 +65,15 @@ def gather(run_dir: Path, verdict: Verdict, today: datetime.date) -> Contents:
     manifest = load_record(Manifest, run_dir)
     allowed = read_permission(manifest, today)
     evidence = conclude.collect_evidence(run_dir)
-    shown = _build_view(run_dir, verdict, evidence, with_clips=not any(map(allowed.withheld, SIDES)))
+    # Takes that another run of the survey has borrowed are known to nobody until that one is decided.
+    borrowed = rated_elsewhere(Run(run_dir))
+    kept_back = borrowed is not None or any(map(allowed.withheld, SIDES))
+    shown = _build_view(run_dir, verdict, evidence, with_clips=not kept_back)
     # What was sealed for rating stays silent until all have rated, here as in the report.
     blind = evidence.ratings is not None and not shown.revealed
     withheld: dict[Side, str | None] = {side: _BLIND if blind else allowed.withheld(side) for side in SIDES}
+    if borrowed is not None:
+        withheld["baseline"] = f"the same takes are still to be rated in {borrowed}"
     shown.reference = {
         name: said
         for name, said in shown.reference.items()
@@ -70,23 +86,28 @@ def gather(run_dir: Path, verdict: Verdict, today: datetime.date) -> Contents:
         "manifest.json": _strip_manifest(manifest, private=allowed.voice is not None),
         REPORT_MARKDOWN: write_markdown(shown).encode(),
         "report.html": render(shown).encode(),
-        "report.json": as_json(shown).encode(),
     }
-    for name in AS_THEY_ARE if blind else (*AS_THEY_ARE, METRICS):
+    for name in AS_THEY_ARE if blind or borrowed else (*AS_THEY_ARE, METRICS):
         if (run_dir / name).is_file():
             files[name] = (run_dir / name).read_bytes()
     clips = 0
     for side in SIDES:
         takes = None if blind else read_takes(run_dir / side)
-        if takes is None:
+        if takes is None or (side == "baseline" and borrowed is not None):
             continue
         files[f"{side}/takes.jsonl"] = (run_dir / side / "takes.jsonl").read_bytes()
         if withheld[side] is None:
-            spoken = _encode_clips(run_dir / side, takes)
+            spoken = _read_clips(run_dir / side, takes, clip_format)
             files |= {f"{side}/{name}": data for name, data in spoken.items()}
             clips += len(spoken)
-    files["README.md"] = _readme(shown, allowed, withheld, clips).encode()
-    return Contents(files=files, withheld=withheld)
+    said = _spell_format(clip_format) if clips else ""
+    files["README.md"] = _readme(shown, allowed, withheld, names, said).encode()
+    whole = {f"{names.samples}/{name}": data for name, data in files.items()}
+    whole[names.benchmark] = as_json(shown).encode()
+    research = read_research(REPO, names)
+    return Contents(
+        files=whole, missing={names.research: research} if research is not None else {}, withheld=withheld
+    )
 
 
 def _build_view(run_dir: Path, verdict: Verdict, evidence: Evidence, *, with_clips: bool) -> ReportView:
@@ -99,8 +120,8 @@ def _build_view(run_dir: Path, verdict: Verdict, evidence: Evidence, *, with_cli
     return view.build(run_dir, decided, evidence, revealed=True, with_clips=with_clips)
 
 
-def _encode_clips(folder: Path, takes: list[Take]) -> dict[str, bytes]:
-    """Return the timed takes of one side as FLAC: the very samples."""
+def _read_clips(folder: Path, takes: list[Take], clip_format: ClipFormat) -> dict[str, bytes]:
+    """Return the timed takes of one side: the very samples."""
     found: dict[str, bytes] = {}
     for take in takes:
         if take.wav is None or take.error is not None:
@@ -111,7 +132,8 @@ def _encode_clips(folder: Path, takes: list[Take]) -> dict[str, bytes]:
                 f"{path} is not the clip that was timed ({take.utterance_id}); restore it from a backup. "
                 "Nothing was published."
             )
-        found[f"{path.stem}.flac"] = _encode_flac(path)
+        data = path.read_bytes() if clip_format == "wav" else _encode_flac(path)
+        found[f"{path.stem}.{clip_format}"] = data
     return found
 
 
@@ -162,13 +184,25 @@ def strip_address(url: str) -> str:
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
-def _readme(shown: ReportView, allowed: Permission, withheld: dict[Side, str | None], clips: int) -> str:
+def _spell_format(clip_format: ClipFormat) -> str:
+    if clip_format == "wav":
+        return "Clips are the very WAV files that were timed; `takes.jsonl` has the SHA-256 of each."
+    return (
+        "Clips are FLAC of the very samples that were timed; names and SHA-256 in `takes.jsonl` are those of the WAV "
+        "files in the run directory."
+    )
+
+
+def _readme(
+    shown: ReportView, allowed: Permission, withheld: dict[Side, str | None], names: Names, clips: str
+) -> str:
     lines = [
         f"# {escape_md(shown.run_id)}",
         "",
         escape_md(shown.verdict.sentence),
         "",
-        "`report.md` says why, `report.html` shows it, `verdict.json` is the record. The reference recording, its "
+        f"`report.md` says why, `report.html` shows it, `verdict.json` is the record; `{names.benchmark}` has the "
+        "figures of both sides. The reference recording, its "
         "words and the sealed mapping are not here; `manifest.json` lacks the words and the files' names.",
         "",
     ]
@@ -185,7 +219,6 @@ def _readme(shown: ReportView, allowed: Permission, withheld: dict[Side, str | N
     if clips:
         lines += [
             "",
-            "The voice is synthetic: no recording of its speaker is here. Clips are FLAC of the very samples that "
-            "were timed; names and SHA-256 in `takes.jsonl` are those of the WAV files in the run directory.",
+            f"The voice is synthetic: no recording of its speaker is here. {clips}",
         ]
     return "\n".join(lines) + "\n"

@@ -97,14 +97,28 @@ class Repository:
                 )
 
     def holds(self, commit: str | None, folder: str, files: Mapping[str, bytes]) -> bool:
-        """Return whether `folder` in `commit` has exactly these files; nothing is written."""
+        """Return whether `commit` has these files, and nothing else in `folder`; nothing is written.
+
+        Args:
+            commit: where to look; nothing is in None.
+            folder: path of the folder that the publication has to itself.
+            files: contents by path, in `folder` and elsewhere.
+        """
         if commit is None:
             return False
-        listed = self.need("ls-tree", "-r", "-z", "--full-tree", commit, "--", f"{folder}/").split("\0")
+        beside = [name for name in files if not name.startswith(f"{folder}/")]
+        where = ["--full-tree", commit, "--", f"{folder}/", *beside]
+        listed = self.need("ls-tree", "-r", "-z", *where).split("\0")
         digest = hashlib.sha256 if len(commit) == 64 else hashlib.sha1
         blobs = {name: digest(b"blob %d\0%s" % (len(data), data)).hexdigest() for name, data in files.items()}
-        wanted = [f"100644 blob {blob}\t{folder}/{name}" for name, blob in blobs.items()]
+        wanted = [f"100644 blob {blob}\t{name}" for name, blob in blobs.items()]
         return sorted(filter(None, listed)) == sorted(wanted)
+
+    def read(self, commit: str | None, path: str) -> bytes | None:
+        """Return what a commit has at `path`; None where that is no file."""
+        if commit is None:
+            return None
+        return self.git("cat-file", "blob", f"{commit}:{path}").blob()
 
     def commit(
         self,
@@ -115,7 +129,7 @@ class Repository:
         message: str,
         when_s: int,
     ) -> str:
-        """Put a commit on `parent` in which `folder` has exactly these files, and make `branch` name it.
+        """Put a commit on `parent` that has these files and nothing else in `folder`, and make `branch` name it.
 
         The same parent, files, message, date and identity give the same commit. `branch` never loses a commit.
 
@@ -124,14 +138,15 @@ class Repository:
             AuditionError: somebody else moved the branch, or a branch of another name is in the way.
         """
         if parent:
-            self._check_folders(parent, folder)
+            self._check_folders(parent, {folder, *(str(PurePosixPath(name).parent) for name in files)})
+            self._check_files(parent, [name for name in files if not name.startswith(f"{folder}/")])
         dates = dict.fromkeys(("GIT_AUTHOR_DATE", "GIT_COMMITTER_DATE"), f"@{when_s} +0000")
         stream: list[str | bytes] = [f"commit refs/heads/{branch}", "mark :1"]
         for who in ("author", "committer"):
             stream.append(f"{who} {self.need('var', f'GIT_{who.upper()}_IDENT', more=dates).strip()}")
         stream += [message.encode(), *([f"from {parent}"] if parent else []), f"D {folder}"]
         for name, data in sorted(files.items()):
-            stream += [f"M 100644 inline {folder}/{name}", data]
+            stream += [f"M 100644 inline {name}", data]
         # Without "done" and --done a stream that is cut between two files would be half a publication.
         stream += ["get-mark :1", "done"]
         done = self.git("fast-import", "--quiet", "--done", data=b"".join(map(_line, stream)))
@@ -149,12 +164,22 @@ class Repository:
         if done.code != 0:
             raise AuditionError(f"branch {branch} could not be set in {self.path}: {done.why()}")
 
-    def _check_folders(self, commit: str, folder: str) -> None:
-        for at in (*reversed(PurePosixPath(folder).parents[:-1]), folder):
-            line = self.need("ls-tree", "--full-tree", commit, "--", str(at))
+    def _check_folders(self, commit: str, folders: set[str]) -> None:
+        wanted = {str(at) for each in folders for at in (PurePosixPath(each), *PurePosixPath(each).parents)}
+        for at in sorted(wanted - {"."}):
+            line = self.need("ls-tree", "--full-tree", commit, "--", at)
             if line and line.split()[1] != "tree":
                 raise BadInput(
-                    f"{at} is a file in {commit[:12]}, and the publication is a folder of that name; "
+                    f"{at} is a file in {commit[:12]}, and the publication needs a folder of that name; "
+                    "publish into another repository (publish_repo)."
+                )
+
+    def _check_files(self, commit: str, files: list[str]) -> None:
+        for at in files:
+            line = self.need("ls-tree", "--full-tree", commit, "--", at)
+            if line and line.split()[1] != "blob":
+                raise BadInput(
+                    f"{at} is a folder in {commit[:12]}, and the publication has a file of that name; "
                     "publish into another repository (publish_repo)."
                 )
 

@@ -2,26 +2,30 @@
 
 import datetime
 import os
-import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 from bench.controller.run import Run, note_phase
 from bench.errors import AuditionError, BadInput, PhaseMissing
 from bench.publish.commands import NETWORK_S, execute, spell_command, strip_login
 from bench.publish.contents import REPORT_MARKDOWN, Contents, gather
 from bench.publish.git import RemoteState, Repository
+from bench.publish.names import Names, name_publication
+from bench.publish.pages import Section, place, write_sections
 from bench.publish.permission import SIDES
 from bench.publish.pull_request import Proposal, forge_repository
 from bench.publish.secrets import refuse_secrets
+from bench.publish.settings import ClipFormat, Page
 from bench.records.base import Record
 from bench.records.run import Manifest
 from bench.records.verdict import Verdict
 from bench.storage.clock import utc_now
 from bench.storage.record_file import load_record
 
-ROOT = "audition"
-"""Folder of the repository, and prefix of the branches."""
+DEFAULT_BASE = "main"
+"""What a branch starts from where there is no remote to ask."""
 
 
 class PublishFailed(AuditionError):
@@ -38,6 +42,7 @@ class PublishReport(Record):
     branch: str | None = None
     commit: str | None = None
     folder: str | None = None
+    """Of clips and record; `files` are those in it and beside it."""
     files: list[str] = []
     withheld: dict[str, str] = {}
     """Why the clips of a side stayed at home."""
@@ -70,6 +75,8 @@ def publish(
     remote: str | None = None,
     open_pull_request: bool = False,
     base: str | None = None,
+    clip_format: ClipFormat = "wav",
+    pages: Sequence[Page] = (),
     check: bool = False,
 ) -> PublishReport:
     """Commit a decided run to a branch of `repo`, and push and propose it where asked.
@@ -80,10 +87,13 @@ def publish(
     Args:
         run_dir: the run.
         repo: any folder of a git repository.
-        branch: `audition/<run id>` when None. Made on `base`; where it exists, a commit is put on top of it.
+        branch: `<model>-bench-<UTC>` when None. Made on `base`; where it exists, a commit is put on top of it.
         remote: name or address to push to; None: nothing leaves the machine.
         open_pull_request: open one with `gh`, or say how.
-        base: branch to start from and to propose to; the remote's default when None, without a remote HEAD.
+        base: branch to start from and to propose to; the remote's default when None, without a remote `main`, else
+            HEAD.
+        clip_format: how clips go.
+        pages: of the repository, brought up to date where this run has ended its survey.
         check: say what would change; nothing is written or sent.
 
     Raises:
@@ -92,6 +102,8 @@ def publish(
             run no longer gives its verdict. Nothing was written.
         PublishFailed: the commit is made; pushing or proposing it failed.
     """
+    if clip_format not in get_args(ClipFormat):
+        raise BadInput(f"clips go as {' or '.join(get_args(ClipFormat))}, not as '{clip_format}'.")
     run = Run(run_dir.resolve())
     manifest = run.manifest()
     try:
@@ -108,12 +120,15 @@ def publish(
             changed=False,
             lines=[f"nothing to publish yet: {verdict.sentence}"],
         )
-    destination = _resolve_destination(manifest, repo, branch, remote, base, open_pull_request)
+    names = name_publication(run)
+    destination = _resolve_destination(branch or names.branch, repo, remote, base, open_pull_request)
     started = utc_now()
-    contents = gather(run.path, verdict, datetime.datetime.now(datetime.UTC).date())
-    _refuse_secrets(manifest, contents)
+    today = datetime.datetime.now(datetime.UTC).date()
+    contents = gather(run.path, verdict, today, names, clip_format)
+    sections = write_sections(run, pages)
+    _refuse_secrets(manifest, contents, sections)
     try:
-        report = _Publication(destination, manifest, verdict, contents, check).go()
+        report = _Publication(destination, names, manifest, verdict, contents, sections, check).go()
     except PublishFailed as error:
         note_phase(run, "publish", started, str(error), fault="host")
         raise
@@ -123,10 +138,9 @@ def publish(
 
 
 def _resolve_destination(
-    manifest: Manifest, repo: Path, branch: str | None, remote: str | None, base: str | None, propose: bool
+    name: str, repo: Path, remote: str | None, base: str | None, propose: bool
 ) -> _Destination:
     repository = Repository.open(repo)
-    name = branch or f"{ROOT}/{_file_name(manifest.run_id)}"
     for each in filter(None, (name, base)):
         repository.check_branch(each)
     if name == base:
@@ -145,16 +159,11 @@ def _resolve_destination(
     return _Destination(repository, name, remote or None, base, propose)
 
 
-def _file_name(run_id: str) -> str:
-    """Return a run's name as a part of a path and of a branch may be."""
-    return re.sub(r"\.{2,}", ".", re.sub(r"[^A-Za-z0-9._-]+", "-", run_id)).strip(".-")
-
-
-def _refuse_secrets(manifest: Manifest, contents: Contents) -> None:
+def _refuse_secrets(manifest: Manifest, contents: Contents, sections: Sequence[Section]) -> None:
     """Hold the files to this environment; message, title and body are made of what they say."""
     entries = (manifest.entry, manifest.baseline_entry)
     refuse_secrets(
-        contents.files,
+        contents.files | {each.path: each.body.encode() for each in sections},
         os.environ,
         [run.get("auth_env") for entry in entries if isinstance(run := entry.get("run"), dict)],
     )
@@ -164,15 +173,23 @@ class _Publication:
     """One publication on its way."""
 
     def __init__(
-        self, destination: _Destination, manifest: Manifest, verdict: Verdict, contents: Contents, check: bool
+        self,
+        destination: _Destination,
+        names: Names,
+        manifest: Manifest,
+        verdict: Verdict,
+        contents: Contents,
+        sections: Sequence[Section],
+        check: bool,
     ) -> None:
         self._destination = destination
         self._repo = destination.repository
         self._verdict = verdict
         self._contents = contents
+        self._sections = sections
         self._check = check
         self._when_s = int(datetime.datetime.fromisoformat(manifest.created_utc).timestamp())
-        self._folder = f"{ROOT}/{_file_name(manifest.run_id)}"
+        self._folder = names.samples
         self._remote: RemoteState | str | None = None
         self._lines: list[str] = []
         self._commands: list[str] = []
@@ -200,7 +217,7 @@ class _Publication:
             branch=to.branch,
             commit=commit,
             folder=self._folder,
-            files=sorted(self._contents.files),
+            files=sorted({*self._contents.files, *(each.path for each in self._sections)}),
             withheld=withheld,
             remote=strip_login(to.remote) if to.remote else None,
             pushed=pushed,
@@ -230,7 +247,10 @@ class _Publication:
 
     def _commit(self, local: str | None, tip: str | None) -> tuple[str | None, bool]:
         """Return the branch's commit, and whether it is new here."""
-        repo, branch, files = self._repo, self._destination.branch, self._contents.files
+        repo, branch = self._repo, self._destination.branch
+        files = self._contents.files
+        if tip is not None:
+            files = files | self._pages(tip)
         if tip is not None and repo.holds(tip, self._folder, files):
             if tip == local or self._check:
                 self._lines.append(f"branch {branch} holds this already")
@@ -243,9 +263,23 @@ class _Publication:
             return None, True
         label, sentence = self._verdict.label, self._verdict.sentence
         message = f"{self._verdict.run_id}: {label}\n\n{sentence}\n"
-        commit = repo.commit(branch, tip or self._base(), self._folder, files, message, self._when_s)
-        self._lines.append(f"{len(files)} files in {self._folder}/ on branch {branch} ({commit[:12]})")
+        parent = tip or self._base()
+        files = files | self._pages(parent)
+        more = {
+            name: data for name, data in self._contents.missing.items() if repo.read(parent, name) is None
+        }
+        commit = repo.commit(branch, parent, self._folder, files | more, message, self._when_s)
+        self._lines.append(
+            f"{len(files | more)} files in {self._folder}/ and beside it on branch {branch} ({commit[:12]})"
+        )
         return commit, True
+
+    def _pages(self, commit: str | None) -> dict[str, bytes]:
+        """Return the owner's pages as a commit has them, with our part in each."""
+        found: dict[str, bytes] = {}
+        for each in self._sections:
+            found[each.path] = place(each, found.get(each.path, self._repo.read(commit, each.path)))
+        return found
 
     def _base(self) -> str | None:
         """Return the commit a new branch starts from: the remote's as it is now, else as it was last seen here."""
@@ -258,7 +292,7 @@ class _Publication:
                     raise AuditionError(f"{name} could not be fetched from {self._spell_remote()}: {why}")
                 return there
         seen = [f"refs/remotes/{to.remote}/{to.base or 'HEAD'}"] if to.remote else []
-        seen.append(f"refs/heads/{to.base}" if to.base else "HEAD")
+        seen += [f"refs/heads/{to.base}"] if to.base else [f"refs/heads/{DEFAULT_BASE}", "HEAD"]
         for name in seen:
             if (commit := repo.commit_of(name)) is not None:
                 return commit
@@ -304,7 +338,7 @@ class _Publication:
             branch=to.branch,
             base=to.base or default,
             title=f"Audition: {self._verdict.label} ({self._verdict.run_id})",
-            body=self._contents.files[REPORT_MARKDOWN].decode(),
+            body=self._contents.files[f"{self._folder}/{REPORT_MARKDOWN}"].decode(),
             body_at=f"{self._folder}/{REPORT_MARKDOWN}",
             forge=forge_repository(self._repo.address(to.remote)),
         )

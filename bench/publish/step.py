@@ -8,6 +8,7 @@ from bench.controller.found import take
 from bench.controller.request import RunRequest
 from bench.controller.run import Run, find_newest, locate
 from bench.errors import PhaseMissing
+from bench.publish.settings import ClipFormat
 
 
 def publish_step(
@@ -18,6 +19,8 @@ def publish_step(
     remote: str,
     pull_request: bool,
     base: str,
+    clip_format: ClipFormat,
+    pages: list[dict[str, Any]],
     check: bool,
     found: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
@@ -34,6 +37,7 @@ def publish_step(
         return {"changed": True, "summary": ["no run yet"]}
     if check and run_found.decision() is None:
         return {"changed": True, "run_id": run_found.run_id, "summary": ["no verdict yet"]}
+    from bench.publish.pages import read_pages
     from bench.publish.publication import publish  # draws the report: not for those who only ask
 
     report = publish(
@@ -42,6 +46,8 @@ def publish_step(
         remote=remote or None,
         open_pull_request=pull_request,
         base=base or None,
+        clip_format=clip_format,
+        pages=read_pages(pages),
         check=check,
     )
     return {

@@ -125,3 +125,5 @@ class PassFile(FileRecord):
     """Whether a server that we did not start speaks in the voice asked for; null for an engine of ours."""
     machine: MachineState | None = optional_key()
     """What else the stopwatch's machine did during the timed takes."""
+    lent_by: str | None = optional_key()
+    """The run that made these takes, where it was another one of the survey."""

@@ -79,6 +79,17 @@ class EarlierRun(Record):
     reason: Reason | None
 
 
+class Carried(Record):
+    """What an earlier model of the chain had come to when a run began."""
+
+    model: str
+    run_id: str
+    decision: Decision
+    reason: Reason
+    why: str
+    """Why it was not taken, as its verdict says it."""
+
+
 class Manifest(FileRecord):
     """`manifest.json`: what was committed to before anything was measured."""
 
@@ -117,6 +128,8 @@ class Manifest(FileRecord):
     """By which version of the method the run is judged: that of the Audition that began it."""
     earlier_runs: list[EarlierRun] | None = optional_key()
     """Decided runs of the same inputs that lay beside it when it began; since method 4."""
+    carried: list[Carried] | None = optional_key()
+    """What the chain's earlier models had come to on this host, by the inputs that they share; since 0.2.0."""
 
 
 class Check(Record):

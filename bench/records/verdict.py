@@ -5,6 +5,7 @@ from typing import ClassVar, Literal
 from bench.records.base import Channel, Decision, FileRecord, NeighbourMode, Reason, Record, optional_key
 from bench.records.listening import Sound
 from bench.records.memory import MemoryFigures
+from bench.records.run import Carried
 from bench.records.take import Summary, TakeSide, TimedPass
 
 
@@ -329,6 +330,8 @@ class Verdict(FileRecord):
     """Failed takes by side, counted and named; null for a pass that was not made."""
     playability: dict[TakeSide, Playability] | None = optional_key()
     """By side, since method 4; empty until every rater has finished."""
+    carried: list[Carried] | None = optional_key()
+    """What the chain's earlier models came to, as the manifest has it; left out where none was decided."""
     warnings: list[str]
     next: NextStep
     methodology_version: int

@@ -17,10 +17,15 @@ _DEPTH = 3
 
 def save_record(record: FileRecord, run_dir: Path) -> None:
     """Write a record into `run_dir`, atomically; the same record gives the same bytes."""
+    write_atomically(run_dir / record.file_name, record_bytes(record))
+
+
+def record_bytes(record: FileRecord) -> bytes:
+    """Return a record as its file holds it."""
     text = json.dumps(
         record.model_dump(mode="json", by_alias=True), indent=2, ensure_ascii=False, sort_keys=False
     )
-    write_atomically(run_dir / record.file_name, text.encode() + b"\n")
+    return text.encode() + b"\n"
 
 
 def load_record(kind: type[Kept], run_dir: Path) -> Kept:

@@ -315,11 +315,16 @@ class _Case:
             "keep_baseline_survey_complete",
             f"keep_{self.baseline}_survey_complete",
             reason,
-            f"Keep {self.baseline}; the survey is complete: {why}.",
+            f"Keep {self.baseline}; the survey is complete: {why}.{self.carried_on()}",
             NextStep(model=None, commands=[]),
             ratings=ratings,
             revealed=revealed,
         )
+
+    def carried_on(self) -> str:
+        """Say why the chain's earlier models were not taken; nothing where there is none."""
+        reasons = [each.why for each in self.evidence.manifest.carried or []]
+        return f" Before it: {'; '.join(reasons)}." if reasons else ""
 
     def await_baseline(self, found: Rateable) -> Verdict:
         if self.evidence.baseline is None:
@@ -554,6 +559,14 @@ class _Case:
                 "rated; through the channel `matched` both reach as far as the lower."
             )
 
+    def note_lent(self) -> None:
+        """Say where the baseline spoke in another run."""
+        made = self.evidence.passes.get("baseline")
+        if made is not None and made.lent_by is not None:
+            self.warnings.append(
+                f"{self.baseline} spoke in {made.lent_by}; its takes were used again, since nobody had heard them."
+            )
+
     def warn_of_voices(self) -> None:
         """Say where a server was not shown to speak in the voice it was asked for; that is of its sound."""
         for side, record in self.evidence.passes.items():
@@ -618,6 +631,7 @@ class _Case:
         self.warn_of_earlier_runs(ratings)
         called: dict[TakeSide, str] = {"candidate": self.model, "baseline": self.baseline}
         self.warnings += warn_of_machines(evidence.passes, called, evidence.manifest.neighbour_mode)
+        self.note_lent()
         if revealed:
             self.warn_of_voices()
         neighbour, drift = neighbour_summary(evidence.neighbour)
@@ -642,6 +656,7 @@ class _Case:
             neighbour=neighbour,
             failures=failures,
             playability=playability,
+            carried=evidence.manifest.carried or None,
             warnings=[*how_heard, *self.first_warnings, *self.warnings, *drift],
             next=then,
             methodology_version=self.method,

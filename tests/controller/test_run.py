@@ -9,8 +9,12 @@ from typing import Any
 
 import pytest
 
+from bench.catalog.entry import HttpRun
 from bench.controller import run as runs
-from bench.controller.prepare import DEFAULT_RULE
+from bench.controller.host_settings import HostSettings
+from bench.controller.outgoing import hash_receipt, make_job_spec
+from bench.controller.prepare import DEFAULT_RULE, commit
+from bench.controller.request import RunRequest
 from bench.controller.run import Run, RunBusy, locate, open_or_create
 from bench.controller.wheel import REPO
 from bench.errors import BadInput, DiskFull, PhaseMissing
@@ -23,6 +27,7 @@ from bench.storage.record_file import load_record, save_record
 from bench.verdict.collect import check_commitments, read_rule
 from bench.verdict.methods import METHODOLOGY_VERSION
 from tests.controller.conftest import Asked
+from tests.support import entries
 
 
 def _new(asked: Asked, **changes: Any) -> Run:
@@ -222,6 +227,47 @@ def test_a_model_that_a_gate_refuses_need_not_be_served_by_anybody(asked: Asked,
     assert new and run.entry().name == "voxtral4b"
     with pytest.raises(BadInput, match="say where in model_url"):
         open_or_create(asked(model="chatterbox", intended_use=intended_use), Path("/"))
+
+
+def test_an_entry_with_both_ways_is_served_by_us_unless_a_url_says_by_whom(asked: Asked) -> None:
+    # Another begins below, maybe in the same second.
+    ours = _older(_new(asked, model="cosyvoice2", profile="graphed"), "20250101T000000Z")
+    assert ours.entry().run.kind == "engine"
+    url = "http://127.0.0.1:2"
+    with pytest.raises(BadInput, match="no profile 'graphed'; it has: upstream"):
+        open_or_create(asked(model="cosyvoice2", profile="graphed", model_url=url), Path("/"))
+    theirs, new = open_or_create(asked(model="cosyvoice2", model_url=url), Path("/"))
+    entry = theirs.entry()
+    assert new
+    assert isinstance(entry.run, HttpRun)
+    assert (entry.run.dialect, entry.preset, list(entry.profiles)) == ("cosyvoice", None, ["upstream"])
+    spec = make_job_spec(theirs, "benchmark", HostSettings())
+    assert (spec.install, spec.url, spec.image, spec.passes) == ("http", url, None, ["candidate"])
+    assert locate(asked(model="cosyvoice2", model_url=url)) == theirs
+
+
+def test_an_entry_that_gained_a_name_to_publish_and_a_server_is_the_same(
+    asked: Asked, tmp_path: Path
+) -> None:
+    def mine(**more: Any) -> RunRequest:
+        return asked(
+            model="mine", catalog_dir=entries.write(tmp_path / "catalog", entries.raw("mine", **more))
+        )
+
+    run = _older(open_or_create(mine(), Path("/"))[0], "20250101T000000Z")
+    assert not {"publish_as", "served"} & set(run.manifest().entry), "as before, while they say nothing"
+    proved = hash_receipt(make_job_spec(run, "install", HostSettings()))
+    gained: dict[str, Any] = {"publish_as": "mine-tts", "served": {"kind": "http", "dialect": "cosyvoice"}}
+    request = mine(**gained)
+    assert locate(request) == run
+    spec = make_job_spec(run, "install", HostSettings())
+    assert hash_receipt(spec.model_copy(update={"entry": request.entry()})) == proved
+    # Where somebody serves it, how they are asked counts.
+    there = {"model_url": "http://127.0.0.1:2"}
+    theirs = commit(request.model_copy(update=there)).inputs_sha256
+    request = mine(served=gained["served"] | {"dialect": "openai"})
+    assert locate(request) == run
+    assert commit(request.model_copy(update=there)).inputs_sha256 != theirs
 
 
 def test_the_newest_that_is_not_decided_goes_on(asked: Asked) -> None:

@@ -84,6 +84,9 @@ def test_old_paths_of_adapters_still_load(old: Path) -> None:
         (SEALED, {}),
         (HALF, {"utterances_file": "other.txt"}),
         (BEGUN, {"model": "f5", "chain": ["f5"]}),
+        # Today's entries, which name what a publication is called (F5's).
+        (SEALED, {"catalog_dir": None}),
+        (BEGUN, {"model": "f5", "chain": ["f5"], "catalog_dir": None}),
     ],
 )
 def test_an_unfinished_run_is_found_by_the_same_inputs(

@@ -102,6 +102,8 @@ KEY_MEANINGS = {
     "run.start_timeout_s": "limit from start to ready, in seconds",
     "run.memory_source": "what `memory_gib` rests on",
     "run.path": "path of the speech request, where it is not the dialect's own",
+    "served.kind": "`http`",
+    "served.path": "as `run.path`",
     "notes": "what a reader of the entry should know; printed nowhere",
 }
 """Meanings of the keys that bench/catalog/entry.py leaves without a string of their own."""

@@ -59,10 +59,12 @@ PLACES = {
             "pass_timeout_s",
             "install_timeout_s",
             "engine_image_base",
+            "sources_mirror",
             "baseline_token_env",
             "model_token_env",
             "baseline_voice_accepted",
             "model_voice_accepted",
+            "share_baseline",
             "similarity_python",
             "sources_mirror",
             "whisper_model",
@@ -96,6 +98,7 @@ TITANS = {
     "neighbour_container",
     "neighbour_url",
     "neighbour_floor_gib",
+    "publish_base",
 }
 """What the inventory of Titan decides for itself; of all others it shows the default."""
 

@@ -23,6 +23,9 @@ from benchmarks.listening_run import build as speak_all
 from tests.support.imported import take_in_answers
 
 RUN_ID = "espeak-here-20261122T101500Z"
+BRANCH = "espeak-bench-20261122T101500Z"
+SAMPLES = "docs/espeak-bench-samples-20261122T101500Z"
+BENCHMARK = "docs/BENCHMARK-ESPEAK-HERE-20261122T101500Z.json"
 WORDS_OF_REFERENCE = "The quick reference says good morning to all of you."
 SPEAKER = "a flite voice that nobody has heard of"
 
@@ -108,8 +111,8 @@ def repository(path: Path) -> Path:
     path.mkdir()
     git(path, "init", "-q", "-b", "main")
     (path / "kept.txt").write_text("as it was\n")
-    (path / "audition").mkdir()
-    (path / "audition" / "notes.txt").write_text("somebody's\n")
+    (path / "docs").mkdir()
+    (path / "docs" / "notes.txt").write_text("somebody's\n")
     git(path, "add", ".")
     git(path, "commit", "-q", "--no-verify", "--no-gpg-sign", "-m", "First")
     (path / "kept.txt").write_text("edited\n")
@@ -126,7 +129,7 @@ def seen(repo: Path) -> dict[str, str]:
         for path in sorted(repo.rglob("*"))
         if path.is_file() and ".git" not in path.relative_to(repo).parts
     }
-    refs = [line for line in git(repo, "show-ref", "--head").splitlines() if "audition/" not in line]
+    refs = [line for line in git(repo, "show-ref", "--head").splitlines() if "-bench-" not in line]
     return files | {
         "index": hashlib.sha256((repo / ".git" / "index").read_bytes()).hexdigest(),
         "refs": "\n".join(refs),
@@ -141,16 +144,20 @@ def program(path: Path, text: str) -> None:
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
 
 
-def published(repo: Path, branch: str = f"audition/{RUN_ID}") -> dict[str, bytes]:
-    """Return what a clone of the branch has in the publication's folder."""
-    folder = f"audition/{RUN_ID}/"
-    names = git(repo, "ls-tree", "-r", "--name-only", branch, "--", folder).splitlines()
+def published(repo: Path, branch: str = BRANCH) -> dict[str, bytes]:
+    """Return what a clone of the branch has of the publication: by its name in the folder, beside it by its path."""
+    names = git(repo, "ls-tree", "-r", "--name-only", branch, "--", f"{SAMPLES}/", BENCHMARK).splitlines()
     return {
-        name.removeprefix(folder): subprocess.run(
+        name.removeprefix(f"{SAMPLES}/"): subprocess.run(
             ["git", "-C", str(repo), "cat-file", "blob", f"{branch}:{name}"], capture_output=True, check=True
         ).stdout
         for name in names
     }
+
+
+def short(files: list[str]) -> list[str]:
+    """Return the names of a report's files as `published` gives them, in order."""
+    return sorted(name.removeprefix(f"{SAMPLES}/") for name in files)
 
 
 def environment(home: Path) -> dict[str, str]:

@@ -12,9 +12,8 @@ from bench.publish import publish
 from bench.records.run import Phases
 from bench.records.verdict import Verdict
 from bench.storage.record_file import load_record, save_record
-from tests.publish.build import RUN_ID, decide, git, program, published, rate, seen
+from tests.publish.build import BRANCH, RUN_ID, SAMPLES, decide, git, program, published, rate, seen, short
 
-BRANCH = f"audition/{RUN_ID}"
 pytestmark = pytest.mark.usefixtures("plain_pages")
 
 
@@ -26,7 +25,7 @@ def test_one_commit_on_a_branch_and_nothing_else_of_the_repository_changes(run_d
     assert git(repo, "rev-list", "--count", f"main..{BRANCH}") == "1"
     assert git(repo, "rev-parse", BRANCH) == report.commit
     changed = git(repo, "diff", "--name-status", "main", BRANCH).splitlines()
-    assert sorted(changed) == sorted(f"A\taudition/{RUN_ID}/{name}" for name in report.files)
+    assert sorted(changed) == sorted(f"A\t{name}" for name in report.files)
     shown = git(repo, "log", "-1", "--format=%an <%ae>|%cn|%aI|%cI|%G?|%s", BRANCH).split("|")
     when = "2026-11-22T10:15:00+00:00"
     said = f"{RUN_ID}: keep_flite_survey_complete"
@@ -56,7 +55,7 @@ def test_attributes_and_filters_of_the_repository_change_no_byte(
     git(repo, "config", "filter.spoil.clean", f"touch {home}/ran; tr a-z A-Z")
     attributes = repo / ".git" / "info" / "attributes"
     attributes.parent.mkdir(exist_ok=True)
-    attributes.write_text("*.json text=auto\n*.flac filter=spoil\n")
+    attributes.write_text("*.json text=auto\n*.wav filter=spoil\n")
     publish(run_dir, repo)
     assert published(repo)["neighbour.json"] == (run_dir / "neighbour.json").read_bytes()
     assert not (home / "ran").exists()
@@ -76,10 +75,10 @@ def test_a_publication_that_was_killed_left_nothing_and_does_not_hinder_the_next
         publish(run_dir, repo)
     monkeypatch.setenv("PATH", path)
     assert seen(repo) == before
-    assert "audition/" not in git(repo, "show-ref")
+    assert "-bench-" not in git(repo, "show-ref")
     assert git(repo, "worktree", "list").count("\n") == 0
     report = publish(run_dir, repo)
-    assert sorted(published(repo)) == report.files
+    assert sorted(published(repo)) == short(report.files)
 
 
 def test_a_branch_that_somebody_moves_meanwhile_keeps_their_commit(
@@ -123,16 +122,16 @@ def test_a_run_that_went_on_gets_a_commit_on_top_and_loses_what_is_stale(run_dir
     decide(run_dir)
     second = publish(run_dir, repo)
     assert git(repo, "rev-parse", f"{BRANCH}^") == first.commit
-    assert set(first.files) - set(second.files) == {"neighbour.json"}
-    assert sorted(published(repo)) == second.files
-    assert git(repo, "show", f"{BRANCH}:audition/notes.txt") == "somebody's"
+    assert set(first.files) - set(second.files) == {f"{SAMPLES}/neighbour.json"}
+    assert sorted(published(repo)) == short(second.files)
+    assert git(repo, "show", f"{BRANCH}:docs/notes.txt") == "somebody's"
 
 
 def test_check_says_what_would_change_and_writes_nothing(run_dir: Path, repo: Path) -> None:
     objects = git(repo, "count-objects", "-v")
     assert publish(run_dir, repo, check=True).changed
     assert git(repo, "count-objects", "-v") == objects
-    assert "audition/" not in git(repo, "show-ref")
+    assert "-bench-" not in git(repo, "show-ref")
     assert "publish" not in load_record(Phases, run_dir).phases
     publish(run_dir, repo)
     assert not publish(run_dir, repo, check=True).changed
@@ -161,7 +160,7 @@ def test_a_verdict_that_the_run_no_longer_gives_is_refused(run_dir: Path, repo: 
         path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
     with pytest.raises(AuditionError):
         publish(run_dir, repo)
-    assert "audition/" not in git(repo, "show-ref")
+    assert "-bench-" not in git(repo, "show-ref")
 
 
 def test_an_own_branch_and_base(run_dir: Path, repo: Path) -> None:
@@ -187,12 +186,12 @@ def test_a_branch_that_is_checked_out_is_left_alone(run_dir: Path, repo: Path, t
 
 
 def test_a_file_where_the_folder_should_be_is_not_replaced(run_dir: Path, repo: Path) -> None:
-    git(repo, "rm", "-rq", "--cached", "audition")
-    shutil.rmtree(repo / "audition")
-    (repo / "audition").write_text("a file\n")
-    git(repo, "add", "audition")
+    git(repo, "rm", "-rq", "--cached", "docs")
+    shutil.rmtree(repo / "docs")
+    (repo / "docs").write_text("a file\n")
+    git(repo, "add", "docs")
     git(repo, "commit", "-q", "-m", "A file of that name")
-    with pytest.raises(BadInput, match="audition is a file"):
+    with pytest.raises(BadInput, match="docs is a file"):
         publish(run_dir, repo)
 
 
@@ -202,7 +201,7 @@ def test_an_empty_and_a_bare_repository(run_dir: Path, tmp_path: Path) -> None:
         subprocess.run(["git", "init", "-q", *more, str(path)], check=True)
         report = publish(run_dir, path)
         assert git(path, "rev-list", "--count", BRANCH) == "1"
-        assert sorted(published(path)) == report.files
+        assert sorted(published(path)) == short(report.files)
 
 
 def test_what_cannot_be_published_in_says_what_to_do(
@@ -222,6 +221,6 @@ def test_what_cannot_be_published_in_says_what_to_do(
 
 
 def test_a_branch_in_the_way_of_the_name_is_told(run_dir: Path, repo: Path) -> None:
-    git(repo, "branch", "audition")
+    git(repo, "branch", f"{BRANCH}/theirs")
     with pytest.raises(AuditionError, match="could not be set"):
         publish(run_dir, repo)

@@ -2,6 +2,7 @@
 
 import base64
 import datetime
+import hashlib
 import io
 import json
 import re
@@ -21,6 +22,8 @@ from bench.records.run import Check, Manifest, Preflight
 from bench.report.record import escape_md
 from bench.storage.record_file import load_record, save_record
 from tests.publish.build import (
+    BENCHMARK,
+    RUN_ID,
     SPEAKER,
     WORDS_OF_REFERENCE,
     change_manifest,
@@ -29,20 +32,22 @@ from tests.publish.build import (
     git,
     published,
     rate,
+    short,
 )
+from tests.support.play import REPO
 
 RECORD = {
     "README.md",
     "verdict.json",
     "report.md",
     "report.html",
-    "report.json",
+    BENCHMARK,
     "manifest.json",
     "install.json",
     "neighbour.json",
 }
 TAKES = {"candidate/takes.jsonl", "baseline/takes.jsonl"}
-CLIPS = {f"{side}/u{number:02d}.flac" for side in ("candidate", "baseline") for number in range(1, 11)}
+CLIPS = {f"{side}/u{number:02d}.wav" for side in ("candidate", "baseline") for number in range(1, 11)}
 
 
 def players(page: bytes) -> int:
@@ -52,17 +57,78 @@ def players(page: bytes) -> int:
 def test_where_the_rights_allow_it_every_clip_goes_as_the_very_samples(run_dir: Path, repo: Path) -> None:
     report = publish(run_dir, repo)
     files = published(repo)
-    assert set(files) == RECORD | TAKES | CLIPS | {"metrics.json"} == set(report.files)
+    assert set(files) == RECORD | TAKES | CLIPS | {"metrics.json"} == set(short(report.files))
     assert report.withheld == {}
     for name in CLIPS:
-        flac, rate_hz = soundfile.read(io.BytesIO(files[name]), dtype="int16")
-        wav, wav_hz = soundfile.read(run_dir / name.replace(".flac", ".wav"), dtype="int16")
-        assert rate_hz == wav_hz
-        assert flac.tobytes() == wav.tobytes()
+        assert files[name] == (run_dir / name).read_bytes()
+    hashes = [json.loads(line) for line in files["candidate/takes.jsonl"].splitlines()]
+    assert {f"{take['utterance_id']}.wav": take["sha256"] for take in hashes} == {
+        name.removeprefix("candidate/"): hashlib.sha256(files[name]).hexdigest()
+        for name in CLIPS
+        if name.startswith("candidate")
+    }
     assert players(files["report.html"]) == 20
     assert b"Keep this file to yourself" not in files["report.html"]
     for name in ("verdict.json", "install.json", "neighbour.json", "metrics.json", *TAKES):
         assert files[name] == (run_dir / name).read_bytes()
+
+
+def test_as_flac_they_are_the_same_samples_in_less_room(run_dir: Path, repo: Path) -> None:
+    publish(run_dir, repo, clip_format="flac")
+    files = published(repo)
+    clips = {name for name in files if name.endswith(".flac")}
+    assert clips == {name.replace(".wav", ".flac") for name in CLIPS}
+    for name in clips:
+        flac, rate_hz = soundfile.read(io.BytesIO(files[name]), dtype="int16")
+        wav, wav_hz = soundfile.read(run_dir / name.replace(".flac", ".wav"), dtype="int16")
+        assert rate_hz == wav_hz
+        assert flac.tobytes() == wav.tobytes()
+    assert b"FLAC of the very samples" in files["README.md"]
+    publish(run_dir, repo)
+    assert not [name for name in published(repo) if name.endswith(".flac")], "the branch holds one kind"
+    with pytest.raises(BadInput, match="wav or flac"):
+        publish(run_dir, repo, clip_format="mp3")  # type: ignore[arg-type]  # as a module's argument may be
+
+
+def call_it(run_dir: Path, name: str) -> None:
+    entry = load("espeak").model_dump(mode="json") | {"publish_as": name}
+    change_manifest(run_dir, entry=entry)
+    decide(run_dir)
+
+
+def test_the_names_are_the_models_for_people_and_its_page_goes_along(run_dir: Path, repo: Path) -> None:
+    call_it(run_dir, "f5-tts")
+    report = publish(run_dir, repo)
+    stamp = RUN_ID.rpartition("-")[2]
+    assert report.branch == f"f5-tts-bench-{stamp}"
+    assert report.folder == f"docs/f5-tts-bench-samples-{stamp}"
+    added = git(repo, "diff", "--name-only", "main", report.branch).splitlines()
+    beside = [name for name in added if not name.startswith(f"{report.folder}/")]
+    assert beside == [f"docs/BENCHMARK-F5-TTS-HERE-{stamp}.json", "docs/RESEARCH-F5-TTS.md"]
+    page = git(repo, "show", f"{report.branch}:docs/RESEARCH-F5-TTS.md")
+    assert page == (REPO / "docs/RESEARCH-F5-TTS.md").read_text().strip()
+    shown = json.loads(git(repo, "show", f"{report.branch}:{beside[0]}"))
+    assert (shown["run_id"], shown["verdict"]["decision"]) == (RUN_ID, "keep_baseline_survey_complete")
+    assert not publish(run_dir, repo).changed
+
+
+def test_a_page_about_the_model_that_is_there_is_left_as_it_is(run_dir: Path, repo: Path) -> None:
+    call_it(run_dir, "f5-tts")
+    (repo / "docs" / "RESEARCH-F5-TTS.md").write_text("mine\n")
+    git(repo, "add", "docs")
+    git(repo, "commit", "-q", "-m", "A page of my own")
+    report = publish(run_dir, repo)
+    assert git(repo, "show", f"{report.branch}:docs/RESEARCH-F5-TTS.md") == "mine"
+
+
+def test_two_hosts_that_began_in_the_same_second_do_not_share_a_branch(run_dir: Path, repo: Path) -> None:
+    other = shutil.copytree(run_dir, run_dir.with_name(RUN_ID.replace("here", "there")))
+    change_manifest(other, run_id=other.name, host="there")
+    decide(other)
+    stamp = RUN_ID.rpartition("-")[2]
+    found = [publish(each, repo) for each in (run_dir, other)]
+    assert [each.branch for each in found] == [f"espeak-bench-{stamp}-{host}" for host in ("here", "there")]
+    assert all(git(repo, "rev-list", "--count", f"main..{each.branch}") == "1" for each in found)
 
 
 @pytest.mark.parametrize(
@@ -112,7 +178,7 @@ def test_the_reference_its_words_and_a_login_never_go(run_dir: Path, repo: Path,
 
 
 def side_licence(run_dir: Path, name: str, spdx: str, *, use: str = "research") -> dict[Side, str | None]:
-    entry = load("f5").model_dump(mode="json")
+    entry = load("f5").model_dump(mode="json") | {"publish_as": "espeak"}
     entry["licences"]["weights"]["spdx"] = spdx
     change_manifest(run_dir, **{name: entry, "intended_use": use})
     return read_permission(load_record(Manifest, run_dir), datetime.date(2026, 11, 22)).licence
@@ -138,9 +204,7 @@ def test_a_side_whose_licence_forbids_it_keeps_its_clips_and_the_report_has_no_p
     report = publish(run_dir, repo)
     files = published(repo)
     assert set(report.withheld) == {"candidate"}
-    assert {name for name in files if name.endswith(".flac")} == {
-        n for n in CLIPS if n.startswith("baseline")
-    }
+    assert {name for name in files if name.endswith(".wav")} == {n for n in CLIPS if n.startswith("baseline")}
     assert players(files["report.html"]) == 0
     assert b"CC-BY-NC-ND-4.0" in files["README.md"]
 
@@ -152,6 +216,22 @@ def test_what_was_sealed_stays_silent_where_not_all_have_rated(unrated: Path, re
     report = publish(unrated, repo)
     assert set(published(repo)) == RECORD
     assert "not every rater" in report.withheld["candidate"]
+
+
+def test_a_baseline_that_another_run_has_borrowed_stays_at_home_until_that_is_decided(
+    run_dir: Path, repo: Path
+) -> None:
+    borrower = shutil.copytree(run_dir, run_dir.with_name("f5-here-20261122T111500Z"))
+    (borrower / "verdict.json").unlink()
+    report = publish(run_dir, repo)
+    files = published(repo)
+    assert f"still to be rated in {borrower.name}" in report.withheld["baseline"]
+    assert not [name for name in files if name.startswith("baseline/") or name == "metrics.json"]
+    assert "candidate/u01.wav" in files
+    assert players(files["report.html"]) == 0
+    shutil.copy(run_dir / "verdict.json", borrower)
+    publish(run_dir, repo)
+    assert "baseline/u01.wav" in published(repo)
 
 
 def test_a_refused_run_without_a_take_is_published_too(run_dir: Path, repo: Path) -> None:
@@ -171,7 +251,7 @@ def test_a_clip_that_was_edited_is_refused(run_dir: Path, repo: Path) -> None:
     path.write_bytes(path.read_bytes()[:-2] + b"\0\1")
     with pytest.raises(BadInput, match=r"u03\.wav is not the clip that was timed"):
         publish(run_dir, repo)
-    assert "audition/" not in git(repo, "show-ref")
+    assert "-bench-" not in git(repo, "show-ref")
 
 
 def test_no_file_with_a_secret_of_this_environment_is_published(
@@ -186,7 +266,7 @@ def test_no_file_with_a_secret_of_this_environment_is_published(
     with pytest.raises(BadInput, match=r"install\.json holds .* SOME_API_TOKEN") as caught:
         publish(run_dir, repo)
     assert value not in str(caught.value)
-    assert "audition/" not in git(repo, "show-ref")
+    assert "-bench-" not in git(repo, "show-ref")
 
 
 @pytest.mark.parametrize(

@@ -18,9 +18,8 @@ from bench.publish.commands import execute, strip_login
 from bench.publish.pull_request import forge_repository
 from bench.records.run import Phases
 from bench.storage.record_file import load_record
-from tests.publish.build import RUN_ID, decide, git, program, published, seen
+from tests.publish.build import BRANCH, RUN_ID, decide, git, program, published, seen, short
 
-BRANCH = f"audition/{RUN_ID}"
 pytestmark = pytest.mark.usefixtures("plain_pages")
 GH = """#!/bin/sh
 # A double of gh: answers from {at}, never asks GitHub.
@@ -81,7 +80,7 @@ def test_a_push_starts_from_the_remotes_branch_and_sends_nothing_unpublished(
     assert git(remote, "rev-parse", BRANCH) == report.commit
     assert git(remote, "rev-list", "--count", f"main..{BRANCH}") == "1"
     assert "Not yet for others" not in git(remote, "log", "--format=%s", BRANCH)
-    assert sorted(published(remote)) == report.files
+    assert sorted(published(remote)) == short(report.files)
     again = publish(run_dir, repo, remote="origin")
     assert (again.changed, again.pushed, again.commit) == (False, False, report.commit)
 

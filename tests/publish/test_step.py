@@ -12,7 +12,7 @@ from bench.inputs import demo_reference
 from bench.publish.step import publish_step
 from bench.records.run import Check, Preflight
 from bench.storage.record_file import save_record
-from tests.publish.build import RUN_ID, decide, git, seen
+from tests.publish.build import BRANCH, RUN_ID, decide, git, seen
 from tests.support.play import REPO, play
 
 pytestmark = pytest.mark.usefixtures("plain_pages")
@@ -26,6 +26,8 @@ def step(request: RunRequest, repo: Path, *, enabled: bool = True, check: bool =
         remote="",
         pull_request=False,
         base="",
+        clip_format="wav",
+        pages=[],
         check=check,
     )
 
@@ -58,10 +60,10 @@ def test_the_newest_run_with_these_inputs_is_published_although_it_is_decided(
     with pytest.raises(PhaseMissing):
         locate(request)
     assert not step(request, repo, enabled=False)["changed"]
-    assert "audition/" not in git(repo, "show-ref")
+    assert "-bench-" not in git(repo, "show-ref")
     said = step(request, repo)
     assert (said["changed"], said["run_id"]) == (True, opened.run_id)
-    assert git(repo, "rev-parse", f"audition/{opened.run_id}") == said["commit"]
+    assert git(repo, "rev-parse", str(said["branch"])) == said["commit"]
     assert not step(request, repo)["changed"]
 
 
@@ -94,7 +96,7 @@ def test_the_playbook_publishes_when_asked_and_only_then(run_dir: Path, repo: Pa
     ], played.text
     said = [task.said for task in played.tasks if task.name.endswith("what to do next")]
     assert "nobody asked" in said[0]
-    assert f"on branch audition/{RUN_ID}" in said[1]
+    assert f"on branch {BRANCH}" in said[1]
     assert "holds this already" in said[2]
     assert "publish_remote" in tasks[3].said
     assert played.rc == 2

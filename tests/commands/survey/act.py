@@ -11,8 +11,9 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
+from bench.controller import prepare
 from bench.controller.request import RunRequest
-from bench.controller.run import Run, locate, note_phase, open_or_create
+from bench.controller.run import Run, find_newest, locate, note_phase, open_or_create
 from bench.records.neighbour import Moment, NeighbourRecord
 from bench.records.verdict import NextStep, Nothing, Verdict
 from bench.storage.clock import utc_now
@@ -34,7 +35,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no types
         script = json.loads((folder / "script.json").read_text()).get(request.model, {})
         with (folder / "played").open("a") as log:
             log.write(f"{request.model} {phase}\n")
-        run = open_or_create(request, folder)[0] if phase == "preflight" else locate(request)
+        run = _find(request, phase, folder)
         if script.get("fail") == phase:
             return {**result, "failed": True, "msg": "the disk is full"}
         if phase == "benchmark":
@@ -43,8 +44,20 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no types
             _speak(run, script)
         if phase == "verdict":
             _decide(run, script)
-        note_phase(run, phase, utc_now())
+        if script.get("leave") != phase:
+            note_phase(run, phase, utc_now())
         return {**result, "changed": True}
+
+
+def _find(request: RunRequest, phase: str, folder: Path) -> Run:
+    if phase == "preflight":
+        return open_or_create(request, folder)[0]
+    if phase == "publish":  # decided runs too
+        inputs = prepare.commit(request).inputs_sha256
+        found = find_newest(request, inputs, undecided=False)
+        assert found is not None
+        return found
+    return locate(request)
 
 
 def _speak(run: Run, script: dict[str, Any]) -> None:

@@ -50,6 +50,19 @@ class Project:
     def temp(self) -> Path:
         return self.folder / "tmp"
 
+    def add_phase(self, phase: str) -> None:
+        task: dict[str, Any] = {
+            "name": phase.capitalize(),
+            "act": {"run": "{{ common_run }}", "phase": phase, "folder": str(self.folder)},
+        }
+        play = {"name": phase, "hosts": "audition_hosts", "gather_facts": False, "tasks": [task]}
+        (self.folder / "playbooks" / f"{phase}.yml").write_text(yaml.safe_dump([play], sort_keys=False))
+        site = self.folder / "site.yml"
+        phases = yaml.safe_load(site.read_text()) if site.exists() else []
+        site.write_text(
+            yaml.safe_dump([*phases, {"import_playbook": f"playbooks/{phase}.yml", "tags": [phase]}])
+        )
+
     def script(self, **models: dict[str, Any]) -> None:
         (self.folder / "script.json").write_text(json.dumps(models))
 
@@ -95,16 +108,9 @@ def make(folder: Path, reference: tuple[Path, Path, Path]) -> Project:
     (folder / "ansible.cfg").write_text(_CONFIG)
     shutil.copyfile(REPO / "playbooks" / "survey.yml", folder / "playbooks" / "survey.yml")
     shutil.copyfile(Path(__file__).with_name("act.py"), folder / "action_plugins" / "act.py")
+    project = Project(folder)
     for phase in PHASES:
-        task: dict[str, Any] = {
-            "name": phase.capitalize(),
-            "act": {"run": "{{ common_run }}", "phase": phase, "folder": str(folder)},
-        }
-        play = {"name": phase, "hosts": "audition_hosts", "gather_facts": False, "tasks": [task]}
-        (folder / "playbooks" / f"{phase}.yml").write_text(yaml.safe_dump([play], sort_keys=False))
-    (folder / "site.yml").write_text(
-        yaml.safe_dump([{"import_playbook": f"playbooks/{phase}.yml", "tags": [phase]} for phase in PHASES])
-    )
+        project.add_phase(phase)
     hosts = {"audition_hosts": {"hosts": {"box": {"ansible_connection": "local"}}}}
     (folder / "inventory" / "hosts.yml").write_text(yaml.safe_dump(hosts))
     audio, transcript, rights = map(str, reference)
@@ -123,6 +129,5 @@ def make(folder: Path, reference: tuple[Path, Path, Path]) -> Project:
     run = {name: f"{{{{ {name} }}}}" for name in names} | {"host": "{{ inventory_hostname }}"}
     variables = {**given, "question": "Which is it?", "common_run": run}
     (folder / "inventory" / "group_vars" / "audition_hosts.yml").write_text(yaml.safe_dump(variables))
-    project = Project(folder)
     project.script(f5={"decision": "awaiting_ratings"})
     return project

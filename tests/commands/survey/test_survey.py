@@ -14,6 +14,9 @@ import yaml
 
 from bench.commands.survey import Options, survey
 from bench.errors import BadInput
+from bench.records.survey import Survey
+from bench.records.verdict import Verdict
+from bench.storage.record_file import load_record, save_record
 from tests.commands.survey.project import PHASES, Project
 
 pytestmark = pytest.mark.slow  # each is a play or more
@@ -64,6 +67,15 @@ def test_stops_on_awaiting_and_then_goes_on_down_the_chain(project: Project) -> 
     assert project.manifest("cosyvoice2").chain == ["f5", "cosyvoice2"]
     assert "WARNING: llm's p50 before cosyvoice2 was 130 ms, 1.30 times the survey's first (100 ms" in said
 
+    # One record of both, made anew after each verdict.
+    (folder,) = (project.runs_dir / "surveys").iterdir()
+    found = load_record(Survey, folder)
+    assert (found.complete, found.decision) == (True, "keep_baseline_survey_complete")
+    assert [(each.run_id, each.place) for each in found.models] == [
+        (project.runs(model)[0].name, "decided") for model in ("f5", "cosyvoice2")
+    ]
+    assert f"  all candidates: {folder / 'survey.html'}" in said.splitlines()
+
     # And with everything decided nothing is measured again.
     played = len(project.played())
     code, said = project.survey()
@@ -71,6 +83,28 @@ def test_stops_on_awaiting_and_then_goes_on_down_the_chain(project: Project) -> 
     assert len(project.played()) == played
     assert "f5 | keep_baseline_try_next" in said
     assert "Every model had its decision already" in said
+
+
+def test_what_was_decided_between_two_surveys_is_published_by_the_next(project: Project) -> None:
+    project.add_phase("publish")
+    project.script(f5={"decision": "awaiting_ratings", "leave": "publish"})
+    assert project.survey()[0] == 0
+    (run_dir,) = project.runs("f5")
+    decided = {"decision": "keep_baseline_try_next", "reason": "rule"}
+    save_record(
+        load_record(Verdict, run_dir).model_copy(update=decided), run_dir
+    )  # as `audition verdict` does
+    project.script(f5={}, cosyvoice2={"decision": "awaiting_ratings", "leave": "publish"})
+    before = len(project.played())
+    code, said = project.survey()
+    assert code == 0, said
+    assert project.played()[before] == "f5 publish"
+    assert [each for each in project.played()[before:] if each.startswith("f5")] == ["f5 publish"]
+    assert project.phases("f5")[-1] == "publish"
+
+    played = project.played()
+    assert project.survey()[0] == 0
+    assert "f5 publish" not in project.played()[len(played) :], "once is enough"
 
 
 def test_a_run_that_another_version_began_does_not_stand_in_the_way(project: Project) -> None:
