@@ -127,7 +127,9 @@ def _vocos(root: Path, config: dict[str, Any] = _VOCOS, *, voice: bool = False) 
         with torch.no_grad():
             out.weight[len(bins) :] *= 0.1
             out.bias[: len(bins)] = 1.5 - bins / 60.0  # of the logarithm
-            out.bias[len(bins) :] = torch.pi * (bins % 2)  # a click in the middle of the frame, where its window is 1
+            out.bias[len(bins) :] = torch.pi * (
+                bins % 2
+            )  # a click in the middle of the frame, where its window is 1
     torch.save(vocoder.state_dict(), root / "pytorch_model.bin")
 
 
