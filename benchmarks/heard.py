@@ -55,9 +55,8 @@ def hear(attempts: Sequence[Tapped], rate_hz: int | None) -> Heard:
     """
     pieces = attempts[-1].answered
     body, places, end = _unframe(pieces)
-    first, samples, rate_hz = _samples(body, rate_hz)
-    last_bytes = places[first + 1 : first + 2 * samples.size : 2]
-    arrived = (_stamps(pieces, last_bytes) - attempts[0].asked[0][0]) / 1e6
+    lasts, samples, rate_hz = _samples(body, rate_hz)
+    arrived = (_stamps(pieces, places[lasts]) - attempts[0].asked[0][0]) / 1e6
     audible = np.flatnonzero(np.abs(samples.astype(np.int32)) > 1)
     if not audible.size:
         raise AuditionError("no sample of the answer is further than 1 from zero.")
@@ -103,21 +102,29 @@ def _stamps(pieces: Sequence[Piece], places: NDArray[np.int64]) -> NDArray[np.in
     return stamps[np.searchsorted(ends, places, side="right")]
 
 
-def _samples(body: bytes, rate_hz: int | None) -> tuple[int, NDArray[np.int16], int]:
-    """Return where in the body samples begin, the samples, and their rate."""
-    at, end = 0, len(body)
-    if body[:4] == b"RIFF":
-        at, form = 12, (0, 0, 0, 0, 0, 0)
-        while body[at : at + 4] != b"data":
-            name, size = struct.unpack_from("<4sI", body, at)
-            if name == b"fmt ":
-                form = struct.unpack_from("<HHIIHH", body, at + 8)
-            at += 8 + size + size % 2
-        if (form[0], form[1], form[5]) != (1, 1, 16):
-            raise AuditionError(f"a WAV of the form {form}; the tap reads 16-bit PCM of one channel.")
-        size = struct.unpack_from("<I", body, at + 4)[0]
-        at, rate_hz = at + 8, form[2]
-        end = min(end, at + size) if size else end  # 0 and very large sizes are place-holders
+def _samples(body: bytes, rate_hz: int | None) -> tuple[NDArray[np.int64], NDArray[np.int16], int]:
+    """Return where in the body each sample's last byte is, the samples, and their rate."""
+    at, spans = 0, [] if body.startswith(b"RIFF") else [(0, len(body))]
+    while body.startswith(b"RIFF", at):  # some servers send a WAV for each piece of a sentence
+        start, at, rate_hz = _wav(body, at)
+        spans.append((start, at))
     if rate_hz is None:
         raise AuditionError("headerless PCM; say its rate with --rate or an entry's sample_rate_hz.")
-    return at, np.frombuffer(body[at : at + (end - at) // 2 * 2], "<i2"), rate_hz
+    lasts = np.concatenate([np.arange(start + 1, end, 2) for start, end in spans])
+    samples = np.concatenate([np.frombuffer(body[a : a + (b - a) // 2 * 2], "<i2") for a, b in spans])
+    return lasts, samples, rate_hz
+
+
+def _wav(body: bytes, at: int) -> tuple[int, int, int]:
+    """Return where the samples of the WAV at `at` begin and end, and their rate."""
+    at, form = at + 12, (0, 0, 0, 0, 0, 0)
+    while not body.startswith(b"data", at):
+        name, size = struct.unpack_from("<4sI", body, at)
+        if name == b"fmt ":
+            form = struct.unpack_from("<HHIIHH", body, at + 8)
+        at += 8 + size + size % 2
+    if (form[0], form[1], form[5]) != (1, 1, 16):
+        raise AuditionError(f"a WAV of the form {form}; the tap reads 16-bit PCM of one channel.")
+    size = struct.unpack_from("<I", body, at + 4)[0]
+    # 0 and very large sizes are place-holders.
+    return at + 8, min(len(body), at + 8 + size) if size else len(body), form[2]

@@ -64,6 +64,14 @@ def test_the_clock_begins_with_the_first_attempt_and_a_wav_says_its_rate() -> No
     assert (heard.ttfa_ms, heard.total_ms, heard.stalls, heard.audio_s) == (530.0, 530.0, 0, 0.5)
 
 
+def test_several_wavs_in_one_answer_are_one_take() -> None:
+    """The second 100 ms come 30 ms after the first are over."""
+    file = wav(levels((900, 100)))
+    heard = hear([tapped((10, HEAD), (20, chunk(file)), (150, chunk(file) + b"0\r\n\r\n"))], None)
+    assert (heard.ttfa_ms, heard.audio_s, heard.stalls) == (20.0, 0.2, 1)
+    assert heard.stall_ms == pytest.approx(30.0, abs=0.1)
+
+
 def test_an_answer_without_a_length_ends_with_its_connection() -> None:
     head = b"HTTP/1.0 200 OK\r\n\r\n"
     assert hear([tapped((10, head + pcm(0.5)), (90, b""))], RATE).total_ms == 90.0
