@@ -105,7 +105,9 @@ def _by_take(noted: Sequence[Tapped]) -> list[list[Tapped]]:
         asked = b"".join(data for _, data in passed.asked)
         return next((index for index, form in enumerate(forms) if any(text in asked for text in form)), None)
 
-    return [list(group) for text, group in itertools.groupby(noted, which) if text is not None]
+    # What was asked before the warm-up (its text is the first) was asked to find the dialect.
+    spoken = itertools.dropwhile(lambda passed: which(passed) != 0, noted)
+    return [list(group) for text, group in itertools.groupby(spoken, which) if text is not None]
 
 
 def _compare(figure: str, pairs: Sequence[tuple[Take, Heard]]) -> list[Row]:

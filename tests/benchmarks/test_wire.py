@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from bench.catalog.entry import HttpRun
+from bench.client.takes import WARMUP
 from bench.errors import AuditionError, BadInput
 from benchmarks.heard import hear
 from benchmarks.tap import Tapped
-from benchmarks.wire import main, measure
+from benchmarks.wire import _by_take, main, measure
 from tests.support.pace import limit
 from tests.support.raw_server import Asked, Reply, serving
 from tests.support.sound import RATE, pcm, wav
@@ -123,6 +124,15 @@ def test_client_and_tap_agree_of_a_server_that_stalls(
         assert tap["audio_s"] == client["audio_s"] == pytest.approx(3.2)
     shown = capsys.readouterr().out
     assert "ttfa_ms: the client's difference from the tap, p99" in shown and "takes that streamed" in shown
+
+
+def test_what_was_asked_before_the_warm_up_is_no_take() -> None:
+    """To find the dialect, for instance, be it by words that a sentence has too."""
+    sentence, warmup = (
+        Tapped([(0, f'{{"input":"{text}"}}'.encode())]) for text in ("Good morning.", WARMUP.text)
+    )
+    models = Tapped([(0, b"GET /v1/models")])
+    assert _by_take([models, sentence, warmup, sentence, sentence]) == [[warmup], [sentence, sentence]]
 
 
 def test_a_client_that_hears_late_is_found() -> None:
