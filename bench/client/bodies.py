@@ -17,6 +17,7 @@ import numpy as np
 import soundfile
 
 from bench.catalog.entry import RawContainer
+from bench.client.chained import split_files
 from bench.client.ends import is_cut, says_end
 from bench.client.faults import TakeFault
 from bench.client.magic import HEAD_BYTES, WAV, begins_as_mpeg, recognise
@@ -186,10 +187,19 @@ def _text_fault(text: bytes) -> TakeFault:
 
 def _decode_whole_file(arrivals: Sequence[Arrival], name: str) -> Pcm:
     body = b"".join(data for _, data in arrivals)
-    samples, rate = decode_file(body, name)
-    if is_cut(name, body, samples.size):
-        raise TakeFault("truncated", f"the {name} file holds less than it says itself")
-    pcm = Pcm(name, rate, whole_file=True, end_said=says_end(name, body))
+    pieces, rates = [], set()
+    for file in split_files(name, body):
+        piece, rate = decode_file(file, name)
+        if is_cut(name, file, piece.size):
+            raise TakeFault("truncated", f"the {name} file holds less than it says itself")
+        pieces.append(piece)
+        rates.add(rate)
+    if len(rates) > 1:
+        raise TakeFault(
+            "wrong_rate", f"{name} files of {' and '.join(map(str, sorted(rates)))} Hz in one answer"
+        )
+    samples: Samples = np.concatenate(pieces)
+    pcm = Pcm(name, rates.pop(), whole_file=True, end_said=says_end(name, body))
     if samples.size:
         pcm.events.append((arrivals[-1][0], samples))
     return pcm

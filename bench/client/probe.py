@@ -19,7 +19,8 @@ from bench.client.timing import build_request, send_once
 from bench.errors import AuditionError
 from bench.records.passes import Detection
 
-PROBE_TEXT = "Good morning."
+PROBE_TEXT = "Is anybody there?"
+"""Not of the set, as the warm-up is not: a server that keeps what it has said must not have said a timed text."""
 PROBE_TIMEOUT_S = 5.0
 
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from bench.client import bodies
 from bench.client.bodies import Pcm, decode
+from bench.client.chained import split_files
 from bench.client.faults import TakeFault
 from bench.client.replies import error_text
 from bench.client.timing import build_request
@@ -175,6 +176,37 @@ def test_compressed_files_are_decoded_whole(container: str, subtype: str, media:
     assert got.samples().size / RATE == pytest.approx(0.5, abs=0.1)
     middle = got.samples()[4000:8000].astype(np.float64)
     assert np.sqrt(np.mean(middle**2)) == pytest.approx(0.5 / np.sqrt(2), rel=0.1)
+
+
+def compressed(container: str, subtype: str, seconds: float, rate: int = RATE) -> bytes:
+    file = io.BytesIO()
+    soundfile.write(file, tone(seconds), rate, format=container, subtype=subtype)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("container", "subtype", "media"),
+    [("MP3", "MPEG_LAYER_III", "audio/mpeg"), ("OGG", "OPUS", "audio/ogg"), ("FLAC", "PCM_16", "audio/flac")],
+)
+def test_files_one_after_another_are_read_to_the_end_of_the_last(
+    container: str, subtype: str, media: str
+) -> None:
+    """As fastkokoro streams them: a file for each piece of the sentence. A decoder stops after the first."""
+    kind = {"content-type": media}
+    files = [compressed(container, subtype, seconds) for seconds in (0.5, 1.0, 0.7)]
+    alone = np.concatenate([decode(kind, at(file), None).samples() for file in files])
+    got = decode(kind, at(b"".join(files)), None)
+    assert np.array_equal(got.samples(), alone)
+    assert got.samples().size / RATE == pytest.approx(2.2, abs=0.3)
+    assert kind_of(kind, files[0] + compressed(container, subtype, 0.5, 16000)) == "wrong_rate"
+
+
+def test_the_streams_of_one_ogg_file_begin_together_and_are_no_two_files() -> None:
+    first, later, last = b"OggS\x00\x02.", b"OggS\x00\x00.", b"OggS\x00\x04."
+    one = first + first + later + last
+    assert split_files("ogg", one) == [one]
+    assert split_files("ogg", one + first + last) == [one, first + last]
+    assert split_files("au", one) == [one]
 
 
 @pytest.mark.needs("ffmpeg")

@@ -1,10 +1,14 @@
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from bench.client.probe import ServerUnusable, settle
+from bench.client.probe import PROBE_TEXT, ServerUnusable, settle
+from bench.client.takes import WARMUP
 from bench.client.target import Target, Voice
+from bench.client.voicecheck import CHECK_TEXT
+from bench.inputs import utterances
 from bench.records.passes import Detection
 from tests.support.raw_server import Asked, Reply, serving
 from tests.support.sound import RATE, pcm, wav
@@ -100,3 +104,10 @@ def test_a_refused_voice_is_said_with_the_servers_words() -> None:
     refuse = server_with([], lambda asked: Reply.of({"error": {"message": "no voice v"}}, "404 Not Found"))
     with pytest.raises(ServerUnusable, match="no voice v"):
         probe(refuse)
+
+
+def test_nothing_that_is_asked_beforehand_is_a_timed_sentence() -> None:
+    sentences = Path(utterances.__file__).with_name("utterances.txt")
+    timed = {said.text for said in utterances.read(sentences)}
+    assert len(timed) == 10
+    assert not timed & {PROBE_TEXT, WARMUP.text, CHECK_TEXT}
