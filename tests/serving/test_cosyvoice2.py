@@ -35,7 +35,7 @@ pytestmark = pytest.mark.timeout(1800)  # the environment may have to be built f
 
 
 @pytest.fixture(scope="session")
-def python() -> Path:
+def python(needs_venv: None) -> Path:
     return make_cosyvoice2_venv.python()
 
 
