@@ -28,12 +28,12 @@ from tests.support.hub import SIGNATURE, Hub
 from tests.support.pace import limit
 
 REPO, REVISION = "maker/voice", "ab" * 20
-SMALL, BIG = "config.yaml", "sub/model.bin"
+SMALL, BIG = "config.json", "sub/model.safetensors"
 CHUNK = 10 * 1024 * 1024
 """The client hands on 10 MiB at a time, so a broken connection loses at most that."""
 
 _big = random.Random(5).randbytes(CHUNK * 2 + 4321)
-FILES = {REPO: {REVISION: {SMALL: b"sample_rate: 24000\n", BIG: _big}}}
+FILES = {REPO: {REVISION: {SMALL: b'{"sample_rate": 24000}\n', BIG: _big}}}
 
 
 def _file(name: str, *, known: bool = True, **changes: object) -> WeightFile:
@@ -205,7 +205,7 @@ def _killed_in_mid_download(hub: Hub, store: Path) -> None:
     )
     try:
         deadline = time.monotonic() + 60
-        while not any(one.stat().st_size >= CHUNK for one in (store / "partial").rglob("model.bin.*")):
+        while not any(one.stat().st_size >= CHUNK for one in (store / "partial").rglob("model.safetensors.*")):
             assert process.poll() is None, "the download ended by itself"
             assert time.monotonic() < deadline, "nothing arrived"
             time.sleep(0.05)
@@ -234,7 +234,7 @@ def test_a_hub_that_ignores_ranges_sends_the_whole_again(hub: Hub, store: Path) 
 
 def test_a_partial_file_that_was_damaged_is_fetched_anew(hub: Hub, store: Path) -> None:
     _killed_in_mid_download(hub, store)
-    (partial,) = (store / "partial").rglob("model.bin.*")
+    (partial,) = (store / "partial").rglob("model.safetensors.*")
     partial.write_bytes(bytes(CHUNK))
     _ensure([_file(BIG)], store, hub)
     assert path_of(store, _file(BIG)).read_bytes() == _big
@@ -285,6 +285,13 @@ def test_another_revision_is_refused(hub: Hub, store: Path) -> None:
     hub.faults.commit[SMALL] = "cd" * 20
     with pytest.raises(HubError, match="is pinned"):
         _ensure([_file(SMALL)], store, hub)
+
+
+@pytest.mark.parametrize("lacking", ["bytes", "sha256"])
+def test_what_can_name_code_is_not_even_asked_for_unpinned(hub: Hub, store: Path, lacking: str) -> None:
+    with pytest.raises(BadInput, match=f"{REPO}/sub/model.bin can name code"):
+        _ensure([_file(SMALL), _file(BIG, path="sub/model.bin", **{lacking: None})], store, hub)
+    assert hub.connections == 0 and not store.exists()
 
 
 def test_an_unknown_hash_is_recorded_at_first_sight_and_held_to(hub: Hub, store: Path) -> None:
@@ -412,7 +419,7 @@ def test_a_token_file_holds_a_token(hub: Hub, store: Path, tmp_path: Path, conte
 
 
 @pytest.mark.parametrize(
-    "changes", [{"path": "absent.bin"}, {"revision": "cd" * 20}], ids=["no such file", "no such revision"]
+    "changes", [{"path": "absent.json"}, {"revision": "cd" * 20}], ids=["no such file", "no such revision"]
 )
 def test_404_names_repo_revision_and_path(hub: Hub, store: Path, changes: dict[str, str]) -> None:
     wanted = _file(SMALL, known=False, **changes)
