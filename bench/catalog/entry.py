@@ -94,7 +94,7 @@ class WeightFile(Settings):
     """Null is recorded at first sight and held to afterwards."""
 
     def explain_unpinned(self) -> str | None:
-        """Return why the file may not be fetched unseen, or None: YAML and pickles can name code that a loader calls."""
+        """Return why the file may not be fetched unseen, or None: YAML and pickles can name code for a loader."""
         if self.path.endswith(PLAIN) or not (self.bytes is None or self.sha256 is None):
             return None
         return (

@@ -182,7 +182,7 @@ async def _measure(
                     ignore_eos = False
                     continue
                 if answer.status != 200:
-                    raise TakeFault(f"http_{answer.status}", error_text(answer.content()))
+                    raise TakeFault(f"http_{answer.status}", error_text(target.scrub_body(answer.content())))
                 assert answer.end_ns is not None
                 times.append((answer.end_ns - answer.sent_ns) / 1e6)
                 counts.append(_tokens(answer.content()))
@@ -194,7 +194,7 @@ async def _measure(
     known = [count for count in tokens if count is not None]
     return ChatLatency(
         url=target.base_url,
-        model=model,
+        model=None if model is None else target.scrub(model),
         measured_from=host_name(),
         taken_utc=utc_now(),
         n=len(kept),

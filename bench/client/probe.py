@@ -46,7 +46,7 @@ async def settle(target: Target, voice: Voice, timeout_s: float) -> tuple[Detect
         if target.dialect != "auto":
             session = await open_session(target, find_dialect(target.dialect), model, voice, timeout_s)
             return Detection(
-                dialect=target.dialect, chosen_by="entry", model=model, evidence=evidence
+                dialect=target.dialect, chosen_by="entry", model=_shown(target, model), evidence=evidence
             ), session
         names = await _candidates(target, tls, evidence)
     except TakeFault as fault:
@@ -75,7 +75,7 @@ async def settle(target: Target, voice: Voice, timeout_s: float) -> tuple[Detect
         found = Detection(
             dialect=name,
             chosen_by="probe",
-            model=model,
+            model=_shown(target, model),
             container=pcm.container,
             sample_rate_hz=pcm.rate_hz,
             evidence=evidence,
@@ -86,6 +86,11 @@ async def settle(target: Target, voice: Voice, timeout_s: float) -> tuple[Detect
         f"{target.base_url} answered no known dialect with audio; name one as `dialect` in the catalog entry "
         f"or correct the voice. Tried: {'; '.join(evidence)}",
     )
+
+
+def _shown(target: Target, model: str | None) -> str | None:
+    """Return the name as it is recorded; asked for is the one that the server gave."""
+    return None if model is None else target.scrub(model)
 
 
 async def _get_json(target: Target, path: str, tls: ssl.SSLContext | None, evidence: list[str]) -> Any:

@@ -100,7 +100,8 @@ async def open_session(
     # 409: the name is taken. Ours carries a hash of clip and transcript, so it is this very voice.
     if status >= 300 and not (status == 409 and voice.label.startswith("audition-")):
         raise TakeFault(
-            f"http_{status}", f"registering the voice: {target.scrub(error_text(exchange.content()))}"
+            f"http_{status}",
+            f"registering the voice: {target.scrub(error_text(target.scrub_body(exchange.content())))}",
         )
     took = (time.perf_counter() - begun) * 1e3
     return Session(target, dialect, model, voice, False, dialect.caches_reference, tls, took)
@@ -143,7 +144,7 @@ def _status_fault(target: Target, request: HttpRequest, exchange: Exchange) -> T
     if 200 <= status < 300:
         return None
     after = exchange.headers.get("retry-after") if status == 429 or status >= 500 else None
-    message = target.scrub(error_text(exchange.content())) or "no message"
+    message = target.scrub(error_text(target.scrub_body(exchange.content()))) or "no message"
     if 300 <= status < 400 and "location" in exchange.headers:
         message = (
             f"the server sends us on to {exchange.headers['location']}; give the URL of the server there"

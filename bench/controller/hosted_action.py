@@ -27,6 +27,7 @@ from bench.controller.wheel import REPO, Wheel, build
 from bench.errors import AuditionError, PhaseMissing
 from bench.records.base import Phase
 from bench.storage.clock import utc_at
+from bench.text.outside import clean
 
 POLL_S = 1.0
 _ASYNC_EXTRA_S = 120
@@ -206,7 +207,7 @@ class HostedAction(ActionBase):  # type: ignore[misc]  # Ansible ships no types
         while True:
             polled = self._poll(job_dir, offset, started["ansible_job_id"])
             for line in polled.get("lines", []):
-                Display().display(f"{self.variables['inventory_hostname']} | {line}")
+                Display().display(f"{self.variables['inventory_hostname']} | {clean(str(line))}")
             offset = polled.get("offset", offset)
             if not polled.get("running", True):
                 break

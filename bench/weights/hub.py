@@ -20,6 +20,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from bench.catalog.entry import WeightFile
 from bench.errors import AuditionError, BadInput, DiskFull, OutOfReach
+from bench.text.outside import clean
 
 DEFAULT_ENDPOINT = "https://huggingface.co"
 
@@ -68,8 +69,9 @@ class Hub:
         except Exception as error:  # noqa: BLE001 - the errors come from four libraries
             raise self._explain(file, error) from None
         if facts.commit_hash != file.revision or facts.etag is None:
+            answered = clean(str(facts.commit_hash), [self.token or ""])
             raise HubError(
-                f"{strip_urls(url)}: answered for revision {facts.commit_hash}, and {file.revision} is pinned; "
+                f"{strip_urls(url)}: answered for revision {answered}, and {file.revision} is pinned; "
                 "the endpoint is not a hub, or one that does not keep revisions. Set HF_ENDPOINT to one that "
                 "does."
             )
@@ -139,10 +141,9 @@ class Hub:
                 f"{name} is not in the store and HF_HUB_OFFLINE is set; unset it to fetch the file."
             )
         reason = str(error) if isinstance(error, OSError) else type(error).__name__
-        if self.token:
-            reason = reason.replace(self.token, "***")
+        reason = strip_urls(clean(reason, [self.token or ""]))
         return HubError(
-            f"{name} could not be fetched from {strip_urls(self.endpoint)}: {strip_urls(reason)}. "
+            f"{name} could not be fetched from {strip_urls(self.endpoint)}: {reason}. "
             "What arrived is kept; run install again to go on. Behind a proxy set HTTPS_PROXY; "
             "for a mirror set HF_ENDPOINT."
         )

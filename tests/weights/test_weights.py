@@ -205,7 +205,9 @@ def _killed_in_mid_download(hub: Hub, store: Path) -> None:
     )
     try:
         deadline = time.monotonic() + 60
-        while not any(one.stat().st_size >= CHUNK for one in (store / "partial").rglob("model.safetensors.*")):
+        while not any(
+            one.stat().st_size >= CHUNK for one in (store / "partial").rglob("model.safetensors.*")
+        ):
             assert process.poll() is None, "the download ended by itself"
             assert time.monotonic() < deadline, "nothing arrived"
             time.sleep(0.05)
@@ -387,6 +389,15 @@ def test_the_token_is_neither_stored_nor_logged(
     for path in store.rglob("*"):
         if path.is_file():
             assert b"SECRET" not in path.read_bytes() and SIGNATURE.encode() not in path.read_bytes()
+
+
+def test_a_hub_that_says_the_token_back_has_it_in_no_message(
+    hub: Hub, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_abcdefSECRET")
+    hub.faults.commit[SMALL] = "for-hf_abcdefSECR"
+    with pytest.raises(HubError, match=r"answered for revision for-\[token\], and"):
+        _ensure([_file(SMALL)], store, hub)
 
 
 @pytest.mark.parametrize(
