@@ -53,7 +53,8 @@ class ActionModule(HostedAction):
         try:
             if not done.get("tar"):
                 return {"failed": True, "fault": "host", "msg": quote_failure(done)}
-            result = self.fetch(done["tar"], lambda tar: incoming.accept(run, phase, tar, started))
+            size = done.get("tar_bytes")
+            result = self.fetch(done["tar"], lambda tar: incoming.accept(run, phase, tar, started, size))
         finally:
             self.discard(job_dir)
         return {

@@ -51,6 +51,7 @@ from bench.client.target import Target, Voice
 from bench.errors import BadInput
 from bench.records.passes import VoiceCheck, VoiceVerdict
 from bench.records.run import Utterance
+from bench.storage.private import make_private
 
 CHECK_TEXT = "The early train was late, so we walked along the river and talked about nothing in particular."
 BANDS = 24
@@ -283,7 +284,7 @@ class _Check:
 
 
 def _keep_clips(folder: Path, asked: Clip, other: Clip) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
+    make_private(folder)
     for name, clip in (("asked", asked), ("other", other)):
         (folder / f"{name}.wav").write_bytes(wav_bytes(clip.samples, clip.rate_hz))
 

@@ -146,7 +146,9 @@ class HostedAction(ActionBase):  # type: ignore[misc]  # Ansible ships no types
         try:
             self._transfer_file(str(tar), sent)
             self._on_host(
-                f"mkdir -p {folder} && chmod 700 {folder} && cp {shlex.quote(sent)} {folder}/job.tar"
+                f"umask 077 && mkdir -p {folder} && chmod 700 {folder} && cp {shlex.quote(sent)} {folder}/job.tar"
+                f" && test $(wc -c < {folder}/job.tar) -eq {tar.stat().st_size}"
+                f" && {_forget_left(scratch)}"
             )
         finally:
             self._remove_tmp_path(scratch)
@@ -154,15 +156,18 @@ class HostedAction(ActionBase):  # type: ignore[misc]  # Ansible ships no types
     def begin(self, job_dir: str) -> None:
         """Make the directory of a job that needs nothing sent; `follow` waits for its process from now on."""
         folder = shlex.quote(job_dir)
-        self._on_host(f"mkdir -p {folder} && chmod 700 {folder} && : > {folder}/job.tar")
+        self._on_host(f"umask 077 && mkdir -p {folder} && chmod 700 {folder} && : > {folder}/job.tar")
 
     def fetch(self, remote: str, take: Callable[[Path], Any]) -> Any:
         """Bring a file from the host and hand its local copy to `take`."""
         far = self._make_tmp_path()
         readable = f"{far}/{Path(remote).name}"
         try:
+            copy, folder = shlex.quote(readable), shlex.quote(far)
+            # The login user's, in a folder of theirs; where root may not give it away, readable in that folder.
             self._on_host(
-                f"cp {shlex.quote(remote)} {shlex.quote(readable)} && chmod 644 {shlex.quote(readable)}"
+                f"umask 077 && cp {shlex.quote(remote)} {copy}"
+                f" && {{ chown --reference={folder} {copy} 2>/dev/null || chmod 644 {copy}; }}"
             )
             with tempfile.TemporaryDirectory(prefix="audition-fetch-") as scratch:
                 local = Path(scratch) / Path(remote).name
@@ -237,6 +242,13 @@ class HostedAction(ActionBase):  # type: ignore[misc]  # Ansible ships no types
         if not result.get("finished"):
             return {"failed": True, "msg": "the job on the host was killed before it could say how it ended"}
         return result
+
+
+def _forget_left(scratch: str) -> str:
+    """Return the command that removes our tars from folders of Ansible that a killed controller left by `scratch`."""
+    beside = shlex.quote(scratch.rstrip("/").rpartition("/")[0])
+    ours = r"\( -name job.tar -o -name out.tar \)"
+    return f"{{ find {beside} -mindepth 2 -maxdepth 2 -path '*/ansible-tmp-*' {ours} -mmin +15 -delete || true; }}"
 
 
 def quote_failure(result: dict[str, Any]) -> str:

@@ -9,11 +9,14 @@ from typing import Any
 
 from bench.errors import AuditionError
 from bench.install.receipts import find_kept
+from bench.jobs.abandoned import JOBS, remove_abandoned
 
 
 def engine_step(params: dict[str, Any], *, check: bool) -> dict[str, Any]:
     """Do what `library/bench_engine.py` was told by its action plugin; returns the module's result."""
     state_dir = Path(params["state_dir"])
+    if not check:
+        remove_abandoned(state_dir / JOBS)
     match params["action"]:
         case "look":
             found = find_kept(state_dir, params["model"], params["profile"], params["receipt"])

@@ -113,7 +113,7 @@ class Provisioner:
         (packages,) = (target / "lib").glob("python3*/site-packages")
         if sources is not None:
             self._fetch(sources, packages)
-        unpack(code, packages)
+        unpack(code, packages, private=False)
         (target / _COMPLETE).touch()
         _prune(target)
         return True
