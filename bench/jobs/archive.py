@@ -60,8 +60,6 @@ def unpack(tar: Path, folder: Path, size: int | None = None, *, private: bool = 
                     raise AuditionError(
                         f"the tar holds {member.name!r}, which has no place; not unpacked."
                     ) from error
-                if private and not member.isdir():
-                    target.chmod(FILE)
     # Beside its own errors tarfile lets through what numbers and names in a header make it stumble over.
     except (tarfile.TarError, ValueError, EOFError, OverflowError, LookupError) as error:
         raise AuditionError(
@@ -95,6 +93,8 @@ def _extract(
     mode = FILE if make is make_private else 0o666
     handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
     with source, os.fdopen(handle, "wb") as stream:
+        if mode == FILE:
+            os.fchmod(handle, FILE)  # it may have been there
         shutil.copyfileobj(source, stream)
 
 
@@ -107,7 +107,6 @@ def pack(folder: Path, tar: Path) -> int:
     tar.unlink(missing_ok=True)
     handle = os.open(tar, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE)
     with os.fdopen(handle, "wb") as stream:
-        os.fchmod(handle, FILE)
         with tarfile.open(fileobj=stream, mode="w") as archive:
             archive.add(folder, arcname=".")
     return tar.stat().st_size

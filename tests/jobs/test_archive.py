@@ -88,6 +88,22 @@ def test_a_sparse_file_is_no_plain_one(tmp_path: Path) -> None:
     assert "no plain file" in _refused(tmp_path / "sparse.tar", tmp_path / "in")
 
 
+@pytest.mark.parametrize("places", ["0,512", "x,y"], ids=["a gigabyte", "no numbers"])
+def test_nor_is_one_by_a_header_of_its_own(tmp_path: Path, places: str) -> None:
+    member = tarfile.TarInfo("hole")
+    member.pax_headers = {"GNU.sparse.map": places, "GNU.sparse.size": str(1 << 30)}
+    tar = _tar(tmp_path / "sparse.tar", (member, bytes(512)))
+    assert ("no plain file" if places == "0,512" else "whole") in _refused(tar, tmp_path / "in")
+
+
+def test_a_file_that_is_there_already_is_closed_too(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/a").write_text("before")
+    (tmp_path / "in/a").chmod(0o666)
+    unpack(_tar(tmp_path / "a.tar", ("a", b"now")), tmp_path / "in")
+    assert ((tmp_path / "in/a").read_text(), _mode(tmp_path / "in/a")) == ("now", 0o600)
+
+
 @pytest.mark.parametrize("off", [-1, 1])
 def test_a_tar_of_another_size_than_was_said_did_not_arrive_whole(tmp_path: Path, off: int) -> None:
     tar = _tar(tmp_path / "out.tar", ("a", b"1"))

@@ -402,8 +402,16 @@ def test_a_second_attempt_ends_the_first_that_an_interruption_left(tmp_path: Pat
 
 
 def test_what_a_job_made_goes_back_as_one_tar(tmp_path: Path, voice: Path) -> None:
-    folder = _job(tmp_path / "job", voice, entries.raw("espeak"), passes=["preset"])
-    done = do_job(folder)
+    before = os.umask(0)
+    try:
+        folder = _job(tmp_path / "job", voice, entries.raw("espeak"), passes=["preset"])
+        done = do_job(folder)
+    finally:
+        os.umask(before)
+    assert Path(done["tar"]).stat().st_size == done["tar_bytes"]
+    assert {oct(path.stat().st_mode & 0o077) for path in (folder / "out").rglob("*")} == {"0o0"}
+    for name in ("reference.wav", "reference.txt", "out", "out.tar"):
+        assert (folder / name).stat().st_mode & 0o077 == 0, name
     unpack(Path(done["tar"]), tmp_path / "back")
     names = {path.name for path in (tmp_path / "back").iterdir()}
     assert names >= {"preset", "result.json", "memory.json", "engine.log"}
