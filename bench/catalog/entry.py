@@ -74,13 +74,13 @@ class PresetVoice(Record):
     text: str | None = None
 
 
-PLAIN = (".json", ".model", ".safetensors", ".tiktoken", ".txt", ".vocab")
-"""How files end that name no code whoever reads them: JSON, tensors alone, a tokenizer's data."""
+PLAIN = (".json", ".md", ".model", ".safetensors", ".tiktoken", ".txt", ".vocab")
+"""How files end that name no code whoever reads them: JSON, a card, tensors alone, a tokenizer's data."""
 
 
 class WeightFile(Settings):
-    """One file of weights. A null `sha256` is recorded at first sight and held to afterwards; what is not plain
-    (`.json`, `.safetensors`, a tokenizer's `.model`, `.tiktoken`, `.txt`, `.vocab`) must have `bytes` and `sha256`."""
+    """One file of weights. A null `sha256` is recorded at first sight and held to afterwards. All but `.json`, `.md`,
+    `.safetensors` and a tokenizer's `.model`, `.tiktoken`, `.txt`, `.vocab` must have `bytes` and `sha256`."""
 
     repo: str
     """Owner and name on the hub."""

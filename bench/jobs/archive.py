@@ -106,7 +106,6 @@ def pack(folder: Path, tar: Path) -> int:
     """Put everything in `folder` into `tar`, which its owner alone may read; returns its size in bytes."""
     tar.unlink(missing_ok=True)
     handle = os.open(tar, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE)
-    with os.fdopen(handle, "wb") as stream:
-        with tarfile.open(fileobj=stream, mode="w") as archive:
-            archive.add(folder, arcname=".")
+    with os.fdopen(handle, "wb") as stream, tarfile.open(fileobj=stream, mode="w") as archive:
+        archive.add(folder, arcname=".")
     return tar.stat().st_size

@@ -200,11 +200,16 @@ def _fetch(
             f"{_name(file)}: the hub has {found.size} bytes and the catalog says {file.bytes}; nothing was "
             "fetched. Check the entry against the model's page."
         )
+    expected = _find_expected(file, known)
+    if file.bytes is None and found.size is None and expected is None:
+        raise HubError(
+            f"{_name(file)}: neither hub nor catalog says how long it is, and nobody could tell that it is whole; "
+            "nothing was fetched. Ask another hub (HF_ENDPOINT), or give the file's `bytes` in the catalog entry."
+        )
     path = path_of(store, file)
     partial = _partial(file, found, store)
     already = partial.stat().st_size if partial.is_file() else 0
     fetched = 0
-    expected = _find_expected(file, known)
     while True:
         start = partial.stat().st_size if partial.is_file() else 0
         hub.fetch(file, found, partial, progress)

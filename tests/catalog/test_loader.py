@@ -172,7 +172,7 @@ def test_a_file_that_can_name_code_must_be_pinned_whole(tmp_path: Path, path: st
 
 
 @pytest.mark.parametrize(
-    "path", ["config.json", "model.safetensors", "merges.txt", "spiece.model", "t.tiktoken"]
+    "path", ["config.json", "README.md", "model.safetensors", "merges.txt", "spiece.model", "t.tiktoken"]
 )
 def test_what_is_plain_may_be_held_to_its_first_sight(tmp_path: Path, path: str) -> None:
     entries.write(tmp_path, entries.raw("mine", weights=[_TENSORS | {"path": path}]))

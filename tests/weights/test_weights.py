@@ -289,6 +289,65 @@ def test_another_revision_is_refused(hub: Hub, store: Path) -> None:
         _ensure([_file(SMALL)], store, hub)
 
 
+def _nothing_kept(store: Path, name: str = SMALL) -> bool:
+    return not [path for path in store.rglob(f"{Path(name).name}*") if path.is_file()]
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["pinned", "unpinned"])
+def test_no_more_is_written_than_a_file_is_to_have(hub: Hub, store: Path, known: bool) -> None:
+    hub.faults.endless[SMALL] = 30_000_000
+    if not known:
+        hub.faults.stated[SMALL] = len(FILES[REPO][REVISION][SMALL])
+        hub.faults.endless.clear()
+        hub.files = {REPO: {REVISION: {SMALL: bytes(90_000)}}}
+    with pytest.raises(HubError, match=r"bytes came, the most that it may have") as refused:
+        _ensure([_file(SMALL, known=known)], store, hub)
+    assert f"more than {len(FILES[REPO][REVISION][SMALL])} bytes" in str(refused.value)
+    assert _nothing_kept(store)
+
+
+def test_a_bomb_is_written_no_further_than_the_file_is_long(hub: Hub, store: Path) -> None:
+    hub.faults.zipped.add(SMALL)
+    hub.faults.endless[SMALL] = 60_000_000
+    with pytest.raises(HubError, match=r"bytes came, the most that it may have"):
+        _ensure([_file(SMALL)], store, hub)
+    assert _nothing_kept(store)
+
+
+def test_a_file_that_nobody_measured_is_not_taken_for_whole(hub: Hub, store: Path) -> None:
+    hub.faults.unmeasured.add(SMALL)
+    hub.faults.cut_after[SMALL] = [5]
+    with pytest.raises(HubError, match="nobody could tell that it is whole"):
+        _ensure([_file(SMALL, known=False)], store, hub)
+    assert hub.gets(SMALL) == [] and _nothing_kept(store)
+
+
+def test_a_file_that_the_catalog_alone_measures_is_whole_or_resumed(hub: Hub, store: Path) -> None:
+    hub.faults.unmeasured.add(SMALL)
+    hub.faults.cut_after[SMALL] = [5]
+    with pytest.raises(HubError, match="could not be fetched"):
+        _ensure([_file(SMALL)], store, hub)
+    assert not path_of(store, _file(SMALL)).exists()
+    assert _ensure([_file(SMALL)], store, hub).files[0].status == "resumed"
+    assert path_of(store, _file(SMALL)).read_bytes() == FILES[REPO][REVISION][SMALL]
+
+
+@pytest.mark.parametrize("stated", [True, False], ids=["as the hub states it", "unmeasured"])
+def test_words_that_nobody_pinned_have_a_limit_whatever_a_hub_states(
+    hub: Hub, store: Path, monkeypatch: pytest.MonkeyPatch, stated: bool
+) -> None:
+    monkeypatch.setattr(hub_of, "UNSTATED_BYTES", 1000)
+    data = b"#" * 5000
+    hub.files = {REPO: {REVISION: {"README.md": data}}}
+    card = _file(SMALL, known=False, path="README.md")
+    if not stated:
+        hub.faults.unmeasured.add("README.md")
+        card = card.model_copy(update={"sha256": hashlib.sha256(data).hexdigest()})
+    with pytest.raises(HubError, match="more than 1000 bytes came"):
+        _ensure([card], store, hub)
+    assert _nothing_kept(store, "README.md")
+
+
 @pytest.mark.parametrize("lacking", ["bytes", "sha256"])
 def test_what_can_name_code_is_not_even_asked_for_unpinned(hub: Hub, store: Path, lacking: str) -> None:
     with pytest.raises(BadInput, match=f"{REPO}/sub/model.bin can name code"):
