@@ -36,6 +36,7 @@ class Hums:
         self.names: list[str] = []
         self.texts: list[str] = []
         self.made = 0
+        self.pause_s = 0.0
         self.wait = threading.Event()
         self.wait.set()
 
@@ -58,6 +59,7 @@ class Hums:
         self.wait.wait(60)
         for _ in request.text:
             self.made += 1
+            time.sleep(self.pause_s)
             yield np.full(RATE, 0.25, np.float32)
 
     def memory(self) -> None:
@@ -237,13 +239,18 @@ def test_who_reads_nothing_is_given_up_and_fills_no_memory(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "MAX_UNREAD_BYTES", 40 * RATE * 2)
-    monkeypatch.setattr(limits, "SEND_LIMIT_S", 1.0)
+    monkeypatch.setattr(limits, "SEND_LIMIT_S", 2.0)
     deaf = socket.create_connection(("127.0.0.1", served.port))
     body = json.dumps({"input": "a" * 20_000, "voice": "own"}).encode()
     deaf.sendall(b"POST /v1/audio/speech HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
                  b"Content-Length: %d\r\n\r\n" % len(body) + body)  # fmt: skip
     assert served.say().status_code == 200, "the next is answered"
     assert served.adapter.made < 2000
+    monkeypatch.setattr(limits, "MAX_REQUESTS", 1)
+    end = time.monotonic() + 60
+    while served.say().status_code == 429:
+        assert time.monotonic() < end, "it still waits for who does not read"
+        time.sleep(0.1)
     deaf.settimeout(60)
     with contextlib.suppress(ConnectionResetError):
         heard = b""
@@ -254,6 +261,8 @@ def test_who_reads_nothing_is_given_up_and_fills_no_memory(
 
 def test_whoever_wants_hours_whole_is_told_to_stream(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "MAX_UNREAD_BYTES", 40 * RATE * 2)
+    assert "ask for it as a stream" in _error(served.say(input="a" * 60, stream=False), 413)
+    served.adapter.pause_s = 0.02  # no faster than it is gathered
     assert "ask for it as a stream" in _error(served.say(input="a" * 60, stream=False), 413)
     assert served.say(input="a" * 30, stream=False).status_code == 200
     assert len(served.say(input="a" * 30).content) == 30 * RATE * 2

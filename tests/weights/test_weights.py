@@ -351,7 +351,9 @@ def test_words_that_nobody_pinned_have_a_limit_whatever_a_hub_states(
 @pytest.mark.parametrize("lacking", ["bytes", "sha256"])
 def test_what_can_name_code_is_not_even_asked_for_unpinned(hub: Hub, store: Path, lacking: str) -> None:
     with pytest.raises(BadInput, match=f"{REPO}/sub/model.bin can name code"):
-        _ensure([_file(SMALL), _file(BIG, path="sub/model.bin", **{lacking: None})], store, hub)
+        _ensure(
+            [_file(SMALL), _file(BIG, path="sub/model.bin").model_copy(update={lacking: None})], store, hub
+        )
     assert hub.connections == 0 and not store.exists()
 
 
