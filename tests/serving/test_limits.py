@@ -23,6 +23,7 @@ from bench.serving import limits
 from bench.serving.adapter import BadReference, LoadedInfo, Samples, SpeechRequest, UnknownVoice
 from bench.serving.config import EngineConfig
 from bench.serving.server import create_app
+from tests.support.pace import limit
 
 RATE = 24_000
 
@@ -84,8 +85,8 @@ class Served:
         )
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
-        self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=60)
-        end = time.monotonic() + 60
+        self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=limit(60))
+        end = time.monotonic() + limit(60)
         while self.client.get("/health").status_code != 200:
             assert time.monotonic() < end
             time.sleep(0.02)
@@ -247,11 +248,11 @@ def test_who_reads_nothing_is_given_up_and_fills_no_memory(
     assert served.say().status_code == 200, "the next is answered"
     assert served.adapter.made < 2000
     monkeypatch.setattr(limits, "MAX_REQUESTS", 1)
-    end = time.monotonic() + 60
+    end = time.monotonic() + limit(60)
     while served.say().status_code == 429:
         assert time.monotonic() < end, "it still waits for who does not read"
         time.sleep(0.1)
-    deaf.settimeout(60)
+    deaf.settimeout(limit(60))
     with contextlib.suppress(ConnectionResetError):
         heard = b""
         while more := deaf.recv(1 << 20):
@@ -274,7 +275,7 @@ def test_only_so_many_requests_wait(served: Served, monkeypatch: pytest.MonkeyPa
     told: list[int] = []
     waiting = threading.Thread(target=lambda: told.append(served.say().status_code))
     waiting.start()
-    end = time.monotonic() + 60
+    end = time.monotonic() + limit(60)
     while not served.adapter.texts:
         assert time.monotonic() < end
         time.sleep(0.02)
