@@ -13,7 +13,7 @@ from bench.client.bodies import decode
 from bench.client.dialects import DIALECTS, find_dialect
 from bench.client.faults import TakeFault
 from bench.client.replies import parse_json
-from bench.client.session import Session, fetch, open_session, replace_message, request_for
+from bench.client.session import Session, fetch, open_session, request_for
 from bench.client.target import Target, Voice
 from bench.client.timing import build_request, send_once
 from bench.errors import AuditionError
@@ -50,7 +50,7 @@ async def settle(target: Target, voice: Voice, timeout_s: float) -> tuple[Detect
             ), session
         names = await _candidates(target, tls, evidence)
     except TakeFault as fault:
-        raise ServerUnusable(fault.kind, f"{target.base_url}: {target.scrub(fault.message)}") from fault
+        raise ServerUnusable(fault.kind, f"{target.base_url}: {fault.scrub(target.scrub).message}") from fault
     kinds: set[str] = set()
     for name in names:
         try:
@@ -62,7 +62,7 @@ async def settle(target: Target, voice: Voice, timeout_s: float) -> tuple[Detect
             answer = fetched.exchange
             pcm = decode(answer.headers, answer.body, target.sample_rate_hz, target.container)
         except TakeFault as fault:
-            evidence.append(f"{name}: {replace_message(target, fault)}")
+            evidence.append(f"{name}: {fault.scrub(target.scrub)}")
             kinds.add(fault.kind)
             if fault.kind in {"connection_refused", "connect_failed", "timeout"}:
                 raise ServerUnusable(fault.kind, f"{target.base_url}: {evidence[-1]}") from fault

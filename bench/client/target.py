@@ -15,8 +15,6 @@ from bench.catalog.entry import HttpRun, RawContainer
 from bench.errors import BadInput
 from bench.text.outside import clean
 
-_QUOTED_BYTES = 65536
-
 _SPEECH_ROUTE = re.compile(r"/(audio/speech(/stream|/upload)?|audio/voices|inference_[a-z_0-9]+)/?$")
 
 
@@ -107,10 +105,6 @@ class Target:
         """Return what a server said as it may be kept: without the token or a part of it, for one that echoes what it
         was sent, and without control characters."""
         return clean(text, [self.token.get_secret_value()] if self.token else ())
-
-    def scrub_body(self, body: bytes) -> bytes:
-        """Return the beginning of a body that is to be quoted; what quotes it cuts it, and must not cut the token."""
-        return self.scrub(body[:_QUOTED_BYTES].decode("utf-8", "replace")).encode()
 
     def tls(self) -> ssl.SSLContext | None:
         """Return the TLS context for https, None for http."""

@@ -146,7 +146,7 @@ async def _ask_one_voice(
     for _ in range(takes):
         clip = await take_clip(session, timeout_s)
         if isinstance(clip, TakeFault):
-            evidence = [f"a take failed, so nothing is shown: {target.scrub(str(clip))}"]
+            evidence = [f"a take failed, so nothing is shown: {clip.scrub(target.scrub)}"]
             return _one_voice("not_checked", voice, evidence), before
         now.append(clip)
     clips = [*before, *now]
@@ -272,7 +272,7 @@ class _Check:
         return self.check
 
     def _give_up(self, what: str, fault: TakeFault) -> VoiceCheck:
-        self._note(f"{what}: {self.target.scrub(str(fault))}")
+        self._note(f"{what}: {fault.scrub(self.target.scrub)}")
         return self.check
 
     def _note(self, what: str) -> None:
