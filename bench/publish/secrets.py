@@ -45,10 +45,10 @@ def refuse_secrets(
         for file, data in files.items():
             whole = any(form in data for form in forms)
             if whole or (not _is_place(value) and _holds_part(data, value.encode(errors="surrogateescape"))):
+                what = "the value" if whole else "a part of the value"
                 raise BadInput(
-                    f"{file} holds {'' if whole else 'a part of '}the value of the environment variable {name}; nothing was "
-                    "published. Find out how it came into the run, and change the secret. If it is none, run again under "
-                    f"`env -u {name}`."
+                    f"{file} holds {what} of the environment variable {name}; nothing was published. Find out how it "
+                    f"came into the run, and change the secret. If it is none, run again under `env -u {name}`."
                 )
 
 

@@ -23,7 +23,7 @@ import socket
 import sys
 import tempfile
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ from fastapi import FastAPI, File, Form, Request, UploadFile
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from pydantic import AfterValidator, BaseModel, Field
-from starlette.types import Message, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from bench.serving import limits
 from bench.serving.adapter import (
@@ -206,8 +206,11 @@ class ModelThread:
         finally:
             self._requests -= 1
 
-    async def speak(self, request: SpeechRequest) -> AsyncIterator[bytes]:
-        """Yield s16le pieces as the adapter makes them; what nobody reads is not gathered up without end."""
+    async def speak(self, request: SpeechRequest) -> AsyncGenerator[bytes, None]:
+        """Yield s16le pieces as the adapter makes them; what nobody reads is not gathered up without end.
+
+        Whoever asks closes it (`aclose`): its place would be taken until the collector comes by.
+        """
         loop = asyncio.get_running_loop()
         pieces: asyncio.Queue[bytes | BaseException | None] = asyncio.Queue()
         gone = threading.Event()
@@ -325,12 +328,19 @@ def create_app(config: EngineConfig, adapter: Adapter) -> FastAPI:
             return _Failure(503, "not_ready", engine.load_error or "the model is loading").response()
         try:
             voice, cached = await _voice(engine, body)
-            pieces = engine.speak(SpeechRequest(body.input, voice, body.speed, body.seed))
-            pcm = await _while_there(request, _first(pieces) if body.stream else _whole(pieces))
-        except _ClientGone:
-            return Response(status_code=499)  # which nobody reads
         except Exception as error:  # noqa: BLE001 - answered as an HTTP error
             return _failure(error).response()
+        pieces = engine.speak(SpeechRequest(body.input, voice, body.speed, body.seed))
+        try:
+            pcm = await _while_there(request, _first(pieces) if body.stream else _whole(pieces))
+        except BaseException as error:
+            await pieces.aclose()
+            match error:
+                case _ClientGone():
+                    return Response(status_code=499)  # which nobody reads
+                case Exception():
+                    return _failure(error).response()
+            raise
         answer = _answer(body, engine.adapter.sample_rate_hz, pcm, pieces)
         if cached is not None:
             answer.headers["X-Reference-Cached"] = str(cached).lower()
@@ -394,6 +404,7 @@ async def _while_there(request: Request, wanted: Coroutine[Any, Any, T]) -> T:
     finally:
         for task in (work, gone):
             task.cancel()
+        await asyncio.wait({work, gone})
 
 
 async def _left(request: Request) -> None:
@@ -401,7 +412,7 @@ async def _left(request: Request) -> None:
         pass
 
 
-def _answer(body: SpeechBody, rate: int, pcm: bytes, rest: AsyncIterator[bytes]) -> Response:
+def _answer(body: SpeechBody, rate: int, pcm: bytes, rest: AsyncGenerator[bytes, None]) -> Response:
     """Return the answer: `pcm` is all of it, or the first piece of a stream that goes on with `rest`."""
     headers = {"X-Sample-Rate": str(rate), "Cache-Control": "no-store"}
     wav = body.response_format == "wav"
@@ -421,12 +432,29 @@ def _answer(body: SpeechBody, rate: int, pcm: bytes, rest: AsyncIterator[bytes])
         yield b'data: {"type":"speech.audio.done"}\n\n'
 
     if body.stream_format == "sse":
-        return _Stream(events(), media_type="text/event-stream", headers=headers)
-    return _Stream(audio(), media_type=media, headers=headers)
+        return _Stream(events(), rest, "text/event-stream", headers)
+    return _Stream(audio(), rest, media, headers)
 
 
 class _Stream(StreamingResponse):
-    """A stream whose client is given up where it reads nothing for too long."""
+    """A stream whose client is given up where it reads nothing for too long, and whose source is closed at its end."""
+
+    def __init__(
+        self,
+        said: AsyncIterator[bytes],
+        source: AsyncGenerator[bytes, None],
+        kind: str,
+        headers: dict[str, str],
+    ) -> None:
+        super().__init__(said, media_type=kind, headers=headers)
+        self._source = source
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it; however that ends, the place is free."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            await self._source.aclose()
 
     async def stream_response(self, send: Send) -> None:
         """Send what there is; each piece has its limit.
