@@ -6,7 +6,7 @@ The module does the work; a plugin decides nothing about models or figures.
 """
 
 import contextlib
-import os
+import os.path
 import shlex
 import tempfile
 import time
@@ -21,6 +21,7 @@ from ansible.utils.display import Display
 
 from bench.controller.found import locate_once
 from bench.controller.host_settings import HostSettings
+from bench.controller.living import end_with_playbook
 from bench.controller.request import RunRequest
 from bench.controller.run import Run, note_phase
 from bench.controller.wheel import REPO, Wheel, build
@@ -48,6 +49,7 @@ class HostedAction(ActionBase):  # type: ignore[misc]  # Ansible ships no types
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Do the task; an `AuditionError` becomes a failed task whose message says what to do."""
+        end_with_playbook()
         result: dict[str, Any] = super().run(tmp, task_vars)
         self.variables = dict(task_vars or {})
         self.began = result["at"] = time.time()
@@ -193,10 +195,9 @@ class HostedAction(ActionBase):  # type: ignore[misc]  # Ansible ships no types
     def follow(self, name: str, args: dict[str, Any], job_dir: str, limit_s: float) -> dict[str, Any]:
         """Run a long module in the background on the host, showing its progress lines, until it ends.
 
-        Each poll touches the job's heartbeat; when this process is gone the polls stop, and the job ends
-        itself. When our own parent is gone (a killed `ansible-playbook`), this stops polling at once.
+        Each poll touches the job's heartbeat: the job begins with one, and ends itself when they stop because this
+        process is gone, as it is when its playbook is (`end_with_playbook`).
         """
-        parent = os.getppid()
         task = self._task
         self._task = task.copy()
         self._task.async_val = int(limit_s) + _ASYNC_EXTRA_S
@@ -216,8 +217,6 @@ class HostedAction(ActionBase):  # type: ignore[misc]  # Ansible ships no types
             offset = polled.get("offset", offset)
             if not polled.get("running", True):
                 break
-            if os.getppid() != parent:
-                os._exit(1)  # the playbook is gone; the job notices the missing heartbeat
             time.sleep(POLL_S)
         return self._reap(started)
 

@@ -58,11 +58,13 @@ def _install(job_dir: Path, state_dir: Path) -> dict[str, Any]:
     # What installs imports numpy, Docker and more; looking and removing are asked for every time, and do without.
     from bench.install.install import install
     from bench.jobs.archive import unpack
+    from bench.jobs.control import await_controller
     from bench.jobs.module import begin_attempt
 
     begin_attempt(job_dir)
     try:
         unpack(job_dir / "job.tar", job_dir)
+        await_controller(job_dir)
         with (job_dir / "progress.jsonl").open("a", encoding="utf-8") as stream:
 
             def say(text: str) -> None:

@@ -11,6 +11,7 @@ from bench.errors import AuditionError
 from bench.jobs.abandoned import JOBS, remove_abandoned, remove_ended
 from bench.jobs.archive import pack, unpack
 from bench.jobs.containers import remove_containers
+from bench.jobs.control import await_controller
 from bench.jobs.follow import find_process, sign
 from bench.jobs.heartbeat import touch_heartbeat
 from bench.jobs.job import run_job
@@ -25,6 +26,7 @@ def do_job(job_dir: Path) -> dict[str, Any]:
     try:
         unpack(job_dir / "job.tar", job_dir)
         tokens = _take_token(job_dir), _take_token(job_dir, OtherSide.TOKEN)
+        await_controller(job_dir)
         result = run_job(job_dir, token=tokens[0], other_token=tokens[1])
         size = pack(job_dir / "out", job_dir / "out.tar")
     except (AuditionError, OSError) as error:

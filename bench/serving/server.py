@@ -13,12 +13,10 @@ away stops its own solve at the next piece, and is not spoken to at all where it
 import argparse
 import asyncio
 import base64
-import ctypes
 import hashlib
 import importlib
 import json
 import os
-import signal
 import socket
 import sys
 import tempfile
@@ -50,8 +48,8 @@ from bench.serving.adapter import (
 )
 from bench.serving.config import CONFIG_VARIABLE, EngineConfig
 from bench.serving.limits import BodyLimit, TooLarge, TooMany, check_audio, check_text
+from bench.serving.parent import die_with_parent
 
-_PR_SET_PDEATHSIG = 1
 _LAST_WORDS_S = 1
 """An engine that is told to end in mid-take ends: whoever told it wants the memory."""
 T = TypeVar("T")
@@ -467,18 +465,6 @@ class _Stream(StreamingResponse):
             await asyncio.wait_for(send(message), limits.SEND_LIMIT_S)
 
         await super().stream_response(in_time)
-
-
-def die_with_parent(parent: int) -> None:
-    """Ask the kernel to SIGKILL this process when `parent` dies (prctl(2), PR_SET_PDEATHSIG).
-
-    The parent may have died before the request took effect, which the second look catches.
-    """
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
-    if os.getppid() != parent:
-        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def load_adapter(target: str) -> Adapter:
