@@ -319,7 +319,8 @@ def borrow(
         _account(record, directory, terms)
         note(record)
     try:
-        proof.prove(record, Neighbour(docker_host, before.name), status)
+        same = Neighbour(docker_host, before.name, before.container_id, by_id=True)
+        proof.prove(record, same, status)
     except NeighbourSlower as error:
         if problem is None:
             raise
@@ -341,7 +342,8 @@ def _look(request: LeaseRequest, docker_host: DockerHost, record: NeighbourRecor
     Raises:
         BadInput: it is not up and well, or something else answers at its address.
     """
-    neighbour = Neighbour(docker_host, request.container)
+    known = LeaseDirectory(request.lease_dir).find_id(request.container)
+    neighbour = Neighbour(docker_host, request.container, known)
     before = take_snapshot(neighbour)
     (check_can_pause if request.mode == "pause" else check_well)(before)
     record.before.snapshot = before

@@ -214,6 +214,13 @@ class LeaseDirectory:
             found[ended.lease_id] = ended
         return [each for each in found.values() if run_id in (None, each.run_id)]
 
+    def find_id(self, container: str) -> str | None:
+        """Return the id of the container of this name on which the last lease was; None where there was none."""
+        last = self.status()
+        ended = self.history() + ([last] if last is not None else [])
+        ids = [each.terms.get("container_id") for each in ended if each.terms.get("container") == container]
+        return next((str(each) for each in reversed(ids) if each), None)
+
     def _read(self, name: str) -> bytes | None:
         try:
             return (self.path / name).read_bytes()
