@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from bench.controller import incoming, outgoing, sharing
-from bench.controller.hosted_action import HostedAction, quote_failure
+from bench.controller.failures import quote_failure
+from bench.controller.hosted_action import HostedAction
 from bench.controller.run import Run
 from bench.jobs.spec import OtherSide
 from bench.storage.clock import utc_now

@@ -19,6 +19,7 @@ from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
+from bench.controller.failures import KILLED, quote_failure
 from bench.controller.found import locate_once
 from bench.controller.host_settings import HostSettings
 from bench.controller.living import end_with_playbook
@@ -208,7 +209,7 @@ class HostedAction(ActionBase):  # type: ignore[misc]  # Ansible ships no types
         finally:
             self._task = task
         if started.get("failed") or "ansible_job_id" not in started:
-            return dict(started)
+            return _say_of(started)
         offset = 0
         while True:
             polled = self._poll(job_dir, offset, started["ansible_job_id"])
@@ -218,7 +219,7 @@ class HostedAction(ActionBase):  # type: ignore[misc]  # Ansible ships no types
             if not polled.get("running", True):
                 break
             time.sleep(POLL_S)
-        return self._reap(started)
+        return _say_of(self._reap(started))
 
     def _poll(self, job_dir: str, offset: int, job: str) -> dict[str, Any]:
         polled = self.module("bench_progress", {"job_dir": job_dir, "offset": offset, "job_id": job})
@@ -239,7 +240,7 @@ class HostedAction(ActionBase):  # type: ignore[misc]  # Ansible ships no types
             time.sleep(0.5)
         self.module("ansible.legacy.async_status", {**status, "mode": "cleanup"})
         if not result.get("finished"):
-            return {"failed": True, "msg": "the job on the host was killed before it could say how it ended"}
+            return {"failed": True, "msg": KILLED}
         return result
 
 
@@ -250,7 +251,8 @@ def _forget_left(scratch: str) -> str:
     return f"{{ find {beside} -mindepth 2 -maxdepth 2 -path '*/ansible-tmp-*' {ours} -mmin +15 -delete || true; }}"
 
 
-def quote_failure(result: dict[str, Any]) -> str:
-    """Return what a failed module said, whichever key Ansible put it under."""
-    words = [str(result[key]).strip() for key in ("msg", "module_stderr", "exception") if result.get(key)]
-    return " ".join(words)[-2000:] or "the job on the host left nothing and said nothing"
+def _say_of(result: dict[str, Any]) -> dict[str, Any]:
+    """Return a module's result; where it is not our module that says how it failed, we do."""
+    if not result.get("failed") or "fault" in result:
+        return dict(result)
+    return {"failed": True, "fault": "host", "msg": quote_failure(result)}
