@@ -68,6 +68,7 @@ def test_it_is_lent_and_comes_back_as_it_was(
             watcher = neighbour.client.api.inspect_container(name_watcher(neighbour.name))["HostConfig"]
             assert watcher["ReadonlyRootfs"] and not watcher["Privileged"] and watcher["UsernsMode"] == "host"
             assert watcher["CapDrop"] == ["ALL"] and len(watcher["CapAdd"]) == 1
+            assert watcher["SecurityOpt"] == ["no-new-privileges:true"]
             spoken = run_engine(neighbour.client, "run-1")
             of_others = run_engine(neighbour.client, "run-2")
         try:
