@@ -163,8 +163,10 @@ class Lease:
                     self._lose("the controller is gone, or the step is past its time")
                     self.directory.ask(self.terms, "release", str(self.grant.lost))
                 elif self.grant.lost is None:
-                    self.directory.renew(self.terms)
+                    there = self.directory.renew(self.terms)
                     self._look_at_status()
+                    if not there:
+                        self._lose("it ended, or its file was removed, and was not renewed in time")
             except OSError as error:
                 self._lose(f"the lease cannot be renewed: {error}")
 
