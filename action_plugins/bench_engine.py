@@ -8,7 +8,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from bench.controller import incoming, outgoing, steps
-from bench.controller.hosted_action import HostedAction, quote_failure
+from bench.controller.failures import quote_failure
+from bench.controller.hosted_action import HostedAction
 from bench.controller.run import Run, explain_full_disk, note_phase
 from bench.install.spec import DOWNLOADS_LIMIT_S
 from bench.jobs.spec import JobSpec

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from bench.controller import incoming, outgoing, sharing
-from bench.controller.hosted_action import HostedAction, quote_failure
+from bench.controller.failures import quote_failure
+from bench.controller.hosted_action import HostedAction
 from bench.controller.run import Run
 from bench.jobs.spec import OtherSide
 from bench.storage.clock import utc_now
@@ -53,7 +54,8 @@ class ActionModule(HostedAction):
         try:
             if not done.get("tar"):
                 return {"failed": True, "fault": "host", "msg": quote_failure(done)}
-            result = self.fetch(done["tar"], lambda tar: incoming.accept(run, phase, tar, started))
+            size = done.get("tar_bytes")
+            result = self.fetch(done["tar"], lambda tar: incoming.accept(run, phase, tar, started, size))
         finally:
             self.discard(job_dir)
         return {

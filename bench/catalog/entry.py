@@ -74,8 +74,13 @@ class PresetVoice(Record):
     text: str | None = None
 
 
+PLAIN = (".json", ".md", ".model", ".safetensors", ".tiktoken", ".txt", ".vocab")
+"""How files end that name no code whoever reads them: JSON, a card, tensors alone, a tokenizer's data."""
+
+
 class WeightFile(Settings):
-    """One file of weights. A null `sha256` is recorded at first sight and held to afterwards."""
+    """One file of weights. A null `sha256` is recorded at first sight and held to afterwards. All but `.json`, `.md`,
+    `.safetensors` and a tokenizer's `.model`, `.tiktoken`, `.txt`, `.vocab` must have `bytes` and `sha256`."""
 
     repo: str
     """Owner and name on the hub."""
@@ -87,6 +92,15 @@ class WeightFile(Settings):
     """Size; null where unknown."""
     sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
     """Null is recorded at first sight and held to afterwards."""
+
+    def explain_unpinned(self) -> str | None:
+        """Return why the file may not be fetched unseen, or None: YAML and pickles can name code for a loader."""
+        if self.path.endswith(PLAIN) or not (self.bytes is None or self.sha256 is None):
+            return None
+        return (
+            f"{self.repo}/{self.path} can name code, as all but {', '.join(PLAIN)} can, and has no bytes or no sha256; "
+            "give both, of a copy that you have looked at"
+        )
 
 
 class Version(Record):

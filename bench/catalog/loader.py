@@ -47,6 +47,9 @@ def read(path: Path) -> Entry:
     entry, lines = parse_yaml(
         data, str(path), Entry, what="a catalog entry", see="docs/adding-a-model.md has every key."
     )
+    for number, file in enumerate(entry.weights):
+        if (why := file.explain_unpinned()) is not None:
+            raise BadInput(f"{lines.of(('weights', number, 'path'))}: weights.{number}: {why}.")
     if entry.name != path.stem:
         raise BadInput(f"{lines.of(('name',))}: name: must be '{path.stem}', as the file is named.")
     return entry

@@ -21,7 +21,6 @@ from bench.client.chained import split_files
 from bench.client.ends import is_cut, says_end
 from bench.client.faults import TakeFault
 from bench.client.magic import HEAD_BYTES, WAV, begins_as_mpeg, recognise
-from bench.client.replies import error_text, excerpt
 from bench.client.samples import Samples
 from bench.client.sse import unpack
 from bench.client.stated import CODED_TYPES, Stated, content_type, read_stated
@@ -147,8 +146,9 @@ def _decode_body(
         raise TakeFault("not_audio", f"the content type is {kind} and the body does not start with RIFF")
     raise TakeFault(
         "not_audio",
-        f"the body is {kind}: {error_text(text or head)} (if that is headerless 16-bit PCM, "
+        f"the body is {kind}: {{said}} (if that is headerless 16-bit PCM, "
         "state container: raw or raw_big_endian in the catalog entry)",
+        said=text or head,
     )
 
 
@@ -182,7 +182,7 @@ def _decode_wav(arrivals: Sequence[Arrival], stated: Stated) -> Pcm:
 
 
 def _text_fault(text: bytes) -> TakeFault:
-    return TakeFault("stream_error", f"text came where audio should be: {error_text(text)}")
+    return TakeFault("stream_error", "text came where audio should be: {said}", said=text)
 
 
 def _decode_whole_file(arrivals: Sequence[Arrival], name: str) -> Pcm:
@@ -228,7 +228,7 @@ def decode_file(body: bytes, name: str) -> tuple[Samples, int]:
             "not_audio", f"ffmpeg did not decode the {name} file in {FFMPEG_LIMIT_S:g} s"
         ) from error
     if done.returncode != 0:
-        raise TakeFault("not_audio", f"ffmpeg cannot read the {name} file: {excerpt(done.stderr)}")
+        raise TakeFault("not_audio", f"ffmpeg cannot read the {name} file: {{said}}", said=done.stderr)
     stream = WavStream()
     pieces = stream.feed(done.stdout)
     if not pieces or stream.rate_hz is None:

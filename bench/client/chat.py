@@ -182,19 +182,19 @@ async def _measure(
                     ignore_eos = False
                     continue
                 if answer.status != 200:
-                    raise TakeFault(f"http_{answer.status}", error_text(answer.content()))
+                    raise TakeFault(f"http_{answer.status}", error_text(answer.content(), target.scrub))
                 assert answer.end_ns is not None
                 times.append((answer.end_ns - answer.sent_ns) / 1e6)
                 counts.append(_tokens(answer.content()))
     except TakeFault as fault:
-        error = target.scrub(str(fault))
+        error = str(fault.scrub(target.scrub))
     finally:
         await keeper.close()
     kept, tokens = times[discard:], counts[discard:]
     known = [count for count in tokens if count is not None]
     return ChatLatency(
         url=target.base_url,
-        model=model,
+        model=None if model is None else target.scrub(model),
         measured_from=host_name(),
         taken_utc=utc_now(),
         n=len(kept),

@@ -1,5 +1,6 @@
 """The named ways in which a take fails. A failed take is recorded and the pass goes on."""
 
+from bench.client.replies import Scrub, error_text
 from bench.records.take import TakeError
 
 KINDS: dict[str, str] = {
@@ -31,12 +32,31 @@ KINDS: dict[str, str] = {
 class TakeFault(Exception):
     """One take failed; `kind` is one of `KINDS`."""
 
-    def __init__(self, kind: str, message: str, *, retry_after_s: float | None = None) -> None:
-        """Name the fault; `retry_after_s` is what the server asked for."""
-        super().__init__(f"{kind}: {message}")
+    def __init__(
+        self, kind: str, message: str, *, said: bytes | None = None, retry_after_s: float | None = None
+    ) -> None:
+        """Name the fault.
+
+        Args:
+            kind: one of `KINDS`.
+            message: for people; `{said}` in it stands for what the server said.
+            said: that, whole: it is cut once it has been scrubbed.
+            retry_after_s: what the server asked for.
+        """
+        self._form, self._said = message, said
         self.kind = kind
-        self.message = message
+        self.message = self._fill(str)
         self.retry_after_s = retry_after_s
+        super().__init__(f"{kind}: {self.message}")
+
+    def _fill(self, scrub: Scrub) -> str:
+        if self._said is None:
+            return self._form
+        return self._form.replace("{said}", error_text(self._said, scrub))
+
+    def scrub(self, scrub: Scrub) -> "TakeFault":
+        """Return the fault as it may be kept: without a secret, or a part of one, in its message."""
+        return TakeFault(self.kind, scrub(self.message if self._said is None else self._fill(scrub)))
 
     def record(self) -> TakeError:
         """Return the record of this fault."""

@@ -43,7 +43,7 @@ async def _measure(target: Target, n: int, timeout_s: float) -> NetworkCost:
                 cost.status = answer.status
                 trips.append((answer.head_ns - answer.sent_ns) / 1e6)
     except TakeFault as fault:
-        cost.error = target.scrub(str(fault))
+        cost.error = str(fault.scrub(target.scrub))
     finally:
         if connection is not None:
             await connection.close()

@@ -13,7 +13,7 @@ from bench.client.bodies import decode
 from bench.client.dialects import DIALECTS, find_dialect
 from bench.client.faults import TakeFault
 from bench.client.replies import parse_json
-from bench.client.session import Session, fetch, open_session, replace_message, request_for
+from bench.client.session import Session, fetch, open_session, request_for
 from bench.client.target import Target, Voice
 from bench.client.timing import build_request, send_once
 from bench.errors import AuditionError
@@ -47,11 +47,11 @@ async def settle(target: Target, voice: Voice, timeout_s: float) -> tuple[Detect
         if target.dialect != "auto":
             session = await open_session(target, find_dialect(target.dialect), model, voice, timeout_s)
             return Detection(
-                dialect=target.dialect, chosen_by="entry", model=model, evidence=evidence
+                dialect=target.dialect, chosen_by="entry", model=_shown(target, model), evidence=evidence
             ), session
         names = await _candidates(target, tls, evidence)
     except TakeFault as fault:
-        raise ServerUnusable(fault.kind, f"{target.base_url}: {target.scrub(fault.message)}") from fault
+        raise ServerUnusable(fault.kind, f"{target.base_url}: {fault.scrub(target.scrub).message}") from fault
     kinds: set[str] = set()
     for name in names:
         try:
@@ -63,7 +63,7 @@ async def settle(target: Target, voice: Voice, timeout_s: float) -> tuple[Detect
             answer = fetched.exchange
             pcm = decode(answer.headers, answer.body, target.sample_rate_hz, target.container)
         except TakeFault as fault:
-            evidence.append(f"{name}: {replace_message(target, fault)}")
+            evidence.append(f"{name}: {fault.scrub(target.scrub)}")
             kinds.add(fault.kind)
             if fault.kind in {"connection_refused", "connect_failed", "timeout"}:
                 raise ServerUnusable(fault.kind, f"{target.base_url}: {evidence[-1]}") from fault
@@ -76,7 +76,7 @@ async def settle(target: Target, voice: Voice, timeout_s: float) -> tuple[Detect
         found = Detection(
             dialect=name,
             chosen_by="probe",
-            model=model,
+            model=_shown(target, model),
             container=pcm.container,
             sample_rate_hz=pcm.rate_hz,
             evidence=evidence,
@@ -87,6 +87,11 @@ async def settle(target: Target, voice: Voice, timeout_s: float) -> tuple[Detect
         f"{target.base_url} answered no known dialect with audio; name one as `dialect` in the catalog entry "
         f"or correct the voice. Tried: {'; '.join(evidence)}",
     )
+
+
+def _shown(target: Target, model: str | None) -> str | None:
+    """Return the name as it is recorded; asked for is the one that the server gave."""
+    return None if model is None else target.scrub(model)
 
 
 async def _get_json(target: Target, path: str, tls: ssl.SSLContext | None, evidence: list[str]) -> Any:

@@ -100,7 +100,8 @@ async def open_session(
     # 409: the name is taken. Ours carries a hash of clip and transcript, so it is this very voice.
     if status >= 300 and not (status == 409 and voice.label.startswith("audition-")):
         raise TakeFault(
-            f"http_{status}", f"registering the voice: {target.scrub(error_text(exchange.content()))}"
+            f"http_{status}",
+            f"registering the voice: {error_text(exchange.content(), target.scrub)}",
         )
     took = (time.perf_counter() - begun) * 1e3
     return Session(target, dialect, model, voice, False, dialect.caches_reference, tls, took)
@@ -143,7 +144,7 @@ def _status_fault(target: Target, request: HttpRequest, exchange: Exchange) -> T
     if 200 <= status < 300:
         return None
     after = exchange.headers.get("retry-after") if status == 429 or status >= 500 else None
-    message = target.scrub(error_text(exchange.content())) or "no message"
+    message = error_text(exchange.content(), target.scrub) or "no message"
     if 300 <= status < 400 and "location" in exchange.headers:
         message = (
             f"the server sends us on to {exchange.headers['location']}; give the URL of the server there"
@@ -222,11 +223,10 @@ def judge(
         if fetched.begun_ns is not None:
             figures = begin_earlier(figures, (exchange.sent_ns - fetched.begun_ns) / 1e6)
     except TakeFault as fault:
-        error = replace_message(session.target, fault)
-        return Spoken(base.model_copy(update={"error": error.record()}))
+        return Spoken(base.model_copy(update={"error": fault.scrub(session.target.scrub).record()}))
     except Exception as bug:  # noqa: BLE001 - no answer of a server's may end a pass; the record says what it was
         broken = TakeFault("not_audio", f"the answer could not be read here ({type(bug).__name__}: {bug})")
-        return Spoken(base.model_copy(update={"error": replace_message(session.target, broken).record()}))
+        return Spoken(base.model_copy(update={"error": broken.scrub(session.target.scrub).record()}))
     take = base.model_copy(
         update={
             "sample_rate_hz": pcm.rate_hz,
@@ -271,8 +271,3 @@ def _check_length(text: str, audio_s: float) -> None:
             "too_short",
             f"{audio_s:.2f} s, and nobody says {count_syllables(text)} syllables in less than {shortest_s(text):.2f} s",
         )
-
-
-def replace_message(target: Target, fault: TakeFault) -> TakeFault:
-    """Return the fault without the token in its message."""
-    return TakeFault(fault.kind, target.scrub(fault.message))

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bench.client.faults import TakeFault
-from bench.client.replies import error_text, excerpt, parse_json
+from bench.client.replies import parse_json
 from bench.client.timing import Arrival
 
 _LINE_END = re.compile(rb"\r\n|\n|\r")
@@ -102,14 +102,14 @@ def _take(found: Payload, at: int, lines: Sequence[bytes]) -> None:
         value = parse_json(text)
     except ValueError as error:
         if name.endswith("error"):
-            raise TakeFault("stream_error", excerpt(text)) from error
-        raise TakeFault("not_audio", f"a server-sent event is not JSON: {excerpt(text)}") from error
+            raise TakeFault("stream_error", "{said}", said=text) from error
+        raise TakeFault("not_audio", "a server-sent event is not JSON: {said}", said=text) from error
     if not isinstance(value, dict):
         return
     kind = str(value.get("type", ""))
     # Of an event whose name or type says so, or that carries one; many servers write `"error": null` into each.
     if value.get("error") or kind.endswith("error") or name.endswith("error"):
-        raise TakeFault("stream_error", error_text(text))
+        raise TakeFault("stream_error", "{said}", said=text)
     found.must_end |= kind.startswith("speech.audio.")
     ends = bool(_OVER.search(kind) or _OVER.search(name))
     audio = b""

@@ -29,6 +29,7 @@ from bench.records.run import Utterance
 from bench.records.take import Take
 from bench.storage.atomic import write_atomically
 from bench.storage.clock import utc_now
+from bench.storage.private import FILE, make_private
 
 TAKES_FILE = "takes.jsonl"
 STOP_POLL_S = 0.2
@@ -76,12 +77,13 @@ def run_takes(
             voice.
         OSError: the disk is full.
     """
-    out.mkdir(parents=True, exist_ok=True)
+    make_private(out)
     lines = out / TAKES_FILE
     if lines.exists() and lines.stat().st_size:
         raise BadInput(
             f"{lines} already holds takes, and takes are never overwritten; give another directory."
         )
+    lines.touch(FILE)
     return asyncio.run(
         _run_pass(
             target, utterances, voice, out, warmups, timeout_s, seed, on_take or (lambda _: None), stop, timed
@@ -157,7 +159,7 @@ def _keep(spoken: Spoken, warmup: bool, result: PassResult, out: Path) -> Take:
             f"two utterances are called '{take.utterance_id}'; ids name the takes, so each must differ."
         )
     data = wav_bytes(spoken.samples, take.sample_rate_hz)
-    write_atomically(wav, data)
+    write_atomically(wav, data, FILE)
     return take.model_copy(update={"wav": wav.name, "sha256": hashlib.sha256(data).hexdigest()})
 
 

@@ -13,6 +13,7 @@ from pydantic import SecretStr
 
 from bench.catalog.entry import HttpRun, RawContainer
 from bench.errors import BadInput
+from bench.text.outside import clean
 
 _SPEECH_ROUTE = re.compile(r"/(audio/speech(/stream|/upload)?|audio/voices|inference_[a-z_0-9]+)/?$")
 
@@ -101,9 +102,9 @@ class Target:
         return {"Authorization": f"Bearer {self.token.get_secret_value()}"} if self.token else {}
 
     def scrub(self, text: str) -> str:
-        """Return `text` without the token, for a server that echoes what it was sent."""
-        secret = self.token.get_secret_value() if self.token else ""
-        return text.replace(secret, "[token]") if secret else text
+        """Return what a server said as it may be kept: without the token or a part of it, for one that echoes what it
+        was sent, and without control characters."""
+        return clean(text, [self.token.get_secret_value()] if self.token else ())
 
     def tls(self) -> ssl.SSLContext | None:
         """Return the TLS context for https, None for http."""

@@ -51,6 +51,7 @@ from bench.client.target import Target, Voice
 from bench.errors import BadInput
 from bench.records.passes import VoiceCheck, VoiceVerdict
 from bench.records.run import Utterance
+from bench.storage.private import make_private
 
 CHECK_TEXT = "The early train was late, so we walked along the river and talked about nothing in particular."
 BANDS = 24
@@ -145,7 +146,7 @@ async def _ask_one_voice(
     for _ in range(takes):
         clip = await take_clip(session, timeout_s)
         if isinstance(clip, TakeFault):
-            evidence = [f"a take failed, so nothing is shown: {target.scrub(str(clip))}"]
+            evidence = [f"a take failed, so nothing is shown: {clip.scrub(target.scrub)}"]
             return _one_voice("not_checked", voice, evidence), before
         now.append(clip)
     clips = [*before, *now]
@@ -271,7 +272,7 @@ class _Check:
         return self.check
 
     def _give_up(self, what: str, fault: TakeFault) -> VoiceCheck:
-        self._note(f"{what}: {self.target.scrub(str(fault))}")
+        self._note(f"{what}: {fault.scrub(self.target.scrub)}")
         return self.check
 
     def _note(self, what: str) -> None:
@@ -283,7 +284,7 @@ class _Check:
 
 
 def _keep_clips(folder: Path, asked: Clip, other: Clip) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
+    make_private(folder)
     for name, clip in (("asked", asked), ("other", other)):
         (folder / f"{name}.wav").write_bytes(wav_bytes(clip.samples, clip.rate_hz))
 

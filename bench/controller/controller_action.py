@@ -6,6 +6,7 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 
+from bench.controller.living import end_with_playbook
 from bench.errors import AuditionError
 
 
@@ -24,6 +25,7 @@ class ControllerAction(ActionBase):  # type: ignore[misc]  # Ansible ships no ty
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Check the arguments' names and do the step."""
+        end_with_playbook()
         result: dict[str, Any] = super().run(tmp, task_vars)
         result["at"] = time.time()
         given = dict(self._task.args)

@@ -6,7 +6,7 @@ The module does the work; a plugin decides nothing about models or figures.
 """
 
 import contextlib
-import os
+import os.path
 import shlex
 import tempfile
 import time
@@ -19,14 +19,17 @@ from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
+from bench.controller.failures import KILLED, quote_failure
 from bench.controller.found import locate_once
 from bench.controller.host_settings import HostSettings
+from bench.controller.living import end_with_playbook
 from bench.controller.request import RunRequest
 from bench.controller.run import Run, note_phase
 from bench.controller.wheel import REPO, Wheel, build
 from bench.errors import AuditionError, PhaseMissing
 from bench.records.base import Phase
 from bench.storage.clock import utc_at
+from bench.text.outside import clean
 
 POLL_S = 1.0
 _ASYNC_EXTRA_S = 120
@@ -47,6 +50,7 @@ class HostedAction(ActionBase):  # type: ignore[misc]  # Ansible ships no types
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Do the task; an `AuditionError` becomes a failed task whose message says what to do."""
+        end_with_playbook()
         result: dict[str, Any] = super().run(tmp, task_vars)
         self.variables = dict(task_vars or {})
         self.began = result["at"] = time.time()
@@ -145,7 +149,9 @@ class HostedAction(ActionBase):  # type: ignore[misc]  # Ansible ships no types
         try:
             self._transfer_file(str(tar), sent)
             self._on_host(
-                f"mkdir -p {folder} && chmod 700 {folder} && cp {shlex.quote(sent)} {folder}/job.tar"
+                f"umask 077 && mkdir -p {folder} && chmod 700 {folder} && cp {shlex.quote(sent)} {folder}/job.tar"
+                f" && test $(wc -c < {folder}/job.tar) -eq {tar.stat().st_size}"
+                f" && {_forget_left(scratch)}"
             )
         finally:
             self._remove_tmp_path(scratch)
@@ -153,15 +159,18 @@ class HostedAction(ActionBase):  # type: ignore[misc]  # Ansible ships no types
     def begin(self, job_dir: str) -> None:
         """Make the directory of a job that needs nothing sent; `follow` waits for its process from now on."""
         folder = shlex.quote(job_dir)
-        self._on_host(f"mkdir -p {folder} && chmod 700 {folder} && : > {folder}/job.tar")
+        self._on_host(f"umask 077 && mkdir -p {folder} && chmod 700 {folder} && : > {folder}/job.tar")
 
     def fetch(self, remote: str, take: Callable[[Path], Any]) -> Any:
         """Bring a file from the host and hand its local copy to `take`."""
         far = self._make_tmp_path()
         readable = f"{far}/{Path(remote).name}"
         try:
+            copy, folder = shlex.quote(readable), shlex.quote(far)
+            # The login user's, in a folder of theirs; where root may not give it away, readable in that folder.
             self._on_host(
-                f"cp {shlex.quote(remote)} {shlex.quote(readable)} && chmod 644 {shlex.quote(readable)}"
+                f"umask 077 && cp {shlex.quote(remote)} {copy}"
+                f" && {{ chown --reference={folder} {copy} 2>/dev/null || chmod 644 {copy}; }}"
             )
             with tempfile.TemporaryDirectory(prefix="audition-fetch-") as scratch:
                 local = Path(scratch) / Path(remote).name
@@ -187,10 +196,9 @@ class HostedAction(ActionBase):  # type: ignore[misc]  # Ansible ships no types
     def follow(self, name: str, args: dict[str, Any], job_dir: str, limit_s: float) -> dict[str, Any]:
         """Run a long module in the background on the host, showing its progress lines, until it ends.
 
-        Each poll touches the job's heartbeat; when this process is gone the polls stop, and the job ends
-        itself. When our own parent is gone (a killed `ansible-playbook`), this stops polling at once.
+        Each poll touches the job's heartbeat: the job begins with one, and ends itself when they stop because this
+        process is gone, as it is when its playbook is (`end_with_playbook`).
         """
-        parent = os.getppid()
         task = self._task
         self._task = task.copy()
         self._task.async_val = int(limit_s) + _ASYNC_EXTRA_S
@@ -201,19 +209,17 @@ class HostedAction(ActionBase):  # type: ignore[misc]  # Ansible ships no types
         finally:
             self._task = task
         if started.get("failed") or "ansible_job_id" not in started:
-            return dict(started)
+            return _say_of(started)
         offset = 0
         while True:
             polled = self._poll(job_dir, offset, started["ansible_job_id"])
             for line in polled.get("lines", []):
-                Display().display(f"{self.variables['inventory_hostname']} | {line}")
+                Display().display(f"{self.variables['inventory_hostname']} | {clean(str(line))}")
             offset = polled.get("offset", offset)
             if not polled.get("running", True):
                 break
-            if os.getppid() != parent:
-                os._exit(1)  # the playbook is gone; the job notices the missing heartbeat
             time.sleep(POLL_S)
-        return self._reap(started)
+        return _say_of(self._reap(started))
 
     def _poll(self, job_dir: str, offset: int, job: str) -> dict[str, Any]:
         polled = self.module("bench_progress", {"job_dir": job_dir, "offset": offset, "job_id": job})
@@ -234,11 +240,19 @@ class HostedAction(ActionBase):  # type: ignore[misc]  # Ansible ships no types
             time.sleep(0.5)
         self.module("ansible.legacy.async_status", {**status, "mode": "cleanup"})
         if not result.get("finished"):
-            return {"failed": True, "msg": "the job on the host was killed before it could say how it ended"}
+            return {"failed": True, "msg": KILLED}
         return result
 
 
-def quote_failure(result: dict[str, Any]) -> str:
-    """Return what a failed module said, whichever key Ansible put it under."""
-    words = [str(result[key]).strip() for key in ("msg", "module_stderr", "exception") if result.get(key)]
-    return " ".join(words)[-2000:] or "the job on the host left nothing and said nothing"
+def _forget_left(scratch: str) -> str:
+    """Return the command that removes our tars from folders of Ansible that a killed controller left by `scratch`."""
+    beside = shlex.quote(scratch.rstrip("/").rpartition("/")[0])
+    ours = r"\( -name job.tar -o -name out.tar \)"
+    return f"{{ find {beside} -mindepth 2 -maxdepth 2 -path '*/ansible-tmp-*' {ours} -mmin +15 -delete || true; }}"
+
+
+def _say_of(result: dict[str, Any]) -> dict[str, Any]:
+    """Return a module's result; where it is not our module that says how it failed, we do."""
+    if not result.get("failed") or "fault" in result:
+        return dict(result)
+    return {"failed": True, "fault": "host", "msg": quote_failure(result)}

@@ -18,21 +18,23 @@ from bench.records.neighbour import NeighbourRecord
 from bench.records.passes import PassFile
 from bench.records.run import Install
 from bench.storage.clock import utc_now
+from bench.storage.private import close_tree
 from bench.storage.record_file import load_record, save_record
 from bench.verdict.collect import read_takes
 from bench.verdict.takes import failures_of, named
 
 
-def accept(run: Run, phase: JobPhase, tar: Path, started_utc: str) -> JobResult:
+def accept(run: Run, phase: JobPhase, tar: Path, started_utc: str, tar_bytes: int | None = None) -> JobResult:
     """Take a finished pass into the run directory, seal it and note how the phase ended.
 
     A pass that failed through the host's fault is kept under `attempts/` and may be done again; takes that are
-    part of the evidence are moved into their place once and never touched again.
+    part of the evidence are moved into their place once and never touched again. `tar_bytes` is how long the host says
+    the tar is.
     """
     with explain_full_disk(run.path):
         scratch = Path(tempfile.mkdtemp(prefix=".incoming-", dir=run.path))
         try:
-            unpack(tar, scratch)
+            unpack(tar, scratch, tar_bytes)
             result = JobResult.model_validate_json((scratch / "result.json").read_bytes())
             _judge_baseline(phase, result, scratch / "baseline")
             if result.ok or (result.fault == "candidate" and phase == "benchmark"):
@@ -76,6 +78,7 @@ def _seal(run: Run, phase: JobPhase, scratch: Path, result: JobResult) -> None:
             "lent_by": result.lent_by,
         }
         save_record(PassFile.model_validate(how), made)
+        close_tree(made)
         made.rename(place)
     if (smoke := read_takes(scratch / "smoke")) and phase == "benchmark":
         proved = load_record(Install, run.path)

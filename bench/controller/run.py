@@ -29,6 +29,7 @@ from bench.records.run import Carried, EarlierRun, Inputs, Install, Manifest, Ph
 from bench.records.verdict import Verdict
 from bench.storage.atomic import write_atomically
 from bench.storage.clock import utc_now
+from bench.storage.private import close_tree
 from bench.storage.record_file import load_record, save_record
 from bench.verdict.methods import METHODOLOGY_VERSION
 
@@ -416,7 +417,7 @@ def _create(
             shutil.copyfile(committed.utterances_file, scratch / "utterances.txt")
             write_atomically(scratch / "rule.yml", committed.rule_bytes)
             save_record(manifest, scratch)
-            scratch.chmod(0o755)
+            close_tree(scratch)
             scratch.rename(final)
         except BaseException:
             shutil.rmtree(scratch, ignore_errors=True)

@@ -22,10 +22,12 @@ from typing import Any, Protocol
 
 import bench
 from bench.catalog.entry import EngineRun, Entry
+from bench.engines.environment import for_engine
 from bench.errors import AuditionError, BadInput
 from bench.memory.processes import EngineProcesses, ProcessTree, find_container
 from bench.records.settings import Way
 from bench.serving.config import CONFIG_VARIABLE, EngineConfig
+from bench.text.outside import clean
 from bench.weights.store import revision_of
 
 _CONTAINER_PORT = 8000
@@ -34,7 +36,6 @@ _IN_CONTAINER = Path("/weights")
 _POLL_S = 0.05
 _END_S = 10.0
 _LOG_TAIL_BYTES = 4000
-_TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_TOKEN_PATH")
 
 
 class EngineFailed(AuditionError):
@@ -197,7 +198,7 @@ def _start_process(spec: LaunchSpec, config: EngineConfig) -> tuple[_Running, st
                 stdout=log,
                 stderr=log,
                 pass_fds=[listener.fileno()],
-                env=_without_tokens(os.environ)
+                env=for_engine(os.environ)
                 | ({"PYTHONPATH": os.pathsep.join(_find_code(spec))} if spec.install == "system" else {})
                 | {
                     CONFIG_VARIABLE: config.model_dump_json(),
@@ -215,11 +216,6 @@ def _find_code(spec: LaunchSpec) -> list[str]:
     """Return where a system engine finds its code, and the adapters that somebody put beside ours."""
     given = os.environ.get("PYTHONPATH")
     return [str((spec.code or Path(bench.__file__).parents[1]).absolute()), *([given] if given else [])]
-
-
-def _without_tokens(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment without the hub's tokens: the model's packages have no business with them."""
-    return {k: v for k, v in environment.items() if k not in _TOKENS}
 
 
 def _listen(port: int | None) -> socket.socket:
@@ -285,7 +281,8 @@ def _wait_ready(spec: LaunchSpec, running: _Running, url: str, nonce: str, deadl
             if health.get("nonce") != nonce:
                 raise EngineFailed(f"{url} answers, but it is not the engine just started; free that port.")
             if health.get("error"):
-                raise EngineFailed(f"{name}'s engine could not load the model: {health['error']}")
+                said = clean(str(health["error"]))
+                raise EngineFailed(f"{name}'s engine could not load the model: {said}")
             if health.get("ready"):
                 return health
         time.sleep(_POLL_S)
@@ -325,7 +322,7 @@ def _get_health(url: str) -> dict[str, Any] | None:
 
 def _tail(log: Path) -> str:
     try:
-        text = log.read_bytes()[-_LOG_TAIL_BYTES:].decode(errors="replace").strip()
+        text = log.read_bytes()[-_LOG_TAIL_BYTES:].decode(errors="replace")
     except OSError:
         return "no log"
-    return text or "its log is empty"
+    return clean(text).strip() or "its log is empty"

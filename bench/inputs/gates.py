@@ -8,6 +8,7 @@ import re
 from bench.catalog.entry import Entry, Licence
 from bench.records.base import IntendedUse
 from bench.records.run import Check
+from bench.text.outside import clean
 
 LICENCE = "licence"
 CLONE_ENCODER = "clone_encoder"
@@ -122,7 +123,7 @@ def find_withheld(card_text: str) -> str | None:
     card that says so in other words is missed; then the engine is what refuses the reference.
     """
     for sentence in _SENTENCE.split(card_text):
-        flat = " ".join(sentence.split())
+        flat = " ".join(clean(sentence).split())
         if _WITHHELD.search(flat) and not _PERMISSION.search(flat):
             return flat[:300]
     return None

@@ -29,6 +29,7 @@ from bench.inputs.track import LevelTrack, clipped_at_s
 from bench.inputs.transcript import Transcript
 from bench.storage.atomic import write_atomically
 from bench.storage.digests import canonical_json, sha256_bytes, sha256_file
+from bench.storage.private import FILE, make_private
 
 LOUDNESS_LUFS = -20.0
 """What a chosen reference is brought to: near -20 dBFS RMS, to which f5-tts raises what is softer."""
@@ -209,7 +210,7 @@ def choose_another(reference: ReferenceInput, used: ChosenReference) -> ChosenRe
 
 
 def write(chosen: ChosenReference, folder: Path) -> Written:
-    """Write `reference.wav` (16-bit PCM, mono), `reference.txt` and `reference.json` into `folder`.
+    """Write `reference.wav` (16-bit PCM, mono), `reference.txt` and `reference.json` into `folder`, all private.
 
     A file that holds the same bytes already is left alone.
 
@@ -222,9 +223,10 @@ def write(chosen: ChosenReference, folder: Path) -> Written:
         folder / "reference.json": json.dumps(chosen.record(), indent=2, ensure_ascii=False).encode() + b"\n",
     }
     changed = False
+    make_private(folder)
     for path, data in written.items():
         if not path.is_file() or path.read_bytes() != data:
-            write_atomically(path, data)
+            write_atomically(path, data, FILE)
             changed = True
     wav, text, record = written
     return Written(wav, text, record, changed)

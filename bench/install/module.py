@@ -9,11 +9,14 @@ from typing import Any
 
 from bench.errors import AuditionError
 from bench.install.receipts import find_kept
+from bench.jobs.abandoned import JOBS, remove_abandoned
 
 
 def engine_step(params: dict[str, Any], *, check: bool) -> dict[str, Any]:
     """Do what `library/bench_engine.py` was told by its action plugin; returns the module's result."""
     state_dir = Path(params["state_dir"])
+    if not check:
+        remove_abandoned(state_dir / JOBS)
     match params["action"]:
         case "look":
             found = find_kept(state_dir, params["model"], params["profile"], params["receipt"])
@@ -55,11 +58,13 @@ def _install(job_dir: Path, state_dir: Path) -> dict[str, Any]:
     # What installs imports numpy, Docker and more; looking and removing are asked for every time, and do without.
     from bench.install.install import install
     from bench.jobs.archive import unpack
+    from bench.jobs.control import await_controller
     from bench.jobs.module import begin_attempt
 
     begin_attempt(job_dir)
     try:
         unpack(job_dir / "job.tar", job_dir)
+        await_controller(job_dir)
         with (job_dir / "progress.jsonl").open("a", encoding="utf-8") as stream:
 
             def say(text: str) -> None:

@@ -21,12 +21,14 @@ from typing import Any, Literal
 
 import psutil
 
+from bench.engines.environment import for_installing
 from bench.errors import AuditionError, OutOfReach
 from bench.install.outages import Waiting, explain_outage
 from bench.install.spec import DOWNLOADS_LIMIT_S
 from bench.jobs.archive import unpack
 from bench.jobs.control import Cancelled
 from bench.records.run import InstallStep
+from bench.text.outside import clean
 
 _ERROR_CHARACTERS = 3000
 _SOURCE_BUILD = re.compile(r"Building wheel for (\S+)")
@@ -111,7 +113,7 @@ class Provisioner:
         (packages,) = (target / "lib").glob("python3*/site-packages")
         if sources is not None:
             self._fetch(sources, packages)
-        unpack(code, packages)
+        unpack(code, packages, private=False)
         (target / _COMPLETE).touch()
         _prune(target)
         return True
@@ -168,7 +170,7 @@ class Provisioner:
                 # The interpreter that runs this is a venv of its own; nothing of it may leak into the model's.
                 env={
                     k: v
-                    for k, v in os.environ.items()
+                    for k, v in for_installing(os.environ).items()
                     if k not in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
                 }
                 | {"TMPDIR": scratch, "PIP_LOG": str(pip_log := Path(scratch) / "pip.log")},
@@ -189,7 +191,7 @@ class Provisioner:
             changed=True,
             retries=len(_RETRY.findall(output)),
             source_builds=sorted(set(_SOURCE_BUILD.findall(output))),
-            detail="" if code == 0 else output[-_ERROR_CHARACTERS:].strip(),
+            detail="" if code == 0 else clean(output)[-_ERROR_CHARACTERS:].strip(),
         )
         self.steps.append(step)
         if code is None:

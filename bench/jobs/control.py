@@ -14,10 +14,24 @@ from bench.jobs.heartbeat import read_heartbeat, touch_heartbeat
 
 HEARTBEAT_LIMIT_S = 30.0
 """The controller touches the heartbeat about once a second; this long without one and it is gone."""
+_LOOK_S = 0.05
 
 
 class Cancelled(AuditionError):
     """The job was told to stop: its controller is gone, its time is up, or memory fell below the floor."""
+
+
+def await_controller(job_dir: Path) -> None:
+    """Wait until the controller says that it is there: who sent the job may be gone by the time it begins.
+
+    Raises:
+        Cancelled: nothing is heard of it. Nothing was begun.
+    """
+    since = time.clock_gettime(time.CLOCK_BOOTTIME)
+    while read_heartbeat(job_dir) <= since:
+        if time.clock_gettime(time.CLOCK_BOOTTIME) - since > HEARTBEAT_LIMIT_S:
+            raise Cancelled("The controller was gone before the job began; nothing was done.")
+        time.sleep(_LOOK_S)
 
 
 class Control:

@@ -31,6 +31,7 @@ from bench.metrics.f0 import median_f0_hz
 from bench.neighbour.borrowed import borrow_for_job, explain_no_room
 from bench.records.passes import PassFile
 from bench.storage.atomic import write_atomically
+from bench.storage.private import close_tree, make_private
 from bench.storage.record_file import save_record
 
 
@@ -45,7 +46,7 @@ def run_job(
     spec = JobSpec.model_validate_json((job_dir / "job.json").read_bytes())
     out = job_dir / "out"
     shutil.rmtree(out, ignore_errors=True)
-    out.mkdir()
+    make_private(out)
     started = time.monotonic()
     result = JobResult(phase=spec.phase, ok=False, seconds=0.0)
     control = Control(job_dir, spec.pass_timeout_s)
@@ -70,6 +71,7 @@ def run_job(
             result.error, result.fault = str(error), "host"
         result.seconds = round(time.monotonic() - started, 3)
     write_atomically(out / "result.json", (result.model_dump_json(indent=2) + "\n").encode())
+    close_tree(out)
     return result
 
 

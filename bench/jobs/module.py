@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import AuditionError
+from bench.jobs.abandoned import JOBS, remove_abandoned, remove_ended
 from bench.jobs.archive import pack, unpack
 from bench.jobs.containers import remove_containers
+from bench.jobs.control import await_controller
 from bench.jobs.follow import find_process, sign
 from bench.jobs.heartbeat import touch_heartbeat
 from bench.jobs.job import run_job
@@ -24,8 +26,9 @@ def do_job(job_dir: Path) -> dict[str, Any]:
     try:
         unpack(job_dir / "job.tar", job_dir)
         tokens = _take_token(job_dir), _take_token(job_dir, OtherSide.TOKEN)
+        await_controller(job_dir)
         result = run_job(job_dir, token=tokens[0], other_token=tokens[1])
-        pack(job_dir / "out", job_dir / "out.tar")
+        size = pack(job_dir / "out", job_dir / "out.tar")
     except (AuditionError, OSError) as error:
         return {"failed": True, "msg": str(error), "fault": "host"}
     finally:
@@ -36,6 +39,7 @@ def do_job(job_dir: Path) -> dict[str, Any]:
         "msg": result.error or "",
         "fault": result.fault,
         "tar": str(job_dir / "out.tar"),
+        "tar_bytes": size,
         "seconds": result.seconds,
         "passes": {name: made.model_dump(mode="json") for name, made in result.passes.items()},
     }
@@ -53,13 +57,19 @@ def _take_token(job_dir: Path, name: str = "token") -> str | None:
 
 
 def begin_attempt(job_dir: Path) -> None:
-    """Say who does this job, and end an earlier attempt at it that an interruption left behind."""
+    """Say who does this job, end an earlier attempt at it that an interruption left behind, and remove what such a one
+    left: one controller at a time does something for a run."""
     sign(job_dir)
     touch_heartbeat(job_dir)
     phase = job_dir.name.rpartition("-")[0]
-    for other in job_dir.parent.glob(f"{phase}-*"):
-        if other != job_dir:
+    for other in sorted(job_dir.parent.iterdir()):
+        if other == job_dir:
+            continue
+        if other.name.startswith(f"{phase}-"):
             _end_attempt(other)
+        remove_ended(other)
+    if job_dir.parent.parent.name == JOBS:
+        remove_abandoned(job_dir.parent.parent)
     with suppress(
         OSError
     ):  # an engine that outlived its attempt; what Docker cannot remove must not stop this one

@@ -28,26 +28,38 @@ def spell_policy(policy: RestartPolicy) -> dict[str, Any]:
 class Neighbour:
     """One named container that is not ours. It can be looked at, stopped, started; never made or removed."""
 
-    def __init__(self, docker_host: DockerHost, name: str) -> None:
-        """Name the container; nothing is asked of Docker yet."""
+    def __init__(
+        self, docker_host: DockerHost, name: str, container_id: str | None = None, *, by_id: bool = False
+    ) -> None:
+        """Name the container; nothing is asked of Docker yet.
+
+        Args:
+            docker_host: the connection to Docker.
+            name: as its owner calls it.
+            container_id: its id, where that is known: it stays the same container when its owner renames it.
+            by_id: that very container, even where another has its name now; else the name counts first.
+        """
         self._docker = docker_host
         self.name = name
+        names = [name, container_id] if container_id else [name]
+        self._names = names[::-1] if by_id else names
 
     def inspect(self) -> dict[str, Any]:
         """Return Docker's inspection.
 
         Raises:
-            BadInput: there is no container of exactly this name.
+            BadInput: there is no container of exactly this name, or with this id.
             DockerSilent: Docker does not answer.
         """
         with self._docker.answering():
-            try:
-                found: dict[str, Any] = self._docker.api.inspect_container(self.name)
-            except docker_errors.NotFound:
-                found = {}
-            # Docker also takes the start of an id for a name; the neighbour is named in full or not at all.
-            if found and self.name in (found["Name"].lstrip("/"), found["Id"]):
-                return found
+            for name in self._names:
+                try:
+                    found: dict[str, Any] = self._docker.api.inspect_container(name)
+                except docker_errors.NotFound:
+                    continue
+                # Docker also takes the start of an id for a name; the neighbour is named in full or not at all.
+                if name in (found["Name"].lstrip("/"), found["Id"]):
+                    return found
             names = [n.lstrip("/") for c in self._docker.api.containers(all=True) for n in c["Names"] or []]
         near = difflib.get_close_matches(self.name, names, n=3, cutoff=0.5)
         hint = f" Did you mean {' or '.join(near)}?" if near else ""

@@ -163,8 +163,10 @@ class Lease:
                     self._lose("the controller is gone, or the step is past its time")
                     self.directory.ask(self.terms, "release", str(self.grant.lost))
                 elif self.grant.lost is None:
-                    self.directory.renew(self.terms)
+                    there = self.directory.renew(self.terms)
                     self._look_at_status()
+                    if not there:
+                        self._lose("it ended, or its file was removed, and was not renewed in time")
             except OSError as error:
                 self._lose(f"the lease cannot be renewed: {error}")
 
@@ -319,7 +321,8 @@ def borrow(
         _account(record, directory, terms)
         note(record)
     try:
-        proof.prove(record, Neighbour(docker_host, before.name), status)
+        same = Neighbour(docker_host, before.name, before.container_id, by_id=True)
+        proof.prove(record, same, status)
     except NeighbourSlower as error:
         if problem is None:
             raise
@@ -341,7 +344,8 @@ def _look(request: LeaseRequest, docker_host: DockerHost, record: NeighbourRecor
     Raises:
         BadInput: it is not up and well, or something else answers at its address.
     """
-    neighbour = Neighbour(docker_host, request.container)
+    known = LeaseDirectory(request.lease_dir).find_id(request.container)
+    neighbour = Neighbour(docker_host, request.container, known)
     before = take_snapshot(neighbour)
     (check_can_pause if request.mode == "pause" else check_well)(before)
     record.before.snapshot = before

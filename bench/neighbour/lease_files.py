@@ -9,8 +9,8 @@ import errno
 import fcntl
 import json
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -156,7 +156,7 @@ class LeaseDirectory:
             BadInput: the disk is full or cannot be written. Nothing has been stopped.
         """
         try:
-            self.renew(terms)
+            self._write_renewal(terms)
             self._write("lease.json", terms.model_dump(mode="json"))
         except OSError as error:
             self.discard()
@@ -171,10 +171,36 @@ class LeaseDirectory:
         for name in ("lease.json", "renewal.json", "request.json"):
             (self.path / name).unlink(missing_ok=True)
 
-    def renew(self, terms: Terms) -> None:
-        """Say that the holder is alive and well now."""
+    def renew(self, terms: Terms) -> bool:
+        """Say that the holder is alive and well now; return whether its lease is still there.
+
+        A holder that was frozen may find it ended, and another's in its place: nothing is left beside that.
+        """
+        return self._write_for(terms, "renewal.json", self._write_renewal)
+
+    def _write_renewal(self, terms: Terms) -> None:
         value = {"lease_id": terms.lease_id, "boot_id": self.boot_id(), "boottime_s": boottime_s()}
         self._write("renewal.json", value)
+
+    def _write_for(self, terms: Terms, name: str, write: Callable[[Terms], None]) -> bool:
+        """Write a file of a lease, and leave none where the lease is not there before or after it."""
+        if not self._is_there(terms):
+            return False
+        write(terms)
+        if self._is_there(terms):
+            return True
+        with suppress(OSError, ValueError, AttributeError):
+            if json.loads(self._read(name) or b"{}").get("lease_id") == terms.lease_id:
+                (self.path / name).unlink(missing_ok=True)
+        return False
+
+    def _is_there(self, terms: Terms) -> bool:
+        """Tell whether `lease.json` is this lease's, or cannot be read: the watcher sees to a damaged one."""
+        try:
+            found = self.terms()
+        except DamagedFile:
+            return True
+        return found is not None and found.lease_id == terms.lease_id
 
     def renewed_s_ago(self) -> float | None:
         """Return the age of the last renewal; None when there is none of this boot."""
@@ -185,9 +211,9 @@ class LeaseDirectory:
             return None
 
     def ask(self, terms: Terms, action: Literal["stop", "release"], reason: str = "") -> None:
-        """Ask the watcher for something."""
+        """Ask the watcher for something; of a lease that is over nothing is left to ask."""
         value = {"lease_id": terms.lease_id, "action": action, "reason": reason, "utc": utc_now()}
-        self._write("request.json", value)
+        self._write_for(terms, "request.json", lambda _: self._write("request.json", value))
 
     def status(self, lease_id: str | None = None) -> WatcherStatus | None:
         """Return what the watcher last said, of this lease or of any; None when it has not, or not legibly."""
@@ -213,6 +239,13 @@ class LeaseDirectory:
                 continue
             found[ended.lease_id] = ended
         return [each for each in found.values() if run_id in (None, each.run_id)]
+
+    def find_id(self, container: str) -> str | None:
+        """Return the id of the container of this name on which the last lease was; None where there was none."""
+        last = self.status()
+        ended = self.history() + ([last] if last is not None else [])
+        ids = [each.terms.get("container_id") for each in ended if each.terms.get("container") == container]
+        return next((str(each) for each in reversed(ids) if each), None)
 
     def _read(self, name: str) -> bytes | None:
         try:

@@ -23,13 +23,16 @@ def look_at_neighbour(spec: NeighbourSpec) -> tuple[list[Check], dict[str, Any]]
         return [Check(name="neighbour", ok=False, detail=missing, severity="gate")], {}
     from bench.client.chat import measure_chat
     from bench.docker_host.host import DockerHost
+    from bench.neighbour.lease_files import LeaseDirectory
     from bench.neighbour.readiness import NotReady, check_serving
     from bench.neighbour.restarters import find_removers, find_restarters
     from bench.neighbour.snapshot import check_can_pause, check_well
 
     try:
         with DockerHost() as docker_host:
-            neighbour = Neighbour(docker_host, spec.container)
+            neighbour = Neighbour(
+                docker_host, spec.container, LeaseDirectory(spec.lease_dir).find_id(spec.container)
+            )
             snapshot = take_snapshot(neighbour)
             if spec.mode == "pause":
                 check_can_pause(snapshot)
@@ -46,6 +49,11 @@ def look_at_neighbour(spec: NeighbourSpec) -> tuple[list[Check], dict[str, Any]]
         return [found], {}
     latency = measure_chat(spec.url) if spec.url else None
     checks = [Check(name="neighbour", ok=True, value=snapshot.status, severity="gate")]
+    if snapshot.name != spec.container:
+        renamed = f"is called {snapshot.name} now; set neighbour_container to that"
+        checks.append(
+            Check(name="neighbour_name", ok=False, value=snapshot.name, detail=renamed, severity="warning")
+        )
     if others:
         detail = "may start it again during a pause: " + "; ".join(others)
         checks.append(

@@ -113,7 +113,7 @@ def _hold(
         return False
     if lease is not None:
         raise explain_held(lease, directory)
-    snapshot = take_snapshot(Neighbour(docker_host, container))
+    snapshot = take_snapshot(Neighbour(docker_host, container, directory.find_id(container)))
     check_can_pause(snapshot)
     if check:
         return True

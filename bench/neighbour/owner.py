@@ -73,15 +73,15 @@ def read_status(
         DockerSilent: Docker does not answer.
     """
     docker_host = docker_host or DockerHost()
-    neighbour = Neighbour(docker_host, container)
-    snapshot = take_snapshot(neighbour)
     directory = LeaseDirectory(lease_dir)
+    neighbour = Neighbour(docker_host, container, directory.find_id(container))
+    snapshot = take_snapshot(neighbour)
     lease, lease_error = None, None
     try:
         lease = directory.terms()
     except DamagedFile as error:
         lease_error = str(error)
-    watcher = find_watcher(docker_host, name_watcher(snapshot.name))
+    watcher = find_watcher(docker_host, name_watcher(snapshot.name) if lease is None else lease.watcher_name)
     serves = None if url is None else _serves(url)
     free = lease is None and lease_error is None and watcher is None
     return NeighbourStatus(
@@ -97,7 +97,7 @@ def read_status(
         restarters=find_restarters(neighbour.inspect()),
         ours=docker_host.labelled(),
         well=snapshot.running and free and serves is not False,
-        sentence=_sentence(snapshot, lease, lease_error, serves, directory),
+        sentence=_sentence(container, snapshot, lease, lease_error, serves, directory),
     )
 
 
@@ -110,13 +110,15 @@ def _serves(url: str) -> bool:
 
 
 def _sentence(
+    container: str,
     snapshot: Snapshot,
     lease: Terms | None,
     lease_error: str | None,
     serves: bool | None,
     directory: LeaseDirectory,
 ) -> str:
-    up = f"{snapshot.name} is {snapshot.status}, restart policy {snapshot.policy.name}"
+    was = "" if container in (snapshot.name, snapshot.container_id) else f" (which was {container})"
+    up = f"{snapshot.name}{was} is {snapshot.status}, restart policy {snapshot.policy.name}"
     if serves is not None:
         up += ", and serves" if serves else ", and does not serve"
     if lease_error is not None:
@@ -145,10 +147,9 @@ def restore(
         NeighbourNotBack: it is not up, or does not serve, within `limit_s`; the lease is kept.
     """
     docker_host = docker_host or DockerHost()
-    now = take_snapshot(Neighbour(docker_host, container))
     directory = LeaseDirectory(lease_dir)
+    now = take_snapshot(Neighbour(docker_host, container, directory.find_id(container)))
     directory.prepare()
-    name = name_watcher(now.name)
     end = time.monotonic() + limit_s
     terms: Terms | None = None
     while True:
@@ -156,9 +157,10 @@ def restore(
         terms = agreed or (terms if terms is not None and _is_of(terms, now) else None)
         if terms is None and not now.running:
             terms = make_terms_as_it_is(now, directory)
+        name = name_watcher(now.name) if terms is None else terms.watcher_name
         _set_to_work(docker_host, name, directory, terms, watcher_base)
         await_gone(docker_host, name, max(0.0, end - time.monotonic()))
-        now = take_snapshot(Neighbour(docker_host, container))
+        now = take_snapshot(Neighbour(docker_host, container, now.container_id))
         if now.running and (terms is None or not _is_of(terms, now) or now.policy == _policy(terms)):
             break
         if time.monotonic() > end:
@@ -224,7 +226,10 @@ def _agreed(docker_host: DockerHost, now: Snapshot, directory: LeaseDirectory) -
     last = directory.status()
     if last is not None and last.ended_utc is None:
         found.append(last.agreed())
-    return next((each for each in found if each is not None and each.container == now.name), None)
+    return next(
+        (each for each in found if each is not None and (each.container == now.name or _is_of(each, now))),
+        None,
+    )
 
 
 def _is_of(terms: Terms, now: Snapshot) -> bool:

@@ -131,4 +131,6 @@ def _sentence(record: NeighbourRecord) -> str:
     paused = f"paused {record.pauses} time(s)" if record.pauses else "not paused"
     if record.down_s is not None and record.pauses:
         paused += f", {record.down_s:.1f} s in all"
-    return f"{record.name} is back: the same container{took}; {paused}; {_ratio(record)}."
+    after = record.after.snapshot
+    renamed = "" if after is None or after.name == record.name else f", under the name {after.name}"
+    return f"{record.name} is back{renamed}: the same container{took}; {paused}; {_ratio(record)}."

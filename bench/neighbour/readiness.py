@@ -13,6 +13,7 @@ import httpx
 from bench.errors import BadInput, NeighbourNotBack
 from bench.neighbour.spec import READY_LIMIT_S
 from bench.records.neighbour import Readiness
+from bench.text.outside import clean
 
 
 class NotReady(Exception):
@@ -94,8 +95,8 @@ class _Attempt:
             health_s=self.firsts["health"],
             models_s=self.firsts["models"],
             generation_s=self.firsts["generation"],
-            model=model,
-            models=models,
+            model=clean(model),
+            models=[clean(each) for each in models],
             polls=polls,
         )
 
@@ -103,7 +104,7 @@ class _Attempt:
         try:
             answer = self.client.request(method, self.root + path, json=body)
         except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:  # the last: no name to look up
-            raise NotReady(f"{path}: {type(error).__name__} {error}") from error
+            raise NotReady(clean(f"{path}: {type(error).__name__} {error}")) from error
         if answer.status_code != 200:
             raise NotReady(f"{path} answers {answer.status_code}: {answer.text[:120]!r}")
         if step == "health":

@@ -73,6 +73,7 @@ def run_watcher(
         "network_mode": "host" if terms.get("health_url") else "none",
         "cap_drop": ["ALL"],
         "cap_add": ["DAC_OVERRIDE"],  # the lease directory may be another user's
+        "security_opt": ["no-new-privileges:true"],
         "userns_mode": "host",  # else a Docker with userns-remap refuses both the network and the socket
         "read_only": True,
         "log_config": LogConfig(type="json-file", config={"max-size": "1m"}),

@@ -14,6 +14,7 @@ from bench.client.probe import ServerUnusable
 from bench.client.target import Target
 from bench.errors import AuditionError
 from bench.install.provision import is_complete
+from bench.jobs.abandoned import JOBS, remove_abandoned
 from bench.memory.meminfo import read_available_bytes, read_meminfo
 from bench.memory.nvml import read_gpu_facts, read_gpu_names
 from bench.neighbour.look import look_at_neighbour
@@ -38,6 +39,8 @@ _TAKES_S = 120.0
 
 def check_host(spec: HostSpec, token: str | None = None, *, looking: bool = False) -> HostReport:
     """Make every check; one that cannot be made has `ok` null and says why. `looking`: nothing is written."""
+    if not looking:
+        remove_abandoned(spec.state_dir / JOBS)
     checks = [*_disk(spec), _memory(spec), _gpu(spec), _docker(spec), _gpu_container(spec)]
     checks += [_port(spec), _served(spec)]
     checks.append(_baseline(spec, token))

@@ -13,17 +13,15 @@ away stops its own solve at the next piece, and is not spoken to at all where it
 import argparse
 import asyncio
 import base64
-import ctypes
 import hashlib
 import importlib
 import json
 import os
-import signal
 import socket
 import sys
 import tempfile
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -35,8 +33,10 @@ import uvicorn
 from fastapi import FastAPI, File, Form, Request, UploadFile
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response, StreamingResponse
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
+from starlette.types import Message, Receive, Scope, Send
 
+from bench.serving import limits
 from bench.serving.adapter import (
     Adapter,
     BadReference,
@@ -47,20 +47,21 @@ from bench.serving.adapter import (
     UnknownVoice,
 )
 from bench.serving.config import CONFIG_VARIABLE, EngineConfig
+from bench.serving.limits import BodyLimit, TooLarge, TooMany, check_audio, check_text
+from bench.serving.parent import die_with_parent
 
-MAX_REFERENCE_BYTES = 64 * 1024 * 1024
-_PR_SET_PDEATHSIG = 1
 _LAST_WORDS_S = 1
 """An engine that is told to end in mid-take ends: whoever told it wants the memory."""
 T = TypeVar("T")
+Text = Annotated[str, AfterValidator(check_text)]
 
 
 class SpeechBody(BaseModel):
     """`POST /v1/audio/speech`: OpenAI's fields, and the reference either registered or sent along."""
 
-    input: str = Field(min_length=1, max_length=100_000)
-    model: str | None = None
-    voice: str | None = None
+    input: Text = Field(min_length=1, max_length=limits.MAX_TEXT)
+    model: Text | None = None
+    voice: Text | None = None
     response_format: Literal["pcm", "wav"] = "pcm"
     stream: bool = True
     stream_format: Literal["audio", "sse"] = "audio"
@@ -68,7 +69,7 @@ class SpeechBody(BaseModel):
     seed: int | None = Field(default=None, ge=-(2**63), lt=2**63)
     ref_audio: str | None = None
     """A data URL or bare base64 of the reference clip."""
-    ref_text: str = ""
+    ref_text: Text = Field(default="", max_length=limits.MAX_WORDS)
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,10 @@ def _failure(error: BaseException) -> _Failure:
             return _Failure(404, "unknown_voice", str(error))
         case BadReference():
             return _Failure(400, "bad_reference", str(error))
+        case TooLarge():
+            return _Failure(413, "too_large", error.detail)
+        case TooMany():
+            return _Failure(429, "too_many", str(error))
         case SynthesisError():
             return _Failure(500, "synthesis_failed", str(error))
         case _:
@@ -131,6 +136,8 @@ class ModelThread:
         self._own: frozenset[str] = frozenset()
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model")
         self._scratch = tempfile.TemporaryDirectory(prefix="audition-engine-")
+        self._kept_bytes = 0
+        self._requests = 0
 
     async def call(self, function: Callable[..., T], *arguments: Any) -> T:
         """Run `function` on the thread that owns the model, in its turn."""
@@ -154,7 +161,9 @@ class ModelThread:
 
         Raises:
             BadReference: the clip cannot be used, or the name is one of the model's own voices.
+            TooLarge, TooMany: of what the limits say.
         """
+        check_audio(audio)
         if name in self._own:
             raise BadReference(
                 f"'{name}' is a voice of the model's own; register the clip under another name"
@@ -162,18 +171,51 @@ class ModelThread:
         path = Path(self._scratch.name) / f"{hashlib.sha256(audio).hexdigest()}.wav"
 
         def keep() -> None:  # in the model's thread, so that nobody reads the file while it is written
+            if len(voices := self.adapter.voices()) >= limits.MAX_VOICES and name not in voices:
+                raise TooMany(f"{limits.MAX_VOICES} voices are registered, the most that there may be")
+            new = not path.exists()
+            if new and self._kept_bytes + len(audio) > limits.MAX_KEPT_BYTES:
+                raise TooMany(
+                    f"the references kept have {limits.MAX_KEPT_BYTES >> 20} MiB, the most that they may have"
+                )
             path.write_bytes(audio)
-            self.adapter.register(name, path, text)
+            try:
+                self.adapter.register(name, path, text)
+            except BaseException:
+                if new:  # else it is another voice's too
+                    path.unlink()
+                raise
+            self._kept_bytes += len(audio) if new else 0
 
         await self.call(keep)
 
-    async def speak(self, request: SpeechRequest) -> AsyncIterator[bytes]:
-        """Yield s16le pieces as the adapter makes them."""
+    @asynccontextmanager
+    async def place(self) -> AsyncIterator[None]:
+        """Hold one of the places for requests.
+
+        Raises:
+            TooMany: none is free.
+        """
+        if self._requests >= limits.MAX_REQUESTS:
+            raise TooMany(f"{limits.MAX_REQUESTS} requests wait or are answered, the most that there may be")
+        self._requests += 1
+        try:
+            yield
+        finally:
+            self._requests -= 1
+
+    async def speak(self, request: SpeechRequest) -> AsyncGenerator[bytes, None]:
+        """Yield s16le pieces as the adapter makes them; what nobody reads is not gathered up without end.
+
+        Whoever asks closes it (`aclose`): its place would be taken until the collector comes by.
+        """
         loop = asyncio.get_running_loop()
         pieces: asyncio.Queue[bytes | BaseException | None] = asyncio.Queue()
         gone = threading.Event()
+        made = read = 0
 
         def produce() -> None:
+            nonlocal made
             end: BaseException | None = None
             source: Iterator[Samples] | None = None
             try:
@@ -183,7 +225,11 @@ class ModelThread:
                 for samples in source:
                     if gone.is_set():
                         break
-                    loop.call_soon_threadsafe(pieces.put_nowait, to_s16le(samples))
+                    piece = to_s16le(samples)
+                    made += len(piece)
+                    if made - read > limits.MAX_UNREAD_BYTES:
+                        raise _unread()
+                    loop.call_soon_threadsafe(pieces.put_nowait, piece)
             except BaseException as error:  # noqa: BLE001 - handed to the request, which answers with it
                 end = error
             finally:
@@ -192,17 +238,19 @@ class ModelThread:
                     close()
                 loop.call_soon_threadsafe(pieces.put_nowait, end)
 
-        self._worker.submit(produce)
-        try:
-            while True:
-                piece = await pieces.get()
-                if piece is None:
-                    return
-                if isinstance(piece, BaseException):
-                    raise piece
-                yield piece
-        finally:
-            gone.set()
+        async with self.place():
+            self._worker.submit(produce)
+            try:
+                while True:
+                    piece = await pieces.get()
+                    if piece is None:
+                        return
+                    if isinstance(piece, BaseException):
+                        raise piece
+                    read += len(piece)
+                    yield piece
+            finally:
+                gone.set()
 
     def health(self) -> dict[str, Any]:
         """Return the body of `/health`; settings are read back from the loaded objects."""
@@ -233,6 +281,11 @@ def create_app(config: EngineConfig, adapter: Adapter) -> FastAPI:
         engine.forget()
 
     app = FastAPI(title="Audition engine", lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.add_middleware(BodyLimit)
+
+    @app.exception_handler(TooLarge)
+    async def too_large(_: Request, error: TooLarge) -> JSONResponse:
+        return _failure(error).response()
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
@@ -254,16 +307,15 @@ def create_app(config: EngineConfig, adapter: Adapter) -> FastAPI:
     @app.post("/v1/audio/voices", status_code=201)
     async def add_voice(
         audio_sample: Annotated[UploadFile, File()],
-        name: Annotated[str, Form(min_length=1, max_length=200)],
-        ref_text: Annotated[str, Form()] = "",
+        name: Annotated[Text, Form(min_length=1, max_length=200)],
+        ref_text: Annotated[Text, Form(max_length=limits.MAX_WORDS)] = "",
         consent: Annotated[str, Form()] = "",
     ) -> Response:
         del consent  # taken for compatibility; the rights statement is checked before a run begins
-        audio = await audio_sample.read(MAX_REFERENCE_BYTES + 1)
-        if len(audio) > MAX_REFERENCE_BYTES:
-            return _Failure(413, "bad_reference", "the reference is larger than 64 MiB").response()
+        audio = await audio_sample.read()
         try:
-            await engine.register(name, audio, ref_text)
+            async with engine.place():
+                await engine.register(name, audio, ref_text)
         except Exception as error:  # noqa: BLE001 - answered as an HTTP error
             return _failure(error).response()
         return JSONResponse({"name": name}, 201)
@@ -274,12 +326,19 @@ def create_app(config: EngineConfig, adapter: Adapter) -> FastAPI:
             return _Failure(503, "not_ready", engine.load_error or "the model is loading").response()
         try:
             voice, cached = await _voice(engine, body)
-            pieces = engine.speak(SpeechRequest(body.input, voice, body.speed, body.seed))
-            pcm = await _while_there(request, _first(pieces) if body.stream else _whole(pieces))
-        except _ClientGone:
-            return Response(status_code=499)  # which nobody reads
         except Exception as error:  # noqa: BLE001 - answered as an HTTP error
             return _failure(error).response()
+        pieces = engine.speak(SpeechRequest(body.input, voice, body.speed, body.seed))
+        try:
+            pcm = await _while_there(request, _first(pieces) if body.stream else _whole(pieces))
+        except BaseException as error:
+            await pieces.aclose()
+            match error:
+                case _ClientGone():
+                    return Response(status_code=499)  # which nobody reads
+                case Exception():
+                    return _failure(error).response()
+            raise
         answer = _answer(body, engine.adapter.sample_rate_hz, pcm, pieces)
         if cached is not None:
             answer.headers["X-Reference-Cached"] = str(cached).lower()
@@ -305,6 +364,13 @@ async def _voice(engine: ModelThread, body: SpeechBody) -> tuple[str, bool | Non
     return name, cached
 
 
+def _unread() -> TooLarge:
+    most = limits.MAX_UNREAD_BYTES >> 20
+    return TooLarge(
+        f"more than {most} MiB of speech wait to be read; ask for it as a stream, and read that as it comes"
+    )
+
+
 async def _first(pieces: AsyncIterator[bytes]) -> bytes:
     async for piece in pieces:
         if piece:
@@ -313,7 +379,12 @@ async def _first(pieces: AsyncIterator[bytes]) -> bytes:
 
 
 async def _whole(pieces: AsyncIterator[bytes]) -> bytes:
-    return await _first(pieces) + b"".join([piece async for piece in pieces])
+    gathered = bytearray(await _first(pieces))
+    async for piece in pieces:
+        gathered += piece
+        if len(gathered) > limits.MAX_UNREAD_BYTES:
+            raise _unread()
+    return bytes(gathered)
 
 
 async def _while_there(request: Request, wanted: Coroutine[Any, Any, T]) -> T:
@@ -331,6 +402,7 @@ async def _while_there(request: Request, wanted: Coroutine[Any, Any, T]) -> T:
     finally:
         for task in (work, gone):
             task.cancel()
+        await asyncio.wait({work, gone})
 
 
 async def _left(request: Request) -> None:
@@ -338,7 +410,7 @@ async def _left(request: Request) -> None:
         pass
 
 
-def _answer(body: SpeechBody, rate: int, pcm: bytes, rest: AsyncIterator[bytes]) -> Response:
+def _answer(body: SpeechBody, rate: int, pcm: bytes, rest: AsyncGenerator[bytes, None]) -> Response:
     """Return the answer: `pcm` is all of it, or the first piece of a stream that goes on with `rest`."""
     headers = {"X-Sample-Rate": str(rate), "Cache-Control": "no-store"}
     wav = body.response_format == "wav"
@@ -358,20 +430,41 @@ def _answer(body: SpeechBody, rate: int, pcm: bytes, rest: AsyncIterator[bytes])
         yield b'data: {"type":"speech.audio.done"}\n\n'
 
     if body.stream_format == "sse":
-        return StreamingResponse(events(), media_type="text/event-stream", headers=headers)
-    return StreamingResponse(audio(), media_type=media, headers=headers)
+        return _Stream(events(), rest, "text/event-stream", headers)
+    return _Stream(audio(), rest, media, headers)
 
 
-def die_with_parent(parent: int) -> None:
-    """Ask the kernel to SIGKILL this process when `parent` dies (prctl(2), PR_SET_PDEATHSIG).
+class _Stream(StreamingResponse):
+    """A stream whose client is given up where it reads nothing for too long, and whose source is closed at its end."""
 
-    The parent may have died before the request took effect, which the second look catches.
-    """
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
-    if os.getppid() != parent:
-        os.kill(os.getpid(), signal.SIGKILL)
+    def __init__(
+        self,
+        said: AsyncIterator[bytes],
+        source: AsyncGenerator[bytes, None],
+        kind: str,
+        headers: dict[str, str],
+    ) -> None:
+        super().__init__(said, media_type=kind, headers=headers)
+        self._source = source
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it; however that ends, the place is free."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            await self._source.aclose()
+
+    async def stream_response(self, send: Send) -> None:
+        """Send what there is; each piece has its limit.
+
+        Raises:
+            TimeoutError: the client did not read; the server aborts the connection.
+        """
+
+        async def in_time(message: Message) -> None:
+            await asyncio.wait_for(send(message), limits.SEND_LIMIT_S)
+
+        await super().stream_response(in_time)
 
 
 def load_adapter(target: str) -> Adapter:

@@ -1,1 +1,1 @@
-"""Pure functions on written text, shared by what cuts a reference and what cuts the words to be spoken."""
+"""Pure functions on written text: what is cut for a reference or to be spoken, and what others wrote."""

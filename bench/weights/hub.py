@@ -20,11 +20,17 @@ from urllib.parse import urlsplit, urlunsplit
 
 from bench.catalog.entry import WeightFile
 from bench.errors import AuditionError, BadInput, DiskFull, OutOfReach
+from bench.text.outside import clean
 
 DEFAULT_ENDPOINT = "https://huggingface.co"
 
 Progress = Callable[[str, int, int | None], None]
 """Called with the file's name (`repo/path`), the bytes on disk so far, and the bytes in all where known."""
+
+
+UNSTATED_BYTES = 64 * 1024**2
+"""Most bytes of a file of which nobody says how long it is, and of words and numbers that the catalog does not measure:
+what a hub states of these may be anything."""
 
 
 class HubError(OutOfReach):
@@ -68,8 +74,9 @@ class Hub:
         except Exception as error:  # noqa: BLE001 - the errors come from four libraries
             raise self._explain(file, error) from None
         if facts.commit_hash != file.revision or facts.etag is None:
+            answered = clean(str(facts.commit_hash), [self.token or ""])
             raise HubError(
-                f"{strip_urls(url)}: answered for revision {facts.commit_hash}, and {file.revision} is pinned; "
+                f"{strip_urls(url)}: answered for revision {answered}, and {file.revision} is pinned; "
                 "the endpoint is not a hub, or one that does not keep revisions. Set HF_ENDPOINT to one that "
                 "does."
             )
@@ -79,7 +86,8 @@ class Hub:
         """Fetch the file into `partial`, from where that ends.
 
         Raises:
-            HubError: the connection broke too often or the hub refused; what arrived stays in `partial`.
+            HubError: the connection broke too often or the hub refused; what arrived stays in `partial`. Or more came
+                than the file is to have: nothing stays.
             DiskFull: the disk filled up; `partial` is removed, as the host has other work to do.
         """
         from huggingface_hub.file_download import http_get
@@ -88,22 +96,28 @@ class Hub:
         _be_quiet()
         of_the_hub = urlsplit(found.url)[:2] == urlsplit(self.endpoint)[:2]  # by the same scheme, too
         headers = build_hf_headers(token=(self.token or False) if of_the_hub else False)
+        headers["Accept-Encoding"] = "identity"  # what is measured is what is sent
+        size = found.size if file.bytes is None else file.bytes
+        limit = _find_limit(file, found)
         partial.parent.mkdir(parents=True, exist_ok=True)
         partial.touch()
         try:
             with partial.open("r+b", buffering=0) as stream:
                 have = stream.seek(0, os.SEEK_END)
-                if found.size is not None and have > found.size:
+                if have > limit:
                     have = stream.truncate(0)
                     stream.seek(0)
                 http_get(
                     found.url,
-                    _Counted(stream, f"{file.repo}/{file.path}", found.size, progress),
+                    _Counted(stream, f"{file.repo}/{file.path}", size, limit, progress),
                     resume_size=have,
                     headers=headers,
-                    expected_size=found.size,
+                    expected_size=size,
                 )
                 os.fsync(stream.fileno())
+        except _TooLong:
+            partial.unlink(missing_ok=True)
+            raise
         except AuditionError:  # of `progress`, which was told to stop
             raise
         except Exception as error:  # noqa: BLE001 - as above
@@ -139,10 +153,9 @@ class Hub:
                 f"{name} is not in the store and HF_HUB_OFFLINE is set; unset it to fetch the file."
             )
         reason = str(error) if isinstance(error, OSError) else type(error).__name__
-        if self.token:
-            reason = reason.replace(self.token, "***")
+        reason = strip_urls(clean(reason, [self.token or ""]))
         return HubError(
-            f"{name} could not be fetched from {strip_urls(self.endpoint)}: {strip_urls(reason)}. "
+            f"{name} could not be fetched from {strip_urls(self.endpoint)}: {reason}. "
             "What arrived is kept; run install again to go on. Behind a proxy set HTTPS_PROXY; "
             "for a mirror set HF_ENDPOINT."
         )
@@ -176,13 +189,34 @@ def token_from(token_file: Path | None) -> str | None:
     return token
 
 
-class _Counted:
-    """The partial file, with every write counted. It has what `http_get` uses of a file."""
+class _TooLong(HubError):
+    """The hub sends more than there is to be."""
 
-    def __init__(self, stream: IO[bytes], name: str, total: int | None, progress: Progress | None) -> None:
+
+def _find_limit(file: WeightFile, found: Found) -> int:
+    """Return the most bytes that may be written: those of the catalog, else those that the hub states."""
+    if file.bytes is not None:
+        return file.bytes
+    if found.size is None:
+        return UNSTATED_BYTES
+    return found.size if file.path.endswith(".safetensors") else min(found.size, UNSTATED_BYTES)
+
+
+class _Counted:
+    """The partial file, with every write counted and held to a limit. It has what `http_get` uses of a file."""
+
+    def __init__(
+        self, stream: IO[bytes], name: str, total: int | None, limit: int, progress: Progress | None
+    ) -> None:
         self._stream, self._name, self._total, self._progress = stream, name, total, progress
+        self._limit = limit
 
     def write(self, data: bytes) -> int:
+        if self._stream.tell() + len(data) > self._limit:
+            raise _TooLong(
+                f"{self._name}: more than {self._limit} bytes came, the most that it may have; nothing of it is kept. "
+                "Ask another hub (HF_ENDPOINT), or give the file's `bytes` and `sha256` in the catalog entry."
+            )
         view = memoryview(data)
         while view:
             # Unbuffered, a write to a nearly full disk may be cut short; the rest then raises ENOSPC.

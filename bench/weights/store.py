@@ -125,7 +125,7 @@ def ensure(
         progress: called as bytes arrive.
 
     Raises:
-        BadInput: an address, token file or path that cannot be used.
+        BadInput: an address, token file or path that cannot be used, or a file that can name code and is not pinned.
         DiskFull: not enough room; found out before anything is fetched where the sizes are known.
         HubError: the hub did not give a file; the next call goes on where this one stopped.
         WrongHash: a file is not what it should be; the message names it and where it was put.
@@ -133,6 +133,9 @@ def ensure(
     chosen = endpoint_of(endpoint)
     for file in weights:
         path_of(store, file)
+        # A run that an earlier version began may list such a file.
+        if (why := file.explain_unpinned()) is not None:
+            raise BadInput(f"weights: {why}.")
     known = _read_known(store)
     if not rehash and all(_is_verified(file, store, known) for file in weights):
         # Nothing is written, so a store that was filled by somebody else, or cannot be written, will do.
@@ -197,11 +200,16 @@ def _fetch(
             f"{_name(file)}: the hub has {found.size} bytes and the catalog says {file.bytes}; nothing was "
             "fetched. Check the entry against the model's page."
         )
+    expected = _find_expected(file, known)
+    if file.bytes is None and found.size is None and expected is None:
+        raise HubError(
+            f"{_name(file)}: neither hub nor catalog says how long it is, and nobody could tell that it is whole; "
+            "nothing was fetched. Ask another hub (HF_ENDPOINT), or give the file's `bytes` in the catalog entry."
+        )
     path = path_of(store, file)
     partial = _partial(file, found, store)
     already = partial.stat().st_size if partial.is_file() else 0
     fetched = 0
-    expected = _find_expected(file, known)
     while True:
         start = partial.stat().st_size if partial.is_file() else 0
         hub.fetch(file, found, partial, progress)

@@ -55,12 +55,12 @@ def test_a_killed_controllers_job_ends_itself_and_the_next_run_goes_on(
         catalog_dir=str(entries.write(tmp_path / "catalog", entries.faulty("Slow"))),
         utterances_file=str(lines(tmp_path / "ten.txt", TEN_WORDS)),
     )
-    monkeypatch.setenv("PYTHONPATH", str(entries.FAULTY))
-    short = {"AUDITION_HUM_PIECES": "20"}
-    begun = play(private(), None, "--tags", "preflight,install", inventory=hosts_file, environ=short)
+    monkeypatch.setenv("PYTHONPATH", entries.hum(tmp_path / "hum", 20))
+    begun = play(private(), None, "--tags", "preflight,install", inventory=hosts_file)
     assert begun.rc == 0, begun.text[-4000:]
     run_id = (tmp_path / "runs" / "latest").readlink().name
 
+    entries.hum(tmp_path / "hum", None)
     command = [str(Path(sys.executable).parent / "ansible-playbook"), "site.yml", "-i", str(hosts_file)]
     with (tmp_path / "log").open("w") as log:
         controller = subprocess.Popen(
@@ -81,7 +81,8 @@ def test_a_killed_controllers_job_ends_itself_and_the_next_run_goes_on(
     assert took > 1, "it was alive when its controller was killed"
     assert "benchmark" not in load_record(Phases, tmp_path / "runs" / run_id).phases
 
-    again = play(private(), None, "--tags", "benchmark", inventory=hosts_file, environ=short)
+    entries.hum(tmp_path / "hum", 20)
+    again = play(private(), None, "--tags", "benchmark", inventory=hosts_file)
     assert again.rc == 0, again.text[-4000:]
     state = load_record(Phases, tmp_path / "runs" / run_id).phases["benchmark"]
     assert (state.status, state.error) == ("done", None)

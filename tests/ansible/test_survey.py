@@ -40,8 +40,7 @@ def _survey(
         [sys.executable, "-m", "bench.commands.cli", "survey", "--runs-dir", str(folder / "runs"),
          *(word for each in given for word in ("-e", each))],
         cwd=REPO, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
-        env={**os.environ, "PYTHONPATH": f"{entries.FAULTY}:{REPO}", "AUDITION_HUM_PIECES": str(hum_pieces),
-             "PYTHONUNBUFFERED": "1"},
+        env={**os.environ, "PYTHONPATH": f"{entries.hum(folder / 'hum', hum_pieces)}:{REPO}", "PYTHONUNBUFFERED": "1"},
     )  # fmt: skip
 
 

@@ -135,3 +135,45 @@ def test_a_key_given_twice_is_named_with_its_line(tmp_path: Path) -> None:
 def test_what_is_no_mapping_is_refused(tmp_path: Path, text: str, says: str) -> None:
     (tmp_path / "mine.yml").write_text(text, encoding="latin-1")
     assert says in _refused(tmp_path / "mine.yml")
+
+
+_TENSORS = {"repo": "maker/voice", "revision": "ab" * 20, "path": "model.safetensors"}
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "config.yaml",
+        "voice.yml",
+        "model.bin",
+        "a/b.pt",
+        "m.onnx",
+        "m.pkl",
+        "m.npy",
+        "run.py",
+        "config.JSON",
+        "json",
+    ],
+)
+@pytest.mark.parametrize("lacking", ["bytes", "sha256"])
+def test_a_file_that_can_name_code_must_be_pinned_whole(tmp_path: Path, path: str, lacking: str) -> None:
+    pinned = _TENSORS | {"path": path, "bytes": 7, "sha256": "0" * 64}
+    assert (
+        len(
+            read(entries.write(tmp_path / "good", entries.raw("mine", weights=[pinned])) / "mine.yml").weights
+        )
+        == 1
+    )
+    entries.write(tmp_path, entries.raw("mine", weights=[_TENSORS, pinned | {lacking: None}]))
+    line = _line(tmp_path / "mine.yml", f"path: {path}")
+    said = _refused(tmp_path / "mine.yml")
+    assert f"mine.yml:{line}: weights.1: maker/voice/{path} can name code" in said
+    assert "give both" in said
+
+
+@pytest.mark.parametrize(
+    "path", ["config.json", "README.md", "model.safetensors", "merges.txt", "spiece.model", "t.tiktoken"]
+)
+def test_what_is_plain_may_be_held_to_its_first_sight(tmp_path: Path, path: str) -> None:
+    entries.write(tmp_path, entries.raw("mine", weights=[_TENSORS | {"path": path}]))
+    assert read(tmp_path / "mine.yml").weights[0].sha256 is None

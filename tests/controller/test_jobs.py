@@ -2,6 +2,7 @@
 
 import json
 import os
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -310,3 +311,41 @@ def test_a_disk_that_fills_up_while_takes_come_back_leaves_none_of_them(
     assert not list(run.path.glob(".incoming-*"))
     assert "benchmark" not in run.phases()
     assert _accept(run, "benchmark", _came_back(tmp_path / "tars", "benchmark")).ok, "once there is room"
+
+
+# Who may read it
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
+def test_reference_transcript_and_takes_are_for_their_owner_alone(
+    asked: Asked, tmp_path: Path, umask: int
+) -> None:
+    before = os.umask(umask)
+    try:
+        found, _ = open_or_create(asked(), Path("/"))
+        save_record(Install(ok=True, steps=[], total_s=1.0, limit_s=2.0, smoke=take(1)), found.path)
+        (tmp_path / "far").mkdir()
+        _accept(found, "benchmark", _came_back(tmp_path / "far", "benchmark"))
+        _accept(found, "baseline", _came_back(tmp_path / "far", "baseline", ok=False, fault="host"))
+        with outgoing.pack_job(found, outgoing.make_job_spec(found, "baseline", HOST)) as tar:
+            unpack(tar, tmp_path / "job", tar.stat().st_size)
+    finally:
+        os.umask(before)
+    assert _mode(found.path) == 0o700
+    kept = next((found.path / "attempts").iterdir())
+    for folder in ("reference", "reference-baseline", "candidate", kept, kept / "baseline", tmp_path / "job"):
+        inside = [path for path in (found.path / folder).iterdir() if path.is_file()]
+        assert inside and _mode(found.path / folder) == 0o700, folder
+        assert {_mode(path) for path in inside} == {0o600}, folder
+    assert (found.path / "reference/reference.wav").is_file() and (tmp_path / "job" / HEARD).is_file()
+
+
+def test_a_tar_of_another_size_than_the_host_says_is_not_taken(run: Run, tmp_path: Path) -> None:
+    tar = _came_back(tmp_path, "benchmark")
+    with pytest.raises(AuditionError, match=r"did not arrive whole .* were sent"):
+        incoming.accept(run, "benchmark", tar, utc_now(), tar.stat().st_size + 512)
+    assert not (run.path / "candidate").exists()
+
+
+def _mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)

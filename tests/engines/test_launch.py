@@ -13,6 +13,7 @@ import httpx
 import psutil
 import pytest
 
+from bench.engines.environment import for_installing
 from bench.engines.launch import EngineFailed, LaunchSpec, launch
 from bench.errors import BadInput
 from tests.support import entries
@@ -47,14 +48,45 @@ def test_an_engine_that_ignores_its_profile_is_refused(tmp_path: Path) -> None:
     assert "words_per_minute: asked 175, runs 99" in message
 
 
+_PASSED_ON = {
+    "LC_ALL": "C.UTF-8",
+    "CUDA_VISIBLE_DEVICES": "0",
+    "OMP_NUM_THREADS": "1",
+    "TRITON_CACHE_DIR": "/tmp/x",
+}
+_KEPT_BACK = (
+    "AUDITION_BASELINE_TOKEN", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HTTPS_PROXY", "https_proxy", "PIP_INDEX_URL",
+    "AWS_SECRET_ACCESS_KEY", "NVIDIA_API_KEY", "SSH_AUTH_SOCK", "DOCKER_HOST", "SOMETHING_THAT_NOBODY_HEARD_OF",
+)  # fmt: skip
+
+
 @pytest.mark.needs("espeak-ng")
-def test_an_engine_is_given_no_token_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HF_TOKEN", "hf_secret")
-    monkeypatch.setenv("HUGGING_FACE_HUB_TOKEN", "hf_secret")
+def test_an_engines_environment_is_a_list_of_what_it_gets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in _KEPT_BACK:
+        monkeypatch.setenv(name, "planted-secret")
+    for name, value in _PASSED_ON.items():
+        monkeypatch.setenv(name, value)
     with launch(_spec(entries.raw("espeak"), tmp_path)) as engine:
         given = psutil.Process(min(engine.processes.pids())).environ()
-    assert "hf_secret" not in given.values()
+    assert not set(given) & set(_KEPT_BACK) and "planted-secret" not in given.values()
+    assert {name: given[name] for name in _PASSED_ON} == _PASSED_ON
     assert given["HF_HUB_OFFLINE"] == "1"
+
+
+def test_a_step_of_an_installation_gets_what_pip_git_and_docker_need_besides() -> None:
+    needed = dict.fromkeys(
+        ("PIP_INDEX_URL", "https_proxy", "SSL_CERT_FILE", "DOCKER_HOST", "GIT_SSL_CAINFO"), "x"
+    )
+    kept_back = dict.fromkeys(("AUDITION_BASELINE_TOKEN", "HF_TOKEN", "GITHUB_TOKEN", "TWINE_PASSWORD"), "x")
+    assert for_installing(needed | kept_back | _PASSED_ON) == needed | _PASSED_ON
+
+
+def test_the_last_words_of_an_engine_move_no_terminal(tmp_path: Path) -> None:
+    message = _refused(_spec(entries.faulty("Loud"), tmp_path))
+    assert "red: no such layer" in message
+    assert not any(ord(c) < 32 and c not in "\n\t" for c in message)
 
 
 def test_an_engine_that_cannot_load_says_why(tmp_path: Path) -> None:
@@ -125,6 +157,7 @@ class _Elsewhere:
 _OWNER = """
 import sys, time
 from pathlib import Path
+from bench.engines.environment import for_installing
 from bench.engines.launch import LaunchSpec, launch
 from tests.support import entries
 from tests.support.strangers import obliging

@@ -100,3 +100,8 @@ def test_a_card_that_says_withheld_overrules_an_open_entry(card: str) -> None:
 def test_a_card_that_does_not_say_so_leaves_the_entry_standing(card: str) -> None:
     assert find_withheld(card) is None
     assert clone_gate(loader.load("f5"), card).ok is True
+
+
+def test_a_card_is_quoted_without_what_moves_a_terminal() -> None:
+    said = "The speaker en\u200bcoder has \x1b[1mnot been released\x1b[0m."
+    assert find_withheld(said) == "The speaker encoder has not been released."

@@ -371,9 +371,9 @@ def test_a_host_that_fails_under_the_smoke_sentence_says_nothing_of_the_model(
         (folder / "job.tar").unlink()
         pack(folder, tmp_path / "job.tar")
         (tmp_path / "job.tar").replace(folder / "job.tar")
-        done = engine_step(
-            {"action": "install", "job_dir": str(folder), "state_dir": str(tmp_path / "state")}, check=False
-        )
+        asked = {"action": "install", "job_dir": str(folder), "state_dir": str(tmp_path / "state")}
+        with followed(folder):
+            done = engine_step(asked, check=False)
     assert (done["failed"], done["fault"]) == (True, "host")
     assert f"port {port} is already taken" in done["msg"]
     assert "install" not in done, "no record, so no verdict"
@@ -384,23 +384,37 @@ _DO = "import sys; from pathlib import Path; from bench.jobs.module import do_jo
 
 def test_a_second_attempt_ends_the_first_that_an_interruption_left(tmp_path: Path, voice: Path) -> None:
     first = _job(tmp_path / "jobs" / "benchmark-1", voice, entries.faulty("Slow"))
-    left = subprocess.Popen([sys.executable, "-c", _DO, str(first)], cwd=REPO, stdout=subprocess.DEVNULL)
+    left = subprocess.Popen(
+        [sys.executable, "-c", _DO, str(first)], cwd=REPO, stdout=subprocess.PIPE, text=True
+    )
     end = time.monotonic() + 120
-    while not (first / "out/preset/takes.jsonl").exists():
-        assert time.monotonic() < end and left.poll() is None
-        time.sleep(0.1)
+    with followed(first):
+        while not (first / "out/preset/takes.jsonl").exists():
+            assert time.monotonic() < end and left.poll() is None
+            time.sleep(0.1)
     family = [psutil.Process(left.pid), *psutil.Process(left.pid).children(recursive=True)]
     second = _job(tmp_path / "jobs" / "benchmark-2", voice, entries.raw("espeak"), passes=["preset"])
-    done = do_job(second)
+    with followed(second):
+        done = do_job(second)
     assert not done["failed"] and done["passes"]["preset"]["ok"] == 3
-    left.wait(60)
+    said, _ = left.communicate(timeout=60)
     assert not any(process.is_running() for process in family)
-    assert "signal SIGTERM" in json.loads((first / "out/result.json").read_bytes())["error"]
+    assert "signal SIGTERM" in said
+    assert not first.exists(), "what it left is gone, and the reference with it"
 
 
 def test_what_a_job_made_goes_back_as_one_tar(tmp_path: Path, voice: Path) -> None:
-    folder = _job(tmp_path / "job", voice, entries.raw("espeak"), passes=["preset"])
-    done = do_job(folder)
+    before = os.umask(0)
+    try:
+        folder = _job(tmp_path / "job", voice, entries.raw("espeak"), passes=["preset"])
+        with followed(folder):
+            done = do_job(folder)
+    finally:
+        os.umask(before)
+    assert Path(done["tar"]).stat().st_size == done["tar_bytes"]
+    assert {oct(path.stat().st_mode & 0o077) for path in (folder / "out").rglob("*")} == {"0o0"}
+    for name in ("reference.wav", "reference.txt", "out", "out.tar"):
+        assert (folder / name).stat().st_mode & 0o077 == 0, name
     unpack(Path(done["tar"]), tmp_path / "back")
     names = {path.name for path in (tmp_path / "back").iterdir()}
     assert names >= {"preset", "result.json", "memory.json", "engine.log"}
@@ -428,6 +442,24 @@ def test_a_job_that_was_sent_broken_says_so(tmp_path: Path) -> None:
     assert done["failed"] and done["fault"] == "host"
     assert "job.tar did not arrive whole" in done["msg"]
     assert follow(tmp_path, 0)["running"] is False
+
+
+@pytest.mark.parametrize("what", ["takes", "install"])
+def test_nothing_begins_while_nothing_is_heard_of_the_controller(
+    tmp_path: Path, voice: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    monkeypatch.setattr("bench.jobs.control.HEARTBEAT_LIMIT_S", 1.0)
+    folder = _job(tmp_path / "job", voice, entries.raw("espeak"), passes=["preset"])
+    (folder / "install.json").write_text(InstallSpec(receipt="r", limit_s=60.0).model_dump_json())
+    (folder / "job.tar").unlink()
+    pack(folder, tmp_path / "job.tar")
+    (tmp_path / "job.tar").replace(folder / "job.tar")
+    follow(folder, 0)  # it sent the job, and was there a moment ago
+    asked = {"action": "install", "job_dir": str(folder), "state_dir": str(tmp_path / "state")}
+    done = do_job(folder) if what == "takes" else engine_step(asked, check=False)
+    assert done["failed"] and "The controller was gone before the job began" in done["msg"]
+    assert not (folder / "out").exists() and not (tmp_path / "state").exists()
+    assert follow(folder, 0)["running"] is False
 
 
 # A server that is not ours
@@ -675,7 +707,8 @@ def test_the_other_sides_token_is_sent_to_it_and_stays_on_no_disk(tmp_path: Path
         (folder / "job.tar").unlink()
         pack(folder, tmp_path / "job.tar")
         (tmp_path / "job.tar").replace(folder / "job.tar")
-        assert do_job(folder)["fault"] == "candidate"
+        with followed(folder):
+            assert do_job(folder)["fault"] == "candidate"
     assert set(heard) == {"Bearer hush"}
     assert not (folder / OtherSide.TOKEN).exists() and not (folder / "job.tar").exists()
 

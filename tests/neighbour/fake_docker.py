@@ -148,6 +148,10 @@ class Lease:
             },
         )
 
+    def freeze(self) -> None:
+        """Renew no more, as a holder that is stopped does not."""
+        self._ended.set()
+
     def kill(self) -> None:
         """SIGKILL the watcher."""
         assert self.process is not None

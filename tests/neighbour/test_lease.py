@@ -20,8 +20,10 @@ from bench.errors import BadInput, NeighbourNotBack
 from bench.install.module import remove
 from bench.neighbour.lease import LeaseRequest, borrow
 from bench.neighbour.lease_files import LeaseDirectory, LeaseHeld, LeaseLost
-from bench.neighbour.owner import restore
+from bench.neighbour.look import look_at_neighbour
+from bench.neighbour.owner import read_status, restore
 from bench.neighbour.proof import NeighbourSlower, Proof
+from bench.neighbour.spec import NeighbourSpec
 from bench.neighbour.watcher_container import name_watcher
 from bench.records.neighbour import NeighbourRecord
 from tests.neighbour.conftest import Asking
@@ -66,6 +68,7 @@ def test_it_is_lent_and_comes_back_as_it_was(
             watcher = neighbour.client.api.inspect_container(name_watcher(neighbour.name))["HostConfig"]
             assert watcher["ReadonlyRootfs"] and not watcher["Privileged"] and watcher["UsernsMode"] == "host"
             assert watcher["CapDrop"] == ["ALL"] and len(watcher["CapAdd"]) == 1
+            assert watcher["SecurityOpt"] == ["no-new-privileges:true"]
             spoken = run_engine(neighbour.client, "run-1")
             of_others = run_engine(neighbour.client, "run-2")
         try:
@@ -88,6 +91,36 @@ def test_it_is_lent_and_comes_back_as_it_was(
     assert [each["lease_id"] for each in told] == [each.lease_id for each in record.leases]
     assert NeighbourRecord.model_validate_json(record.model_dump_json()) == record
     assert sorted(each.name for each in lease_dir.iterdir()) == ["history.jsonl", "lock", "status.json"]
+
+
+def test_one_that_its_owner_renames_meanwhile_is_found_by_its_id(
+    docker_env: DockerEnv, docker_host: DockerHost, asking: Asking, proof: Proof, lease_dir: Path
+) -> None:
+    with chat_neighbour(docker_env) as neighbour, chat_neighbour(docker_env) as another:
+        new = f"{neighbour.name}-renamed"
+        request = asking(neighbour, ratio_limit=LIMIT)
+        with borrow(request, always_alive, docker_host=docker_host, proof=proof) as grant:
+            neighbour.client.api.rename(neighbour.id, new)
+            another.client.api.rename(another.id, neighbour.name)
+        another.client.api.rename(another.id, another.name)
+        assert neighbour.running() and grant.record.state == "restored"
+        assert f"{neighbour.name} is back, under the name {new}: the same container" in grant.record.verdict
+        now = read_status(neighbour.name, url=neighbour.url, lease_dir=lease_dir, docker_host=docker_host)
+        assert now.well and now.sentence.startswith(f"{new} (which was {neighbour.name}) is running")
+        looked, _ = look_at_neighbour(
+            NeighbourSpec(container=neighbour.name, url=neighbour.url, mode="pause", lease_dir=lease_dir)
+        )
+        assert [(each.name, each.ok) for each in looked[:2]] == [
+            ("neighbour", True),
+            ("neighbour_name", False),
+        ]
+        with (
+            pytest.raises(LeaseLost, match="the owner took it back"),
+            borrow(request, always_alive, docker_host=docker_host, proof=proof),
+        ):
+            neighbour.client.api.rename(neighbour.id, f"{new}-again")
+            taken = restore(neighbour.name, lease_dir=lease_dir, docker_host=docker_host, url=neighbour.url)
+            assert taken.well and taken.name == f"{new}-again" and neighbour.running()
 
 
 def test_an_absent_container_and_a_wrong_name(

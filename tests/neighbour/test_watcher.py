@@ -1,5 +1,6 @@
 """The watcher's bad luck, on a Docker that plays it: what a real engine does only on its worst day."""
 
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from bench.docker_host.host import DockerHost, DockerSilent
+from bench.neighbour.lease_files import LeaseDirectory
 from tests.neighbour.fake_docker import (
     ENGINE,
     NEIGHBOUR,
@@ -243,6 +245,44 @@ def test_a_retiring_watcher_leaves_another_runs_lease(docker: FakeDocker, tmp_pa
         assert lease.directory.terms() == other
         assert (lease.directory.path / "renewal.json").exists()
     assert docker.running
+
+
+def test_a_holder_that_was_frozen_leaves_nothing_when_it_goes_on(docker: FakeDocker, tmp_path: Path) -> None:
+    with lease_on(docker, tmp_path, ttl_s=1.0) as lease:
+        lease.freeze()
+        assert lease.exit_code() == 0 and docker.running
+        directory = lease.directory
+        assert not directory.renew(lease.terms)
+        directory.ask(lease.terms, "release")
+        assert sorted(each.name for each in directory.path.iterdir()) == [
+            "history.jsonl",
+            "lock",
+            "status.json",
+        ]
+        other = lease.terms.model_copy(update={"lease_id": "another"})
+        directory.agree(other)
+        assert not directory.renew(lease.terms)
+        directory.ask(lease.terms, "release")
+        assert json.loads((directory.path / "renewal.json").read_text())["lease_id"] == "another"
+        assert not (directory.path / "request.json").exists()
+
+
+@pytest.mark.parametrize("name", ["renewal.json", "request.json"])
+def test_nor_where_the_lease_ends_while_it_writes(docker: FakeDocker, tmp_path: Path, name: str) -> None:
+    class Slow(LeaseDirectory):
+        def _write(self, written: str, value: Any) -> None:
+            for each in ("lease.json", "renewal.json", "request.json"):  # the watcher retires now
+                (self.path / each).unlink(missing_ok=True)
+            super()._write(written, value)
+
+    with lease_on(docker, tmp_path, hold=False) as lease:
+        lease.end()
+        slow = Slow(lease.directory.path)
+        if name == "renewal.json":
+            assert not slow.renew(lease.terms)
+        else:
+            slow.ask(lease.terms, "release")
+        assert not (slow.path / name).exists()
 
 
 def test_a_stop_that_could_not_be_recorded_is_no_pause(docker: FakeDocker, tmp_path: Path) -> None:

@@ -284,6 +284,41 @@ def test_a_secret_is_found_however_it_is_written(written: bytes) -> None:
         refuse_secrets(files, {"BASELINE_LOGIN": value}, also=["BASELINE_LOGIN", None])
 
 
+TOKEN = "github_pat_11Qx7LmZ2vBtR4wKp"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "you sent github_pat_11Qx7L",
+        '"xxxxgithub_pat_11"',
+        "no such key: gith...BtR4wKp",
+        "GITHUB_PAT_11QX7LMZ2",
+        "x7LmZ2 and no more",
+        "QUJDxm7LmZ2vBtR4wKpAAAA",
+    ],
+)
+def test_nor_is_a_part_of_one(said: str) -> None:
+    with pytest.raises(BadInput, match=r"install\.json holds a part of the value .* A_TOKEN"):
+        refuse_secrets({"install.json": said.encode()}, {"A_TOKEN": TOKEN})
+
+
+@pytest.mark.parametrize(
+    ("said", "value"),
+    [
+        ("see https://github.com/a/b, Github", TOKEN),
+        ("it is q11Qx of 7LmZ2", TOKEN),
+        ("QUJDx7LmZ2QUJD", TOKEN),
+        ("took 0.123456 s", "991234569"),
+        ("/usr/share/espeak-ng-data", "/usr/share/keyrings/mine"),
+        ("https://hub.example/x", "https://keys.example/y"),
+    ],
+    ids=["a word", "too short", "in base64", "a number", "a path", "an address"],
+)
+def test_what_others_say_too_is_no_part(said: str, value: str) -> None:
+    refuse_secrets({"install.json": said.encode()}, {"A_KEY": value})
+
+
 def test_the_same_run_gives_the_same_bytes(unrated: Path, repo: Path) -> None:
     rate(unrated)
     decide(unrated)

@@ -1,5 +1,6 @@
 """Catalog entries for tests: the demo's candidate with another name, another adapter, other licences."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,15 @@ def raw(name: str, /, **changes: Any) -> dict[str, Any]:
 def faulty(kind: str, /, **changes: Any) -> dict[str, Any]:
     """Return the entry of an engine of `faulty_voices`, named by its class in lower case."""
     return raw(kind.lower(), **{"run.adapter": f"faulty_voices:{kind}"} | changes)
+
+
+def hum(folder: Path, pieces: int | None) -> str:
+    """Have `Slow` hum so many pieces for each sentence (None: its own number); returns what PYTHONPATH is to be."""
+    folder.mkdir(exist_ok=True)
+    (folder / "hum_pieces").unlink(missing_ok=True)
+    if pieces is not None:
+        (folder / "hum_pieces").write_text(str(pieces))
+    return f"{FAULTY}{os.pathsep}{folder}"
 
 
 def entry(tree: dict[str, Any]) -> Entry:

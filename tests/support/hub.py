@@ -12,6 +12,7 @@ A file of `LARGE` bytes or more lives on a second address, as LFS files do on a 
 path.
 """
 
+import gzip
 import hashlib
 import threading
 import time
@@ -57,6 +58,14 @@ class Faults:
     """Answer for another revision."""
     login: bool = False
     """Answer everything with a page that asks for a password, as a network for guests does."""
+    unmeasured: set[str] = field(default_factory=set)
+    """State no length, neither before nor with the bytes, and close the connection after them."""
+    endless: dict[str, int] = field(default_factory=dict)
+    """State no length and send so many bytes more than the file has."""
+    zipped: set[str] = field(default_factory=set)
+    """Compress the bytes that are sent, whatever was asked for."""
+    stated: dict[str, int] = field(default_factory=dict)
+    """Say before that the file has this length."""
 
 
 class Hub:
@@ -143,11 +152,16 @@ class Hub:
         http.send_response(status)
         for name, value in headers.items():
             http.send_header(name, value)
-        if "Content-Length" not in headers:
+        if "Content-Length" not in headers and not self._unmeasured(path):
             http.send_header("Content-Length", str(len(body)))
         http.end_headers()
         if http.command == "GET":
             self._send(http, path, body)
+        if self._unmeasured(path):
+            http.close_connection = True
+
+    def _unmeasured(self, path: str) -> bool:
+        return path in self.faults.unmeasured or path in self.faults.endless
 
     def _response(
         self,
@@ -184,8 +198,12 @@ class Hub:
         if asked and path not in self.faults.ignore_range:
             start = int(asked.removeprefix("bytes=").split("-")[0])
             headers["Content-Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
-        body = data[start:]
-        headers["Content-Length"] = str(len(body))
+        body = data[start:] + bytes(self.faults.endless.get(path, 0))
+        if path in self.faults.zipped and http.command == "GET":
+            body, headers["Content-Encoding"] = gzip.compress(body), "gzip"
+        if not self._unmeasured(path):
+            stated = self.faults.stated.get(path) if http.command == "HEAD" else None
+            headers["Content-Length"] = str(len(body) if stated is None else stated)
         return (206 if "Content-Range" in headers else 200), headers, body
 
     def _send(self, http: BaseHTTPRequestHandler, path: str, body: bytes) -> None:

@@ -6,12 +6,9 @@ the package is gone through as with the real weights.
 """
 
 import argparse
-import json
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 ARCH: dict[str, Any] = {
     "dim": 64,
@@ -26,24 +23,6 @@ ARCH: dict[str, Any] = {
 REVISION = "0" * 40
 CHECKPOINT = f"SWivid--F5-TTS/{REVISION}/F5TTS_v1_Base/model_1250000.safetensors"
 VOCODER = f"charactr--vocos-mel-24khz/{REVISION}"
-_BACKBONE = {"input_channels": 100, "dim": 32, "intermediate_dim": 64, "num_layers": 2}
-_VOCOS = {
-    "feature_extractor": {
-        "class_path": "vocos.feature_extractors.MelSpectrogramFeatures",
-        "init_args": {
-            "sample_rate": 24000,
-            "n_fft": 1024,
-            "hop_length": 256,
-            "n_mels": 100,
-            "padding": "center",
-        },
-    },
-    "backbone": {"class_path": "vocos.models.VocosBackbone", "init_args": _BACKBONE},
-    "head": {
-        "class_path": "vocos.heads.ISTFTHead",
-        "init_args": {"dim": 32, "n_fft": 1024, "hop_length": 256, "padding": "center"},
-    },
-}
 
 
 def pinned(root: Path) -> dict[str, Path]:
@@ -55,7 +34,7 @@ def pinned(root: Path) -> dict[str, Path]:
 
 
 def build(root: Path, *, overflow: bool = False, seed: int = 7) -> None:
-    """Write `CHECKPOINT`, `VOCODER`'s two files below `root`, as in a store of weights.
+    """Write `CHECKPOINT` and Vocos below `root`, as in a store of weights.
 
     `overflow` scales a layer so that its activations exceed float16 and nothing else: what the retry in
     float32 is for.
@@ -72,7 +51,7 @@ def build(root: Path, *, overflow: bool = False, seed: int = 7) -> None:
             model.input_embed.proj.weight.mul_(3e5)
             model.input_embed.proj.bias.mul_(3e5)
     _save(model, root / CHECKPOINT)
-    _vocos(root / VOCODER, voice=True)
+    _vocos(root / VOCODER, voice=True, dim=32, intermediate_dim=64, num_layers=2)
 
 
 def build_full_size(root: Path, *, seed: int = 7) -> None:
@@ -88,10 +67,7 @@ def build_full_size(root: Path, *, seed: int = 7) -> None:
             if not tensor.any():
                 tensor.normal_(0.0, 0.01)
     _save(model, root / CHECKPOINT)
-    config = json.loads(json.dumps(_VOCOS))
-    config["backbone"]["init_args"] |= {"dim": 512, "intermediate_dim": 1536, "num_layers": 8}
-    config["head"]["init_args"]["dim"] = 512
-    _vocos(root / VOCODER, config)
+    _vocos(root / VOCODER, dim=512, intermediate_dim=1536, num_layers=8)
 
 
 def _vocabulary() -> int:
@@ -109,18 +85,22 @@ def _save(model: Any, path: Path) -> None:
     path.chmod(0o644)  # safetensors writes for its owner alone; a container's user must read it
 
 
-def _vocos(root: Path, config: dict[str, Any] = _VOCOS, *, voice: bool = False) -> None:
+def _vocos(root: Path, *, voice: bool = False, **widths: int) -> None:
     """Write a vocoder; with `voice` one that hums at 93.75 Hz whatever it is given, for only a voice can be aligned.
 
     Each frame is then a click with the spectrum of a vowel, and the frames stand 256 samples apart.
     """
     from vocos import Vocos
+    from vocos.feature_extractors import MelSpectrogramFeatures
+    from vocos.heads import ISTFTHead
+    from vocos.models import VocosBackbone
 
     from bench.serving.f5.package import torch
 
     root.mkdir(parents=True, exist_ok=True)
-    (root / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
-    vocoder = Vocos.from_hparams(str(root / "config.yaml"))
+    mel = MelSpectrogramFeatures(sample_rate=24000, n_fft=1024, hop_length=256, n_mels=100, padding="center")
+    head = ISTFTHead(dim=widths["dim"], n_fft=1024, hop_length=256, padding="center")
+    vocoder = Vocos(mel, VocosBackbone(input_channels=100, **widths), head)
     if voice:
         out = vocoder.head.out
         bins = torch.arange(out.out_features // 2)

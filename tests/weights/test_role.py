@@ -17,7 +17,9 @@ REPO = Path(__file__).resolve().parents[2]
 REVISION = "ab" * 20
 TOKEN = "hf_roleSECRET"
 FILES = {
-    "maker/voice": {REVISION: {"config.yaml": b"sample_rate: 24000\n", "model.bin": bytes(range(256)) * 800}}
+    "maker/voice": {
+        REVISION: {"config.json": b'{"sample_rate": 24000}\n', "model.bin": bytes(range(256)) * 800}
+    }
 }
 
 
@@ -34,7 +36,7 @@ def _weights(**changes: object) -> list[dict[str, object]]:
     common = {"repo": "maker/voice", "revision": REVISION}
     return [
         common | {"path": "model.bin"} | known,
-        common | {"path": "config.yaml", "bytes": None, "sha256": None},
+        common | {"path": "config.json", "bytes": None, "sha256": None},
     ]
 
 
@@ -74,7 +76,7 @@ def _python_path() -> str:
 def test_the_role_from_check_mode_to_nothing_left_to_do(tmp_path: Path, hub: Hub) -> None:
     status, output, recap = _play(tmp_path, hub, _weights(), "--check")
     assert (status, recap["changed"]) == (0, 1), output
-    assert "would fetch maker/voice/model.bin, maker/voice/config.yaml" in output
+    assert "would fetch maker/voice/model.bin, maker/voice/config.json" in output
     assert hub.connections == 0 and not (tmp_path / "weights").exists()
 
     status, output, recap = _play(tmp_path, hub, _weights())
@@ -82,7 +84,7 @@ def test_the_role_from_check_mode_to_nothing_left_to_do(tmp_path: Path, hub: Hub
     assert re.search(r"localhost \| weights \| maker/voice/model.bin \| 0.20 MiB of 0.20 MiB", output)
     assert not list((tmp_path / "weights" / "jobs").iterdir()), "what following it took is gone"
     placed = tmp_path / "weights" / "maker--voice" / REVISION
-    assert {path.name for path in placed.iterdir()} == {"model.bin", "config.yaml"}
+    assert {path.name for path in placed.iterdir()} == {"model.bin", "config.json"}
     assert TOKEN not in output
 
     before = hub.connections
@@ -103,7 +105,7 @@ def test_check_mode_before_the_venv_exists(tmp_path: Path, hub: Hub) -> None:
         tmp_path, hub, _weights(), "--check", "-e", f"weights_python={tmp_path}/none"
     )
     assert (status, recap["changed"]) == (0, 1), output
-    assert "would fetch model.bin, config.yaml" in output
+    assert "would fetch model.bin, config.json" in output
     assert hub.connections == 0
 
 

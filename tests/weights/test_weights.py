@@ -28,12 +28,12 @@ from tests.support.hub import SIGNATURE, Hub
 from tests.support.pace import limit
 
 REPO, REVISION = "maker/voice", "ab" * 20
-SMALL, BIG = "config.yaml", "sub/model.bin"
+SMALL, BIG = "config.json", "sub/model.safetensors"
 CHUNK = 10 * 1024 * 1024
 """The client hands on 10 MiB at a time, so a broken connection loses at most that."""
 
 _big = random.Random(5).randbytes(CHUNK * 2 + 4321)
-FILES = {REPO: {REVISION: {SMALL: b"sample_rate: 24000\n", BIG: _big}}}
+FILES = {REPO: {REVISION: {SMALL: b'{"sample_rate": 24000}\n', BIG: _big}}}
 
 
 def _file(name: str, *, known: bool = True, **changes: object) -> WeightFile:
@@ -205,7 +205,9 @@ def _killed_in_mid_download(hub: Hub, store: Path) -> None:
     )
     try:
         deadline = time.monotonic() + 60
-        while not any(one.stat().st_size >= CHUNK for one in (store / "partial").rglob("model.bin.*")):
+        while not any(
+            one.stat().st_size >= CHUNK for one in (store / "partial").rglob("model.safetensors.*")
+        ):
             assert process.poll() is None, "the download ended by itself"
             assert time.monotonic() < deadline, "nothing arrived"
             time.sleep(0.05)
@@ -234,7 +236,7 @@ def test_a_hub_that_ignores_ranges_sends_the_whole_again(hub: Hub, store: Path) 
 
 def test_a_partial_file_that_was_damaged_is_fetched_anew(hub: Hub, store: Path) -> None:
     _killed_in_mid_download(hub, store)
-    (partial,) = (store / "partial").rglob("model.bin.*")
+    (partial,) = (store / "partial").rglob("model.safetensors.*")
     partial.write_bytes(bytes(CHUNK))
     _ensure([_file(BIG)], store, hub)
     assert path_of(store, _file(BIG)).read_bytes() == _big
@@ -285,6 +287,74 @@ def test_another_revision_is_refused(hub: Hub, store: Path) -> None:
     hub.faults.commit[SMALL] = "cd" * 20
     with pytest.raises(HubError, match="is pinned"):
         _ensure([_file(SMALL)], store, hub)
+
+
+def _nothing_kept(store: Path, name: str = SMALL) -> bool:
+    return not [path for path in store.rglob(f"{Path(name).name}*") if path.is_file()]
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["pinned", "unpinned"])
+def test_no_more_is_written_than_a_file_is_to_have(hub: Hub, store: Path, known: bool) -> None:
+    hub.faults.endless[SMALL] = 30_000_000
+    if not known:
+        hub.faults.stated[SMALL] = len(FILES[REPO][REVISION][SMALL])
+        hub.faults.endless.clear()
+        hub.files = {REPO: {REVISION: {SMALL: bytes(90_000)}}}
+    with pytest.raises(HubError, match=r"bytes came, the most that it may have") as refused:
+        _ensure([_file(SMALL, known=known)], store, hub)
+    assert f"more than {len(FILES[REPO][REVISION][SMALL])} bytes" in str(refused.value)
+    assert _nothing_kept(store)
+
+
+def test_a_bomb_is_written_no_further_than_the_file_is_long(hub: Hub, store: Path) -> None:
+    hub.faults.zipped.add(SMALL)
+    hub.faults.endless[SMALL] = 60_000_000
+    with pytest.raises(HubError, match=r"bytes came, the most that it may have"):
+        _ensure([_file(SMALL)], store, hub)
+    assert _nothing_kept(store)
+
+
+def test_a_file_that_nobody_measured_is_not_taken_for_whole(hub: Hub, store: Path) -> None:
+    hub.faults.unmeasured.add(SMALL)
+    hub.faults.cut_after[SMALL] = [5]
+    with pytest.raises(HubError, match="nobody could tell that it is whole"):
+        _ensure([_file(SMALL, known=False)], store, hub)
+    assert hub.gets(SMALL) == [] and _nothing_kept(store)
+
+
+def test_a_file_that_the_catalog_alone_measures_is_whole_or_resumed(hub: Hub, store: Path) -> None:
+    hub.faults.unmeasured.add(SMALL)
+    hub.faults.cut_after[SMALL] = [5]
+    with pytest.raises(HubError, match="could not be fetched"):
+        _ensure([_file(SMALL)], store, hub)
+    assert not path_of(store, _file(SMALL)).exists()
+    assert _ensure([_file(SMALL)], store, hub).files[0].status == "resumed"
+    assert path_of(store, _file(SMALL)).read_bytes() == FILES[REPO][REVISION][SMALL]
+
+
+@pytest.mark.parametrize("stated", [True, False], ids=["as the hub states it", "unmeasured"])
+def test_words_that_nobody_pinned_have_a_limit_whatever_a_hub_states(
+    hub: Hub, store: Path, monkeypatch: pytest.MonkeyPatch, stated: bool
+) -> None:
+    monkeypatch.setattr(hub_of, "UNSTATED_BYTES", 1000)
+    data = b"#" * 5000
+    hub.files = {REPO: {REVISION: {"README.md": data}}}
+    card = _file(SMALL, known=False, path="README.md")
+    if not stated:
+        hub.faults.unmeasured.add("README.md")
+        card = card.model_copy(update={"sha256": hashlib.sha256(data).hexdigest()})
+    with pytest.raises(HubError, match="more than 1000 bytes came"):
+        _ensure([card], store, hub)
+    assert _nothing_kept(store, "README.md")
+
+
+@pytest.mark.parametrize("lacking", ["bytes", "sha256"])
+def test_what_can_name_code_is_not_even_asked_for_unpinned(hub: Hub, store: Path, lacking: str) -> None:
+    with pytest.raises(BadInput, match=f"{REPO}/sub/model.bin can name code"):
+        _ensure(
+            [_file(SMALL), _file(BIG, path="sub/model.bin").model_copy(update={lacking: None})], store, hub
+        )
+    assert hub.connections == 0 and not store.exists()
 
 
 def test_an_unknown_hash_is_recorded_at_first_sight_and_held_to(hub: Hub, store: Path) -> None:
@@ -382,6 +452,15 @@ def test_the_token_is_neither_stored_nor_logged(
             assert b"SECRET" not in path.read_bytes() and SIGNATURE.encode() not in path.read_bytes()
 
 
+def test_a_hub_that_says_the_token_back_has_it_in_no_message(
+    hub: Hub, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_abcdefSECRET")
+    hub.faults.commit[SMALL] = "for-hf_abcdefSECR"
+    with pytest.raises(HubError, match=r"answered for revision for-\[token\], and"):
+        _ensure([_file(SMALL)], store, hub)
+
+
 @pytest.mark.parametrize(
     ("url", "sent"),
     [("https://hub.test/f", True), ("https://cdn.test/f", False), ("http://hub.test/f", False)],
@@ -412,7 +491,7 @@ def test_a_token_file_holds_a_token(hub: Hub, store: Path, tmp_path: Path, conte
 
 
 @pytest.mark.parametrize(
-    "changes", [{"path": "absent.bin"}, {"revision": "cd" * 20}], ids=["no such file", "no such revision"]
+    "changes", [{"path": "absent.json"}, {"revision": "cd" * 20}], ids=["no such file", "no such revision"]
 )
 def test_404_names_repo_revision_and_path(hub: Hub, store: Path, changes: dict[str, str]) -> None:
     wanted = _file(SMALL, known=False, **changes)

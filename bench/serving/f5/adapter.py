@@ -36,6 +36,7 @@ from bench.serving.f5.graphed import GraphedFlow
 from bench.serving.f5.package import DiT, seed_everything, torch, utils_infer
 from bench.serving.f5.settings import F5Settings
 from bench.serving.f5.vocoder import GraphedVocoder
+from bench.serving.f5.vocos import load_vocos
 from bench.serving.words import identity
 
 CHECKPOINT = ("SWivid/F5-TTS", "F5TTS_v1_Base/model_1250000.safetensors")
@@ -85,7 +86,7 @@ class F5:
         settings = F5Settings.parse(profile)
         device = utils_infer.device
         checkpoint, vocoder = _file(weights, *CHECKPOINT), _file(weights, *VOCODER)
-        self._vocoder = utils_infer.load_vocoder("vocos", True, str(vocoder.parent), device)
+        self._vocoder = load_vocos(vocoder, device)
         self._arch = settings.arch or _packaged_arch()
         # On a GPU the package makes all of the model float16 while it loads it; widening that again would keep
         # the rounding. On the CPU it loads in float32.

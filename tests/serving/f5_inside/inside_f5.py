@@ -5,6 +5,7 @@ collecting it, which has no torch.
 """
 
 import os
+import pickle
 import tempfile
 import threading
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -21,11 +22,12 @@ from bench.errors import BadInput
 from bench.serving.adapter import BadReference, SpeechRequest, SynthesisError, UnknownVoice
 from bench.serving.f5 import graphs
 from bench.serving.f5 import reference as references
-from bench.serving.f5.adapter import F5, PRESET
+from bench.serving.f5.adapter import F5, PRESET, VOCODER
 from bench.serving.f5.chunk import ChunkSpeaker
 from bench.serving.f5.graphed import GraphedFlow
 from bench.serving.f5.package import DiT, seed_everything, torch, torchaudio, utils_infer
 from bench.serving.f5.vocoder import GraphedVocoder
+from bench.serving.f5.vocos import load_vocos
 from tests.serving.f5_inside.given import QUICK, SHORT, SPOKEN, THREE_CHUNKS, make_weights, profile, speak
 from tests.support import tiny_f5
 from tests.support.voiced import voiced
@@ -55,6 +57,55 @@ def test_precision_is_the_tensors(weights: dict[str, Path]) -> None:
     assert engine.read_back()["dtype"] == "float32", "the package's choice on a CPU"
     engine._model.half()
     assert engine.read_back()["dtype"] == "float16"
+
+
+_PUBLISHED = """
+feature_extractor:
+  class_path: vocos.feature_extractors.MelSpectrogramFeatures
+  init_args: {sample_rate: 24000, n_fft: 1024, hop_length: 256, n_mels: 100, padding: center}
+backbone:
+  class_path: vocos.models.VocosBackbone
+  init_args: {input_channels: 100, dim: 32, intermediate_dim: 64, num_layers: 2}
+head:
+  class_path: vocos.heads.ISTFTHead
+  init_args: {dim: 32, n_fft: 1024, hop_length: 256, padding: center}
+"""
+"""config.yaml of charactr/vocos-mel-24khz, with the tiny one's widths."""
+
+
+def test_vocos_of_our_values_is_what_the_package_makes_of_the_published_file(
+    weights: dict[str, Path], tmp_path: Path
+) -> None:
+    tensors = weights[VOCODER[0]] / VOCODER[1]
+    (tmp_path / "config.yaml").write_text(_PUBLISHED)
+    (tmp_path / "pytorch_model.bin").write_bytes(tensors.read_bytes())
+    theirs = utils_infer.load_vocoder("vocos", True, str(tmp_path), "cpu")
+    mel = torch.randn(1, 100, 50, generator=torch.Generator().manual_seed(1))
+    wave = torch.randn(1, 4800, generator=torch.Generator().manual_seed(1))
+    ours = load_vocos(tensors, "cpu")
+    assert torch.equal(ours.decode(mel), theirs.decode(mel))
+    assert torch.equal(ours.feature_extractor(wave), theirs.feature_extractor(wave))
+    assert not ours.training
+
+
+def test_what_a_hub_puts_beside_the_tensors_names_nothing_that_is_called(tmp_path: Path) -> None:
+    folders = make_weights(tmp_path / "store")
+    named = "class_path: os.system\n  init_args: {command: 'touch " + str(tmp_path / "called") + "'}\n"
+    hostile = "".join(f"{part}:\n  {named}" for part in ("feature_extractor", "backbone", "head"))
+    (folders[VOCODER[0]] / "config.yaml").write_text(hostile)
+    F5().load(profile(nfe_step=QUICK), folders)
+    assert not (tmp_path / "called").exists()
+
+
+def test_a_pickle_in_place_of_tensors_is_not_run(tmp_path: Path) -> None:
+    class Calls:
+        def __reduce__(self) -> tuple[Any, tuple[str]]:
+            return os.mkdir, (str(tmp_path / "called"),)
+
+    torch.save({"backbone.embed.weight": Calls()}, tmp_path / "pytorch_model.bin")
+    with pytest.raises(pickle.UnpicklingError):
+        load_vocos(tmp_path / "pytorch_model.bin", "cpu")
+    assert not (tmp_path / "called").exists()
 
 
 def test_a_wrong_profile_is_refused(weights: dict[str, Path]) -> None:

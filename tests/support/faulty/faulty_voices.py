@@ -104,15 +104,21 @@ class Empty(_Faulty):
         return iter([np.zeros(0, np.float32)])
 
 
+def _find_hum_pieces() -> str | None:
+    files = (Path(folder) / "hum_pieces" for folder in sys.path)
+    return next((file.read_text() for file in files if file.is_file()), None)
+
+
 class Slow(_Faulty):
     """Hums a minute in small pieces, as long as it is listened to; `/health` says how far it came.
 
-    AUDITION_HUM_PIECES in the environment makes it shorter; with 0 it speaks.
+    AUDITION_HUM_PIECES in its environment makes it shorter, or a file `hum_pieces` in a folder of PYTHONPATH, since an
+    engine is not given the whole environment of who launches it; with 0 it speaks.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.wanted = int(os.environ.get("AUDITION_HUM_PIECES", "1200"))
+        self.wanted = int(os.environ.get("AUDITION_HUM_PIECES") or _find_hum_pieces() or "1200")
         self.begun = 0
         self.pieces = 0
         self.left_early = 0
@@ -198,6 +204,13 @@ class Unloadable(_Faulty):
 
     def load(self, profile: Mapping[str, Any], weights: Mapping[str, Path]) -> LoadedInfo:
         raise FileNotFoundError("model.safetensors is not there")
+
+
+class Loud(_Faulty):
+    """Cannot be loaded, and colours what it says of that."""
+
+    def load(self, profile: Mapping[str, Any], weights: Mapping[str, Path]) -> LoadedInfo:
+        raise RuntimeError("\x1b]0;a title\x07\x1b[2J\x1b[31mred\x1b[0m: no such\x00 layer\x07")
 
 
 class Stillborn(_Faulty):
