@@ -94,8 +94,14 @@ def test_it_is_lent_and_comes_back_as_it_was(
 
 
 def test_one_that_its_owner_renames_meanwhile_is_found_by_its_id(
-    docker_env: DockerEnv, docker_host: DockerHost, asking: Asking, proof: Proof, lease_dir: Path
+    docker_env: DockerEnv,
+    docker_host: DockerHost,
+    asking: Asking,
+    proof: Proof,
+    lease_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("DOCKER_HOST", docker_env.host)
     with chat_neighbour(docker_env) as neighbour, chat_neighbour(docker_env) as another:
         new = f"{neighbour.name}-renamed"
         request = asking(neighbour, ratio_limit=LIMIT)
@@ -116,11 +122,13 @@ def test_one_that_its_owner_renames_meanwhile_is_found_by_its_id(
         ]
         with (
             pytest.raises(LeaseLost, match="the owner took it back"),
-            borrow(request, always_alive, docker_host=docker_host, proof=proof),
+            borrow(request, always_alive, docker_host=docker_host, proof=proof) as taken_back,
         ):
             neighbour.client.api.rename(neighbour.id, f"{new}-again")
             taken = restore(neighbour.name, lease_dir=lease_dir, docker_host=docker_host, url=neighbour.url)
             assert taken.well and taken.name == f"{new}-again" and neighbour.running()
+            until(lambda: taken_back.lost is not None, 10.0, "the holder knows")
+        neighbour.client.api.rename(neighbour.id, neighbour.name)
 
 
 def test_an_absent_container_and_a_wrong_name(
