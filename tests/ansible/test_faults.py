@@ -55,11 +55,17 @@ def faults(
     served = entries.raw("served", run={"kind": "http", "dialect": "openai", "voice": "slt"}, preset=None)
     kinds = [entries.faulty(kind) for kind in ("Dying", "OneInTen", "Silent", "Disobedient")]
     of_card = [
-        {"repo": "maker/voice", "revision": REVISION, "path": "model.bin", "bytes": None, "sha256": None}
+        {
+            "repo": "maker/voice",
+            "revision": REVISION,
+            "path": "model.safetensors",
+            "bytes": None,
+            "sha256": None,
+        }
     ]
     card = entries.raw("card", weights=of_card, clone_encoder={"status": "open", "source": "an old page"})
     catalog = entries.write(root / "catalog", served, card, *kinds)
-    files = {"README.md": b"The clone encoder is withheld.\n", "model.bin": b"weights"}
+    files = {"README.md": b"The clone encoder is withheld.\n", "model.safetensors": b"weights"}
     hosts: dict[str, dict[str, Any]] = {
         "dying": {"model": "dying", "chain": ["dying", "silent"]},
         "oneinten": {"model": "oneinten"},
