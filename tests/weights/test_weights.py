@@ -567,8 +567,11 @@ def test_a_store_of_somebody_elses_is_filled(hub: Hub, store: Path, monkeypatch:
     assert _ensure([_file(SMALL)], store, hub).changed
 
 
-def test_nothing_that_a_download_comes_to_tells_of_the_model(hub: Hub, store: Path, tmp_path: Path) -> None:
+def test_nothing_that_a_download_comes_to_tells_of_the_model(
+    hub: Hub, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Neither a host that lacks room or rights nor a hub that gives nothing, or other bytes, decides against one."""
+    monkeypatch.setattr(time, "sleep", lambda _: None)  # the client waits longer and longer between its tries
 
     def fault(**changes: Any) -> str:
         params = {"weights": [_file(SMALL).model_dump(mode="json")], "store": str(store), "endpoint": hub.url,
