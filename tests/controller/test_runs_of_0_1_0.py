@@ -16,7 +16,7 @@ from bench.controller.host_settings import HostSettings
 from bench.controller.request import RunRequest
 from bench.controller.run import Run, locate, open_or_create
 from bench.controller.wheel import REPO
-from bench.errors import BadInput
+from bench.errors import BadInput, PhaseMissing
 from bench.listening import mapping
 from bench.records.base import FileRecord
 from bench.records.listening import SealReport
@@ -83,10 +83,7 @@ def test_old_paths_of_adapters_still_load(old: Path) -> None:
     [
         (SEALED, {}),
         (HALF, {"utterances_file": "other.txt"}),
-        (BEGUN, {"model": "f5", "chain": ["f5"]}),
-        # Today's entries, which name what a publication is called (F5's).
-        (SEALED, {"catalog_dir": None}),
-        (BEGUN, {"model": "f5", "chain": ["f5"], "catalog_dir": None}),
+        (SEALED, {"catalog_dir": None}),  # today's entries
     ],
 )
 def test_an_unfinished_run_is_found_by_the_same_inputs(
@@ -100,6 +97,17 @@ def test_an_unfinished_run_is_found_by_the_same_inputs(
     other = old / "another.yml"
     other.write_text("pairs: 1\nttfa_p50_limit_ms: 400\n")
     assert open_or_create(request.model_copy(update={"rule_file": other}), REPO)[1] is True
+
+
+def test_f5s_weights_are_others_now_so_its_runs_go_on_by_name_alone(old: Path) -> None:
+    copied = _request(old, model="f5", chain=["f5"])
+    with pytest.raises(BadInput, match=r"config\.yaml can name code"):
+        locate(copied)
+    request = copied.model_copy(update={"catalog_dir": None})
+    with pytest.raises(PhaseMissing, match="-e run_id="):
+        locate(request)
+    assert locate(request.model_copy(update={"run_id": BEGUN})).run_id == BEGUN
+    assert open_or_create(request, REPO)[1] is True
 
 
 def test_a_half_made_run_has_the_rest_to_do(old: Path) -> None:
