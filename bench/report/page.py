@@ -8,6 +8,7 @@ from typing import Any
 from bench.records.verdict import RatingsResult
 from bench.report import plots, words
 from bench.report.objective import objective_rows
+from bench.report.templates import open_templates
 from bench.report.view import ReportView
 from bench.verdict.controls import spell_controls
 
@@ -18,16 +19,9 @@ _FAR_BELOW_SPEECH = 0.5
 
 def render(view: ReportView) -> str:
     """Return the page. The same view gives the same bytes; whatever comes from files is escaped."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
-    environment = Environment(
-        loader=FileSystemLoader(_HERE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = open_templates()
     environment.filters.update(
         number=words.number, gib=words.gib, short=lambda text: str(text)[:12], plain=_plain
     )

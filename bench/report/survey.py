@@ -7,6 +7,7 @@ from pathlib import Path
 from bench.records.survey import SideFigures, Survey, Surveyed
 from bench.report import plots, words
 from bench.report.record import escape_md
+from bench.report.templates import open_templates
 
 _HERE = Path(__file__).parent
 PLACES = {
@@ -80,26 +81,22 @@ def _difference(model: Surveyed) -> str:
 
 def render_survey(survey: Survey) -> str:
     """Return the page. The same record gives the same bytes; whatever comes from files is escaped."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
-    environment = Environment(
-        loader=FileSystemLoader(_HERE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     drawn = _plot(survey)
-    return environment.get_template("survey.html").render(
-        survey=survey,
-        begun=[each for each in survey.models if each.run_id is not None],
-        lines=lines(survey),
-        outcome=outcome,
-        why=why,
-        gates=_gates,
-        plot=Markup(drawn) if drawn else "",  # noqa: S704 - drawn by us
-        style=Markup((_HERE / "page.css").read_text("utf-8")),  # noqa: S704 - a file of ours
+    return (
+        open_templates()
+        .get_template("survey.html")
+        .render(
+            survey=survey,
+            begun=[each for each in survey.models if each.run_id is not None],
+            lines=lines(survey),
+            outcome=outcome,
+            why=why,
+            gates=_gates,
+            plot=Markup(drawn) if drawn else "",  # noqa: S704 - drawn by us
+            style=Markup((_HERE / "page.css").read_text("utf-8")),  # noqa: S704 - a file of ours
+        )
     )
 
 

@@ -3,7 +3,6 @@
 import json
 import re
 import struct
-import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ import yaml
 from bench.audio.wav import read_mono, write_wav_16bit
 from bench.storage.digests import sha256_file
 from tests.support import entries
+from tests.support.disks import mounted
 from tests.support.play import DEMO_REFERENCE, Played, inventory, lines, play
 
 pytestmark = pytest.mark.timeout(1200)
@@ -167,10 +167,8 @@ def _files(folder: Path) -> list[str]:
 
 @pytest.fixture(scope="module")
 def small_disk(needs_root: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    mount = tmp_path_factory.mktemp("disk")
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(mount)], check=True)
-    yield mount
-    subprocess.run(["umount", str(mount)], check=True)
+    with mounted(tmp_path_factory.mktemp("disk"), "4m") as disk:
+        yield disk
 
 
 @pytest.fixture(scope="module")

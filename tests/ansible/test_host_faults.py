@@ -16,6 +16,7 @@ from bench.records.verdict import Verdict
 from bench.storage.record_file import load_record, save_record
 from tests.ansible.conftest import Demo
 from tests.support import entries
+from tests.support.disks import mounted
 from tests.support.index import Index
 from tests.support.neighbours import free_port
 from tests.support.play import TEN_WORDS, Played, inventory, lines, play
@@ -177,11 +178,8 @@ def test_a_refused_run_beside_a_neighbour_is_torn_down_without_touching_the_host
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
     """A disk whose size can be changed; nothing but what is written takes memory."""
-    mount = tmp_path / "disk"
-    mount.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300m", "tmpfs", str(mount)], check=True)
-    yield mount
-    subprocess.run(["umount", str(mount)], check=True)
+    with mounted(tmp_path / "disk", "300m") as disk:
+        yield disk
 
 
 def _resize(disk: Path, size_kib: int) -> None:

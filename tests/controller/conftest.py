@@ -1,6 +1,5 @@
 """Requests for runs, with the demo's synthetic reference."""
 
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ import pytest
 
 from bench.controller.request import RunRequest
 from bench.inputs.demo_reference import make
+from tests.support.disks import mounted
 
 Asked = Callable[..., RunRequest]
 
@@ -41,8 +41,5 @@ def asked(reference: tuple[Path, Path, Path], tmp_path: Path) -> Asked:
 @pytest.fixture
 def small_disk(needs_root: None, tmp_path: Path) -> Iterator[Path]:
     """A disk of 2 MiB; mounting it needs root."""
-    mount = tmp_path / "disk"
-    mount.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(mount)], check=True)
-    yield mount
-    subprocess.run(["umount", str(mount)], check=True)
+    with mounted(tmp_path / "disk", "2m") as disk:
+        yield disk

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from bench.controller.failures import KILLED, quote_failure
+from tests.support.disks import mounted
 from tests.support.play import REPO
 
 PLUGIN = """
@@ -57,13 +58,8 @@ module.exit_json(ended=True)
 @pytest.fixture
 def small_disk(needs_root: None, tmp_path: Path) -> Iterator[Path]:
     """A file system of 64 KiB."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(disk)], check=True)
-    try:
+    with mounted(tmp_path / "disk", "64k") as disk:
         yield disk
-    finally:
-        subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
 def _follow(folder: Path, how: str, job: Path) -> tuple[dict[str, object], str]:

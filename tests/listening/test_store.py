@@ -2,7 +2,6 @@ import os
 import shutil
 import sqlite3
 import stat
-import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 
 from bench.listening.salvage import PAGE_SIZE, rows_in_database
 from bench.listening.store import Event, Log, NotSaved
+from tests.support.disks import mounted
 
 
 def add(log: Log, *names: str) -> None:
@@ -166,11 +166,8 @@ def test_rows_are_found_in_the_bytes_by_themselves(path: Path) -> None:
 @pytest.fixture
 def small_disk(needs_root: None, tmp_path: Path) -> Iterator[Path]:
     """A file system of 400 KiB."""
-    home = tmp_path / "disk"
-    home.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "audition-test", home], check=True)
-    yield home
-    subprocess.run(["umount", "-l", home], check=True)
+    with mounted(tmp_path / "disk", "400k") as disk:
+        yield disk
 
 
 def test_a_full_disk_refuses_the_row_and_keeps_the_others(small_disk: Path) -> None:

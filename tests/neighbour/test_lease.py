@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -27,6 +26,7 @@ from bench.neighbour.spec import NeighbourSpec
 from bench.neighbour.watcher_container import name_watcher
 from bench.records.neighbour import NeighbourRecord
 from tests.neighbour.conftest import Asking
+from tests.support.disks import mounted
 from tests.support.docker import DockerEnv
 from tests.support.neighbours import (
     ChatNeighbour,
@@ -251,13 +251,8 @@ def test_a_damaged_lease_gives_the_neighbour_back_at_once(
 @pytest.fixture
 def small_disk(needs_root: None, tmp_path: Path) -> Iterator[Path]:
     """A file system of 64 KiB."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(disk)], check=True)
-    try:
+    with mounted(tmp_path / "disk", "64k") as disk:
         yield disk
-    finally:
-        subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
 def fill(disk: Path) -> None:

@@ -24,6 +24,7 @@ from bench.jobs.follow import follow
 from bench.weights import hub as hub_of
 from bench.weights import store as store_of
 from bench.weights.store import HubError, WrongHash, ensure, list_missing, path_of
+from tests.support.disks import mounted
 from tests.support.hub import SIGNATURE, Hub
 from tests.support.pace import limit
 
@@ -526,13 +527,8 @@ def test_a_size_the_catalog_lacks_is_asked_before_the_fetch(hub: Hub, tmpfs: Pat
 @pytest.fixture
 def tmpfs(needs_root: None, tmp_path: Path) -> Iterator[Path]:
     """A disk of 16 MiB. Needs root, as the project's machine gives."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(disk)], check=True)
-    try:
+    with mounted(tmp_path / "disk", "16m") as disk:
         yield disk
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)
 
 
 def test_what_arrived_of_another_file_makes_no_room_for_this_one(
