@@ -53,10 +53,14 @@ def settings(folder: Path) -> host_settings.HostSettings:
 def preflight(asked: RunRequest, host: host_settings.HostSettings) -> Run:
     """Begin a run and make preflight's record."""
     run, _ = open_or_create(asked, REPO)
-    found = check_gates(run.entry(), asked.intended_use)
+    entry = run.entry()
+    found = check_gates(entry, asked.intended_use)
+    how = host_settings.choose_way(entry, host)
     spec = HostSpec(
-        entry=run.entry(),
-        install=host_settings.choose_way(run.entry(), host),
+        entry=entry,
+        install=how,
+        engine_python=host_settings.name_engine_python(entry, host) if how == "venv" else None,
+        image=host_settings.name_engine_image(entry, host) if how == "container" else None,
         baseline=run.baseline_entry(),
         baseline_url=asked.baseline_url,
         state_dir=Path(host.state_dir),
