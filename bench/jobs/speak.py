@@ -27,7 +27,8 @@ from bench.records.take import Take
 SEED = 20_260_101
 
 
-_SMOKE_TEXT = "This is one sentence, to hear that the model speaks."
+SMOKE_TEXT = "This is one sentence, to hear that the model speaks."
+"""What an installation has a model say."""
 
 
 def speak_pass(
@@ -42,9 +43,7 @@ def speak_pass(
     """
     text_file = job_dir / "utterances.txt"
     total = 1 if name == "smoke" else sum(1 for _ in utterances.read(text_file))
-    spoken = (
-        iter([Utterance(id="smoke", text=_SMOKE_TEXT)]) if name == "smoke" else utterances.read(text_file)
-    )
+    spoken = iter([Utterance(id="smoke", text=SMOKE_TEXT)]) if name == "smoke" else utterances.read(text_file)
     voice = _voice(spec, name, job_dir)
     if result.network is None:
         result.network = measure_network(target, n=10)

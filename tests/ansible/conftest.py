@@ -32,6 +32,7 @@ def state_dir(needs_venv: None) -> Iterator[Path]:
         for left in ("jobs", "receipts"):
             shutil.rmtree(STATE_DIR / left, ignore_errors=True)
         yield STATE_DIR
+        shutil.rmtree(STATE_DIR / "engines", ignore_errors=True)  # gigabytes
 
 
 @pytest.fixture(scope="session")

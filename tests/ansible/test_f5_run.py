@@ -6,27 +6,22 @@ gets: role weights, the provisioner with hashes and `pip check`, the GPU check, 
 
 import hashlib
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
-import bench.catalog
 from bench.records.run import Install, Phases, Preflight
 from bench.records.take import Take
 from bench.records.verdict import Verdict
 from bench.storage.record_file import load_record
 from tests.ansible.conftest import Demo
-from tests.support import cpu_lock, entries, make_f5_venv, tiny_f5
+from tests.support import entries, tiny_f5, two_models
 from tests.support.hub import Hub
-from tests.support.play import REPO, TEN_WORDS, Played, inventory, lines, play
+from tests.support.play import TEN_WORDS, Played, inventory, lines, play
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
-CARD = b"# F5-TTS\n\nA flow-matching model. Everything it needs is in this repository.\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,35 +34,15 @@ class F5Run:
     again: Played
 
 
-def _entry(weights: Path) -> tuple[dict[str, Any], dict[str, dict[str, dict[str, bytes]]]]:
-    """The catalog's entry with the tiny weights' hashes, and the hub's files."""
-    tree = yaml.safe_load(Path(bench.catalog.__file__).with_name("f5.yml").read_text())
-    files: dict[str, dict[str, dict[str, bytes]]] = {}
-    for one in tree["weights"]:
-        place = weights / one["repo"].replace("/", "--") / tiny_f5.REVISION / one["path"]
-        data = place.read_bytes()
-        files.setdefault(one["repo"], {tiny_f5.REVISION: {}})[tiny_f5.REVISION][one["path"]] = data
-        one["revision"] = tiny_f5.REVISION
-        one |= {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-    files["SWivid/F5-TTS"][tiny_f5.REVISION]["README.md"] = CARD
-    tree["profiles"]["upstream"] |= {"arch": tiny_f5.ARCH, "nfe_step": 4}
-    tree["run"]["requirements"] = str(cpu_lock.make())
-    return tree, files
-
-
 @pytest.fixture(scope="module")
 def f5(
     demo: Demo, state_dir: Path, private: Callable[[], Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[F5Run]:
     del demo  # the host's venv is made by then
     root = tmp_path_factory.mktemp("f5")
-    subprocess.run(
-        [str(make_f5_venv.python()), "-m", "tests.support.tiny_f5", str(root / "made")],
-        cwd=REPO, check=True, stdout=subprocess.DEVNULL,
-    )  # fmt: skip
-    tree, files = _entry(root / "made")
+    tiny = two_models.make_f5(root / "made")
     shutil.rmtree(state_dir / "engines", ignore_errors=True)
-    with Hub(files) as hub:
+    with Hub(tiny.files) as hub:
         hosts_file = inventory(
             root / "hosts.yml",
             {"titanic": {}},
@@ -75,21 +50,15 @@ def f5(
             state_dir=str(state_dir),
             runs_dir=str(root / "runs"),
             weights_store=str(root / "store"),
-            catalog_dir=str(entries.write(root / "catalog", tree)),
+            catalog_dir=str(entries.write(root / "catalog", tiny.entry)),
             utterances_file=str(lines(root / "ten.txt", TEN_WORDS)),
         )
-        environ = {
-            "HF_ENDPOINT": hub.url,
-            "PIP_FIND_LINKS": str(cpu_lock.HOME),
-            "PIP_COMPILE": "0",  # it would take longer than all the rest
-            "OMP_NUM_THREADS": "1",
-        }
+        environ = two_models.ENVIRON | {"HF_ENDPOINT": hub.url}
         first = play(private(), None, inventory=hosts_file, environ=environ)
         asked_first = len(hub.requests)
         again = play(private(), None, inventory=hosts_file, environ=environ)
         run_dir = (root / "runs" / "latest").resolve()
         yield F5Run(run_dir, root / "store", hub, first, asked_first, again)
-    shutil.rmtree(state_dir / "engines", ignore_errors=True)
 
 
 def test_it_ends_well_and_awaits_people(f5: F5Run) -> None:
@@ -108,7 +77,7 @@ def test_the_card_and_each_file_were_asked_for_once_and_are_in_the_store(f5: F5R
         ["README.md", "F5TTS_v1_Base/model_1250000.safetensors", "pytorch_model.bin"]
     )
     checks = {check.name: check for check in load_record(Preflight, f5.run_dir).checks}
-    assert checks["model_card"].value["sha256"] == hashlib.sha256(CARD).hexdigest()
+    assert checks["model_card"].value["sha256"] == hashlib.sha256(two_models.CARD).hexdigest()
     assert checks["clone_encoder"].ok
     assert (f5.store / tiny_f5.CHECKPOINT).is_file()
     shown = [line for line in f5.first.text.splitlines() if "weights | SWivid/F5-TTS/" in line]

@@ -19,7 +19,7 @@ from bench.records.survey import Survey
 from bench.records.verdict import Verdict
 from bench.storage.record_file import load_record
 from tests.ansible.conftest import Demo
-from tests.support import entries
+from tests.support import entries, git_server
 from tests.support.listening_fixtures import start
 from tests.support.play import REPO
 
@@ -80,27 +80,6 @@ def test_an_interrupted_survey_goes_on_and_ends_with_what_to_do(
     assert not (state_dir / "jobs" / run_dir.name).exists()
 
 
-def _git(repo: Path, *words: str) -> str:
-    done = subprocess.run(["git", "-C", str(repo), *words], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
-
-
-def _repository(folder: Path) -> tuple[Path, Path]:
-    """Make a git server and a clone of it, with one commit on main."""
-    server, repo = folder / "server.git", folder / "repo"
-    subprocess.run(["git", "init", "-q", "--bare", "-b", "main", str(server)], check=True)
-    subprocess.run(["git", "clone", "-q", str(server), str(repo)], check=True, capture_output=True)
-    _git(repo, "checkout", "-q", "-b", "main")
-    _git(repo, "config", "user.name", "Ann Other")
-    _git(repo, "config", "user.email", "ann@example.org")
-    (repo / "SURVEY.md").write_text("# Survey\n")
-    _git(repo, "add", ".")
-    _git(repo, "commit", "-q", "-m", "First")
-    _git(repo, "push", "-q", "origin", "main")
-    return server, repo
-
-
 def _rate(run_dir: Path) -> None:
     """Have one rater rate all pairs through the server."""
     with pytest.MonkeyPatch.context() as patience:  # nobody listens here for as long as the clips last
@@ -140,7 +119,7 @@ def test_a_chain_goes_from_a_refusal_over_a_failure_to_ratings_and_is_published(
     assert "flite" not in json.dumps(load_record(Verdict, runs["espeak"]).model_dump(mode="json")["latency"])
 
     _rate(runs["espeak"])
-    server, repo = _repository(tmp_path)
+    server, repo = git_server.make(tmp_path, {"SURVEY.md": "# Survey\n"})
     publish = {
         "publish_repo": str(repo),
         "publish_remote": "origin",
@@ -160,10 +139,10 @@ def test_a_chain_goes_from_a_refusal_over_a_failure_to_ratings_and_is_published(
 
     stamps = {model: run.name.rpartition("-")[2] for model, run in runs.items()}
     names = {"f5": "f5-tts", "silent": "silent", "espeak": "espeak"}
-    branches = _git(server, "for-each-ref", "--format=%(refname:short)", "refs/heads").splitlines()
+    branches = git_server.git(server, "for-each-ref", "--format=%(refname:short)", "refs/heads").splitlines()
     assert sorted(branches) == sorted(["main", *(f"{names[m]}-bench-{stamps[m]}" for m in chain)])
     listed = {
-        model: _git(
+        model: git_server.git(
             server, "diff", "--name-only", "main", f"{names[model]}-bench-{stamps[model]}"
         ).splitlines()
         for model in chain
@@ -174,6 +153,6 @@ def test_a_chain_goes_from_a_refusal_over_a_failure_to_ratings_and_is_published(
     assert not [name for name in listed["silent"] if "/baseline/" in name]
     assert f"docs/espeak-bench-samples-{stamps['espeak']}/baseline/takes.jsonl" in listed["espeak"]
     assert "SURVEY.md" in listed["espeak"] and "SURVEY.md" not in listed["f5"]
-    page = _git(server, "show", f"espeak-bench-{stamps['espeak']}:SURVEY.md")
+    page = git_server.git(server, "show", f"espeak-bench-{stamps['espeak']}:SURVEY.md")
     assert page.startswith("# Survey\n\n<!-- audition survey of local:")
     assert f"on branch `f5-tts-bench-{stamps['f5']}`" in page

@@ -1,11 +1,13 @@
-"""A lock of F5-TTS for a CPU that installs whole, hashes and `pip check` included, and its wheels.
+"""Locks of F5-TTS and CosyVoice 2 for a CPU that install whole, hashes and `pip check` included, and their wheels.
 
 The engine's own lock (requirements/engine-f5.txt) brings 5 GB of CUDA. Here torch is whatever build this machine's
 pip finds, and two wheels are written again: torchaudio without its compiled extension, which wants CUDA's
 libraries, and f5-tts without the requirements it never imports when it speaks. Their versions are marked
 `+cpu`: of two equal versions pip would take the index's. Everything else is `f5_venv.txt`.
 
-`make()` keeps lock and wheels in `.cache/f5-cpu`; pip finds the wheels through PIP_FIND_LINKS.
+`make()` keeps lock and wheels in `.cache/f5-cpu`; pip finds the wheels through PIP_FIND_LINKS. `make_cosyvoice2()`
+puts the other's lock beside it, with the same torch: what `cosyvoice2_venv.txt` pins but for the wheel that upstream's
+code comes from here; an installation has that code from git.
 """
 
 import hashlib
@@ -15,11 +17,12 @@ import subprocess
 import zipfile
 from pathlib import Path
 
-from tests.support import make_f5_venv
+from tests.support import make_cosyvoice2_venv, make_f5_venv
 from tests.support.docker import locked
 
 HOME = make_f5_venv.CACHE / "f5-cpu"
 LOCK = HOME / "f5-cpu.txt"
+COSYVOICE2_LOCK = HOME / "cosyvoice2-cpu.txt"
 MARK = "+cpu"
 _MINE = ("torchaudio", "f5-tts")
 _UNUSED = (
@@ -48,6 +51,20 @@ def make() -> Path:
     return LOCK
 
 
+def make_cosyvoice2() -> Path:
+    """Return CosyVoice 2's lock."""
+    shared = re.findall(r"^(?!f5.tts)\S+==\S+ --hash=\S+\n", make().read_text(), flags=re.MULTILINE)
+    others = _without(make_cosyvoice2_venv.LOCK.read_text(), "torchaudio", "cosyvoice2-fr-infer")
+    with locked(HOME.with_suffix(".lock")):
+        COSYVOICE2_LOCK.write_text(others + "".join(shared))
+    return COSYVOICE2_LOCK
+
+
+def _without(lock: str, *names: str) -> str:
+    """Return a lock without the pins of some packages."""
+    return re.sub(rf"^({'|'.join(names)})==.*?(?=^[\w]|\Z)", "", lock, flags=re.MULTILINE | re.DOTALL)
+
+
 def _write(python: Path) -> None:
     frozen = _pip(python, "list", "--format=freeze").splitlines()
     builds = [p.partition("+")[0] for p in frozen if re.match(r"(torch|(nvidia|cuda)-[\w-]+)==", p)]
@@ -58,12 +75,7 @@ def _write(python: Path) -> None:
     for wheel in sorted((HOME / "whole").glob("*.whl")):
         _rewrite(wheel)
     shutil.rmtree(HOME / "whole")
-    others = re.sub(
-        rf"^({'|'.join(_MINE)})==.*?(?=^[\w]|\Z)",
-        "",
-        make_f5_venv.LOCK.read_text(),
-        flags=re.MULTILINE | re.DOTALL,
-    )
+    others = _without(make_f5_venv.LOCK.read_text(), *_MINE)
     pins = []
     for wheel in sorted(HOME.glob("*.whl")):
         name, version = wheel.name.split("-")[:2]

@@ -8,8 +8,8 @@ from bench.listening.trials import SIDES
 from bench.storage.clock import utc_now
 
 
-def rate_everything(run_dir: Path, name: str) -> None:
-    """Answer every pair with a tie, as the page's server does it."""
+def rate_everything(run_dir: Path, name: str, *, candidate: int = 3, baseline: int = 3) -> None:
+    """Answer every pair with the same two scores, a tie unless told, as the page's server does it."""
     invite(run_dir, name)
     book = Book(run_dir)
     try:
@@ -19,7 +19,8 @@ def rate_everything(run_dir: Path, name: str) -> None:
             for side in SIDES:
                 book.note_opened(rater, trial, side)
             book.hear(rater, trial, dict.fromkeys(SIDES, whole))
-            book.answer(rater, trial, Given(a=3, b=3, comparison=None, note="", answered_utc=utc_now()), 0)
+            a, b = (candidate, baseline) if trial.candidate_side == "A" else (baseline, candidate)
+            book.answer(rater, trial, Given(a=a, b=b, comparison=None, note="", answered_utc=utc_now()), 0)
         book.finish(rater)
     finally:
         book.close()

@@ -7,6 +7,8 @@ upstream stops it at 20 speech tokens a text token, 0.8 s for each word of `WORD
 
 import argparse
 import json
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +45,9 @@ def text(words: int, start: int = 0) -> str:
     return " ".join(said).capitalize() + "."
 
 
-def build(root: Path, *, full_size: bool = False, seed: int = 7) -> Path:
-    """Write all files that the adapter reads below `root`; return their folder."""
+def build(root: Path, *, full_size: bool = False, seed: int = 7, says: str = "") -> Path:
+    """Write all files that the adapter reads below `root`; return their folder. The words of `says` are a token each
+    too: of others, every few letters are one, and 0.8 s long."""
     from hyperpyyaml import load_hyperpyyaml
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
@@ -54,7 +57,7 @@ def build(root: Path, *, full_size: bool = False, seed: int = 7) -> Path:
     folder = pinned(root)[REPO]
     blank = folder / "CosyVoice-BlankEN"
     blank.mkdir(parents=True, exist_ok=True)
-    _tokenizer(blank)
+    _tokenizer(blank, [*WORDS, *re.findall(r"\w+", says.lower())])
     torch.manual_seed(seed)
     config = Qwen2Config(
         architectures=["Qwen2ForCausalLM"], hidden_size=sizes["hidden"], intermediate_size=sizes["mlp"],
@@ -96,12 +99,12 @@ def _lively(llm: Any, hift: Any, *, loud: bool) -> None:
                 weight.mul_(0.02 / (weight.std() + 1e-9))
 
 
-def _tokenizer(folder: Path) -> None:
+def _tokenizer(folder: Path, words: Sequence[str]) -> None:
     from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    corpus = [f"{word} {word} {word.capitalize()}" for word in WORDS]
+    corpus = [f"{word} {word} {word.capitalize()}" for word in words]
     trainer = trainers.BpeTrainer(
         vocab_size=1500,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
@@ -253,5 +256,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("root", type=Path)
     parser.add_argument("--full-size", action="store_true")
+    parser.add_argument("--says", default="")
     options = parser.parse_args()
-    build(options.root, full_size=options.full_size)
+    build(options.root, full_size=options.full_size, says=options.says)
