@@ -1,7 +1,7 @@
 """How far `graphed` is from upstream's arithmetic, and what each part takes, in one process that has the packages.
 
-`python -m tests.gpu.cosyvoice2_parts STORE` prints one line of JSON; STORE is what
-`tests.support.tiny_cosyvoice2` wrote.
+`python -m tests.gpu.cosyvoice2_parts STORE WORDS` prints one line of JSON; STORE is what
+`tests.support.tiny_cosyvoice2` wrote, WORDS how many it says.
 """
 
 import json
@@ -26,7 +26,7 @@ REFERENCE_S = 5.0
 REFERENCE_TEXT = "and so the clerk went on to read the whole of the letter aloud in a calm voice."
 
 
-def parts(store: str) -> None:
+def parts(store: str, words: int) -> None:
     """Print, as JSON, how far `graphed` is from upstream's arithmetic and what each part takes, in ms."""
     clip = Path(store) / "parts.wav"
     soundfile.write(clip, voiced(REFERENCE_S), 24000, subtype="PCM_16")
@@ -36,7 +36,7 @@ def parts(store: str) -> None:
         engine = CosyVoice2()
         engine.load(load("cosyvoice2").profiles[name], tiny.pinned(Path(store)))
         engine.register("mine", clip, REFERENCE_TEXT)
-        pieces = list(engine.synthesise(SpeechRequest(tiny.text(6), "mine", seed=5)))
+        pieces = list(engine.synthesise(SpeechRequest(tiny.text(words), "mine", seed=5)))
         said[name] = engine.speech_tokens, torch.cat([torch.from_numpy(piece) for piece in pieces])
         found[name] = {"ms": _times(engine), "cuda_graphs": engine.read_back()["cuda_graphs"]}
         del engine
@@ -70,7 +70,7 @@ def _times(engine: CosyVoice2) -> dict[str, float]:
     done = torch.cuda.synchronize if torch.cuda.is_available() else lambda: None
     with torch.inference_mode():
         found = {}
-        for frames in (306, 606):
+        for frames in (306, 606) if torch.cuda.is_available() else (30,):
             mel = torch.randn(1, 80, frames, device=device)
             given = {"mu": mel, "mask": torch.ones(1, 1, frames, device=device), "spks": mel[:, :, 0].contiguous(),
                      "cond": mel, "n_timesteps": 10, "streaming": True}  # fmt: skip
@@ -95,4 +95,4 @@ def _first(one: Sequence[int], other: Sequence[int]) -> int | None:
 
 
 if __name__ == "__main__":
-    parts(sys.argv[1])
+    parts(sys.argv[1], int(sys.argv[2]))

@@ -31,31 +31,33 @@ from tests.support.voiced import voiced
 
 PROFILES = ("upstream", "fixed", "graphed", "graphed_fp32")
 WORDS = (3, 6, 12)
+TINY_WORDS = (2, 3, 4)
+"""Of a trial on a CPU, which takes minutes for the others."""
 REFERENCE_S = 5.0
 _LEAVE_OUT = "import tests.gpu.stand_ins as s\ns.leave_out_numba()\n"
 
 
-def texts(each: int) -> list[str]:
-    """Return the texts, `each` of every length, the lengths in turn."""
-    return [tiny.text(words, start) for start in range(each) for words in WORDS]
+def texts(each: int, lengths: Sequence[int]) -> list[str]:
+    """Return the texts, `each` of every length in words, the lengths in turn."""
+    return [tiny.text(words, start) for start in range(each) for words in lengths]
 
 
-def make_job(folder: Path, spec: JobSpec, each: int) -> Path:
+def make_job(folder: Path, spec: JobSpec, says: Sequence[str]) -> Path:
     """Write a job's directory."""
     folder.mkdir(parents=True)
     (folder / "job.json").write_text(spec.model_dump_json(), "utf-8")
-    (folder / "utterances.txt").write_text("\n".join(texts(each)) + "\n", "utf-8")
+    (folder / "utterances.txt").write_text("\n".join(says) + "\n", "utf-8")
     soundfile.write(folder / "reference.wav", voiced(REFERENCE_S), 24000, subtype="PCM_16")
     (folder / "reference.txt").write_text(REFERENCE_TEXT + "\n", "utf-8")
     return folder
 
 
-def by_length(folder: Path) -> list[dict[str, Any]]:
-    """Return the figures of each length of text, but of its first take."""
+def by_length(folder: Path, lengths: Sequence[int]) -> list[dict[str, Any]]:
+    """Return the figures of each length of text in words, but of its first take."""
     lines = (folder / "out" / "candidate" / "takes.jsonl").read_text("utf-8").splitlines()
     takes = [take for take in map(Take.model_validate_json, lines) if not take.warmup]
     rows = []
-    for words in WORDS:
+    for words in lengths:
         mine = [t for t in takes if t.text in {tiny.text(words, start) for start in range(len(takes))}][1:]
         good = [t for t in mine if t.error is None]
         rows.append({
@@ -107,6 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options.out.mkdir(parents=True, exist_ok=True)
     entry = load("cosyvoice2")
     entry.weights[:] = [file.model_copy(update={"revision": tiny.REVISION}) for file in entry.weights]
+    lengths = TINY_WORDS if options.tiny else WORDS
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
@@ -122,14 +125,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 run_id="gpu-here-20260101T000000Z", phase="benchmark", passes=["candidate"], entry=entry,
                 profile=profile, install="system", engine_python=options.engine_python, weights=store, warmups=1,
             )  # fmt: skip
-            folder = make_job(scratch / profile, spec, options.each)
+            folder = make_job(scratch / profile, spec, texts(options.each, lengths))
             row = {"profile": profile} | run_made(folder)
             if row["ok"]:
-                row["lengths"] = by_length(folder)
+                row["lengths"] = by_length(folder, lengths)
             rows.append(row)
             print(table(rows[-1:]).partition("|\n")[2].partition("|\n")[2], flush=True)
             (options.out / "job_cosyvoice2.json").write_text(json.dumps(rows, indent=1), "utf-8")
-        command = [options.engine_python, "-m", "tests.gpu.cosyvoice2_parts", str(store)]
+        command = [options.engine_python, "-m", "tests.gpu.cosyvoice2_parts", str(store), str(lengths[1])]
         said = subprocess.run(command, cwd=here, capture_output=True, text=True, check=False)
         found = (
             json.loads(said.stdout.splitlines()[-1])

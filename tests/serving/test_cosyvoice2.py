@@ -116,7 +116,7 @@ def test_the_measurement_on_a_gpu_goes_through(python: Path, tmp_path: Path) -> 
     ran = subprocess.run(command, cwd=inside.ROOT, env=one_core, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     (row,) = json.loads((tmp_path / "job_cosyvoice2.json").read_text())
-    assert [length["audio_s"] for length in row["lengths"]] == [[2.4], [4.8], [9.6]]
+    assert [length["audio_s"] for length in row["lengths"]] == [[1.6], [2.4], [3.2]]
     assert [(length["takes"], length["failed"]) for length in row["lengths"]] == [(1, 0)] * 3
     assert all(length["ttfa_p50_ms"] > 0 and length["rtf_p50"] > 0 for length in row["lengths"])
     found = json.loads((tmp_path / "parts.json").read_text())
