@@ -379,53 +379,41 @@ def axe_finds_nothing(runs_dir: Path, axe: str) -> None:
         browser.close()
 
 
-def test_too_slow_goes_on_and_the_next_cannot_be_installed(world: World) -> None:
-    given = {
-        "rule_file": str(world.root / "fast.yml"),
-        "catalog_dir": world.catalog("one-broken", "cosyvoice2"),
-    }
-    said = world.survey("slow", **given)
-    assert "The TTFA gate has already failed." in said
-    rate_everything(world.of("slow", "f5"), "ann", **HIGH)
-    world.survey("slow", **given)
-    first, last = (world.verdict("slow", model) for model in CHAIN)
-    assert (first.decision, first.reason) == ("keep_baseline_try_next", "rule")
-    assert [gate.name for gate in first.gates if not gate.passed] == ["ttfa_p50_ms"]
-    assert (last.decision, last.reason) == ("keep_baseline_survey_complete", "install_failed")
-    assert last.label == "keep_flite_survey_complete"
-    assert first.sentence.partition(": ")[2].rstrip(".") in last.sentence
-    found, page, _ = world.record("slow")
-    assert outcomes(found) == [("f5", "decided", "rule"), ("cosyvoice2", "decided", "install_failed")]
+def test_refused_by_its_licence_goes_on_and_the_next_cannot_be_installed(world: World) -> None:
+    given = {"intended_use": "commercial", "catalog_dir": world.catalog("second-broken", "cosyvoice2")}
+    said = world.survey("licence", **given)
+    first, last = (world.verdict("licence", model) for model in CHAIN)
+    assert (first.decision, first.reason) == ("keep_baseline_try_next", "licence")
+    assert not (world.of("licence", "f5") / "candidate").exists()
+    assert (last.label, last.reason) == ("keep_flite_survey_complete", "install_failed")
+    assert f"{HOST} | packages ended with 1: " in said
+    assert "Before it: f5's licence does not allow commercial use" in last.sentence
+    found, page, _ = world.record("licence")
+    assert outcomes(found) == [("f5", "decided", "licence"), ("cosyvoice2", "decided", "install_failed")]
     assert found.complete and last.sentence.partition("Before it: ")[2].rstrip(".") in page
 
 
-def test_refused_by_its_licence_goes_on_and_the_next_is_too_slow(world: World) -> None:
-    given = {"rule_file": str(world.root / "fast.yml"), "intended_use": "commercial"}
-    world.survey("licence", **given)
-    assert world.verdict("licence", "f5").reason == "licence"
-    assert not (world.of("licence", "f5") / "candidate").exists()
-    rate_everything(world.of("licence", "cosyvoice2"), "ann", **HIGH)
-    world.survey("licence", **given)
-    last = world.verdict("licence", "cosyvoice2")
-    assert (last.label, last.reason) == ("keep_flite_survey_complete", "rule")
-    assert [gate.name for gate in last.gates if not gate.passed] == ["ttfa_p50_ms"]
-    assert "Before it: f5's licence does not allow commercial use" in last.sentence
-    assert outcomes(world.record("licence")[0]) == [
-        ("f5", "decided", "licence"),
-        ("cosyvoice2", "decided", "rule"),
-    ]
-
-
-def test_an_installation_that_fails_goes_on_and_is_carried(world: World) -> None:
-    said = world.survey("broken", catalog_dir=world.catalog("first-broken", "f5"))
-    assert f"{HOST} | packages ended with 1: " in said
+def test_an_installation_that_fails_goes_on_and_the_next_is_too_slow(world: World) -> None:
+    given = {
+        "rule_file": str(world.root / "fast.yml"),
+        "catalog_dir": world.catalog("first-broken", "f5"),
+    }
+    said = world.survey("broken", **given)
     assert f"{HOST} | f5 | keep_flite_try_cosyvoice2" in said
+    assert "The TTFA gate has already failed." in said
     record = load_record(Install, world.of("broken", "f5"))
     assert not record.ok and "packages ended with 1" in str(record.error)
+    run_dir = world.of("broken", "cosyvoice2")
+    assert spoken(run_dir)["candidate"] == [None] * 2
+    rate_everything(run_dir, "ann", **HIGH)
+    world.survey("broken", **given)
+    last = world.verdict("broken", "cosyvoice2")
+    assert (last.label, last.reason) == ("keep_flite_survey_complete", "rule")
+    assert [gate.name for gate in last.gates if not gate.passed] == ["ttfa_p50_ms"]
+    assert "Before it: f5 could not be installed" in last.sentence
+    carried = load_record(Manifest, run_dir).carried or []
+    assert [each.reason for each in carried] == ["install_failed"]
     assert outcomes(world.record("broken")[0]) == [
         ("f5", "decided", "install_failed"),
-        ("cosyvoice2", "waits", None),
+        ("cosyvoice2", "decided", "rule"),
     ]
-    carried = load_record(Manifest, world.of("broken", "cosyvoice2")).carried or []
-    assert [each.reason for each in carried] == ["install_failed"]
-    assert spoken(world.of("broken", "cosyvoice2"))["candidate"] == [None] * 2
