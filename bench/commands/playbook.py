@@ -39,6 +39,10 @@ class Interrupted(AuditionError):
     exit_code = 130
 
 
+BY_A_SIGNAL = -1
+"""The code of a playbook that a signal ended: killed, or interrupted before it could see to that itself."""
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """A task that failed on a host, rescued or not."""
@@ -54,7 +58,7 @@ class Played:
     """How a playbook ended."""
 
     rc: int
-    """0, or what `ansible-playbook` exits with: 2 a task failed, 4 a host is out of reach."""
+    """0, or what `ansible-playbook` exits with: 2 a task failed, 4 a host is out of reach; `BY_A_SIGNAL`."""
     hosts: set[str] = field(default_factory=set)
     """Those on which any task ran."""
     changed: int = 0
@@ -64,6 +68,8 @@ class Played:
 
     def why(self) -> str:
         """Return what stopped the playbook, in words."""
+        if self.rc == BY_A_SIGNAL:
+            return "this machine: ansible-playbook was killed. Is its memory used up? The kernel's log says."
         if self.failures:
             last = self.failures[-1]
             return f"{last.host}: {last.message}"
@@ -222,7 +228,7 @@ def play(
             )
         finally:
             stop.kill_rest()
-    return events.played(int(runner.rc))
+    return events.played(BY_A_SIGNAL if runner.rc is None else int(runner.rc))
 
 
 class _Events:

@@ -155,6 +155,25 @@ def test_interrupted_ends_every_process_and_resumes(project: Project) -> None:
     assert len(project.runs("f5")) == 1, "the same run goes on"
 
 
+def test_a_playbook_that_is_killed_is_said_and_gone_on_with(project: Project) -> None:
+    project.script(f5={"decision": "swap_candidate", "seconds": 60.0})
+    process = project.start()
+    wait_for(lambda: speaking(project))
+    (playbook,) = psutil.Process(process.pid).children()
+    workers = playbook.children(recursive=True)
+    playbook.kill()
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 1, said
+    assert "benchmark of f5 failed on this machine: ansible-playbook was killed." in said
+    assert "Traceback" not in said and "it goes on from there" in said
+    for worker in alive(workers):  # ours end with their playbook; act.py does not
+        worker.kill()
+    project.script(f5={"decision": "swap_candidate"})
+    code, said = project.survey()
+    assert code == 0, said
+    assert len(project.runs("f5")) == 1, "the same run goes on"
+
+
 def test_killed_leaves_no_secret_and_no_playbook(project: Project) -> None:
     project.environment["SURVEY_TEST_TOKEN"] = "s3cr3t-of-the-environment"
     project.script(f5={"decision": "swap_candidate", "seconds": 20.0})
