@@ -30,6 +30,7 @@ from tests.support.disks import mounted
 from tests.support.docker import DockerEnv
 from tests.support.neighbours import (
     ChatNeighbour,
+    await_cleared,
     chat_image,
     chat_neighbour,
     exists,
@@ -79,7 +80,7 @@ def test_it_is_lent_and_comes_back_as_it_was(
             assert exists(neighbour.client, of_others)
         finally:
             neighbour.client.api.remove_container(of_others, force=True)
-        assert not exists(neighbour.client, name_watcher(neighbour.name))
+        await_cleared(neighbour)
     record = grant.record
     assert saved[0] == "held" and saved[-1] == "restored"
     assert record.pauses == 1 and record.down_s is not None and record.down_s > 0
@@ -274,7 +275,7 @@ def test_a_full_disk_refuses_before_stopping(
         refused(request, docker_host, proof, "was not stopped. Free some space")
         assert neighbour.starts() == 1
         assert neighbour.policy() == "unless-stopped"
-        assert not exists(neighbour.client, name_watcher(neighbour.name))
+        await_cleared(neighbour)
         (small_disk / "filler").unlink()
         with borrow(
             request.model_copy(update={"ratio_limit": LIMIT}),
@@ -437,7 +438,7 @@ def test_the_watcher_is_killed_while_the_neighbour_is_stopping(
         saboteur.join()
         time.sleep(6.0)  # the stop that was under way is over by now
         assert neighbour.running() and neighbour.policy() == "unless-stopped"
-        assert not exists(neighbour.client, name_watcher(neighbour.name))
+        await_cleared(neighbour)
 
 
 def test_docker_kill_of_the_watcher_while_it_restores(
@@ -453,7 +454,7 @@ def test_docker_kill_of_the_watcher_while_it_restores(
         saboteur.join()
         assert neighbour.running() and neighbour.policy() == "unless-stopped"
         assert grant.record.state == "restored" and grant.record.leases[-1].watcher_starts == 2
-        assert not exists(neighbour.client, name_watcher(neighbour.name))
+        await_cleared(neighbour)
 
 
 def kill_watcher(neighbour: ChatNeighbour, lease_dir: Path, state: str, how: str) -> None:
@@ -530,7 +531,7 @@ def test_its_owner_starts_it_while_it_is_lent(
             spoken = run_engine(neighbour.client, "run-1")
             neighbour.client.api.start(neighbour.id)
             until(lambda: grant.lost is not None, 20.0, "the holder knows")
-            assert not exists(neighbour.client, spoken)
+            until(lambda: not exists(neighbour.client, spoken), 20.0, "the engine is ended")
         assert neighbour.running()
         assert neighbour.policy() == "no"
 
@@ -557,6 +558,7 @@ def test_its_owner_makes_it_anew_while_it_is_lent(
             )  # fmt: skip
             until(lambda: grant.lost is not None, 20.0, "the holder knows")
             grant.check()
+        await_cleared(chat)
         # Its watcher was removed before it had seen that: neither the owner nor the next run is kept waiting.
         for stopped in (False, True):
             (lease_dir / "status.json").unlink()

@@ -29,7 +29,7 @@ from bench.records.neighbour import NeighbourRecord
 from tests.neighbour.conftest import Asking
 from tests.neighbour.test_lease import LIMIT, always_alive
 from tests.support.docker import DockerEnv
-from tests.support.neighbours import chat_neighbour, exists, until
+from tests.support.neighbours import await_cleared, chat_neighbour, exists, until
 from tests.support.pace import limit
 
 
@@ -95,7 +95,7 @@ def test_restore_without_a_watcher_and_without_a_lease(
             grant.check()
         assert chat.running()
         assert chat.policy() == "no"
-        assert not exists(chat.client, name_watcher(chat.name))
+        await_cleared(chat)
 
 
 def test_a_watcher_that_is_removed_with_its_image(

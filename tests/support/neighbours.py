@@ -15,6 +15,7 @@ import httpx
 
 from bench.docker_host.host import RUN_LABEL
 from bench.neighbour.container import read_policy
+from bench.neighbour.watcher_container import name_watcher
 from tests.support.docker import BASE_IMAGE, DockerEnv, base_image
 from tests.support.pace import limit
 
@@ -131,6 +132,12 @@ def exists(client: Any, container: str) -> bool:
     except docker.errors.NotFound:
         return False
     return True
+
+
+def await_cleared(neighbour: ChatNeighbour) -> None:
+    """Wait until a neighbour's watcher has removed itself: a lease's end is told before that."""
+    name = name_watcher(neighbour.name)
+    until(lambda: not exists(neighbour.client, name), 10.0, f"{name} has removed itself")
 
 
 def until(what: Any, limit_s: float, meaning: str) -> None:
