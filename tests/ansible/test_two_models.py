@@ -143,8 +143,6 @@ def world(demo: Demo, state_dir: Path, tmp_path_factory: pytest.TempPathFactory)
         two_models.make_f5(root / "f5"),
         two_models.make_cosyvoice2(root / "cosyvoice2", root / "git", SAYS),
     ]
-    for left in (state_dir / "engines").glob("cosyvoice2-*"):
-        shutil.rmtree(left)  # of a session that was ended
     entries.write(root / "catalog", *(tiny.entry for tiny in made))
     for tiny in made:
         (root / f"{tiny.entry['name']}.json").write_text(json.dumps(tiny.entry))

@@ -123,7 +123,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for profile in options.profiles:
             spec = JobSpec(
                 run_id="gpu-here-20260101T000000Z", phase="benchmark", passes=["candidate"], entry=entry,
-                profile=profile, install="system", engine_python=options.engine_python, weights=store, warmups=1,
+                profile=profile, install="system", engine_python=options.engine_python, weights=store,
+                warmups=0 if options.tiny else 1,
             )  # fmt: skip
             folder = make_job(scratch / profile, spec, texts(options.each, lengths))
             row = {"profile": profile} | run_made(folder)
