@@ -10,7 +10,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -31,6 +31,7 @@ from bench.neighbour.lease_files import (
     boottime_s,
     explain_held,
 )
+from bench.neighbour.outage import Mark, split_outage
 from bench.neighbour.proof import NeighbourSlower, Proof, fail
 from bench.neighbour.readiness import check_serving, find_root, make_direct_client
 from bench.neighbour.record import enter_leases
@@ -72,8 +73,14 @@ class Grant:
         """Begin with nothing lost."""
         self.record = record
         self.url = url
+        self.marks: list[Mark] = []
+        """What the job was at, for the record of where the seconds went."""
         self.lost: str | None = None
         """Why the lease ended early; None while it holds. The engine may be dead by then."""
+
+    def mark(self, reason: str) -> None:
+        """Note that what goes on from now on has this reason (`bench.neighbour.outage`)."""
+        self.marks.append((boottime_s(), reason))
 
     def check(self) -> None:
         """Check that the lease still holds: call it between takes.
@@ -318,7 +325,7 @@ def borrow(
         fail(record, "not_back", str(error))
         raise error from problem
     finally:
-        _account(record, directory, terms)
+        _account(record, directory, terms, grant.marks)
         note(record)
     try:
         same = Neighbour(docker_host, before.name, before.container_id, by_id=True)
@@ -404,17 +411,19 @@ def _check_silent(request: LeaseRequest) -> None:
         )
 
 
-def _account(record: NeighbourRecord, directory: LeaseDirectory, terms: Terms) -> None:
+def _account(record: NeighbourRecord, directory: LeaseDirectory, terms: Terms, marks: Sequence[Mark]) -> None:
     """Enter this run's leases: those of earlier, interrupted attempts as well."""
     ended = directory.history(terms.run_id)
     if not any(each.lease_id == terms.lease_id for each in ended):
         status = directory.status(terms.lease_id)
         ended += [status] if status is not None else []
-    enter_leases(record, list_accounts(ended))
+    enter_leases(record, list_accounts(ended, {terms.lease_id: marks}))
 
 
-def list_accounts(ended: list[WatcherStatus]) -> list[LeaseAccount]:
-    """Return what a run's record tells of leases that ended."""
+def list_accounts(
+    ended: list[WatcherStatus], marks: Mapping[str, Sequence[Mark]] | None = None
+) -> list[LeaseAccount]:
+    """Return what a run's record tells of leases that ended; `marks` by lease, of those whose job could tell."""
     return [
         LeaseAccount(
             lease_id=each.lease_id,
@@ -426,6 +435,7 @@ def list_accounts(ended: list[WatcherStatus]) -> list[LeaseAccount]:
             watcher_starts=each.watcher_starts,
             engines_left=each.engines_left,
             floor_reached=each.floor_reached,
+            outage=split_outage(each, (marks or {}).get(each.lease_id, ())),
             events=each.events,
         )
         for each in ended
