@@ -80,6 +80,11 @@ def _watcher_killed(scene: Scene) -> None:
         os.kill(scene.container_pid(name_watcher(scene.case.container)), signal.SIGKILL)
 
 
+def _watcher_removed(scene: Scene) -> None:
+    with contextlib.closing(scene.world.env.client()) as client:
+        client.api.remove_container(name_watcher(scene.case.container), force=True)
+
+
 def _docker_killed(scene: Scene) -> None:
     scene.world.daemon.kill()
     time.sleep(1.0)
@@ -120,6 +125,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault("engine hung", _engine_hangs),
     Fault("engine eats memory", _engine_eats, eats_memory=True),
     Fault("watcher killed", _watcher_killed),
+    Fault("watcher removed", _watcher_removed),
     Fault("dockerd killed, restarted", _docker_killed),
     Fault("everything killed (power loss)", _power_lost),
 )

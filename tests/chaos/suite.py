@@ -34,15 +34,16 @@ class Outcome:
     back and no engine left, for good: the later of what Docker's events and the onlooker say. None: it never
     was within the limit."""
     problems: list[str]
+    down_s: float | None = None
+    """For how long the neighbour was down in all, by Docker's events."""
 
     def row(self) -> str:
         """Return the outcome as a row of the table."""
         seconds = "-" if self.seconds is None else f"{self.seconds:.1f}"
         word = "restored" if self.restored else "NOT RESTORED"
         rest = f"  {'; '.join(self.problems)}" if self.problems else ""
-        return (
-            f"{self.fault:31} {self.moment:16} {self.driver:12} {self.policy:14} {seconds:>6}  {word}{rest}"
-        )
+        down = "" if self.down_s is None else f" {self.down_s:>6.1f}"
+        return f"{self.fault:31} {self.moment:16} {self.driver:12} {self.policy:14} {seconds:>6}{down}  {word}{rest}"
 
 
 HEADER = f"{'fault':31} {'moment':16} {'driver':12} {'policy':14} {'s':>6}"
@@ -85,6 +86,30 @@ def run_case(
             seconds = None
             problems += _why(made)
         return Outcome(fault.name, moment, name, policy, not problems, seconds, problems)
+
+
+def run_until(made: Scene, at_s: float | None) -> float:
+    """Start a run and return after `at_s`, or once it has ended by itself; return how long that took."""
+    began = time.monotonic()
+    made.driver.start()
+    ended = (
+        (lambda: _has_begun(made) and not made.bench_alive() and made.lease_free()) if at_s is None else bool
+    )
+    wait(ended, at_s if at_s is not None else 120.0)
+    return time.monotonic() - began
+
+
+def _has_begun(made: Scene) -> bool:
+    return (made.directory / "bench.pid").exists()
+
+
+def judge_after(made: Scene, began: "Began", limit_s: float = LIMIT_S) -> tuple[float | None, list[str]]:
+    """Return the seconds from a fault to the neighbour's return, whatever the run was at, and what is amiss."""
+    seconds, problems = _await_return(made, began, limit_s)
+    problems += _judge(made, seconds, limit_s)
+    if not problems:
+        problems += _resume(made) if made.lease_free() else ["a lease is left"]
+    return seconds, problems
 
 
 def _reach(made: Scene, moment: Moment) -> bool:

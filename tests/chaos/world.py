@@ -121,7 +121,7 @@ class Scene:
 def scene(
     world: World,
     driver: type[Driver],
-    gate: Moment,
+    gate: Moment | None,
     policy: str,
     *,
     real: Mode | None = None,
