@@ -25,7 +25,11 @@ time.sleep(3600)
 """
 
 
-CONTROLLERS = ("process", "ansible")
+ON_HOST = ("process", "user", "pair")
+"""What suffers the faults that are done on the host."""
+ALONE = ("process", "user")
+"""The same for those that all hosts of this machine would suffer, or their controller as well."""
+CONTROLLERS = ("process", "user", "ansible", "pair")
 """What suffers the faults that are done to a controller."""
 
 
@@ -36,13 +40,13 @@ class Fault:
     name: str
     inject: Callable[[Scene], None]
     eats_memory: bool = False
-    drivers: tuple[str, ...] = ("process",)
+    drivers: tuple[str, ...] = ON_HOST
     """The controllers it is done with, by their names."""
 
     @property
     def of_controller(self) -> bool:
         """Whether it is done to the controller itself, or to the way between it and the host."""
-        return self.drivers != ("process",)
+        return self.drivers not in (ON_HOST, ALONE)
 
 
 def _task_fails(scene: Scene) -> None:
@@ -123,9 +127,9 @@ FAULTS: tuple[Fault, ...] = (
     Fault("SSH cut", _cable_pulled, drivers=("ssh",)),
     Fault("benchmarking process killed", _bench_killed),
     Fault("engine hung", _engine_hangs),
-    Fault("engine eats memory", _engine_eats, eats_memory=True),
+    Fault("engine eats memory", _engine_eats, eats_memory=True, drivers=ALONE),
     Fault("watcher killed", _watcher_killed),
     Fault("watcher removed", _watcher_removed),
     Fault("dockerd killed, restarted", _docker_killed),
-    Fault("everything killed (power loss)", _power_lost),
+    Fault("everything killed (power loss)", _power_lost, drivers=ALONE),
 )

@@ -1,7 +1,6 @@
 """One injected fault: set the case up, inject at the moment, watch from outside, judge, resume."""
 
 import json
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,11 +91,13 @@ def run_until(made: Scene, at_s: float | None) -> float:
     """Start a run and return after `at_s`, or once it has ended by itself; return how long that took."""
     began = time.monotonic()
     made.driver.start()
-    ended = (
-        (lambda: _has_begun(made) and not made.bench_alive() and made.lease_free()) if at_s is None else bool
-    )
-    wait(ended, at_s if at_s is not None else 120.0)
+    wait((lambda: is_over(made)) if at_s is None else bool, at_s if at_s is not None else 120.0)
     return time.monotonic() - began
+
+
+def is_over(made: Scene) -> bool:
+    """Tell whether a run has begun and ended, with nothing left of it: no fault can come to it any more."""
+    return _has_begun(made) and not made.bench_alive() and made.lease_free()
 
 
 def _has_begun(made: Scene) -> bool:
@@ -107,9 +108,19 @@ def judge_after(made: Scene, began: "Began", limit_s: float = LIMIT_S) -> tuple[
     """Return the seconds from a fault to the neighbour's return, whatever the run was at, and what is amiss."""
     seconds, problems = _await_return(made, began, limit_s)
     problems += _judge(made, seconds, limit_s)
-    if not problems:
-        problems += _resume(made) if made.lease_free() else ["a lease is left"]
-    return seconds, problems
+    return seconds, problems if problems or made.lease_free() else ["a lease is left"]
+
+
+def judge_untouched(made: Scene, _began: "Began", limit_s: float = LIMIT_S) -> tuple[float | None, list[str]]:
+    """Return what a run suffered whose host was none of the fault's: it ends after the one pause it asked for."""
+    if not wait(lambda: is_over(made), 60.0 + limit_s):
+        return None, ["its run did not end"]
+    ends = [each for each in made.log.of(made.case.container_id) if each["Action"] == "die"]
+    problems = [] if len(ends) == 1 else [f"its neighbour was stopped {len(ends)} times"]
+    told = load_record(NeighbourRecord, Path(made.case.run_dir))
+    if not _result(made)["done"] or told.state != "restored" or len(told.leases) != 1:
+        problems.append(f"its run ended with {_result(made)}, its neighbour {told.state}")
+    return None, problems + complaints(made.log, made.case.container_id, made.case.run_id)
 
 
 def _reach(made: Scene, moment: Moment) -> bool:
@@ -191,10 +202,10 @@ def _result(made: Scene) -> dict[str, Any]:
     return found
 
 
-def _leftovers(made: Scene, resume: bool) -> list[str]:
+def _leftovers(made: Scene, again: bool) -> list[str]:
     if not made.lease_free():
         return ["a lease is left"]
-    return _told(made) + (_resume(made) if resume else [])
+    return _told(made) + (resume(made) if again else [])
 
 
 def _told(made: Scene) -> list[str]:
@@ -213,13 +224,13 @@ def _told(made: Scene) -> list[str]:
     return []
 
 
-def _resume(made: Scene) -> list[str]:
+def resume(made: Scene) -> list[str]:
     """Check that the run can be done again, and that its record then tells of the earlier attempt."""
     run_dir = Path(made.case.run_dir)
     directory = LeaseDirectory(Path(made.case.lease_dir))
     ended = directory.history(made.case.run_id)
     sealed = made.case.real and Run(run_dir).todo("benchmark") is not None
-    again = run_again(made.case, sys.executable)
+    again = run_again(made.case, made.driver)
     if again.returncode:
         return [f"it cannot be resumed: {_tail(made)} | {again.stderr[-300:]}"]
     told = load_record(NeighbourRecord, run_dir)

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.chaos.at_random import Lengths, draw, run_drawn
+from tests.chaos.at_random import Lengths, Worlds, draw, run_drawn
 from tests.chaos.config import MOMENTS, Mode, Moment
 from tests.chaos.drivers import ProcessDriver, SshDriver
 from tests.chaos.faults import CONTROLLERS, FAULTS, Fault
@@ -97,7 +97,7 @@ def test_what_is_drawn_is_told_by_its_seed_and_leaves_no_fault_out() -> None:
     assert draw(7, 50) == drawn[:50], "how many are asked for moves none"
     assert {each.fault.name for each in drawn} == {each.name for each in FAULTS}
     assert {each.real for each in drawn} == {None, "pause", "parallel"}
-    assert {each.driver.name for each in drawn} == {"process", "ansible", "ssh"}
+    assert {each.driver.name for each in drawn} == {"process", "user", "ansible", "ssh", "pair"}
     assert all(each.driver.name in each.fault.drivers for each in drawn)
     assert not [each for each in drawn if each.fault.eats_memory and each.real == "pause"]
     shares = [each.share for each in drawn]
@@ -105,11 +105,13 @@ def test_what_is_drawn_is_told_by_its_seed_and_leaves_no_fault_out() -> None:
 
 
 def test_one_that_is_drawn_comes_back(world: World) -> None:
-    lengths = Lengths(world)
+    worlds = Worlds(world)
     which = next(
-        each for each in draw(1, 100) if each.fault.name == "benchmarking process killed" and not each.real
+        each
+        for each in draw(1, 200)
+        if (each.fault.name, each.who) == ("benchmarking process killed", "user")
     )
-    outcome = run_drawn(world, replace(which, share=0.5), lengths)
+    outcome = run_drawn(worlds, replace(which, share=0.5), Lengths(worlds))
     assert outcome.restored and outcome.seconds is not None, outcome.row()
 
 
