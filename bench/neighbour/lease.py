@@ -42,6 +42,7 @@ from bench.neighbour.watcher_container import (
     build_watcher,
     find_watcher,
     name_watcher,
+    remove_watcher,
 )
 from bench.neighbour.watcher_control import (
     POLL_S,
@@ -251,8 +252,17 @@ def acquire(
             start_watcher_of(docker_host, directory, terms, image)
         except BaseException:
             directory.discard()
+            with suppress(AuditionError, OSError):
+                _remove_own_watcher(docker_host, terms)
             raise
     return terms
+
+
+def _remove_own_watcher(docker_host: DockerHost, terms: Terms) -> None:
+    """Remove the watcher of a lease that was not taken: made and not started it would keep everybody out."""
+    found = find_watcher(docker_host, terms.watcher_name)
+    if found is not None and any(terms.lease_id in each for each in found["Config"]["Env"]):
+        remove_watcher(docker_host, terms.watcher_name)
 
 
 def compute_return_limit_s(request: LeaseRequest) -> float:

@@ -43,6 +43,9 @@ class Fault:
     drivers: tuple[str, ...] = ON_HOST
     """The controllers it is done with, by their names."""
 
+    of_docker: bool = False
+    """Whether Docker goes down with it: what was not lent then comes back, or does not, by its own policy."""
+
     @property
     def of_controller(self) -> bool:
         """Whether it is done to the controller itself, or to the way between it and the host."""
@@ -130,6 +133,6 @@ FAULTS: tuple[Fault, ...] = (
     Fault("engine eats memory", _engine_eats, eats_memory=True, drivers=ALONE),
     Fault("watcher killed", _watcher_killed),
     Fault("watcher removed", _watcher_removed),
-    Fault("dockerd killed, restarted", _docker_killed),
-    Fault("everything killed (power loss)", _power_lost, drivers=ALONE),
+    Fault("dockerd killed, restarted", _docker_killed, of_docker=True),
+    Fault("everything killed (power loss)", _power_lost, drivers=ALONE, of_docker=True),
 )

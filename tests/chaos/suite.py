@@ -106,6 +106,8 @@ def _has_begun(made: Scene) -> bool:
 
 def judge_after(made: Scene, began: "Began", limit_s: float = LIMIT_S) -> tuple[float | None, list[str]]:
     """Return the seconds from a fault to the neighbour's return, whatever the run was at, and what is amiss."""
+    # Its job may be on its way: Ansible's is, when the controller is gone before it has begun.
+    wait(lambda: _has_begun(made), made.case.heartbeat_limit_s)
     seconds, problems = _await_return(made, began, limit_s)
     problems += _judge(made, seconds, limit_s)
     return seconds, problems if problems or made.lease_free() else ["a lease is left"]
