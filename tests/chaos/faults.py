@@ -43,8 +43,9 @@ class Fault:
     drivers: tuple[str, ...] = ON_HOST
     """The controllers it is done with, by their names."""
 
-    of_docker: bool = False
-    """Whether Docker goes down with it: what was not lent then comes back, or does not, by its own policy."""
+    only_lent: bool = False
+    """Whether there is nothing to judge while nothing is lent: Docker goes down with it, and what comes back then is
+    by its own policy; or nobody watches the memory yet."""
 
     @property
     def of_controller(self) -> bool:
@@ -130,9 +131,9 @@ FAULTS: tuple[Fault, ...] = (
     Fault("SSH cut", _cable_pulled, drivers=("ssh",)),
     Fault("benchmarking process killed", _bench_killed),
     Fault("engine hung", _engine_hangs),
-    Fault("engine eats memory", _engine_eats, eats_memory=True, drivers=ALONE),
+    Fault("engine eats memory", _engine_eats, eats_memory=True, drivers=ALONE, only_lent=True),
     Fault("watcher killed", _watcher_killed),
     Fault("watcher removed", _watcher_removed),
-    Fault("dockerd killed, restarted", _docker_killed, of_docker=True),
-    Fault("everything killed (power loss)", _power_lost, drivers=ALONE, of_docker=True),
+    Fault("dockerd killed, restarted", _docker_killed, only_lent=True),
+    Fault("everything killed (power loss)", _power_lost, drivers=ALONE, only_lent=True),
 )
