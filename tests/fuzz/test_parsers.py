@@ -6,9 +6,9 @@ import time
 
 import pytest
 
-from tests.fuzz.mangle import mangle
 from tests.fuzz.parsers import PARSERS, hold
 from tests.support.docker import REPOSITORY
+from tests.support.mangle import mangle
 
 CORPUS: dict[str, dict[str, str]] = json.loads((REPOSITORY / "tests/data/once_failed.json").read_bytes())
 """Inputs that once failed, a byte a letter, by parser and by what went wrong."""

@@ -25,13 +25,12 @@ from bench.records.run import Install, Manifest, Phases, Preflight
 from bench.records.take import Take
 from bench.storage.digests import sha256_file
 from bench.storage.record_file import load_record
-from tests.ansible.conftest import STATE_DIR
 from tests.hosts.ssh_host import USER, SshHost, ssh_host
 from tests.support import entries
 from tests.support.docker import BASE_IMAGE, ensure_docker
 from tests.support.neighbours import ChatNeighbour, chat_neighbour, until
 from tests.support.onlooker import GRACE_S, EventLog, Onlooker, complaints
-from tests.support.play import REPO, TEN_WORDS, Played, inventory, lines, play
+from tests.support.play import REPO, STATE_DIR, TEN_WORDS, Played, inventory, lines, play
 
 pytestmark = pytest.mark.timeout(1800)
 

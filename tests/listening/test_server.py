@@ -25,8 +25,8 @@ from bench.listening.raters import invite, status
 from bench.listening.score import seal
 from bench.listening.server import ADDRESS_LIMIT, HEADERS, JSON_BLOCK, RATER_LIMIT, create_app, serve
 from benchmarks.listening_run import WORDS
-from tests.fuzz.mangle import mangle
 from tests.support.listening_fixtures import Client, Live, ask_a_second_question, ask_for, start
+from tests.support.mangle import mangle
 
 
 @pytest.fixture

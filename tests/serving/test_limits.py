@@ -25,7 +25,7 @@ from bench.serving import limits
 from bench.serving.adapter import BadReference, LoadedInfo, Samples, SpeechRequest, UnknownVoice
 from bench.serving.config import EngineConfig
 from bench.serving.server import create_app
-from tests.fuzz.mangle import mangle
+from tests.support.mangle import mangle
 from tests.support.pace import limit
 
 RATE = 24_000
