@@ -17,6 +17,8 @@ from tests.chaos.world import Scene, World, run_again, scene, wait
 from tests.support.onlooker import GRACE_S, complaints
 
 LIMIT_S = TTL_S + GRACE_S
+BEGINS_S = 20.0
+"""So long a job may be on its way that has not begun at the fault: Ansible's is, even when its controller is gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +108,7 @@ def _has_begun(made: Scene) -> bool:
 
 def judge_after(made: Scene, began: "Began", limit_s: float = LIMIT_S) -> tuple[float | None, list[str]]:
     """Return the seconds from a fault to the neighbour's return, whatever the run was at, and what is amiss."""
-    # Its job may be on its way: Ansible's is, when the controller is gone before it has begun.
-    wait(lambda: _has_begun(made), made.case.heartbeat_limit_s)
+    wait(lambda: _has_begun(made), BEGINS_S)
     seconds, problems = _await_return(made, began, limit_s)
     problems += _judge(made, seconds, limit_s)
     return seconds, problems if problems or made.lease_free() else ["a lease is left"]
