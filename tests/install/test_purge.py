@@ -1,5 +1,6 @@
 """What is removed from a host for good, and what is left: only what is ours."""
 
+import shutil
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
@@ -24,7 +25,8 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in OURS:
         (folder / name / "run-1" / "benchmark-1").mkdir(parents=True)
         (folder / name / "run-1" / "benchmark-1" / "file").write_bytes(b"x" * 1000)
-    (folder / "notes.txt").write_text("mine")
+    (folder / "notes").mkdir()
+    (folder / "notes" / "mine").write_text("mine")
     return folder
 
 
@@ -40,16 +42,16 @@ def test_looking_changes_nothing_and_says_it_all(state: Path) -> None:
     listed = {Path(item["name"]).name: item["bytes"] for item in done["plan"]["remove"]}
     assert listed == dict.fromkeys(set(OURS) - {"weights"}, 1000)
     left = " ".join(done["plan"]["leave"])
-    assert "notes.txt: not ours" in left and "weights: weights, 0.0 MiB (--weights" in left
+    assert "notes: not ours" in left and "weights: weights, 0.0 MiB (--weights" in left
     assert "Docker was not asked" in left
 
 
 def test_what_is_ours_goes_and_the_rest_stays(state: Path) -> None:
     assert _purge(state)["changed"]
-    assert sorted(path.name for path in state.iterdir()) == ["notes.txt", "weights"]
+    assert sorted(path.name for path in state.iterdir()) == ["notes", "weights"]
     assert _purge(state, weights=True)["removed"] == [f"folder {state}/weights"]
     assert not _purge(state, weights=True)["changed"], "what is gone is gone"
-    (state / "notes.txt").unlink()
+    shutil.rmtree(state / "notes")
     assert _purge(state) | {"plan": 0} == {"changed": False, "removed": [], "plan": 0}
     assert not state.exists()
 
@@ -67,7 +69,7 @@ def test_a_store_elsewhere_and_a_link_are_left(state: Path, tmp_path: Path) -> N
     assert f"{elsewhere}: a store of weights that is not under state_dir" in left
     assert f"{state}/engines: a link" in left
     assert (elsewhere / "weights").exists() and (tmp_path / "others" / "precious").exists()
-    assert sorted(path.name for path in state.iterdir()) == ["engines", "notes.txt"]
+    assert sorted(path.name for path in state.iterdir()) == ["engines", "notes"]
 
 
 @pytest.mark.parametrize("who", ["job", "lease"])
