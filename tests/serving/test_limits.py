@@ -340,15 +340,21 @@ FORM_WORDS = (
 
 
 def test_whatever_body_comes_is_answered_by_audio_or_by_a_refusal_that_says_why(served: Served) -> None:
-    speech = json.dumps({"input": "a", "voice": "own", "stream": False, "ref_text": ""}).encode()
+    clip = _clip(0.001)
+    sent = {"ref_audio": base64.b64encode(clip).decode(), "ref_text": "yes"}
+    said = {"input": "a", "voice": "own", "stream": False}
     part = b'--b\r\nContent-Disposition: form-data; name="%s"%s\r\n\r\n%s\r\n'
     form = (
-        part % (b"audio_sample", b'; filename="c.wav"', _clip(0.1))
-        + part % (b"name", b"", b"new")
-        + b"--b--\r\n"
+        part % (b"audio_sample", b'; filename="c.wav"', clip) + part % (b"name", b"", b"new") + b"--b--\r\n"
     )
-    kinds = {"speech": ("application/json", (speech,), JSON_WORDS),
-             "voices": ("multipart/form-data; boundary=b", (form,), FORM_WORDS)}  # fmt: skip
+    kinds = {
+        "speech": (
+            "application/json",
+            [json.dumps(each).encode() for each in (said, said | sent)],
+            JSON_WORDS,
+        ),
+        "voices": ("multipart/form-data; boundary=b", [form], FORM_WORDS),
+    }
 
     def check(path: str, body: bytes) -> None:
         headers = {"Content-Type": kinds[path][0]}
