@@ -37,7 +37,10 @@ def load_record(kind: type[Kept], run_dir: Path) -> Kept:
     """
     path = run_dir / kind.file_name
     try:
-        raw = json.loads(path.read_bytes())
+        data = path.read_bytes()
+        raw = json.loads(data)
+        if b"\\u" in data:
+            json.dumps(raw, ensure_ascii=False).encode()  # half a character could not be written again
     except (ValueError, RecursionError) as error:
         raise BadInput(
             f"{path} is not JSON ({error}); run the phase that makes it again, or move the run directory away."

@@ -48,7 +48,8 @@ def mangled(draw: st.DrawFn, seeds: Sequence[bytes], words: Sequence[bytes]) -> 
     stays JSON, with a value changed."""
     data = draw(st.sampled_from(seeds))
     places = list(_places(data))
-    if places and draw(st.booleans()):
+    swapped: bool = draw(st.booleans())
+    if places and swapped:
         return _put(data, draw(st.sampled_from(places)), draw(st.sampled_from(_VALUES)))
     for _ in range(draw(st.integers(0, 4))):
         start = draw(st.integers(0, len(data)))
