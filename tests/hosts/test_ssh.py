@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import os
 import re
 import secrets
 import subprocess
@@ -30,7 +31,7 @@ from tests.support import entries
 from tests.support.docker import BASE_IMAGE, ensure_docker
 from tests.support.neighbours import ChatNeighbour, chat_neighbour, until
 from tests.support.onlooker import GRACE_S, EventLog, Onlooker, complaints
-from tests.support.play import REPO, STATE_DIR, TEN_WORDS, Played, inventory, lines, play
+from tests.support.play import REPO, TEN_WORDS, Played, inventory, lines, play
 
 pytestmark = pytest.mark.timeout(1800)
 
@@ -254,68 +255,42 @@ def _speak_for(folder: Path, pieces: int) -> None:
     (folder / "faulty_voices.py").write_text(setting + source)
 
 
-def _own_state(folder: Path) -> Path:
-    """Make this machine's state as a host: its own, but for the venv, which the tests of Ansible have made."""
-    (STATE_DIR / "venvs").mkdir(parents=True, exist_ok=True)
-    folder.mkdir()
-    (folder / "venvs").symlink_to(STATE_DIR / "venvs")
-    return folder
-
-
-def test_a_cut_link_gives_the_neighbour_back_leaves_the_other_host_alone_and_the_same_command_goes_on(
+def test_a_cut_link_gives_the_neighbour_back_and_the_same_command_goes_on(
     host: SshHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two hosts in one play, each with its neighbour; the other is this machine, which has the venv already."""
     voices = tmp_path / "voices"
     monkeypatch.setenv("PYTHONPATH", str(voices))
     _speak_for(voices, 12)
     inside = f"container:{host.name}"  # the neighbour lives in the host's own network
-    with (
-        chat_neighbour(ensure_docker(), network=inside, address=host.address) as neighbour,
-        chat_neighbour(ensure_docker()) as beside,
-    ):
-        far = host.variables | {"state_dir": str(host.state_dir)}
-        near = {
-            "state_dir": str(_own_state(tmp_path / "near")),
-            "neighbour_state_dir": str(tmp_path / "lease"),
-        }
+    with chat_neighbour(ensure_docker(), network=inside, address=host.address) as neighbour:
         hosts_file = inventory(
             tmp_path / "hosts.yml",
-            {
-                "far": far | {"neighbour_container": neighbour.name, "neighbour_url": neighbour.url},
-                "near": near | {"neighbour_container": beside.name, "neighbour_url": beside.url},
-            },
+            {"far": host.variables},
             model="slow",
             catalog_dir=str(entries.write(tmp_path / "catalog", entries.faulty("Slow"))),
+            state_dir=str(host.state_dir),
             runs_dir=str(tmp_path / "runs"),
             utterances_file=str(lines(tmp_path / "ten.txt", TEN_WORDS)),
             manage_packages=True,
             neighbour_mode="pause",
+            neighbour_container=neighbour.name,
+            neighbour_url=neighbour.url,
             neighbour_watcher_base=BASE_IMAGE,
             neighbour_floor_gib=0.1,
             neighbour_settle_s=1,
             neighbour_ratio_limit=20,  # speed is proved elsewhere
         )
         for phase in ("preflight", "install"):
-            begun = play(tmp_path / phase, None, "--tags", phase, inventory=hosts_file, environ=_environ())
+            begun = play(tmp_path / phase, None, "--tags", phase, inventory=hosts_file)
             assert begun.rc == 0, begun.text[-4000:]
-        (run_dir,) = (tmp_path / "runs").glob("slow-far-*")
-        (other_dir,) = (tmp_path / "runs").glob("slow-near-*")
+        run_dir = (tmp_path / "runs/latest").resolve()
         # Each take lasts 3 s now, the passes together a minute: the job will notice while it speaks.
         _speak_for(voices, 60)
-        with (
-            _witnesses(neighbour, run_dir.name, tmp_path / "events.jsonl") as (events, onlooker),
-            _witnesses(beside, other_dir.name, tmp_path / "others.jsonl") as (others, _),
-        ):
+        with _witnesses(neighbour, run_dir.name, tmp_path / "events.jsonl") as (events, onlooker):
             _cut_in_mid_benchmark(host, neighbour, hosts_file, tmp_path / "log", onlooker)
             told = complaints(events, neighbour.id, run_dir.name)
             actions = [e["Action"] for e in events.of(neighbour.id) if e["Action"] in ("die", "start")]
-            told += complaints(others, beside.id, other_dir.name)
-            of_other = [e["Action"] for e in others.of(beside.id) if e["Action"] in ("die", "start")]
-        assert told == [] and actions == of_other == ["die", "start"], (told, actions, of_other)
-        assert load_record(Phases, other_dir).phases["benchmark"].status == "done"
-        untouched = load_record(NeighbourRecord, other_dir)
-        assert untouched.state == "restored" and [each.stopped for each in untouched.leases] == [False, True]
+        assert told == [] and actions == ["die", "start"], (told, actions)
         failed = load_record(Phases, run_dir).phases["benchmark"]
         assert (failed.status, failed.fault) == ("failed", "host")
         assert failed.error is not None and "out of reach" in failed.error
@@ -342,18 +317,14 @@ def _cut_in_mid_benchmark(
             _benchmark(hosts_file), cwd=REPO, env=_environ(), stdin=subprocess.DEVNULL, stdout=out, stderr=out
         )
     try:
-        until(
-            lambda: bool(re.search(r"far \|.* 1/10 \|", log.read_text())) or controller.poll() is not None,
-            240.0,
-            "a take is made",
-        )
+        until(lambda: "| 1/10 |" in log.read_text() or controller.poll() is not None, 240.0, "a take is made")
         assert controller.poll() is None and not neighbour.running(), log.read_text()
         host.cut()
         cut = time.monotonic()
         limit_s = HEARTBEAT_LIMIT_S + TTL_LIMIT_S + GRACE_S
         until(lambda: onlooker.back_since() is not None, limit_s, "the neighbour is back")
         until(lambda: not [argv for _, argv in host.processes()], 60.0, "the job and its engine have ended")
-        assert controller.wait(120) == 4, log.read_text()  # what ansible-playbook says of a host out of reach
+        assert controller.wait(60) == 4, log.read_text()  # what ansible-playbook says of a host out of reach
         back = onlooker.back_since()
         assert back is not None and back - cut < limit_s
     finally:
@@ -368,4 +339,4 @@ def _benchmark(hosts_file: Path) -> list[str]:
 
 
 def _environ() -> dict[str, str]:
-    return {**ensure_docker().environ(), "ANSIBLE_CONFIG": str(REPO / "ansible.cfg")}
+    return {**os.environ, "ANSIBLE_CONFIG": str(REPO / "ansible.cfg")}
