@@ -250,6 +250,25 @@ def _neighbour(args: argparse.Namespace) -> int:
     )
 
 
+def _purge(args: argparse.Namespace) -> int:
+    from bench.commands.purge import Asking, purge_host, purge_run
+    from bench.commands.runs import find_run
+
+    asking = Asking(args.yes, _say)
+    try:
+        run = find_run(args.what, args.runs_dir or _REPO / "runs")
+    except BadInput:
+        return purge_host(
+            args.what,
+            asking,
+            project=args.project,
+            inventory=args.inventory,
+            extra=args.extra,
+            weights=args.weights,
+        )
+    return purge_run(run, asking)
+
+
 def _schema(args: argparse.Namespace) -> int:
     from bench.commands.schema import write_schemas
 
@@ -403,6 +422,17 @@ def _parser() -> argparse.ArgumentParser:
         "-i", "--inventory", action="append", default=[], help="inventory; may be repeated"
     )
     _extra(neighbour)
+    purge = add(
+        "purge", _purge, "Remove what is kept on a host, or a run's voice and clips; says what, and asks."
+    )
+    purge.add_argument(
+        "what", metavar="HOST|RUN", help="a run's id, path or `latest`; else a host of the inventory"
+    )
+    purge.add_argument("--yes", action="store_true", help="do not ask")
+    purge.add_argument("--weights", action="store_true", help="of a host, the weights too")
+    purge.add_argument("--runs-dir", type=Path, help="where run directories are kept")
+    purge.add_argument("-i", "--inventory", action="append", default=[], help="inventory; may be repeated")
+    _extra(purge)
     schema = add("schema", _schema, "Write the JSON Schema of every record into DIR.")
     schema.add_argument("folder", metavar="DIR", type=Path)
     return parser

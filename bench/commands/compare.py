@@ -1,4 +1,5 @@
-"""Several runs beside each other: refused where they did not measure the same thing.
+"""Several runs beside each other: refused where they did not measure the same thing. Hosts may differ: then it is said
+in what, and each model on each host stands for itself.
 
 Which model is faster is said of models that were run at least twice each, by the spread between runs
 (bench/summaries/between.py); one run says nothing of what the machine does the next time.
@@ -24,6 +25,7 @@ from bench.verdict.machine import explain
 _HOST_FACTS = ("hostname", "machine", "cpus", "mem_total_bytes", "kernel", "python")
 _MEMORY = ("gpu_process", "torch_reserved", "available_dip", "cgroup", "rss")
 """The first of these that was taken is shown, with its name."""
+_ABOUT_HOST = ("host", *_HOST_FACTS, "gpu", "gpu_driver")
 _NONE = "-"
 
 
@@ -86,14 +88,36 @@ def hash_inputs(run: Run, manifest: Manifest) -> dict[str, Any]:
 
 
 def find_mismatches(runs: Sequence[Compared]) -> list[str]:
-    """Return in what later runs differ from the first, in words."""
-    first = runs[0]
-    return [
-        f"{run.manifest.run_id}: {name} is {run.fingerprint.get(name)!r}, not {value!r}"
-        for run in runs[1:]
-        for name, value in first.fingerprint.items()
-        if run.fingerprint.get(name) != value
-    ]
+    """Return in what later runs differ from the first, in words; a host's facts from the first run's on that host."""
+    found = []
+    for run in runs[1:]:
+        alike = next(each for each in runs if each.manifest.host == run.manifest.host)
+        for name in runs[0].fingerprint | alike.fingerprint:
+            value = (alike if name in _ABOUT_HOST else runs[0]).fingerprint.get(name)
+            if run.fingerprint.get(name) != value:
+                found.append(f"{run.manifest.run_id}: {name} is {run.fingerprint.get(name)!r}, not {value!r}")
+    return found
+
+
+def list_host_differences(runs: Sequence[Compared]) -> list[str]:
+    """Return in what the hosts of the runs differ, fact by fact; nothing of one host."""
+    hosts = {run.manifest.host: run.fingerprint for run in reversed(runs)}
+    told = []
+    for name in (*_HOST_FACTS, "gpu", "gpu_driver"):
+        values = {host: facts.get(name) for host, facts in reversed(hosts.items())}
+        if len({repr(value) for value in values.values()}) > 1:
+            told.append(
+                f"{name}: {', '.join(f'{host} {_spell(name, value)}' for host, value in values.items())}"
+            )
+    return told
+
+
+def _spell(name: str, value: Any) -> str:
+    if value is None:
+        return "unknown"
+    if name == "mem_total_bytes":
+        return f"{value / 2**30:.1f} GiB"
+    return (", ".join(map(str, value)) or "none") if isinstance(value, list) else str(value)
 
 
 def compare(runs: Sequence[Run], *, anyway: bool = False) -> str:
@@ -116,17 +140,29 @@ def compare(runs: Sequence[Run], *, anyway: bool = False) -> str:
             f"these runs did not measure the same thing:\n  {listed}\n--anyway compares them all the same."
         )
     lines = _table([_HEAD, *(_row(run) for run in found)])
+    hosts = {run.manifest.host for run in found}
+    if len(hosts) > 1:
+        told = list_host_differences(found) or ["nothing that preflight recorded"]
+        lines += [
+            "",
+            "They ran on different hosts, so a ratio is of model and machine together. The hosts differ in:",
+        ]
+        lines += [f"  {each}" for each in told]
     if different:
         lines += ["", "WARNING: they did not measure the same thing:", *(f"  {each}" for each in different)]
     lines += [f"WARNING: {run.manifest.run_id}: {'; '.join(run.machine)}" for run in found if run.machine]
     lines.append("")
     groups: dict[str, list[Compared]] = {}
     for run in found:
-        groups.setdefault(run.what, []).append(run)
-    first, *others = groups.values()
+        where = f" on {run.manifest.host}" if len(hosts) > 1 else ""
+        groups.setdefault(run.what + where, []).append(run)
+    first, *others = groups
     for figure, label in (("ttfa_ms", "time to first audio"), ("rtf", "real-time factor")):
-        lines += [_spread(group, figure, label) for group in groups.values() if len(group) > 1]
-        lines += [_against(first, other, figure, label) for other in others]
+        lines += [_spread(name, runs, figure, label) for name, runs in groups.items() if len(runs) > 1]
+        lines += [
+            _against(f"{other} against {first}, {label}", groups[first], groups[other], figure)
+            for other in others
+        ]
     return "\n".join(lines)
 
 
@@ -163,18 +199,17 @@ def _number(value: float | None, digits: int) -> str:
     return _NONE if value is None else f"{value:.{digits}f}"
 
 
-def _spread(runs: Sequence[Compared], figure: str, label: str) -> str:
+def _spread(name: str, runs: Sequence[Compared], figure: str, label: str) -> str:
     """Say how far the runs of one model lie apart: by so much another may differ without being another."""
     medians = _medians(runs, figure)
-    names = f"{runs[0].what}, {label}"
+    names = f"{name}, {label}"
     if not medians:
         return f"{names}: no run has such a figure, or it is not to be shown yet"
     low, high = min(medians), max(medians)
     return f"{names}: medians of {len(medians)} runs from {low:.4g} to {high:.4g}, {high / low:.2f}x apart"
 
 
-def _against(first: Sequence[Compared], other: Sequence[Compared], figure: str, label: str) -> str:
-    names = f"{other[0].what} against {first[0].what}, {label}"
+def _against(names: str, first: Sequence[Compared], other: Sequence[Compared], figure: str) -> str:
     before, after = _medians(first, figure), _medians(other, figure)
     if not before or not after:
         return f"{names}: cannot be said; a run has no such figure, or it is not to be shown yet"

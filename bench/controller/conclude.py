@@ -3,7 +3,10 @@
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from bench.controller.run import Run, explain_full_disk, note_phase
+from bench.errors import BadInput
 from bench.listening import results
 from bench.listening.alignment import NotAligned
 from bench.listening.processing import UnusableTake
@@ -135,8 +138,13 @@ def _write_metrics(run_dir: Path) -> bool:
 def _take_metrics(path: Path) -> list[TakeMetrics]:
     if not path.is_file():
         return []
-    with path.open(encoding="utf-8") as lines:
-        return [TakeMetrics.model_validate_json(line) for line in lines if line.strip()]
+    try:
+        with path.open("rb") as lines:
+            return [TakeMetrics.model_validate_json(line) for line in lines if line.strip()]
+    except ValidationError as error:
+        raise BadInput(
+            f"{path} is no list of metrics ({error.errors()[0]['msg']}); restore the file, or start a new run."
+        ) from error
 
 
 def _replace(path: Path, data: bytes) -> bool:

@@ -5,6 +5,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from bench.controller.host_settings import HostSettings
 from bench.controller.outgoing import PASSES, JobPhase
 from bench.controller.run import Run, explain_full_disk, note_phase
@@ -35,7 +37,7 @@ def accept(run: Run, phase: JobPhase, tar: Path, started_utc: str, tar_bytes: in
         scratch = Path(tempfile.mkdtemp(prefix=".incoming-", dir=run.path))
         try:
             unpack(tar, scratch, tar_bytes)
-            result = JobResult.model_validate_json((scratch / "result.json").read_bytes())
+            result = _read_result(scratch / "result.json")
             _judge_baseline(phase, result, scratch / "baseline")
             if result.ok or (result.fault == "candidate" and phase == "benchmark"):
                 _seal(run, phase, scratch, result)
@@ -45,6 +47,21 @@ def accept(run: Run, phase: JobPhase, tar: Path, started_utc: str, tar_bytes: in
             shutil.rmtree(scratch, ignore_errors=True)
     note_phase(run, phase, started_utc, result.error, fault=result.fault)
     return result
+
+
+def _read_result(path: Path) -> JobResult:
+    """Return what a job says of itself.
+
+    Raises:
+        AuditionError: it says nothing, or something else.
+    """
+    try:
+        return JobResult.model_validate_json(path.read_bytes())
+    except (FileNotFoundError, IsADirectoryError, ValidationError) as error:
+        why = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error.strerror
+        raise AuditionError(
+            f"What came back from the host has no {path.name} of a job ({why}); run the same command again."
+        ) from error
 
 
 def _judge_baseline(phase: JobPhase, result: JobResult, takes: Path) -> None:

@@ -16,6 +16,7 @@ import requests
 from docker import errors as docker_errors
 from docker.types import DeviceRequest
 
+from bench.docker_host.lost import end_lost
 from bench.errors import AuditionError, BadInput
 from bench.records.base import Record
 
@@ -149,10 +150,12 @@ class DockerHost:
                     )
                 self._client.api.remove_container(container.id, force=True)
             except docker_errors.NotFound:
-                return
+                pass
             except docker_errors.APIError as error:
                 if error.status_code != 409:  # being removed already
                     raise
+                return
+        end_lost([container.id])
 
     def remove_run(self, run_id: str) -> list[str]:
         """Kill and remove the run's containers, its watcher left out; return their names."""

@@ -10,6 +10,7 @@ from typing import Any
 from docker import errors as docker_errors
 
 from bench.docker_host.host import ROLE_LABEL, RUN_LABEL, DockerHost, all_gpus
+from bench.docker_host.lost import end_lost
 from bench.errors import BadInput
 
 CACHE_LABEL = "audition.cache-of"
@@ -63,10 +64,12 @@ class EngineContainer:
             try:
                 self._docker.api.remove_container(self.id, force=True)
             except docker_errors.NotFound:
-                return
+                pass
             except docker_errors.APIError as error:
                 if error.status_code != 409:  # the watcher is removing it
                     raise
+                return
+        end_lost([self.id])
 
 
 def run_engine(

@@ -313,7 +313,7 @@ def _get_health(url: str) -> dict[str, Any] | None:
     try:
         connection.request("GET", "/health")
         body = json.loads(connection.getresponse().read(1_000_000))
-    except (OSError, ValueError, http.client.HTTPException):
+    except (OSError, ValueError, RecursionError, http.client.HTTPException):
         return None
     finally:
         connection.close()

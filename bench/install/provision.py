@@ -221,12 +221,12 @@ class Provisioner:
         """
         output = self.run("gpu check", command)
         # A library may have its say after the check has had its own: on exit, or on the other stream.
-        said = [line for line in output.splitlines() if line.startswith("{")]
-        if not said:
-            raise InstallFailed(f"gpu check said nothing: {output[-_ERROR_CHARACTERS:].strip()}", self.steps)
-        found: dict[str, Any] = json.loads(said[-1])
-        self.steps[-1].detail = str(found["summary"])
-        return found
+        for line in reversed(output.splitlines()):
+            with contextlib.suppress(ValueError, RecursionError, LookupError, TypeError):
+                found: dict[str, Any] = json.loads(line)
+                self.steps[-1].detail = str(found["summary"])
+                return found
+        raise InstallFailed(f"gpu check said nothing: {output[-_ERROR_CHARACTERS:].strip()}", self.steps)
 
     def _wait(self, process: "subprocess.Popen[bytes]", written: int, waiting: Waiting) -> int | None:
         """Return the exit code, or None where the time is up or the job must stop.

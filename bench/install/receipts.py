@@ -17,7 +17,7 @@ def find_kept(state_dir: Path, model: str, profile: str, receipt: str) -> dict[s
     """Return the `Install` record that `receipt` names, as JSON values, if this host has proved it before."""
     try:
         found = json.loads(name_receipt(state_dir, model, profile).read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     proved = isinstance(found, dict) and found.get("ok") is True and found.get("receipt") == receipt
     return found if proved else None

@@ -26,8 +26,17 @@ def follow(job_dir: Path, offset: int) -> dict[str, Any]:
     except FileNotFoundError:
         pass
     whole = data[: data.rfind(b"\n") + 1]
-    lines = [json.loads(line)["text"] for line in whole.splitlines()]
+    lines = [text for line in whole.splitlines() if (text := _read(line)) is not None]
     return {"lines": lines, "offset": offset + len(whole), "running": running}
+
+
+def _read(line: bytes) -> str | None:
+    """Return what a line says; None of a damaged one, which must not end the run that is followed."""
+    try:
+        text = json.loads(line)["text"]
+    except (ValueError, RecursionError, LookupError, TypeError):
+        return None
+    return text if isinstance(text, str) else None
 
 
 def _running(job_dir: Path) -> bool:

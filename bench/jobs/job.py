@@ -28,6 +28,7 @@ from bench.jobs.stranger import check_other_side
 from bench.memory.meminfo import settle_baseline
 from bench.memory.sampler import MemorySampler
 from bench.metrics.f0 import median_f0_hz
+from bench.neighbour import outage
 from bench.neighbour.borrowed import borrow_for_job, explain_no_room
 from bench.records.passes import PassFile
 from bench.storage.atomic import write_atomically
@@ -95,6 +96,7 @@ def _do(
         return
     _need_image(spec.image)
     with borrow_for_job(spec.neighbour, spec.run_id, control.alive, progress.say, out) as held:
+        held.mark(outage.BASELINE)
         baseline = settle_baseline(timeout_s=10.0)
         control.also(held.lost)
         sampler = MemorySampler(
@@ -102,6 +104,7 @@ def _do(
             floor_bytes=held.floor_bytes,
             on_floor=lambda left: control.stop(f"only {left >> 20} MiB of memory were left, below the floor"),
         )
+        held.mark(outage.LOADING)
         try:
             with (
                 sampler,
@@ -110,12 +113,14 @@ def _do(
                 for name in spec.passes:
                     if not control.alive():
                         break
+                    held.mark(outage.SPEAKING)
                     with held.speaking():
                         speak_pass(
                             spec, name, target, engine, job_dir, out, control, result, progress, sampler
                         )
                     if engine is not None:
                         sampler.set_torch_peak(engine.health_now().get("memory"))
+                held.mark(outage.ENDING)
             control.passes_are_over()
         finally:
             save_record(sampler.report(), out)

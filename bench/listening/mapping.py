@@ -13,8 +13,6 @@ import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from bench.errors import BadInput
 from bench.listening.trials import Side, Trial, plan
 from bench.records.base import Channel
@@ -149,7 +147,7 @@ def load(run_dir: Path) -> Sealed:
         )
     try:
         return Sealed.model_validate(json.loads(path.read_bytes()))
-    except (ValueError, ValidationError) as error:
+    except (ValueError, RecursionError) as error:
         raise SealBroken(
             f"{path} was changed after it was sealed, so nobody can say which side was which; "
             "delete the run's listening directory and let people rate again."

@@ -8,8 +8,6 @@ import json
 import os
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from bench.listening.mapping import DIRECTORY
 from bench.listening.store import NotSaved
 from bench.records.listening import Mark
@@ -45,7 +43,7 @@ def read(run_dir: Path, rater_id: str) -> Mark | None:
         return Mark.model_validate(json.loads(_path(run_dir, rater_id).read_bytes()))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, ValidationError):
+    except (OSError, ValueError, RecursionError):
         return Mark(finished_utc="", revisions={})
 
 

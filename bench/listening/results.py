@@ -12,8 +12,6 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import ValidationError
-
 from bench.errors import BadInput
 from bench.listening import mapping
 from bench.listening.book import Book, Given, Rater, check_name
@@ -261,7 +259,7 @@ def import_json(run_dir: Path, path: Path, *, late: bool = False) -> list[str]:
     try:
         data = path.read_bytes()
         export = Export.model_validate(json.loads(data))
-    except (OSError, ValueError, ValidationError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BadInput(f"{path} is not an export of ratings: {error}") from error
     book = Book(run_dir)
     try:

@@ -25,6 +25,8 @@ class Held:
     """Below this much MemAvailable the job must end its engine."""
     lost: Callable[[], str | None] = field(default=lambda: None)
     """Says why the lease ended early, or None."""
+    mark: Callable[[str], None] = field(default=lambda _reason: None)
+    """Notes what goes on from now on, for the record of the neighbour's outage."""
     speaking: Speaking = contextlib.nullcontext
     """Entered around the takes: in parallel mode it notes what the neighbour's clients feel meanwhile."""
 
@@ -88,7 +90,7 @@ def borrow_for_job(
         speaking: Speaking = contextlib.nullcontext
         if spec.mode == "parallel" and spec.measure:
             speaking = lambda: felt_latency(grant.record)  # noqa: E731 - made anew for each pass
-        yield Held(floor_bytes, lambda: grant.lost, speaking)
+        yield Held(floor_bytes, lambda: grant.lost, grant.mark, speaking)
         if spec.drop_caches and spec.mode == "pause":
             grant.record.caches_dropped = drop_caches()
         say(f"neighbour | {spec.container} | giving back")

@@ -10,7 +10,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -31,6 +31,7 @@ from bench.neighbour.lease_files import (
     boottime_s,
     explain_held,
 )
+from bench.neighbour.outage import Mark, split_outage
 from bench.neighbour.proof import NeighbourSlower, Proof, fail
 from bench.neighbour.readiness import check_serving, find_root, make_direct_client
 from bench.neighbour.record import enter_leases
@@ -41,6 +42,7 @@ from bench.neighbour.watcher_container import (
     build_watcher,
     find_watcher,
     name_watcher,
+    remove_watcher,
 )
 from bench.neighbour.watcher_control import (
     POLL_S,
@@ -72,8 +74,14 @@ class Grant:
         """Begin with nothing lost."""
         self.record = record
         self.url = url
+        self.marks: list[Mark] = []
+        """What the job was at, for the record of where the seconds went."""
         self.lost: str | None = None
         """Why the lease ended early; None while it holds. The engine may be dead by then."""
+
+    def mark(self, reason: str) -> None:
+        """Note that what goes on from now on has this reason (`bench.neighbour.outage`)."""
+        self.marks.append((boottime_s(), reason))
 
     def check(self) -> None:
         """Check that the lease still holds: call it between takes.
@@ -244,8 +252,17 @@ def acquire(
             start_watcher_of(docker_host, directory, terms, image)
         except BaseException:
             directory.discard()
+            with suppress(AuditionError, OSError):
+                _remove_own_watcher(docker_host, terms)
             raise
     return terms
+
+
+def _remove_own_watcher(docker_host: DockerHost, terms: Terms) -> None:
+    """Remove the watcher of a lease that was not taken: made and not started it would keep everybody out."""
+    found = find_watcher(docker_host, terms.watcher_name)
+    if found is not None and any(terms.lease_id in each for each in found["Config"]["Env"]):
+        remove_watcher(docker_host, terms.watcher_name)
 
 
 def compute_return_limit_s(request: LeaseRequest) -> float:
@@ -318,7 +335,7 @@ def borrow(
         fail(record, "not_back", str(error))
         raise error from problem
     finally:
-        _account(record, directory, terms)
+        _account(record, directory, terms, grant.marks)
         note(record)
     try:
         same = Neighbour(docker_host, before.name, before.container_id, by_id=True)
@@ -404,17 +421,19 @@ def _check_silent(request: LeaseRequest) -> None:
         )
 
 
-def _account(record: NeighbourRecord, directory: LeaseDirectory, terms: Terms) -> None:
+def _account(record: NeighbourRecord, directory: LeaseDirectory, terms: Terms, marks: Sequence[Mark]) -> None:
     """Enter this run's leases: those of earlier, interrupted attempts as well."""
     ended = directory.history(terms.run_id)
     if not any(each.lease_id == terms.lease_id for each in ended):
         status = directory.status(terms.lease_id)
         ended += [status] if status is not None else []
-    enter_leases(record, list_accounts(ended))
+    enter_leases(record, list_accounts(ended, {terms.lease_id: marks}))
 
 
-def list_accounts(ended: list[WatcherStatus]) -> list[LeaseAccount]:
-    """Return what a run's record tells of leases that ended."""
+def list_accounts(
+    ended: list[WatcherStatus], marks: Mapping[str, Sequence[Mark]] | None = None
+) -> list[LeaseAccount]:
+    """Return what a run's record tells of leases that ended; `marks` by lease, of those whose job could tell."""
     return [
         LeaseAccount(
             lease_id=each.lease_id,
@@ -426,6 +445,7 @@ def list_accounts(ended: list[WatcherStatus]) -> list[LeaseAccount]:
             watcher_starts=each.watcher_starts,
             engines_left=each.engines_left,
             floor_reached=each.floor_reached,
+            outage=split_outage(each, (marks or {}).get(each.lease_id, ())),
             events=each.events,
         )
         for each in ended

@@ -189,7 +189,7 @@ class LeaseDirectory:
         write(terms)
         if self._is_there(terms):
             return True
-        with suppress(OSError, ValueError, AttributeError):
+        with suppress(OSError, ValueError, RecursionError, AttributeError):
             if json.loads(self._read(name) or b"{}").get("lease_id") == terms.lease_id:
                 (self.path / name).unlink(missing_ok=True)
         return False
@@ -207,7 +207,7 @@ class LeaseDirectory:
         try:
             raw = json.loads(self._read("renewal.json") or b"{}")
             return boottime_s() - float(raw["boottime_s"]) if raw["boot_id"] == self.boot_id() else None
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, RecursionError, KeyError, TypeError, OverflowError):
             return None
 
     def ask(self, terms: Terms, action: Literal["stop", "release"], reason: str = "") -> None:

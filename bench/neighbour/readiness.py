@@ -118,7 +118,7 @@ class _Attempt:
         answer = self._call("models", "GET", "/v1/models")
         try:
             models = [str(each["id"]) for each in answer.json()["data"]]
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, RecursionError, KeyError, TypeError) as error:
             raise NotReady(f"/v1/models is not OpenAI's list: {answer.text[:120]!r}") from error
         if not models:
             raise NotReady("/v1/models lists no model")
@@ -136,7 +136,7 @@ class _Attempt:
         try:
             choice = answer.json()["choices"][0]
             generated = choice["message"]["content"] or choice.get("finish_reason")
-        except (ValueError, KeyError, IndexError, TypeError) as error:
+        except (ValueError, RecursionError, KeyError, IndexError, TypeError) as error:
             raise NotReady(f"/v1/chat/completions gave no completion: {answer.text[:120]!r}") from error
         if not generated:
             raise NotReady("/v1/chat/completions generated nothing")

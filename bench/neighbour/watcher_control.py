@@ -5,6 +5,7 @@ from contextlib import suppress
 from typing import Any
 
 from bench.docker_host.host import DockerHost, DockerSilent, NameTaken
+from bench.docker_host.lost import end_lost
 from bench.errors import AuditionError, BadInput, NeighbourNotBack
 from bench.neighbour.lease_files import (
     DamagedFile,
@@ -22,6 +23,8 @@ from bench.neighbour.watcher_container import (
 )
 
 POLL_S = 0.2
+LEAVING_LIMIT_S = 15.0
+"""So long the last watcher's container may be on its way out, and one that was made may wait for its start."""
 
 
 RETIRED = (0, 3)
@@ -33,6 +36,11 @@ def has_retired(found: dict[str, Any] | None) -> bool:
     return (
         found is not None and found["State"]["Status"] == "exited" and found["State"]["ExitCode"] in RETIRED
     )
+
+
+def never_began(found: dict[str, Any] | None) -> bool:
+    """Tell of Docker's inspection of a watcher whether it was made and not started: who made it died in between."""
+    return found is not None and found["State"]["Status"] == "created"
 
 
 def revive(docker_host: DockerHost, name: str, found: dict[str, Any] | None) -> None:
@@ -75,6 +83,8 @@ def await_return(
     missing_since: float | None = None
     while time.monotonic() < end:
         status = directory.status(terms.lease_id)
+        if status is not None:  # before it waits for memory that they would hold
+            end_lost([str(each.get("id")) for each in status.engines_ended])
         if status is not None and status.ended_utc is not None:
             return status
         try:
@@ -131,7 +141,7 @@ def settle_leftover(docker_host: DockerHost, directory: LeaseDirectory, image: s
                 return
             found = find_watcher(docker_host, terms.watcher_name)
             last = directory.status(terms.lease_id)
-            if found is None or has_retired(found):
+            if found is None or has_retired(found) or never_began(found):
                 remove_watcher(docker_host, terms.watcher_name)
                 run_restorer(docker_host, directory, terms, image)
             elif last is None or last.ended_utc is None:
@@ -159,7 +169,7 @@ def start_watcher_of(docker_host: DockerHost, directory: LeaseDirectory, terms: 
     Raises:
         LeaseHeld: a watcher of this neighbour is at work under another lease directory.
     """
-    end = time.monotonic() + 15.0
+    end = time.monotonic() + LEAVING_LIMIT_S
     while True:
         try:
             run_watcher(
@@ -168,9 +178,10 @@ def start_watcher_of(docker_host: DockerHost, directory: LeaseDirectory, terms: 
             return
         except NameTaken as error:
             found = find_watcher(docker_host, terms.watcher_name)
-            if has_retired(found):
+            late = time.monotonic() > end
+            if has_retired(found) or (late and never_began(found)):
                 remove_watcher(docker_host, terms.watcher_name)
-            elif time.monotonic() > end:
+            elif late:
                 run = (found or {}).get("Config", {}).get("Labels", {}).get("audition.run", "unknown")
                 raise LeaseHeld(
                     f"{terms.container} is held by run {run}: its watcher {terms.watcher_name} is at work under "

@@ -96,6 +96,13 @@ class Moment(Record):
     """Every measurement with every sample; after, the second is the retry."""
 
 
+class OutagePart(Record):
+    """Seconds in which the neighbour did not serve, for one reason."""
+
+    reason: str
+    seconds: float
+
+
 class LeaseAccount(Record):
     """One lease of this run: an interrupted attempt's as well."""
 
@@ -114,6 +121,8 @@ class LeaseAccount(Record):
     watcher_starts: int
     floor_reached: bool | None
     """Whether the memory that the neighbour needs was free when it was started."""
+    outage: list[OutagePart] | None = None
+    """From the word to stop until it was ready again, by reason; None where it was not stopped, or nobody can tell."""
     events: list[dict[str, Any]]
 
 

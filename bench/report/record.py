@@ -173,6 +173,7 @@ def _neighbour(view: ReportView) -> list[str]:
         f"{words.number(found.p50_after_ms, 'ms')} after ({words.number(found.ratio, '×')}, limit "
         f"{words.number(found.limit, '×')}); out of service {words.number(found.down_s, 's')}.",
         "",
+        *([words.outage(view.neighbour_outage), ""] if view.neighbour_outage else []),
     ]
 
 

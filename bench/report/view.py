@@ -16,7 +16,7 @@ from bench.records.base import SCHEMA_VERSION, Record
 from bench.records.machine import MachineState
 from bench.records.memory import MemoryReport
 from bench.records.metrics import MetricsComparison
-from bench.records.neighbour import NeighbourRecord
+from bench.records.neighbour import NeighbourRecord, OutagePart
 from bench.records.passes import VoiceCheck
 from bench.records.take import Summary, Take, TakeSide
 from bench.records.verdict import Verdict
@@ -102,6 +102,9 @@ class ReportView(Record):
     clip_bytes: int
     memory_series: dict[str, list[float | None]]
     neighbour_samples: dict[str, list[float]]
+    neighbour_outage: list[OutagePart]
+    """Of all pauses together, from the word to stop until it was ready again, the longest reason first; empty where
+    nobody can tell, and until revealed: it says how long a side spoke."""
     measured: list[Measured]
     machine: dict[TakeSide, MachineState]
     """What else the stopwatch's machine did while a side spoke; of passes that looked."""
@@ -185,6 +188,7 @@ def build(
         clip_bytes=clips.embedded_bytes,
         memory_series=_series(evidence.memory) if revealed else {},
         neighbour_samples=_samples(evidence.neighbour),
+        neighbour_outage=_outage(evidence.neighbour) if revealed else [],
         measured=_measured(evidence, revealed),
         machine={side: found.machine for side, found in evidence.passes.items() if found.machine is not None},
         metrics=evidence.metrics if revealed else None,
@@ -349,6 +353,15 @@ def _samples(neighbour: NeighbourRecord | None) -> dict[str, list[float]]:
         for when, moment in moments.items()
         if moment.latency and moment.latency[-1].total_ms.values
     }
+
+
+def _outage(neighbour: NeighbourRecord | None) -> list[OutagePart]:
+    found: defaultdict[str, float] = defaultdict(float)
+    for lease in neighbour.leases if neighbour else []:
+        for part in lease.outage or []:
+            found[part.reason] += part.seconds
+    parts = [OutagePart(reason=reason, seconds=round(seconds, 3)) for reason, seconds in found.items()]
+    return sorted(parts, key=lambda part: -part.seconds)
 
 
 def _reference(reference: Mapping[str, Any]) -> dict[str, str]:

@@ -1,10 +1,12 @@
 """How figures and names are spelt for people; the same on the page and in the Markdown."""
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from bench.records.machine import MachineState
 from bench.records.memory import Figure, MemoryFigures
+from bench.records.neighbour import OutagePart
 from bench.records.verdict import Anchors, Gate, Nothing, Playability, PowerRow, RatingsResult
 
 if TYPE_CHECKING:
@@ -211,3 +213,10 @@ def gate_words(gate: Gate) -> tuple[str, str, str]:
     )
     limit = "\u2014" if gate.limit is None else spell(gate.limit, gate.name == "rating_margin")
     return label, value, f"{sense} {limit}".strip()
+
+
+def outage(parts: Sequence[OutagePart]) -> str:
+    """Return where the neighbour's seconds went, the longest reason named first."""
+    whole = sum(part.seconds for part in parts)
+    each = ", ".join(f"{part.reason} {number(part.seconds, 's')}" for part in parts)
+    return f"From the word to stop until it was ready again {number(whole, 's')}; longest: {each}."

@@ -37,8 +37,11 @@ def load_record(kind: type[Kept], run_dir: Path) -> Kept:
     """
     path = run_dir / kind.file_name
     try:
-        raw = json.loads(path.read_bytes())
-    except ValueError as error:
+        data = path.read_bytes()
+        raw = json.loads(data)
+        if b"\\u" in data:
+            json.dumps(raw, ensure_ascii=False).encode()  # half a character could not be written again
+    except (ValueError, RecursionError) as error:
         raise BadInput(
             f"{path} is not JSON ({error}); run the phase that makes it again, or move the run directory away."
         ) from error
@@ -67,7 +70,7 @@ def _name_beginner(path: Path) -> str:
         try:
             manifest = json.loads((folder / "manifest.json").read_bytes())
             version, commit = manifest["versions"]["audition"], manifest.get("git_commit")
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError):
             continue
         return f" (Audition {version}{f', commit {commit}' if commit else ''})"
     return ""

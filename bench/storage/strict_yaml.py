@@ -18,6 +18,10 @@ from bench.errors import BadInput
 
 Model = TypeVar("Model", bound=BaseModel)
 
+_MOST_VALUES = 100_000
+"""With every alias written out: ten lines of aliases of aliases hold a hundred million."""
+_MOST_SAID = 20
+"""Faults in one message."""
 _DECIMAL = re.compile(r"[-+]?(0|[1-9][0-9]*)(\.[0-9]*)?([eE][-+]?[0-9]+)?")
 _NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 
@@ -38,8 +42,12 @@ def parse_yaml(data: bytes, name: str, kind: type[Model], *, what: str, see: str
     """
     try:
         text = data.decode("utf-8")
-        tree, raw = yaml.compose(text, Loader=yaml.SafeLoader), yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        tree = yaml.compose(text, Loader=yaml.SafeLoader)
+        if tree is not None and _count(tree, {}) > _MOST_VALUES:
+            raise ValueError(f"it holds more than {_MOST_VALUES} values, aliases written out")
+        raw = yaml.safe_load(text)
+    # The last two: of a tag that a value does not fit, as `!!bool maybe`.
+    except (yaml.YAMLError, ValueError, RecursionError, LookupError, AttributeError) as error:
         raise BadInput(f"{name}{_spell_damage(error)}. {see}") from error
     if not isinstance(raw, dict) or tree is None:
         raise BadInput(f"{name}: {what} is a mapping of keys. {see}")
@@ -47,17 +55,17 @@ def parse_yaml(data: bytes, name: str, kind: type[Model], *, what: str, see: str
     try:
         faults = [
             *(
-                f"{lines.at(node)}: {_key(node)}: is given a second time; keep one"
+                f"{lines.at(node)}: {node.value}: is given a second time; keep one"
                 for node in _given_twice(tree)
             ),
             *(f"{lines.at(node)}: {node.value}: {why}" for node, why in _strange_numbers(tree)),
-        ]
+        ][:_MOST_SAID]
         if not faults:
             return kind.model_validate_json(json.dumps(raw, default=_spell_date), strict=True), lines
     except ValidationError as error:
         faults = [
             f"{lines.of(fault['loc'])}: {'.'.join(map(str, fault['loc'])) or '-'}: {fault['msg']}"
-            for fault in error.errors()
+            for fault in error.errors()[:_MOST_SAID]
         ]
     except (TypeError, ValueError, RecursionError) as error:  # binary data, a set, a list within itself
         faults = [f"{name}: {error}"]
@@ -103,16 +111,32 @@ def _spell_date(value: Any) -> str:
     raise TypeError(f"a value of the kind {type(value).__name__} has no meaning here")
 
 
-def _key(node: yaml.Node) -> str:
-    return str(node.value) if isinstance(node, yaml.ScalarNode) else "a key"
+def _count(node: yaml.Node, known: dict[int, int]) -> int:
+    """Return how many values there are in a node, each alias counted as what it stands for.
+
+    Raises:
+        ValueError: it holds itself.
+    """
+    if (found := known.get(id(node))) is None:
+        known[id(node)] = -1
+        inner = node.value if isinstance(node, yaml.CollectionNode) else ()
+        if isinstance(node, yaml.MappingNode):
+            inner = [each for pair in inner for each in pair]
+        found = known[id(node)] = 1 + sum(_count(each, known) for each in inner)
+    if found < 0:
+        raise ValueError("an alias stands for what it is in")
+    return found
 
 
-def _given_twice(node: yaml.Node) -> Iterator[yaml.Node]:
+def _given_twice(node: yaml.Node) -> Iterator[yaml.ScalarNode]:
     """Yield each key that its mapping has above already: YAML would have the last one win in silence."""
     for found in _walk(node):
         if isinstance(found, yaml.MappingNode):
-            names = [key.value for key, _ in found.value]
-            yield from (key for n, (key, _) in enumerate(found.value) if key.value in names[:n])
+            names = set[str]()
+            for key in (key for key, _ in found.value if isinstance(key, yaml.ScalarNode)):
+                if key.value in names:
+                    yield key
+                names.add(key.value)
 
 
 def _strange_numbers(node: yaml.Node) -> Iterator[tuple[yaml.Node, str]]:

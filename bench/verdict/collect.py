@@ -107,7 +107,7 @@ def read_takes(side_dir: Path) -> list[Take] | None:
         return None
     takes: list[Take] = []
     seen: set[str] = set()
-    with path.open(encoding="utf-8") as stream:
+    with path.open("rb") as stream:  # what is no UTF-8 is no JSON either
         for number, line in enumerate(stream, start=1):
             if not line.strip():
                 continue

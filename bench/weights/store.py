@@ -344,7 +344,7 @@ def _read_known(store: Path) -> dict[str, Any]:
         good = raw["schema_version"] == 1 and all(
             {"sha256", "bytes", "mtime_ns"} <= entry.keys() for entry in files.values()
         )
-    except (ValueError, LookupError, TypeError, AttributeError):
+    except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
         good = False
     if not good:
         # Silently starting over would forget the hashes that first sights are held to.

@@ -14,9 +14,7 @@ from pathlib import Path
 import pytest
 
 from bench.controller.wheel import build
-from tests.support.play import REPO, Played, play
-
-STATE_DIR = REPO / ".cache" / "test-state"
+from tests.support.play import REPO, STATE_DIR, Played, play
 
 
 @pytest.fixture(scope="session")

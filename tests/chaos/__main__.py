@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 
+from tests.chaos.at_random import play_drawn, tell_of_outages
 from tests.chaos.config import MODES, MOMENTS, Mode, Moment
 from tests.chaos.drivers import AnsibleDriver, Driver, ProcessDriver, SshDriver
 from tests.chaos.faults import FAULTS, Fault
@@ -27,6 +28,8 @@ LOST = (("benchmarking process killed", "just after stop"), ("benchmarking proce
 """Of these nothing comes back without the lease."""
 KEPT = (("task failure", "mid-benchmark"), ("controller SIGKILL", "mid-benchmark"))
 """These a careful script survives without it."""
+DRAWN = 30
+"""Faults at random times, after those at named moments."""
 
 
 def cases(driver: str, fault: str, moment: str) -> Iterator[Chosen]:
@@ -72,7 +75,10 @@ def main() -> int:
     parser.add_argument("--fault", default="", help="only faults whose name contains this")
     parser.add_argument("--moment", default="", help="only moments whose name contains this")
     parser.add_argument("--driver", default="", help="only controllers whose name contains this")
+    parser.add_argument("--random", type=int, metavar="N", help="N faults at random times, and nothing else")
+    parser.add_argument("--seed", type=int, default=None, help="the same random faults again")
     asked = parser.parse_args()
+    seed = time.time_ns() % 10**6 if asked.seed is None else asked.seed
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the engine is cleared away then too
     began = time.monotonic()
     print(f"limit {LIMIT_S:.0f} s from the fault, or from Docker's return after it\n{HEADER}", flush=True)
@@ -84,8 +90,10 @@ def main() -> int:
             lost = suite(world, (each for each in chosen if each[3] is None), with_lease=False)
             print(f"{sum(each.restored for each in lost)} of {len(lost)} restored without the lease")
             return 0
-        outcomes = suite(world, chosen, with_lease=True)
-        counter = judge_without(world) if whole else True
+        outcomes = [] if asked.random else suite(world, chosen, with_lease=True)
+        if whole:
+            outcomes += at_random(world, seed, asked.random or DRAWN)
+        counter = judge_without(world) if whole and not asked.random else True
     finally:
         world.close()
     good = [each for each in outcomes if each.restored]
@@ -95,6 +103,21 @@ def main() -> int:
     print(f"took {(time.monotonic() - began) / 60:.1f} minutes")
     print(f"{len(good)} of {len(outcomes)} restored")
     return 0 if len(good) == len(outcomes) and counter else 1
+
+
+def at_random(world: World, seed: int, count: int) -> list[Outcome]:
+    """Inject faults at times drawn from the whole run, print what became of each, and how long each kind cost."""
+    print(
+        f"at random, --seed {seed}: `python -m tests.chaos --random {count} --seed {seed}` does the same again"
+    )
+    outcomes = []
+    for outcome in play_drawn(world, seed, count):
+        print(outcome.row(), flush=True)
+        if outcome.down_s is not None:
+            outcomes.append(outcome)
+    for line in tell_of_outages(outcomes):
+        print(line)
+    return outcomes
 
 
 def judge_without(world: World) -> bool:

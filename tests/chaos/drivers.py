@@ -1,16 +1,20 @@
-"""What drives a case: the controller that faults are done to. `ProcessDriver` is a process of ours;
+"""What drives a case: the controller that faults are done to. `ProcessDriver` is a process of ours, `UserDriver` the
+same process of a user who is not root;
 `AnsibleDriver` is ansible-playbook under ansible-runner, started as `audition survey` starts it and following the
 job with the code of our plugins;
-`SshDriver` is the same over a real SSH connection, whose cable can be pulled."""
+`SshDriver` is the same over a real SSH connection, whose cable can be pulled; `PairDriver` plays to
+two hosts at once."""
 
 import contextlib
 import os
+import pwd
 import signal
 import subprocess
 import sys
+import sysconfig
 import time
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import psutil
 
@@ -24,8 +28,14 @@ class Driver(Protocol):
     name: str
     heartbeat_limit_s: float
     """How old a heartbeat of this controller may be."""
+    python: str
+    """What the case's processes run on."""
 
     def __init__(self, case: Case) -> None: ...
+
+    def who(self) -> dict[str, Any]:
+        """Return whose processes they are, as `subprocess` wants it said."""
+        ...
 
     def start(self) -> None:
         """Start the controller, which starts the run."""
@@ -57,17 +67,21 @@ class ProcessDriver:
 
     name = "process"
     heartbeat_limit_s = HEARTBEAT_LIMIT_S
+    python = sys.executable
 
     def __init__(self, case: Case) -> None:
         self.case = case
         self.process: subprocess.Popen[bytes] | None = None
 
+    def who(self) -> dict[str, Any]:
+        return {}
+
     def start(self) -> None:
         path = self.case.save()
         with (Path(self.case.directory) / "controller.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "tests.chaos.controller", str(path)],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+                [self.python, "-m", "tests.chaos.controller", str(path)],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, **self.who(),
             )  # fmt: skip
 
     def signal(self, which: signal.Signals) -> None:
@@ -96,10 +110,33 @@ class ProcessDriver:
         self.process.wait()
 
 
+class UserDriver(ProcessDriver):
+    """The same, of a user who is not root and may use Docker's socket by its group, as the user of a host may."""
+
+    name = "user"
+    python = "/usr/bin/python3"
+    """Debian's: whoever runs the tests may have one that nobody else may read."""
+
+    def who(self) -> dict[str, Any]:
+        socket = Path(self.case.docker_host.removeprefix("unix://")).stat()
+        assert socket.st_gid and not socket.st_mode & 0o006, "the socket is a group's, and not everybody's"
+        path = os.pathsep.join((str(REPOSITORY), sysconfig.get_path("purelib")))
+        env = {**os.environ, "HOME": self.case.directory, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
+        user = pwd.getpwnam("nobody").pw_uid
+        return {"user": user, "group": socket.st_gid, "extra_groups": [], "env": env, "cwd": "/"}
+
+    def start(self) -> None:
+        folder = Path(self.case.directory)
+        for each in (folder, *folder.rglob("*")):
+            os.chown(each, pwd.getpwnam("nobody").pw_uid, -1, follow_symlinks=False)
+        super().start()
+
+
 class AnsibleDriver:
     """The controller is ansible-playbook, run by ansible-runner."""
 
     name = "ansible"
+    python = sys.executable
     heartbeat_limit_s = 8.0  # each poll is an Ansible module: a second or two on a busy machine
     prefix: tuple[str, ...] = ()
     """What the controller is run by."""
@@ -107,6 +144,9 @@ class AnsibleDriver:
     def __init__(self, case: Case) -> None:
         self.case = case
         self.runner: subprocess.Popen[bytes] | None = None
+
+    def who(self) -> dict[str, Any]:
+        return {}
 
     def start(self) -> None:
         path = self.case.save()
@@ -166,6 +206,38 @@ class AnsibleDriver:
         self.kill()
         if self.runner is not None:
             self.runner.wait()
+
+
+class SecondHost(AnsibleDriver):
+    """The second host of a `PairDriver`'s play: it has no controller of its own."""
+
+    name = "pair"
+
+    def start(self) -> None:
+        path = self.case.save()
+        (path.parent / "job.tar").touch()
+        self.case.heartbeat.touch()
+
+    def end(self) -> None:
+        pass
+
+
+class PairDriver(AnsibleDriver):
+    """One ansible-playbook that plays to two hosts at once; the faults are done to the first, or to the playbook."""
+
+    name = "pair"
+    second: SecondHost | None = None
+
+    def start(self) -> None:
+        assert self.second is not None
+        self.second.start()
+        (Path(self.case.directory) / "hosts.ini").write_text(
+            "".join(
+                f"{name} ansible_connection=local chaos_directory={case.directory}\n"
+                for name, case in (("first", self.case), ("second", self.second.case))
+            )
+        )
+        super().start()
 
 
 class SshDriver(AnsibleDriver):

@@ -25,7 +25,11 @@ time.sleep(3600)
 """
 
 
-CONTROLLERS = ("process", "ansible")
+ON_HOST = ("process", "user", "pair")
+"""What suffers the faults that are done on the host."""
+ALONE = ("process", "user")
+"""The same for those that all hosts of this machine would suffer, or their controller as well."""
+CONTROLLERS = ("process", "user", "ansible", "pair")
 """What suffers the faults that are done to a controller."""
 
 
@@ -36,13 +40,17 @@ class Fault:
     name: str
     inject: Callable[[Scene], None]
     eats_memory: bool = False
-    drivers: tuple[str, ...] = ("process",)
+    drivers: tuple[str, ...] = ON_HOST
     """The controllers it is done with, by their names."""
+
+    only_lent: bool = False
+    """Whether there is nothing to judge while nothing is lent: Docker goes down with it, and what comes back then is
+    by its own policy; or nobody watches the memory yet."""
 
     @property
     def of_controller(self) -> bool:
         """Whether it is done to the controller itself, or to the way between it and the host."""
-        return self.drivers != ("process",)
+        return self.drivers not in (ON_HOST, ALONE)
 
 
 def _task_fails(scene: Scene) -> None:
@@ -78,6 +86,11 @@ def _run_labelled(scene: Scene, program: str) -> str:
 def _watcher_killed(scene: Scene) -> None:
     if scene.case.with_lease:  # `docker kill` would also call off the restart policy; a crash does not
         os.kill(scene.container_pid(name_watcher(scene.case.container)), signal.SIGKILL)
+
+
+def _watcher_removed(scene: Scene) -> None:
+    with contextlib.closing(scene.world.env.client()) as client:
+        client.api.remove_container(name_watcher(scene.case.container), force=True)
 
 
 def _docker_killed(scene: Scene) -> None:
@@ -118,8 +131,9 @@ FAULTS: tuple[Fault, ...] = (
     Fault("SSH cut", _cable_pulled, drivers=("ssh",)),
     Fault("benchmarking process killed", _bench_killed),
     Fault("engine hung", _engine_hangs),
-    Fault("engine eats memory", _engine_eats, eats_memory=True),
+    Fault("engine eats memory", _engine_eats, eats_memory=True, drivers=ALONE, only_lent=True),
     Fault("watcher killed", _watcher_killed),
-    Fault("dockerd killed, restarted", _docker_killed),
-    Fault("everything killed (power loss)", _power_lost),
+    Fault("watcher removed", _watcher_removed),
+    Fault("dockerd killed, restarted", _docker_killed, only_lent=True),
+    Fault("everything killed (power loss)", _power_lost, drivers=ALONE, only_lent=True),
 )

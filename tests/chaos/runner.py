@@ -19,8 +19,9 @@ def main() -> None:
     case.heartbeat.touch()
     book = Path(case.directory) / "play.yml"
     book.write_text(
-        f"- hosts: localhost\n  gather_facts: false\n  tasks:\n    - name: Benchmark\n      chaos_job:\n"
-        f"        case: {path}\n        directory: {case.directory}\n"
+        "- hosts: all\n  gather_facts: false\n  tasks:\n    - name: Benchmark\n      chaos_job:\n"
+        f"        directory: \"{{{{ chaos_directory | default('{case.directory}') }}}}\"\n"
+        f"        case: \"{{{{ chaos_directory | default('{case.directory}') }}}}/{path.name}\"\n"
     )
     os.environ.update(
         PYTHONPATH=str(REPOSITORY),

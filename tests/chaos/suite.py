@@ -1,7 +1,6 @@
 """One injected fault: set the case up, inject at the moment, watch from outside, judge, resume."""
 
 import json
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,8 @@ from tests.chaos.world import Scene, World, run_again, scene, wait
 from tests.support.onlooker import GRACE_S, complaints
 
 LIMIT_S = TTL_S + GRACE_S
+BEGINS_S = 20.0
+"""So long a job may be on its way that has not begun at the fault: Ansible's is, even when its controller is gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +35,16 @@ class Outcome:
     back and no engine left, for good: the later of what Docker's events and the onlooker say. None: it never
     was within the limit."""
     problems: list[str]
+    down_s: float | None = None
+    """For how long the neighbour was down in all, by Docker's events."""
 
     def row(self) -> str:
         """Return the outcome as a row of the table."""
         seconds = "-" if self.seconds is None else f"{self.seconds:.1f}"
         word = "restored" if self.restored else "NOT RESTORED"
         rest = f"  {'; '.join(self.problems)}" if self.problems else ""
-        return (
-            f"{self.fault:31} {self.moment:16} {self.driver:12} {self.policy:14} {seconds:>6}  {word}{rest}"
-        )
+        down = "" if self.down_s is None else f" {self.down_s:>6.1f}"
+        return f"{self.fault:31} {self.moment:16} {self.driver:12} {self.policy:14} {seconds:>6}{down}  {word}{rest}"
 
 
 HEADER = f"{'fault':31} {'moment':16} {'driver':12} {'policy':14} {'s':>6}"
@@ -85,6 +87,43 @@ def run_case(
             seconds = None
             problems += _why(made)
         return Outcome(fault.name, moment, name, policy, not problems, seconds, problems)
+
+
+def run_until(made: Scene, at_s: float | None) -> float:
+    """Start a run and return after `at_s`, or once it has ended by itself; return how long that took."""
+    began = time.monotonic()
+    made.driver.start()
+    wait((lambda: is_over(made)) if at_s is None else bool, at_s if at_s is not None else 120.0)
+    return time.monotonic() - began
+
+
+def is_over(made: Scene) -> bool:
+    """Tell whether a run has begun and ended, with nothing left of it: no fault can come to it any more."""
+    return _has_begun(made) and not made.bench_alive() and made.lease_free()
+
+
+def _has_begun(made: Scene) -> bool:
+    return (made.directory / "bench.pid").exists()
+
+
+def judge_after(made: Scene, began: "Began", limit_s: float = LIMIT_S) -> tuple[float | None, list[str]]:
+    """Return the seconds from a fault to the neighbour's return, whatever the run was at, and what is amiss."""
+    wait(lambda: _has_begun(made), BEGINS_S)
+    seconds, problems = _await_return(made, began, limit_s)
+    problems += _judge(made, seconds, limit_s)
+    return seconds, problems if problems or made.lease_free() else ["a lease is left"]
+
+
+def judge_untouched(made: Scene, _began: "Began", limit_s: float = LIMIT_S) -> tuple[float | None, list[str]]:
+    """Return what a run suffered whose host was none of the fault's: it ends after the one pause it asked for."""
+    if not wait(lambda: is_over(made), 60.0 + limit_s):
+        return None, ["its run did not end"]
+    ends = [each for each in made.log.of(made.case.container_id) if each["Action"] == "die"]
+    problems = [] if len(ends) == 1 else [f"its neighbour was stopped {len(ends)} times"]
+    told = load_record(NeighbourRecord, Path(made.case.run_dir))
+    if not _result(made)["done"] or told.state != "restored" or len(told.leases) != 1:
+        problems.append(f"its run ended with {_result(made)}, its neighbour {told.state}")
+    return None, problems + complaints(made.log, made.case.container_id, made.case.run_id)
 
 
 def _reach(made: Scene, moment: Moment) -> bool:
@@ -166,10 +205,10 @@ def _result(made: Scene) -> dict[str, Any]:
     return found
 
 
-def _leftovers(made: Scene, resume: bool) -> list[str]:
+def _leftovers(made: Scene, again: bool) -> list[str]:
     if not made.lease_free():
         return ["a lease is left"]
-    return _told(made) + (_resume(made) if resume else [])
+    return _told(made) + (resume(made) if again else [])
 
 
 def _told(made: Scene) -> list[str]:
@@ -188,13 +227,13 @@ def _told(made: Scene) -> list[str]:
     return []
 
 
-def _resume(made: Scene) -> list[str]:
+def resume(made: Scene) -> list[str]:
     """Check that the run can be done again, and that its record then tells of the earlier attempt."""
     run_dir = Path(made.case.run_dir)
     directory = LeaseDirectory(Path(made.case.lease_dir))
     ended = directory.history(made.case.run_id)
     sealed = made.case.real and Run(run_dir).todo("benchmark") is not None
-    again = run_again(made.case, sys.executable)
+    again = run_again(made.case, made.driver)
     if again.returncode:
         return [f"it cannot be resumed: {_tail(made)} | {again.stderr[-300:]}"]
     told = load_record(NeighbourRecord, run_dir)

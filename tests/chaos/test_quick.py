@@ -1,9 +1,11 @@
 """The quick half of the chaos suite: every fault at one moment. All of it: `python -m tests.chaos`."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
+from tests.chaos.at_random import Lengths, Worlds, draw, run_drawn
 from tests.chaos.config import MOMENTS, Mode, Moment
 from tests.chaos.drivers import ProcessDriver, SshDriver
 from tests.chaos.faults import CONTROLLERS, FAULTS, Fault
@@ -40,6 +42,7 @@ QUICK: dict[str, tuple[Moment, str]] = {
     "engine hung": ("mid-benchmark", "unless-stopped"),
     "engine eats memory": ("just after stop", "on-failure"),
     "watcher killed": ("during restore", "on-failure"),
+    "watcher removed": ("mid-benchmark", "always"),
     "dockerd killed, restarted": ("mid-benchmark", "unless-stopped"),
     "everything killed (power loss)": ("mid-benchmark", "no"),
 }
@@ -86,6 +89,30 @@ def test_a_fault_that_does_nothing_does_not_count_as_survived(world: World) -> N
     nothing = Fault("nothing", lambda _scene: None, drivers=CONTROLLERS)
     outcome = run_case(world, nothing, "mid-benchmark", ProcessDriver, "always", resume=False)
     assert outcome.problems == ["the run went on to its end: its controller was not gone"]
+
+
+def test_what_is_drawn_is_told_by_its_seed_and_leaves_no_fault_out() -> None:
+    drawn = draw(7, 200)
+    assert draw(7, 200) == drawn and draw(8, 200) != drawn
+    assert draw(7, 50) == drawn[:50], "how many are asked for moves none"
+    assert {each.fault.name for each in drawn} == {each.name for each in FAULTS}
+    assert {each.real for each in drawn} == {None, "pause", "parallel"}
+    assert {each.driver.name for each in drawn} == {"process", "user", "ansible", "ssh", "pair"}
+    assert all(each.driver.name in each.fault.drivers for each in drawn)
+    assert not [each for each in drawn if each.fault.eats_memory and each.real == "pause"]
+    shares = [each.share for each in drawn]
+    assert all(any(tenth <= share * 10 < tenth + 1 for share in shares) for tenth in range(10))
+
+
+def test_one_that_is_drawn_comes_back(world: World) -> None:
+    worlds = Worlds(world)
+    which = next(
+        each
+        for each in draw(1, 200)
+        if (each.fault.name, each.who) == ("benchmarking process killed", "user")
+    )
+    outcome = run_drawn(worlds, replace(which, share=0.5), Lengths(worlds))
+    assert outcome.restored and outcome.seconds is not None, outcome.row()
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,7 @@ class World:
     def __init__(self) -> None:
         install_missing(("dockerd", "docker.io"), ("ip", "iproute2"))
         self.root = Path(tempfile.mkdtemp(prefix="audition-chaos-"))
+        self.root.chmod(0o711)  # a case may be another user's
         self.daemon = Dockerd(self.root / "docker", bridge=False)
         self.daemon.start()
         self.env: DockerEnv = self.daemon.env
@@ -121,7 +122,7 @@ class Scene:
 def scene(
     world: World,
     driver: type[Driver],
-    gate: Moment,
+    gate: Moment | None,
     policy: str,
     *,
     real: Mode | None = None,
@@ -193,12 +194,13 @@ def wait(what: Any, limit_s: float) -> bool:
     return True
 
 
-def run_again(case: Case, python: str) -> subprocess.CompletedProcess[str]:
-    """Resume the run: the same run id, in the same directories, without a fault."""
+def run_again(case: Case, driver: Driver) -> subprocess.CompletedProcess[str]:
+    """Resume the run: the same run id, in the same directories, by the same user, without a fault."""
     path = Path(case.directory) / "resume.json"
     case.engine_hangs.unlink(missing_ok=True)
     resumed = replace(case, gate=None, watch_bytes=0, speak_s=SPEAK_S)
     path.write_bytes(resumed.save().read_bytes())
     return subprocess.run(
-        [python, "-m", "tests.chaos.controller", str(path)], capture_output=True, text=True, timeout=120
-    )
+        [driver.python, "-m", "tests.chaos.controller", str(path)],
+        capture_output=True, text=True, timeout=120, **driver.who(),
+    )  # fmt: skip

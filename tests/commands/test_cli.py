@@ -22,10 +22,10 @@ from bench.listening.raters import invite
 from bench.listening.score import seal
 from bench.records.machine import MachineState
 from bench.records.passes import PassAlarm
-from bench.records.run import Manifest
+from bench.records.run import Manifest, Preflight
 from bench.records.verdict import Verdict
 from bench.storage.record_file import load_record, save_record
-from tests.commands.conftest import FIRST, SECOND, set_latency
+from tests.commands.conftest import FIRST, HOST, SECOND, set_latency
 from tests.support.rated import rate_everything
 from tests.support.records import pass_file
 
@@ -263,13 +263,44 @@ def test_compare_refuses_runs_of_another_method(
     assert f"{SECOND}: methodology_version is 3, not 4" in capsys.readouterr().err
 
 
-def test_compare_refuses_other_hosts(runs_dir: Path, another: Callable[..., Path], capsys: Output) -> None:
-    another(1.0, host="there")
+def test_compare_compares_hosts_and_says_in_what_they_differ(
+    runs_dir: Path, another: Callable[..., Path], capsys: Output
+) -> None:
+    second = another(2.0, host="there")
+    facts = {**HOST, "hostname": "there", "cpus": 20, "mem_total_bytes": 2**37, "gpu": {"names": ["GB10"]}}
+    save_record(Preflight(host=facts, checks=[], forecast={}), second)
+    names = [FIRST, SECOND]
+    for number, (like, scale) in enumerate([(FIRST, 1.02), (SECOND, 2.04)]):
+        name = f"{like.rpartition('-')[0]}-2026112{number + 5}T101500Z"
+        copy = Path(shutil.copytree(runs_dir / like, runs_dir / name))
+        save_record(load_record(Manifest, copy).model_copy(update={"run_id": name}), copy)
+        set_latency(copy, scale)
+        shutil.rmtree(copy / "listening")
+        seal(copy, channels=())
+        names.append(name)
+    for run in names:
+        assert audition(runs_dir, "verdict", run) == 0
+    capsys.readouterr()
+    assert audition(runs_dir, "compare", *names) == 0
+    said = capsys.readouterr().out
+    assert "different hosts, so a ratio is of model and machine together" in said
+    assert "  cpus: here 2, there 20\n" in said and "  gpu: here none, there GB10\n" in said
+    assert "  mem_total_bytes: here 8.0 GiB, there 128.0 GiB\n" in said and "machine: " not in said
+    assert "espeak on there against espeak on here, time to first audio: 2.00x slower (95%" in said
+    assert "espeak on here, time to first audio: medians of 2 runs" in said
+    assert "WARNING" not in said
+
+
+def test_compare_refuses_one_host_that_became_another(
+    runs_dir: Path, another: Callable[..., Path], capsys: Output
+) -> None:
+    second = another(1.0)
+    save_record(Preflight(host={**HOST, "cpus": 20}, checks=[], forecast={}), second)
     for run in (FIRST, SECOND):
         audition(runs_dir, "verdict", run)
     capsys.readouterr()
     assert audition(runs_dir, "compare", FIRST, SECOND) == 2
-    assert f"{SECOND}: host is 'there', not 'here'" in capsys.readouterr().err
+    assert f"{SECOND}: cpus is 20, not 2" in capsys.readouterr().err
     assert audition(runs_dir, "compare", FIRST, SECOND, "--anyway") == 0
     assert "WARNING: they did not measure the same thing" in capsys.readouterr().out
     assert audition(runs_dir, "compare", FIRST, "latest") == 2

@@ -126,6 +126,12 @@ def test_sealing_says_that_one_side_takes_twice_as_long_and_not_which(run: Run) 
     )
 
 
+def test_damaged_metrics_are_refused_by_their_name(run: Run) -> None:
+    (run.path / "candidate/metrics.jsonl").write_bytes(b"\xff\n")
+    with pytest.raises(BadInput, match=r"candidate/metrics\.jsonl is no list of metrics"):
+        conclude.score_run(run)
+
+
 def test_a_baseline_set_aside_by_a_score_that_was_killed_is_still_made_again(run: Run) -> None:
     shutil.rmtree(run.path / "baseline")
     conclude.score_run(run)

@@ -226,6 +226,17 @@ def test_a_receipt_holds_for_what_was_proved_and_nothing_else(run: Run) -> None:
 # What comes back
 
 
+@pytest.mark.parametrize("said", [None, b"", b"\xff", b"[" * 2000, b'{"phase": "benchmark"}'])
+def test_what_comes_back_without_a_jobs_word_is_refused(run: Run, tmp_path: Path, said: bytes | None) -> None:
+    (tmp_path / "out").mkdir()
+    if said is not None:
+        (tmp_path / "out/result.json").write_bytes(said)
+    pack(tmp_path / "out", tmp_path / "out.tar")
+    with pytest.raises(AuditionError, match=r"no result\.json of a job"):
+        _accept(run, "benchmark", tmp_path / "out.tar")
+    assert not list(run.path.glob(".incoming-*"))
+
+
 def test_takes_are_sealed_once(run: Run, tmp_path: Path) -> None:
     assert _accept(run, "benchmark", _came_back(tmp_path, "benchmark")).ok
     before = (run.path / "candidate/takes.jsonl").read_bytes()

@@ -56,7 +56,7 @@ def _facts(options: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]
 
 
 def test_there_are_modules_of_both_kinds() -> None:
-    assert len(ON_HOSTS) == 6
+    assert len(ON_HOSTS) == 7
     assert len(ON_CONTROLLER) == 3
 
 

@@ -82,6 +82,8 @@ def test_what_a_library_says_after_the_gpu_check_hides_nothing() -> None:
     said = """echo '{"summary": "torch 2"}'; echo 'warning: a semaphore leaked' >&2"""
     assert provisioner.gpu_check(_shell(said)) == {"summary": "torch 2"}
     assert provisioner.steps[0].detail == "torch 2"
+    said += """; echo "{'a': 1}"; echo '{}'; echo '["summary"]'"""
+    assert provisioner.gpu_check(_shell(said)) == {"summary": "torch 2"}
     with pytest.raises(InstallFailed, match="gpu check said nothing: only this"):
         provisioner.gpu_check(_shell("echo only this"))
 

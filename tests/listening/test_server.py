@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from bench.listening.score import seal
 from bench.listening.server import ADDRESS_LIMIT, HEADERS, JSON_BLOCK, RATER_LIMIT, create_app, serve
 from benchmarks.listening_run import WORDS
 from tests.support.listening_fixtures import Client, Live, ask_a_second_question, ask_for, start
+from tests.support.mangle import mangle
 
 
 @pytest.fixture
@@ -762,3 +764,27 @@ def test_ratings_given_to_another_mapping_are_not_served(run_dir: Path, spoken: 
     (spoken / "listening" / "ratings.sqlite3").write_bytes(database.read_bytes())
     with pytest.raises(BadInput, match="another mapping"):
         create_app(spoken)
+
+
+def test_whatever_body_comes_is_taken_or_refused_in_words(
+    patient: None, ann: Client, trial: dict[str, Any]
+) -> None:
+    where = f"/api/trials/{trial['id']}"
+    bodies = {
+        f"{where}/answer": {"a": 3, "b": 4, "note": "x", "comparison": 1, "revision": 0},
+        f"{where}/heard": {"a": [[0, 0.1]], "b": []},
+        "/api/headphones": {"result": "passed"},
+    }
+    words = (
+        b"{", b"[", b'"', b":", b",", b"\\ud800", b"1e999", b"NaN", b"9" * 400, b"[[0,1]]", b"null", b"-1", b"true",
+    )  # fmt: skip
+    headers = {"Authorization": f"Bearer {ann.token}", "Content-Type": "application/json"}
+
+    def check(path: str, body: bytes) -> None:
+        answer = ann.http.post(path, content=body, headers=headers)
+        assert answer.status_code == 200 or 400 <= answer.status_code < 500, (answer.status_code, body[:200])
+        assert answer.status_code == 200 or answer.json()["message"]
+
+    for path, good in bodies.items():
+        mangle(partial(check, path), (json.dumps(good).encode(),), words)
+    assert ann.session()["trials"]

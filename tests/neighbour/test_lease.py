@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from docker.models.containers import Container
 
 from bench.client.chat import measure_chat
 from bench.docker_host.host import DockerHost, DockerSilent
 from bench.engines.launch import EngineFailed
 from bench.errors import BadInput, NeighbourNotBack
 from bench.install.module import remove
+from bench.neighbour import lease, watcher_control
 from bench.neighbour.lease import LeaseRequest, borrow
 from bench.neighbour.lease_files import LeaseDirectory, LeaseHeld, LeaseLost
 from bench.neighbour.look import look_at_neighbour
@@ -130,6 +132,41 @@ def test_one_that_its_owner_renames_meanwhile_is_found_by_its_id(
             assert taken.well and taken.name == f"{new}-again" and neighbour.running()
             until(lambda: taken_back.lost is not None, 10.0, "the holder knows")
         neighbour.client.api.rename(neighbour.id, neighbour.name)
+
+
+@pytest.mark.parametrize("left", ["nothing", "the watcher", "the watcher and the lease"])
+def test_a_watcher_that_was_made_and_not_started_keeps_nobody_out(
+    docker_env: DockerEnv,
+    docker_host: DockerHost,
+    asking: Asking,
+    proof: Proof,
+    monkeypatch: pytest.MonkeyPatch,
+    left: str,
+) -> None:
+    class Ended(BaseException):
+        """A signal that comes between a container's creation and its start."""
+
+    def end(_container: Container) -> None:
+        raise Ended
+
+    with chat_neighbour(docker_env) as neighbour:
+        request = asking(neighbour, ratio_limit=LIMIT)
+        with monkeypatch.context() as changed:
+            changed.setattr(Container, "start", end)
+            if left != "nothing":  # a process that is killed clears nothing away
+                changed.setattr(lease, "_remove_own_watcher", lambda *_: None)
+            if left == "the watcher and the lease":
+                changed.setattr(LeaseDirectory, "discard", lambda _: None)
+            with (
+                pytest.raises(Ended),
+                borrow(request, always_alive, docker_host=docker_host, proof=proof),
+            ):
+                pytest.fail("it was lent")
+        assert exists(neighbour.client, name_watcher(neighbour.name)) == (left != "nothing")
+        monkeypatch.setattr(watcher_control, "LEAVING_LIMIT_S", 0.5)
+        with borrow(request, always_alive, docker_host=docker_host, proof=proof) as grant:
+            assert not neighbour.running()
+        assert neighbour.running() and grant.record.state == "restored"
 
 
 def test_an_absent_container_and_a_wrong_name(

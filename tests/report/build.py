@@ -10,7 +10,7 @@ import soundfile
 from bench.records.machine import MachineState
 from bench.records.memory import MemoryReport
 from bench.records.metrics import Alarm, MetricsComparison
-from bench.records.neighbour import NeighbourRecord
+from bench.records.neighbour import LeaseAccount, NeighbourRecord, OutagePart
 from bench.records.passes import NetworkCost, PassFile, VoiceCheck
 from bench.records.take import Take
 from bench.records.verdict import Verdict
@@ -116,9 +116,24 @@ def neighbour_record() -> NeighbourRecord:
         before=moment([412.0 + (n * 29 % 13) * 1.7 for n in range(20)]),
         after=moment([418.0 + (n * 31 % 17) * 1.9 for n in range(20)]),
         limit=1.2,
-        pauses=1,
+        pauses=2,
         down_s=143.2,
+        leases=[
+            _lease("takes and warm-ups", 61.3, "loading the candidate", 40.0),
+            _lease("loading the candidate", 41.9),
+        ],
     )
+
+
+def _lease(*parts: str | float) -> LeaseAccount:
+    outage = [
+        OutagePart(reason=str(reason), seconds=float(s))
+        for reason, s in zip(parts[::2], parts[1::2], strict=True)
+    ]
+    return LeaseAccount(
+        lease_id="l", stopped=True, reason="released", seconds=71.6, start_attempts=1, engines_ended=[],
+        watcher_starts=1, floor_reached=True, outage=outage, events=[],
+    )  # fmt: skip
 
 
 def metrics_record() -> MetricsComparison:

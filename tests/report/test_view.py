@@ -34,6 +34,14 @@ def test_every_pair_has_both_voices_and_their_scores(view: ReportView) -> None:
     assert view.pairs[2].notes[0].text == "The question rises as it should."
 
 
+def test_the_neighbours_seconds_have_reasons_and_the_longest_is_first(view: ReportView) -> None:
+    parts = [(part.reason, part.seconds) for part in view.neighbour_outage]
+    assert parts == [("loading the candidate", 81.9), ("takes and warm-ups", 61.3)]
+    assert "143.2\u00a0s; longest: loading the candidate 81.9\u00a0s, takes" in write_markdown(view)
+    page = render(view)
+    assert page.index("Down: loading the candidate") < page.index("Down: takes and warm-ups")
+
+
 def test_embedded_sound_is_the_very_samples_that_were_timed(view: ReportView, run_dir: Path) -> None:
     for clip in (clip for pair in view.pairs for clip in pair.clips):
         heard, rate = soundfile.read(io.BytesIO(base64.b64decode(clip.data)), dtype="int16")
@@ -65,7 +73,7 @@ def test_nothing_acoustic_before_every_rater_has_finished(run_dir: Path, waiting
             '"total_ms"',
         ):
             assert word not in shown.replace('"audio_s": null', "")
-    assert silent.memory_series == {}
+    assert silent.memory_series == {} and silent.neighbour_outage == []
     assert "The question rises" not in page + text + record
     assert [row.label for row in _strips(silent, "ttfa_ms")] == ["f5"]
     # What it has instead: a plot, and the two commands.

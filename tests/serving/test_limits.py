@@ -11,6 +11,7 @@ import threading
 import time
 import tracemalloc
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from bench.serving import limits
 from bench.serving.adapter import BadReference, LoadedInfo, Samples, SpeechRequest, UnknownVoice
 from bench.serving.config import EngineConfig
 from bench.serving.server import create_app
+from tests.support.mangle import mangle
 from tests.support.pace import limit
 
 RATE = 24_000
@@ -319,3 +321,50 @@ def test_only_so_many_requests_wait(served: Served, monkeypatch: pytest.MonkeyPa
     waiting.join(60)
     assert told == [200]
     assert [served.say().status_code for _ in range(3)] == [200] * 3
+
+
+JSON_WORDS = (
+    b"{", b"[", b'"', b":", b",", b'\\ud800', b"1e999", b"NaN", b"9" * 400, b'"stream":', b'"seed":-1', b"null",
+    b'"ref_audio":"UklGRg=="', b'"voice":"none"', b'"response_format":"mp3"', b'"speed":0',
+)  # fmt: skip
+FORM_WORDS = (
+    b"--b",
+    b"--b--\r\n",
+    b"\r\n\r\n",
+    b'name="name"',
+    b'filename="x"',
+    b"RIFF",
+    b"Content-Type: ",
+    b"; charset=utf-99",
+)
+
+
+def test_whatever_body_comes_is_answered_by_audio_or_by_a_refusal_that_says_why(served: Served) -> None:
+    clip = _clip(0.001)
+    sent = {"ref_audio": base64.b64encode(clip).decode(), "ref_text": "yes"}
+    said = {"input": "a", "voice": "own", "stream": False}
+    part = b'--b\r\nContent-Disposition: form-data; name="%s"%s\r\n\r\n%s\r\n'
+    form = (
+        part % (b"audio_sample", b'; filename="c.wav"', clip) + part % (b"name", b"", b"new") + b"--b--\r\n"
+    )
+    kinds = {
+        "speech": (
+            "application/json",
+            [json.dumps(each).encode() for each in (said, said | sent)],
+            JSON_WORDS,
+        ),
+        "voices": ("multipart/form-data; boundary=b", [form], FORM_WORDS),
+    }
+
+    def check(path: str, body: bytes) -> None:
+        headers = {"Content-Type": kinds[path][0]}
+        with served.client.stream("POST", f"/v1/audio/{path}", content=body, headers=headers) as answer:
+            if answer.status_code < 300:
+                return
+            assert 400 <= answer.status_code < 500, (answer.status_code, answer.read())
+            assert answer.read() and len(answer.content) < 50_000
+
+    for path, (_, seeds, words) in kinds.items():
+        mangle(partial(check, path), seeds, words)
+    assert served.client.get("/health").status_code == 200
+    assert served.say().status_code == 200

@@ -82,6 +82,17 @@ class EventLog:
         told = [each for each in before if each in ("die", "start", "update")]
         return "die" in told and told[-2:] != ["start", "update"]
 
+    def down_s(self, container: str) -> float:
+        """Return for how long it was down in all, each time from its end to its next start."""
+        total, since = 0.0, None
+        for event in self.of(container):
+            at = int(event["timeNano"]) / 1e9
+            if event["Action"] == "die" and since is None:
+                since = at
+            elif event["Action"] == "start" and since is not None:
+                total, since = total + at - since, None
+        return total
+
     def of_run(self, run_id: str) -> list[dict[str, Any]]:
         """Return the events of the run's engines, oldest first."""
         return [

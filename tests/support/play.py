@@ -14,6 +14,8 @@ import yaml
 
 REPO = Path(__file__).resolve().parents[2]
 DEMO_REFERENCE = REPO / ".cache" / "demo-reference"
+STATE_DIR = REPO / ".cache" / "test-state"
+"""Of this machine as a host; tests/ansible/conftest.py has it."""
 
 TEN_WORDS = ("Yes.", "No, thanks.", "Go on.", "Well done.", "Not yet.", "Call me.", "I see.", "Quite so.", "Stop it.",
              "Hello.")  # fmt: skip

@@ -64,6 +64,10 @@ def build_image(
     Raises:
         ImageFailed: a step failed; what it wrote last has been said.
     """
+    from bench.docker_host.host import (
+        ROLE_LABEL,  # imports Docker's SDK, and who only names an image has none
+    )
+
     if client.images.list(name=name):
         return False
     with tempfile.TemporaryFile() as context:
@@ -71,7 +75,7 @@ def build_image(
         context.seek(0)
         told = client.api.build(
             fileobj=context, custom_context=True, tag=name, rm=True, forcerm=True, network_mode=network,
-            buildargs={"BASE": base, **(build_args or {})}, decode=True,
+            buildargs={"BASE": base, **(build_args or {})}, labels={ROLE_LABEL: "engine"}, decode=True,
         )  # fmt: skip
         for line in told:
             if "error" in line:

@@ -126,7 +126,7 @@ def read_json(path: Path) -> Json:
     """Read a JSON object; ValueError says what is wrong with it, a missing file included."""
     try:
         value = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"{path.name} cannot be read: {error}") from error
     if not isinstance(value, dict):
         raise ValueError(f"{path.name} is not an object")

@@ -57,7 +57,7 @@ def check(path: Path) -> None:
     """
     try:
         tree = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise BadInput(f"{path}: not YAML: {error}") from error
     if not isinstance(tree, yaml.MappingNode):
         raise BadInput(f"{path}: not a mapping of CosyVoice 2's parts.")
@@ -68,12 +68,16 @@ def check(path: Path) -> None:
             )
 
 
-def _nodes(node: yaml.Node) -> Iterator[yaml.Node]:
-    yield node
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            yield from _nodes(key)
-            yield from _nodes(value)
-    elif isinstance(node, yaml.SequenceNode):
-        for inner in node.value:
-            yield from _nodes(inner)
+def _nodes(root: yaml.Node) -> Iterator[yaml.Node]:
+    """Yield a node and all in it, each once: aliases of aliases stand for more than can be walked."""
+    waiting, seen = [root], set[int]()
+    while waiting:
+        node = waiting.pop()
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        yield node
+        if isinstance(node, yaml.MappingNode):
+            waiting += [each for pair in node.value for each in pair]
+        elif isinstance(node, yaml.SequenceNode):
+            waiting += node.value

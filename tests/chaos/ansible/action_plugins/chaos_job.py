@@ -8,6 +8,7 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 
 from bench.controller.hosted_action import HostedAction
+from bench.controller.living import end_with_playbook
 
 
 class ActionModule(HostedAction):
@@ -15,6 +16,7 @@ class ActionModule(HostedAction):
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Start the job in the background and follow it, heartbeat and all."""
+        end_with_playbook()
         result: dict[str, Any] = ActionBase.run(self, tmp, task_vars)
         self.variables = dict(task_vars or {})
         self.module_variables = self.variables | {"ansible_python_interpreter": sys.executable}
