@@ -29,7 +29,7 @@ def state_dir(needs_venv: None) -> Iterator[Path]:
         for venv in (STATE_DIR / "venvs").glob("bench-*"):
             if venv.name != wanted:
                 shutil.rmtree(venv)
-        for left in ("jobs", "receipts"):
+        for left in ("jobs", "receipts", "engines"):
             shutil.rmtree(STATE_DIR / left, ignore_errors=True)
         yield STATE_DIR
 

@@ -66,7 +66,6 @@ def f5(
         cwd=REPO, check=True, stdout=subprocess.DEVNULL,
     )  # fmt: skip
     tree, files = _entry(root / "made")
-    shutil.rmtree(state_dir / "engines", ignore_errors=True)
     with Hub(files) as hub:
         hosts_file = inventory(
             root / "hosts.yml",
@@ -89,7 +88,8 @@ def f5(
         again = play(private(), None, inventory=hosts_file, environ=environ)
         run_dir = (root / "runs" / "latest").resolve()
         yield F5Run(run_dir, root / "store", hub, first, asked_first, again)
-    shutil.rmtree(state_dir / "engines", ignore_errors=True)
+    for venv in (state_dir / "engines").glob("f5-*"):
+        shutil.rmtree(venv)
 
 
 def test_it_ends_well_and_awaits_people(f5: F5Run) -> None:

@@ -41,8 +41,8 @@ def test_every_entry_that_ships_is_valid(name: str) -> None:
         assert len(weight.revision) == 40
 
 
-@pytest.mark.parametrize("name", ["espeak", "flite"])
-def test_the_demos_two_need_no_weights_and_claim_no_cloning(name: str) -> None:
+@pytest.mark.parametrize("name", ["espeak", "flite", "hibari"])
+def test_the_demos_and_the_tests_voices_need_no_weights_and_claim_no_cloning(name: str) -> None:
     entry = load(name)
     assert isinstance(entry.run, EngineRun)
     assert (entry.weights, entry.clone_encoder.status, entry.run.gpu) == ([], "none", False)
