@@ -109,9 +109,9 @@ class RunRequest(Settings):
             )
         # Nobody has to serve what a gate refuses anyway: such a run ends with a decision.
         passes = all(gate.ok for gate in (licence_gate(entry, self.intended_use), clone_gate(entry, None)))
-        if entry.run.kind == "http" and self.model_url is None and passes:
+        if entry.started is None and self.model_url is None and passes:
             raise BadInput(f"{self.model} is served by somebody else: say where in model_url.")
-        if entry.run.kind == "http":
+        if entry.started is None:
             _check_url("model_url", self.model_url)
         return entry
 
@@ -123,11 +123,11 @@ class RunRequest(Settings):
         if self.baseline_profile not in entry.profiles:
             known = ", ".join(entry.profiles)
             raise BadInput(f"{self.baseline} has no profile '{self.baseline_profile}'; it has: {known}.")
-        if entry.run.kind == "http" and self.baseline_url is None:
+        if entry.started is None and self.baseline_url is None:
             raise BadInput(f"{self.baseline} is served by somebody else: say where in baseline_url.")
-        if entry.run.kind == "http":
+        if entry.started is None:
             _check_url("baseline_url", self.baseline_url)
-        if entry.run.kind == "engine" and "system" not in entry.run.install:
+        if entry.started is not None and not (entry.ours and "system" in entry.ours.install):
             raise BadInput(
                 f"{self.baseline} cannot be the baseline as it is: Audition serves a baseline itself only from system "
                 "packages. Serve it over HTTP, and give an entry of kind http and baseline_url."

@@ -14,6 +14,8 @@ from bench.errors import BadInput
 
 CACHE_LABEL = "audition.cache-of"
 """Label with the image's name on the volume that keeps its cache."""
+LOG_BYTES = 32 << 20
+"""This much of what an engine writes is kept."""
 CACHE = "/var/cache/engine"
 """Where it is in the container: beside /tmp, which is memory, the engine's only writable place."""
 
@@ -50,23 +52,41 @@ class EngineContainer:
 
     def exit_code(self) -> int | None:
         """Return None while it runs; -1 when it is gone altogether."""
-        with self._docker.answering():
-            try:
-                state = self._docker.api.inspect_container(self.id)["State"]
-            except docker_errors.NotFound:
-                return -1
-        return None if state["Running"] else int(state["ExitCode"])
+        return read_state(self._docker, self.id).code
 
     def remove(self) -> None:
         """Kill and remove it; gone already is well."""
-        with self._docker.answering():
-            try:
-                self._docker.api.remove_container(self.id, force=True)
-            except docker_errors.NotFound:
-                return
-            except docker_errors.APIError as error:
-                if error.status_code != 409:  # the watcher is removing it
-                    raise
+        remove_container(self._docker, self.id)
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """How a container is. `code` is None while it runs, -1 when it is gone altogether."""
+
+    code: int | None
+    out_of_memory: bool = False
+
+
+def read_state(docker_host: DockerHost, container: str) -> State:
+    """Return whether a container runs, and how it ended where it does not."""
+    with docker_host.answering():
+        try:
+            state = docker_host.api.inspect_container(container)["State"]
+        except docker_errors.NotFound:
+            return State(-1)
+    return State(None if state["Running"] else int(state["ExitCode"]), bool(state.get("OOMKilled")))
+
+
+def remove_container(docker_host: DockerHost, container: str) -> None:
+    """Kill and remove a container; gone already is well."""
+    with docker_host.answering():
+        try:
+            docker_host.api.remove_container(container, force=True)
+        except docker_errors.NotFound:
+            return
+        except docker_errors.APIError as error:
+            if error.status_code != 409:  # the watcher is removing it
+                raise
 
 
 def run_engine(
@@ -125,12 +145,15 @@ def run_engine(
         except BaseException:
             made.remove()
             raise
-    threading.Thread(target=_follow, args=(container, log), name="engine log", daemon=True).start()
+    threading.Thread(target=copy_log, args=(container, log), name="engine log", daemon=True).start()
     return made
 
 
-def _follow(container: Any, log: Path) -> None:
-    """Copy what a container writes into a file until it ends."""
+def copy_log(container: Any, log: Path) -> None:
+    """Copy what a container writes into a file until it ends, or has written more than anybody reads."""
     with log.open("ab", buffering=0) as stream, contextlib.suppress(Exception):
         for piece in container.logs(stream=True, follow=True):
             stream.write(piece)
+            if stream.tell() > LOG_BYTES:
+                stream.write(b"\n... more was written, and is not kept\n")
+                return

@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import bench
-from bench.catalog.entry import EngineRun, Entry
+from bench.catalog.entry import EngineRun, Entry, StartedRun
 from bench.engines.environment import for_engine
 from bench.errors import AuditionError, BadInput
 from bench.memory.processes import EngineProcesses, ProcessTree, find_container
-from bench.records.settings import Way
+from bench.records.settings import Started
 from bench.serving.config import CONFIG_VARIABLE, EngineConfig
 from bench.text.outside import clean
 from bench.weights.store import revision_of
@@ -49,7 +49,7 @@ class LaunchSpec:
     entry: Entry
     profile: str
     run_id: str
-    install: Way
+    install: Started
     log: Path
     python: str = sys.executable
     """Interpreter that has the engine's packages (`system`, `venv`)."""
@@ -62,13 +62,19 @@ class LaunchSpec:
     """Null: any free port of the loopback."""
 
     @property
-    def run(self) -> EngineRun:
-        """Return how the entry is run."""
-        if not isinstance(self.entry.run, EngineRun):
+    def run(self) -> StartedRun:
+        """Return how the entry is started."""
+        if self.entry.started is None:
             raise BadInput(
                 f"{self.entry.name} is served by somebody else (run.kind: http); nothing to start."
             )
-        return self.entry.run
+        return self.entry.started
+
+    @property
+    def ours(self) -> EngineRun:
+        """Return how the entry runs behind our own server."""
+        assert self.entry.ours is not None
+        return self.entry.ours
 
     def settings(self) -> dict[str, Any]:
         """Return the profile's settings."""
@@ -91,6 +97,10 @@ class _Running(Protocol):
         """End it and wait until it is gone."""
         ...
 
+    def health(self) -> dict[str, Any] | None:
+        """Return what it says of itself, ready or not; None while nothing answers."""
+        ...
+
 
 @dataclass(slots=True)
 class Engine:
@@ -110,8 +120,8 @@ class Engine:
         return self.running.processes
 
     def health_now(self) -> dict[str, Any]:
-        """Ask `/health` again (torch's peak is read at the end of a pass)."""
-        return _get_health(self.url) or {}
+        """Ask again how it is (torch's peak is read at the end of a pass)."""
+        return self.running.health() or {}
 
     def died(self) -> str | None:
         """Return why the engine is no longer there, or None while it runs."""
@@ -137,19 +147,9 @@ def launch(
         EngineFailed: it did not become ready in time, died, or runs with other settings than the profile's.
     """
     settings = spec.settings()
-    nonce = secrets.token_hex(16)
-    config = EngineConfig(
-        model=spec.entry.name,
-        adapter=spec.run.adapter,
-        profile=settings,
-        weights=_pinned(spec.entry, _IN_CONTAINER if spec.install == "container" else spec.weights),
-        nonce=nonce,
-    )
     began = time.monotonic()
     spec.log.parent.mkdir(parents=True, exist_ok=True)
-    running, url = (
-        _start_container(spec, config) if spec.install == "container" else _start_process(spec, config)
-    )
+    running, url, nonce = _start(spec, settings)
     try:
         started(running.end)
         health = _wait_ready(spec, running, url, nonce, began + spec.run.start_timeout_s)
@@ -157,6 +157,22 @@ def launch(
         yield Engine(url, health, time.monotonic() - began, running, spec.log)
     finally:
         running.end()
+
+
+def _start(spec: LaunchSpec, settings: dict[str, Any]) -> tuple[_Running, str, str | None]:
+    """Start the engine; return it, where it answers, and the nonce it has to answer with, if it is our server."""
+    if spec.entry.ours is None:
+        return *_start_published(spec, settings), None
+    nonce = secrets.token_hex(16)
+    config = EngineConfig(
+        model=spec.entry.name,
+        adapter=spec.ours.adapter,
+        profile=settings,
+        weights=_pinned(spec.entry, _IN_CONTAINER if spec.install == "container" else spec.weights),
+        nonce=nonce,
+    )
+    begin = _start_container if spec.install == "container" else _start_process
+    return *begin(spec, config), nonce
 
 
 def _pinned(entry: Entry, store: Path | None) -> dict[str, Path]:
@@ -168,8 +184,12 @@ def _pinned(entry: Entry, store: Path | None) -> dict[str, Path]:
 class _Process:
     popen: subprocess.Popen[bytes]
     processes: EngineProcesses
+    url: str
     scratch: tempfile.TemporaryDirectory[str]
     """Its temporary files, the voice it was given among them: killed, it cannot remove them itself."""
+
+    def health(self) -> dict[str, Any] | None:
+        return _get_health(self.url)
 
     def exit_code(self) -> int | None:
         return self.popen.poll()
@@ -209,7 +229,8 @@ def _start_process(spec: LaunchSpec, config: EngineConfig) -> tuple[_Running, st
         host, port = listener.getsockname()
     finally:
         listener.close()  # the engine holds its own copy
-    return _Process(popen, ProcessTree(popen.pid), scratch), f"http://{host}:{port}"
+    url = f"http://{host}:{port}"
+    return _Process(popen, ProcessTree(popen.pid), url, scratch), url
 
 
 def _find_code(spec: LaunchSpec) -> list[str]:
@@ -246,12 +267,19 @@ def _start_container(spec: LaunchSpec, config: EngineConfig) -> tuple[_Running, 
         gpu=spec.run.gpu,
         log=spec.log,
     )
-    return _Container(container, find_container(container.pid)), f"http://127.0.0.1:{container.host_port}"
+    url = f"http://127.0.0.1:{container.host_port}"
+    return _Container(container, find_container(container.pid), lambda: _get_health(url)), url
+
+
+def _start_published(spec: LaunchSpec, settings: dict[str, Any]) -> tuple[_Running, str]:
+    from bench.engines.published import run_published
+
+    container = run_published(spec.entry, settings, run_id=spec.run_id, weights=spec.weights, log=spec.log)
+    return _Container(container, find_container(container.pid), container.health), container.url
 
 
 class _EngineContainer(Protocol):
     pid: int
-    host_port: int
 
     def exit_code(self) -> int | None: ...
     def remove(self) -> None: ...
@@ -261,6 +289,7 @@ class _EngineContainer(Protocol):
 class _Container:
     container: _EngineContainer
     processes: EngineProcesses
+    health: Callable[[], dict[str, Any] | None]
 
     def exit_code(self) -> int | None:
         return self.container.exit_code()
@@ -269,16 +298,18 @@ class _Container:
         self.container.remove()
 
 
-def _wait_ready(spec: LaunchSpec, running: _Running, url: str, nonce: str, deadline: float) -> dict[str, Any]:
+def _wait_ready(
+    spec: LaunchSpec, running: _Running, url: str, nonce: str | None, deadline: float
+) -> dict[str, Any]:
     name = spec.entry.name
     while time.monotonic() < deadline:
         if (code := running.exit_code()) is not None:
             raise EngineFailed(
                 f"{name}'s engine ended with code {code} before it was ready: {_tail(spec.log)}"
             )
-        health = _get_health(url)
+        health = running.health()
         if health is not None:
-            if health.get("nonce") != nonce:
+            if nonce is not None and health.get("nonce") != nonce:
                 raise EngineFailed(f"{url} answers, but it is not the engine just started; free that port.")
             if health.get("error"):
                 said = clean(str(health["error"]))
@@ -305,6 +336,24 @@ def check_settings(entry: Entry, profile: str, health: Mapping[str, Any]) -> Non
     if different:
         listed = "; ".join(f"{k}: asked {a!r}, runs {b!r}" for k, (a, b) in different.items())
         raise EngineFailed(f"{entry.name} does not run as profile '{profile}' says: {listed}")
+
+
+def check_device(entry: Entry, health: Mapping[str, Any]) -> None:
+    """See that a stranger's server computes where its entry says, once it has spoken: some load with the first request.
+
+    Raises:
+        EngineFailed: the host has a GPU, and none of the engine's processes is on it.
+    """
+    if (
+        entry.ours is None
+        and entry.started is not None
+        and entry.started.gpu
+        and health.get("device") == "cpu"
+    ):
+        raise EngineFailed(
+            f"{entry.title} has spoken and NVML sees none of its processes on a GPU: it runs on the CPU. See what its "
+            "log says, and run.gpu, run.environment and run.image of its entry."
+        )
 
 
 def _get_health(url: str) -> dict[str, Any] | None:

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from bench.audio.wav import read_mono
-from bench.catalog.entry import EngineRun
 from bench.client.takes import TAKES_FILE
 from bench.errors import AuditionError
 from bench.install.provision import InstallFailed, Provisioner, Wanted
@@ -63,6 +62,8 @@ def install(job_dir: Path, state_dir: Path, say: Any) -> Install:
                 # Making a model's environment removes its older ones, and with them what its receipts prove.
                 for receipt in (state_dir / "receipts").glob(f"{job.entry.name}-*.json"):
                     receipt.unlink()
+            if job.install == "image":
+                record.image = provisioner.pull(job.entry)
             record.gpu_check = _gpu_check(job, provisioner)
         if job.install == "http":
             record.receipt = spec.receipt
@@ -91,7 +92,7 @@ def _provide(job_dir: Path, job: JobSpec, provisioner: Provisioner, mirror: str)
     `mirror` is where the code of a model that is no package is fetched from, in place of where its entry says.
     """
     sources = None
-    if isinstance(job.entry.run, EngineRun) and job.entry.run.sources:
+    if job.entry.ours is not None and job.entry.ours.sources:
         sources = Wanted(job_dir / "job.json", job_dir / "sources", mirror)
     if job.install == "venv":
         assert job.lock and job.engine_python
@@ -106,8 +107,8 @@ def _provide(job_dir: Path, job: JobSpec, provisioner: Provisioner, mirror: str)
 
 def _gpu_check(job: JobSpec, provisioner: Provisioner) -> dict[str, Any]:
     """See that the environment works on this host's GPU; returns nothing where there is no such thing to see."""
-    run = job.entry.run
-    if not isinstance(run, EngineRun) or not run.gpu or job.lock is None:
+    run = job.entry.ours
+    if run is None or not run.gpu or job.lock is None:
         return {}
     small = job.neighbour.model_copy(update={"engine_bytes": _CONTEXT_BYTES})
     if (why := explain_no_room(small)) is not None:

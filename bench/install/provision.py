@@ -21,6 +21,7 @@ from typing import Any, Literal
 
 import psutil
 
+from bench.catalog.entry import Entry
 from bench.engines.environment import for_installing
 from bench.errors import AuditionError, OutOfReach
 from bench.install.outages import Waiting, explain_outage
@@ -33,6 +34,9 @@ from bench.text.outside import clean
 _ERROR_CHARACTERS = 3000
 _SOURCE_BUILD = re.compile(r"Building wheel for (\S+)")
 _RETRY = re.compile(r"Retrying \(Retry\(")
+_SHOWN = "install | "
+_PULLED = "audition-published-"
+"""How the name begins that an image gets which we pulled: no prune takes it for a leftover, and we know it again."""
 _COMPLETE = ".audition-complete"
 _POLL_S = 0.5
 
@@ -137,6 +141,35 @@ class Provisioner:
             docker_host.prune_images(name.partition(":")[0], keep=name)
         return True
 
+    def pull(self, entry: Entry) -> dict[str, Any]:
+        """Have the published image of `entry` for this host, by its digest; return what is recorded of it.
+
+        Raises:
+            InstallFailed: there is none for this machine.
+            BadInput: its digest has not been looked up.
+            OutOfReach, AuditionError: it could not be had, which says nothing of the model.
+        """
+        from bench.docker_host.host import DockerHost
+        from bench.engines.image.pull import NOTHING_HERE, describe_image
+        from bench.engines.published import NothingHere, find_platform, name_reference
+
+        with DockerHost() as docker_host:
+            platform = find_platform(docker_host)
+            try:
+                reference = name_reference(entry, platform)
+            except NothingHere as error:
+                raise InstallFailed(f"image: {error}", self.steps) from error
+            if docker_host.has_image(reference):
+                found = docker_host.api.inspect_image(reference)
+                ours = any(tag.startswith(f"{_PULLED}{entry.name}:") for tag in found.get("RepoTags") or [])
+                return describe_image(found, reference, pulled=ours)
+        name = f"{_PULLED}{entry.name}:{reference.rpartition(':')[2][:16]}"
+        command = [sys.executable, "-m", "bench.engines.image.pull", reference, platform, name]
+        output = self.run("image", command, whose="host", candidates=NOTHING_HERE)
+        facts: dict[str, Any] = json.loads(output.strip().splitlines()[-1])
+        self.steps[-1].detail = f"{facts['bytes'] / 1e6:.0f} MB, {facts['id']}"
+        return facts
+
     def _fetch(self, sources: Wanted, into: Path) -> None:
         """Put upstream's commits below `into`; that they are out of reach, or not what they were, is no fault of the
         model."""
@@ -144,9 +177,17 @@ class Provisioner:
         self.run("sources", [*command, "--mirror", sources.mirror], whose="host")
 
     def run(
-        self, name: str, command: Sequence[str], *, whose: Literal["candidate", "host"] = "candidate"
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        whose: Literal["candidate", "host"] = "candidate",
+        candidates: int | None = None,
     ) -> str:
         """Run one step and return its output; `whose` fault it is when the step fails. A host's step has no limit.
+
+        `candidates` is the exit code by which a host's step says that the failure is the candidate's all the same. A
+        line of the step's that begins as ours do is said as it comes.
 
         Raises:
             InstallFailed: it failed or the limit is past; the message ends with the step's own last words.
@@ -198,6 +239,9 @@ class Provisioner:
             if (why := self._stopped()) is not None:
                 raise Cancelled(f"install was stopped: {why}.")
             raise self._late(name)
+        if code is not None and code == candidates:
+            step.detail = output.strip().rpartition("\n")[2]
+            raise InstallFailed(f"{name}: {step.detail}", self.steps)
         if code != 0 and "no space left on device" in output.lower():  # which says nothing of the model
             raise AuditionError(
                 f"{name}: the host's disk filled up; free some space and run the same command again. {step.detail}"
@@ -238,12 +282,18 @@ class Provisioner:
         while (
             time.monotonic() < self._deadline + self._waited_s + waiting.seconds and self._stopped() is None
         ):
+            code = None
             with contextlib.suppress(subprocess.TimeoutExpired):
-                return process.wait(_POLL_S)
+                code = process.wait(_POLL_S)
             # By an offset of our own: the step writes at the file's.
             said = os.pread(written, 1 << 24, offset)
             offset += len(said)
             waiting.read(said)
+            for line in said.decode(errors="replace").splitlines():
+                if line.startswith(_SHOWN):
+                    self._say(line)
+            if code is not None:
+                return code
             if self._waited_s + waiting.seconds > DOWNLOADS_LIMIT_S:
                 raise OutOfReach(
                     f"downloads have taken {DOWNLOADS_LIMIT_S / 3600:.0f} hours; look at the network, then run the "

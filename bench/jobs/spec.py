@@ -10,7 +10,7 @@ from bench.neighbour.spec import NeighbourSpec
 from bench.records.base import Record
 from bench.records.machine import MachineState
 from bench.records.passes import NetworkCost, PassFile, PassResult, VoiceCheck
-from bench.records.settings import PYTHON_IMAGE, Settings, Way
+from bench.records.settings import PYTHON_IMAGE, Runs, Settings
 
 JobPhase = Literal["install", "benchmark", "baseline"]
 PassName = Literal["smoke", "preset", "candidate", "baseline"]
@@ -58,7 +58,7 @@ class JobSpec(JobLimits):
     passes: list[PassName]
     entry: Entry
     profile: str
-    install: Literal[Way, "http"]
+    install: Runs
     engine_python: str | None = None
     lock: str | None = None
     """File of pins beside the job, for `venv` and `container`."""

@@ -96,7 +96,8 @@ KEY_MEANINGS = {
     "preset.text": "for the record: the words of that clip",
     "version.asked": "the version that was asked for, where another one runs",
     "version.reason": "why they differ",
-    "run.kind": "`engine`: Audition starts it. `http`: somebody serves it",
+    "run.kind": "`engine`: Audition serves it. `http`: somebody serves it. `image`: Audition starts the container image "
+    "that somebody publishes",
     "run.system_packages": "Debian packages to install on the host",
     "run.gpu": "whether the engine uses a GPU",
     "run.start_timeout_s": "limit from start to ready, in seconds",
@@ -323,7 +324,9 @@ def key_rows() -> list[tuple[str, str, str, str]]:
     return [row for i, row in enumerate(rows) if row[0] not in {r[0] for r in rows[:i]}]
 
 
-def _keys(model: type[BaseModel], prefix: str, shared: str = "") -> Iterator[tuple[str, str, str, str]]:
+def _keys(
+    model: type[BaseModel], prefix: str, kinds: dict[str, list[str]] | None = None
+) -> Iterator[tuple[str, str, str, str]]:
     for name, field in model.model_fields.items():
         key = f"{prefix}{name}"
         default = (
@@ -339,12 +342,17 @@ def _keys(model: type[BaseModel], prefix: str, shared: str = "") -> Iterator[tup
             )
         if key == "run":
             yield key, "mapping", default, "how it is run; its keys depend on `run.kind`"
+            having: dict[str, list[str]] = defaultdict(list)
             for which in inner:
-                yield from _keys(which, "run.", shared=which.__name__)
+                for each in which.model_fields:
+                    having[each] += get_args(which.model_fields["kind"].annotation)
+            for which in inner:
+                yield from _keys(which, "run.", having)
             continue
-        if shared and name != "kind":
-            where = "engine" if shared == EngineRun.__name__ else "http"
-            meaning = f"({where}) {meaning}"
+        if kinds and name == "kind":
+            kind = ", ".join(f"`{each}`" for each in kinds[name])
+        elif kinds:
+            meaning = f"({', '.join(kinds[name])}) {meaning}"
         yield key, kind, default, meaning
         for which in inner:
             yield from _keys(which, f"{key}[]." if many else f"{key}.")
@@ -355,6 +363,8 @@ def _value(value: Any) -> str:
         return "null"
     if value is PydanticUndefined:
         return "must be given"
+    if isinstance(value, BaseModel):
+        return "as below"
     if value in ("", [], {}):
         return "empty"
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"

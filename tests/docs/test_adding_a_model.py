@@ -11,7 +11,7 @@ from bench.controller.host_settings import HostSettings, choose_way
 from bench.controller.request import RunRequest
 from tests.docs.tables import DOCS, KEY_MEANINGS, entry_errors, example, key_rows, mistakes, options
 
-EXAMPLES = ("house_voice.yml", "pico.yml")
+EXAMPLES = ("house_voice.yml", "pico.yml", "house_image.yml")
 
 
 @pytest.fixture
@@ -23,11 +23,13 @@ def catalog(tmp_path: Path) -> Path:
 
 
 def test_examples_load(catalog: Path) -> None:
-    voice, pico = (load(Path(name).stem, catalog) for name in EXAMPLES)
+    voice, pico, image = (load(Path(name).stem, catalog) for name in EXAMPLES)
     assert voice.run.kind == "http"
     assert voice.run.request["model"] == "tts-1"
     assert pico.run.kind == "engine"
-    assert set(available(catalog)) == {*available(), "house_voice", "pico"}
+    assert image.run.kind == "image"
+    assert choose_way(image, HostSettings()) == "image"
+    assert set(available(catalog)) == {*available(), "house_voice", "pico", "house_image"}
 
 
 def test_the_example_is_a_baseline_as_the_page_gives_it(catalog: Path) -> None:

@@ -40,6 +40,14 @@ def hum(folder: Path, pieces: int | None) -> str:
     return f"{FAULTY}{os.pathsep}{folder}"
 
 
+def published(name: str, image: str, platforms: dict[str, str | None], /, **run: Any) -> dict[str, Any]:
+    """Return the entry of a published image: espeak's but for how it runs."""
+    tree = raw(name, preset=None)
+    tree["run"] = {"kind": "image", "image": image, "platforms": platforms, "port": 8000} | run
+    tree["profiles"] = {"upstream": {}}
+    return tree
+
+
 def entry(tree: dict[str, Any]) -> Entry:
     """Return the typed entry."""
     return Entry.model_validate(tree)
