@@ -58,12 +58,10 @@ def install(job_dir: Path, state_dir: Path, say: Any) -> Install:
     )
     try:
         with stop_on_signals(control), control.watching():
-            if _provide(job_dir, job, provisioner, spec.sources_mirror):
+            if provide(job_dir, job, provisioner, spec.sources_mirror, record):
                 # Making a model's environment removes its older ones, and with them what its receipts prove.
                 for receipt in (state_dir / "receipts").glob(f"{job.entry.name}-*.json"):
                     receipt.unlink()
-            if job.install == "image":
-                record.image = provisioner.pull(job.entry)
             record.gpu_check = _gpu_check(job, provisioner)
         if job.install == "http":
             record.receipt = spec.receipt
@@ -86,10 +84,11 @@ def install(job_dir: Path, state_dir: Path, say: Any) -> Install:
     return record
 
 
-def _provide(job_dir: Path, job: JobSpec, provisioner: Provisioner, mirror: str) -> bool:
-    """Make the model's environment; returns whether it was not there before.
+def provide(job_dir: Path, job: JobSpec, provisioner: Provisioner, mirror: str, record: Install) -> bool:
+    """Make the model's environment, or have its image; returns whether an environment was not there before.
 
-    `mirror` is where the code of a model that is no package is fetched from, in place of where its entry says.
+    `mirror` is where the code of a model that is no package is fetched from, in place of where its entry says. What is
+    known of an image goes into `record`.
     """
     sources = None
     if job.entry.ours is not None and job.entry.ours.sources:
@@ -102,6 +101,8 @@ def _provide(job_dir: Path, job: JobSpec, provisioner: Provisioner, mirror: str)
         assert job.lock and job.image
         code = job_dir / ENGINE_CODE
         return provisioner.image(job.image, job_dir / job.lock, code, job.image_base, sources)
+    if job.install == "image":
+        record.image = provisioner.pull(job.entry)
     return False
 
 

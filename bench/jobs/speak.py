@@ -27,9 +27,6 @@ from bench.records.take import Take
 SEED = 20_260_101
 
 
-_SMOKE_TEXT = "This is one sentence, to hear that the model speaks."
-
-
 def speak_pass(
     spec: JobSpec, name: PassName, target: Target, engine: Engine | None, job_dir: Path, out: Path,
     control: Control, result: JobResult, progress: "Progress", sampler: MemorySampler,
@@ -43,7 +40,7 @@ def speak_pass(
     text_file = job_dir / "utterances.txt"
     total = 1 if name == "smoke" else sum(1 for _ in utterances.read(text_file))
     spoken = (
-        iter([Utterance(id="smoke", text=_SMOKE_TEXT)]) if name == "smoke" else utterances.read(text_file)
+        iter([Utterance(id="smoke", text=spec.smoke_text)]) if name == "smoke" else utterances.read(text_file)
     )
     voice = _voice(spec, name, job_dir)
     if result.network is None:

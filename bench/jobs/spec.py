@@ -70,6 +70,8 @@ class JobSpec(JobLimits):
     port: int | None = None
     url: str | None = None
     """Where a model served by somebody else is."""
+    smoke_text: str = "This is one sentence, to hear that the model speaks."
+    """What is said in the pass `smoke`."""
     lent_by: str | None = None
     """The run whose takes lie in `LENT` beside the job: nothing is spoken, they are measured."""
     lent: PassFile | None = None

@@ -96,8 +96,8 @@ KEY_MEANINGS = {
     "preset.text": "for the record: the words of that clip",
     "version.asked": "the version that was asked for, where another one runs",
     "version.reason": "why they differ",
-    "run.kind": "`engine`: Audition serves it. `http`: somebody serves it. `image`: Audition starts the container image "
-    "that somebody publishes",
+    "run.kind": "`engine`: Audition serves it. `http`: somebody serves it. `image`: Audition starts the image "
+    "of a container that somebody publishes",
     "run.system_packages": "Debian packages to install on the host",
     "run.gpu": "whether the engine uses a GPU",
     "run.start_timeout_s": "limit from start to ready, in seconds",
