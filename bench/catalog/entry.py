@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from bench.errors import BadInput
 from bench.records.base import Record, optional_key
 from bench.records.settings import Settings, Way
 
@@ -85,10 +86,10 @@ class WeightFile(Settings):
 
     repo: str
     """Owner and name on the hub."""
-    revision: str = Field(pattern=r"^[0-9a-f]{40}$")
-    """Commit, 40 hexadecimal digits."""
+    revision: str | None = Field(pattern=r"^[0-9a-f]{40}$")
+    """Commit, 40 hexadecimal digits. Null: nobody has looked it up, and install refuses it."""
     path: str
-    """Path of the file there."""
+    """Path of the file there; `*` is every file of a repository whose revision is null."""
     bytes: int | None = Field(default=None, ge=0)
     """Size; null where unknown."""
     sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
@@ -102,6 +103,38 @@ class WeightFile(Settings):
             f"{self.repo}/{self.path} can name code, as all but {', '.join(PLAIN)} can, and has no bytes or no sha256; "
             "give both, of a copy that you have looked at"
         )
+
+    @property
+    def commit(self) -> str:
+        """Return the revision.
+
+        Raises:
+            BadInput: nobody has looked it up.
+        """
+        if self.revision is None:
+            raise BadInput(
+                f"weights {self.repo}/{self.path}: the revision is null; `audition pin` looks it up."
+            )
+        return self.revision
+
+    @model_validator(mode="after")
+    def _whole_repositories_have_no_revision(self) -> "WeightFile":
+        if self.path == "*" and self.revision is not None:
+            raise ValueError("path `*` is for a repository whose revision is null; name the files")
+        return self
+
+
+class Proof(Record):
+    """What was run of a model, where and when: what an entry's own word rests on."""
+
+    what: str
+    """What was done, and with which weights."""
+    where: str
+    """On which machine."""
+    when: str = Field(pattern=r"^\d{4}-\d{2}-\d{2}$")
+    """Day, as 2026-11-26."""
+    source: str = ""
+    """Where it is written down."""
 
 
 class Version(Record):
@@ -342,6 +375,8 @@ class Entry(Record):
     `baseline_url` says where."""
     profiles: dict[str, dict[str, Any]] = Field(min_length=1)
     """Named settings of the engine. `upstream` is the package as it ships."""
+    proved: list[Proof] | Literal["nothing"] = "nothing"
+    """What was run, where and when; `nothing` is an honest value. Shown by preflight and in the report."""
     notes: list[str] = []
 
     @property
@@ -371,10 +406,25 @@ class Entry(Record):
     def hashed(self) -> dict[str, Any]:
         """Return what makes an entry another one for a run or an installation.
 
-        How it is called in a publication is not of it, nor `served`, which is in `run` where it counts (`at`): an entry
-        that gained them is still the one that earlier runs were begun with.
+        How it is called in a publication is not of it, nor what was proved, nor `served`, which is in `run` where it
+        counts (`at`): an entry that gained them is still the one that earlier runs were begun with.
         """
-        return self.model_dump(mode="json", exclude={"publish_as", "served"})
+        return self.model_dump(mode="json", exclude={"publish_as", "served", "proved"})
+
+    def unpinned(self) -> list[str]:
+        """Return what nobody has looked up of what Audition would fetch; empty where it can be fetched."""
+        if self.started is None:
+            return []
+        found = [f"the revision of {file.repo}" for file in self.weights if file.revision is None]
+        if isinstance(self.run, ImageRun) and not any(self.run.platforms.values()):
+            found.append(f"the digest of {self.run.image}")
+        return list(dict.fromkeys(found))
+
+    def proofs(self) -> list[str]:
+        """Return what was proved, a sentence each; empty where nothing was."""
+        if self.proved == "nothing":
+            return []
+        return [f"{each.what}, on {each.where}, {each.when}" for each in self.proved]
 
     @model_validator(mode="after")
     def _mounts_weights(self) -> "Entry":

@@ -272,6 +272,12 @@ def _try(args: argparse.Namespace) -> int:
     return try_entry(wanted, _say)
 
 
+def _pin(args: argparse.Namespace) -> int:
+    from bench.commands.pin import Pin, pin_entry
+
+    return pin_entry(Pin(args.entry, args.catalog_dir, args.tag, args.out), _say)
+
+
 def _neighbour(args: argparse.Namespace) -> int:
     from bench.commands.neighbour import neighbour
 
@@ -453,6 +459,17 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--neighbour-url", metavar="URL", help="its OpenAI API, which proves that it is well")
     one.add_argument(
         "--neighbour-floor-gib", type=float, default=8.0, help="memory that stays free (default: %(default)s)"
+    )
+    pin = add("pin", _pin, "Look up what an entry leaves null, and write an entry of your own to read over.")
+    pin.add_argument("entry", metavar="ENTRY", help="the model, by its name in the catalog")
+    pin.add_argument("--tag", help="of the image, in place of the entry's")
+    pin.add_argument("--catalog-dir", type=Path, metavar="DIR", help="a folder of your own entries")
+    pin.add_argument(
+        "--out",
+        type=Path,
+        default=Path("catalog"),
+        metavar="DIR",
+        help="folder for the entry (default: %(default)s)",
     )
     neighbour = add("neighbour", _neighbour, "How the neighbour on a host is; take it back.")
     neighbour.add_argument("action", choices=("status", "restore"))

@@ -26,6 +26,7 @@ from bench.controller.host_settings import (
     name_engine_python,
 )
 from bench.controller.parts import pack_part
+from bench.controller.request import refuse_unpinned
 from bench.errors import AuditionError, BadInput
 from bench.install.install import provide
 from bench.install.module import list_packages_lacking
@@ -122,6 +123,7 @@ def _make_spec(wanted: Attempt, entry: Entry) -> JobSpec:
 
 def _check(wanted: Attempt, entry: Entry, spec: JobSpec) -> None:
     """Find out before anything is fetched what cannot be done."""
+    refuse_unpinned(entry)
     if lacking := list_packages_lacking(entry.ours.system_packages if entry.ours else []):
         raise BadInput(f"{entry.name} needs {', '.join(lacking)}: apt-get install {' '.join(lacking)}.")
     if (why := explain_no_room(spec.neighbour)) is not None:

@@ -38,6 +38,19 @@ OptionalPath = Annotated[Path | None, BeforeValidator(_at_home), BeforeValidator
 OptionalText = Annotated[str | None, BeforeValidator(_none_if_empty)]
 
 
+def refuse_unpinned(entry: Entry) -> None:
+    """Refuse to fetch what nobody has looked up.
+
+    Raises:
+        BadInput: the entry leaves it null.
+    """
+    if lacking := entry.unpinned():
+        raise BadInput(
+            f"{entry.name} is not pinned: {', '.join(lacking)} is null in its entry. `audition pin {entry.name}` looks "
+            "it up and writes an entry of your own to read over; then name its folder in catalog_dir."
+        )
+
+
 class RunRequest(Settings):
     """The variables every phase resolves its run by (docs/variables.md). An empty string means "not given"."""
 
@@ -113,6 +126,8 @@ class RunRequest(Settings):
             raise BadInput(f"{self.model} is served by somebody else: say where in model_url.")
         if entry.started is None:
             _check_url("model_url", self.model_url)
+        if passes:
+            refuse_unpinned(entry)
         return entry
 
     def baseline_entry(self) -> Entry:

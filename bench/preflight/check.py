@@ -113,7 +113,7 @@ def _environment(spec: HostSpec) -> tuple[Path, int]:
     size = _INSTALL_BYTES[spec.install]
     if spec.engine_python and is_complete(Path(spec.engine_python).parent.parent):
         size = 0
-    if not spec.in_docker:
+    if not spec.in_docker or (spec.install == "container" and spec.image is None):
         return spec.state_dir, size
     from bench.docker_host.host import DockerHost
     from bench.engines.published import find_platform, name_reference

@@ -38,7 +38,8 @@ def test_every_entry_that_ships_is_valid(name: str) -> None:
     assert entry.name == name
     assert entry.reference.min_s <= entry.reference.max_s
     for weight in entry.weights:
-        assert len(weight.revision) == 40
+        assert weight.revision is None or len(weight.revision) == 40
+    assert entry.proved == "nothing" or all(each.source for each in entry.proved), "what says so?"
 
 
 @pytest.mark.parametrize("name", ["espeak", "flite", "hibari"])

@@ -20,8 +20,8 @@ from ansible.errors import ExitCode
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from bench.catalog.entry import EngineRun, Entry
-from bench.catalog.loader import load
+from bench.catalog.entry import EngineRun, Entry, Licence
+from bench.catalog.loader import available, load
 from bench.client.dialects import DIALECTS
 from bench.commands.schema import FILES
 from bench.controller.run import MINIMUM_FREE_BYTES, NEEDS, ONCE
@@ -395,6 +395,41 @@ def _kind(annotation: Any) -> tuple[str, list[type[BaseModel]], bool]:
     )
 
 
+def models() -> str:
+    """Return the table of all that the catalog has, made of the entries alone."""
+    rows = [_model(load(name)) for name in available()]
+    head = ["model", "runs", "code", "weights", "clone encoder", "reference", "pinned", "proved"]
+    return markdown(head, rows)
+
+
+_RUNS = {
+    "engine": "installed by Audition",
+    "image": "published image, started by Audition",
+    "http": "served by somebody",
+}
+
+
+def _model(entry: Entry) -> list[str]:
+    licences, limits = entry.licences, entry.reference
+    words = {"required": "with its words", "unused": "no words needed"}[limits.transcript]
+    null = [] if entry.started is None else entry.unpinned()
+    runs = _RUNS[entry.run.kind] + (", or served by somebody" if entry.served else "")
+    return [
+        f"`{entry.name}`: {entry.title}",
+        runs,
+        _licence(licences.code),
+        _licence(licences.weights) if licences.weights else "none",
+        entry.clone_encoder.status,
+        f"{limits.min_s:g} to {limits.max_s:g} s, {words}",
+        "by its host" if entry.started is None else f"no: {', '.join(null)}" if null else "yes",
+        "; ".join(entry.proofs()) or "nothing",
+    ]
+
+
+def _licence(licence: Licence) -> str:
+    return licence.spdx if licence.commercial_use else f"{licence.spdx}, no commercial use"
+
+
 def dialects() -> str:
     """Return the table of the dialects that a server may speak."""
     yes = {True: "yes", False: "no"}
@@ -531,6 +566,7 @@ TABLES: dict[str, dict[str, Callable[[], str]]] = {
     "phases.md": {"limits": limits},
     "records.md": {"schemas": schemas},
     "adding-a-model.md": {"dialects": dialects, "keys": catalog_keys, "errors of entries": entry_errors},
+    "models.md": {"models": models},
     "architecture.md": {"rooms": rooms, "files": files},
 }
 """The tables of each page, by the name in their markers."""

@@ -11,6 +11,8 @@ from bench.controller.host_settings import HostSettings, choose_way
 from bench.controller.request import RunRequest
 from tests.docs.tables import DOCS, KEY_MEANINGS, entry_errors, example, key_rows, mistakes, options
 
+FREE = ("profiles.", "run.request.", "run.platforms.", "run.environment.")
+"""Mappings whose keys are an entry's own."""
 EXAMPLES = ("house_voice.yml", "pico.yml", "house_image.yml")
 
 
@@ -58,7 +60,7 @@ def test_every_key_of_the_catalog_is_in_the_table() -> None:
     def keys(node: Any, prefix: str) -> set[str]:
         if isinstance(node, list):
             return {key for each in node for key in keys(each, prefix)}
-        if not isinstance(node, dict) or prefix in ("profiles.", "run.request."):
+        if not isinstance(node, dict) or prefix in FREE:
             return set()
         here = {f"{prefix}{name}" for name in node}
         return here | {key for name, inner in node.items() for key in keys(inner, f"{prefix}{name}.")}
