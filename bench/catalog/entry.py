@@ -99,6 +99,8 @@ class WeightFile(Settings):
         """Return why the file may not be fetched unseen, or None: YAML and pickles can name code for a loader."""
         if self.path.endswith(PLAIN) or not (self.bytes is None or self.sha256 is None):
             return None
+        if self.revision is None:  # and so it is not fetched at all
+            return None
         return (
             f"{self.repo}/{self.path} can name code, as all but {', '.join(PLAIN)} can, and has no bytes or no sha256; "
             "give both, of a copy that you have looked at"

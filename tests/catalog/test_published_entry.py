@@ -12,7 +12,7 @@ from bench.errors import BadInput
 from tests.support import entries
 
 DIGEST = f"sha256:{'0' * 64}"
-WEIGHTS = {"repo": "somebody/voice", "revision": "a" * 40, "path": "voice.bin"}
+WEIGHTS = {"repo": "somebody/voice", "revision": "a" * 40, "path": "voice.safetensors"}
 WHOLE: dict[str, Any] = {
     "tag": "v1",
     "entrypoint": ["python3"],

@@ -18,7 +18,7 @@ from tests.support.registry import Registry, layer, list_of, put, put_manifest, 
 Output = pytest.CaptureFixture[str]
 OLD, NEW = "a" * 40, "b" * 40
 BIG, SMALL = bytes(range(256)) * 500, b'{"layers": 2}'
-FILES = {"somebody/voice": {OLD: {"model.bin": BIG[:-1]}, NEW: {"model.bin": BIG, "config.json": SMALL,
+FILES = {"somebody/voice": {OLD: {"model.safetensors": BIG[:-1]}, NEW: {"model.safetensors": BIG, "config.json": SMALL,
                                                                 ".gitattributes": b"*"}}}  # fmt: skip
 assert len(BIG) > LARGE
 
@@ -59,7 +59,7 @@ def test_a_repository_is_pinned_whole_at_its_newest_commit(
     hub: Hub, pinning: Callable[..., int], tmp_path: Path, capsys: Output
 ) -> None:
     assert pinning(_weights({})) == 0
-    assert _pinned(tmp_path) == {"config.json": _facts(NEW, SMALL), "model.bin": _facts(NEW, BIG)}
+    assert _pinned(tmp_path) == {"config.json": _facts(NEW, SMALL), "model.safetensors": _facts(NEW, BIG)}
     said = capsys.readouterr().out
     assert f"somebody/voice at {NEW} by 127.0.0.1:" in said and "2 files" in said
     assert "Read it over" in said
@@ -74,8 +74,11 @@ def test_a_repository_is_pinned_whole_at_its_newest_commit(
 def test_a_named_file_and_a_hash_that_lacks_are_looked_up_where_they_are(
     hub: Hub, pinning: Callable[..., int], tmp_path: Path
 ) -> None:
-    assert pinning(_weights({"path": "config.json"}, {"path": "model.bin", "revision": OLD})) == 0
-    assert _pinned(tmp_path) == {"config.json": _facts(NEW, SMALL), "model.bin": _facts(OLD, BIG[:-1])}
+    assert pinning(_weights({"path": "config.json"}, {"path": "model.safetensors", "revision": OLD})) == 0
+    assert _pinned(tmp_path) == {
+        "config.json": _facts(NEW, SMALL),
+        "model.safetensors": _facts(OLD, BIG[:-1]),
+    }
 
 
 @pytest.mark.parametrize(

@@ -376,6 +376,9 @@ def _kind(annotation: Any) -> tuple[str, list[type[BaseModel]], bool]:
     if origin in (Union, UnionType):
         parts = [part for part in inner if part is not type(None)]
         models = [part for part in parts if isinstance(part, type) and issubclass(part, BaseModel)]
+        lists = [inside for part in parts for _, inside, many in [_kind(part)] if many and inside]
+        if lists and not models:
+            return " or ".join(_kind(part)[0] for part in parts), lists[0], True
         words = [_kind(part)[0] for part in parts]
         null = " or null" if len(parts) < len(inner) else ""
         return " or ".join(dict.fromkeys(words)) + null, models, False
