@@ -299,9 +299,8 @@ class Mount(Record):
 class Writable(Record):
     """A folder that a published server must be able to write: memory, empty at each start."""
 
-    path: str = Field(pattern=r"^/[^:\s]*$")
-    """In the container. `/` is the whole root, which is read-only otherwise; `/tmp` need not be named unless programs
-    are run from it."""
+    path: str = Field(pattern=r"^/[^:\s]+$")
+    """In the container, whose root is read-only; `/tmp` need not be named unless programs are run from it."""
     exec: bool = False
     """Whether programs may be run from it, compiled kernels for instance."""
     size_mib: int = Field(default=1024, gt=0)

@@ -200,7 +200,7 @@ def run_published(
                 dns=None if run.network else _NO_NAMES,
                 volumes=mounts,
                 tmpfs=dict(_tmpfs(run)),
-                read_only=not any(each.path == "/" for each in run.writes),
+                read_only=True,
                 shm_size=run.shm_mib * MIB if run.shm_mib else None,
                 mem_limit=limit,
                 memswap_limit=limit,
@@ -240,13 +240,12 @@ def _memory_limit(run: ImageRun) -> int | None:
 
 
 def _tmpfs(run: ImageRun) -> Iterator[tuple[str, str]]:
-    """Yield what is writable, with Docker's options; `/` is no mount."""
+    """Yield what is writable, with Docker's options."""
     named = {each.path: each for each in run.writes}
     if _TMP not in named:
         yield _TMP, f"rw,noexec,size={_TMP_MIB}m"
     for path, each in named.items():
-        if path != "/":
-            yield path, f"rw,{'exec' if each.exec else 'noexec'},size={each.size_mib}m"
+        yield path, f"rw,{'exec' if each.exec else 'noexec'},size={each.size_mib}m"
 
 
 def _mount(

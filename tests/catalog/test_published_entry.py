@@ -83,6 +83,7 @@ def test_every_key_at_once_is_read(tmp_path: Path) -> None:
             [{"repo": "somebody/voice", "to": "/m", "layout": "zip"}],
             r"mounts\.0\.layout: Input should",
         ),
+        ("writes", [{"path": "/"}], r"writes\.0\.path: String should match"),
         ("writes", [{"path": "cache"}], r"writes\.0\.path: String should match"),
         ("writes", [{"path": "/c", "exec": "perhaps"}], r"writes\.0\.exec: Input should be a valid boolean"),
         ("writes", [{"path": "/c", "size_mib": 0}], r"writes\.0\.size_mib: Input should be greater than 0"),

@@ -178,9 +178,8 @@ def test_one_that_writes_where_it_may_not_says_where(spec: Any) -> None:
     assert "Read-only file system: '/srv/cache/compiled'" in said
 
 
-@pytest.mark.parametrize("path", ["/srv/cache", "/"])
-def test_what_an_entry_lists_can_be_written(spec: Any, path: str) -> None:
-    with launch(spec(environment={"MODE": "writes"}, writes=[{"path": path}])) as engine:
+def test_what_an_entry_lists_can_be_written(spec: Any) -> None:
+    with launch(spec(environment={"MODE": "writes"}, writes=[{"path": "/srv/cache"}])) as engine:
         assert engine.health["ready"]
 
 

@@ -15,6 +15,7 @@ from docker import errors as docker_errors
 
 from bench.docker_host.host import DockerHost
 from bench.errors import AuditionError
+from bench.text.outside import clean
 
 NOTHING_HERE = 3
 """Exit code: there is an image, and none for this machine."""
@@ -84,7 +85,10 @@ def describe_image(found: Mapping[str, Any], reference: str, *, pulled: bool) ->
         "platform": f"{found['Os']}/{found['Architecture']}",
         "bytes": found["Size"],
         "created": found.get("Created"),
-        "labels": {name: str(labels[name])[:_LABEL_CHARACTERS] for name in sorted(labels)[:_LABELS]},
+        "labels": {
+            clean(name)[:_LABEL_CHARACTERS]: clean(str(labels[name]))[:_LABEL_CHARACTERS]
+            for name in sorted(labels)[:_LABELS]
+        },
         "pulled": pulled,
     }
 
@@ -130,7 +134,7 @@ def _why(reference: str, platform: str, said: str) -> AuditionError:
     """Return the error of a pull that Docker ended with these words."""
     if "no matching manifest" in said:
         return ForOthers(_explain(reference, platform, said))
-    return AuditionError(f"{reference} could not be pulled: {said}")
+    return AuditionError(f"{reference} could not be pulled: {clean(said)}")
 
 
 def _explain(reference: str, platform: str, why: str) -> str:
