@@ -1,6 +1,6 @@
 """The networks that published engines run on: one of each kind a host, labelled, gone with the last who used it.
 
-On the internal one a container reaches nobody but this host, and publishes no port: it is asked at the address that
+On the internal one a container reaches no machine but this host, and publishes no port: it is asked at the address that
 Docker's inspection gives.
 """
 

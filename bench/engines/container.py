@@ -14,6 +14,8 @@ from bench.errors import BadInput
 
 CACHE_LABEL = "audition.cache-of"
 """Label with the image's name on the volume that keeps its cache."""
+LAST_WORDS_S = 5.0
+"""How long to wait for what a container wrote before it ended."""
 LOG_BYTES = 32 << 20
 """This much of what an engine writes is kept."""
 CACHE = "/var/cache/engine"
@@ -49,10 +51,14 @@ class EngineContainer:
     """Of its first process, on the host."""
     host_port: int
     _docker: DockerHost
+    _follower: threading.Thread | None = None
 
     def exit_code(self) -> int | None:
-        """Return None while it runs; -1 when it is gone altogether."""
-        return read_state(self._docker, self.id).code
+        """Return None while it runs; -1 when it is gone altogether. Its last words are in the log by then."""
+        code = read_state(self._docker, self.id).code
+        if code is not None and self._follower is not None:
+            self._follower.join(LAST_WORDS_S)
+        return code
 
     def remove(self) -> None:
         """Kill and remove it; gone already is well."""
@@ -145,8 +151,15 @@ def run_engine(
         except BaseException:
             made.remove()
             raise
-    threading.Thread(target=copy_log, args=(container, log), name="engine log", daemon=True).start()
+    made._follower = follow_log(container, log)
     return made
+
+
+def follow_log(container: Any, log: Path) -> threading.Thread:
+    """Begin to copy what a container writes into a file; the thread ends with the container."""
+    thread = threading.Thread(target=copy_log, args=(container, log), name="engine log", daemon=True)
+    thread.start()
+    return thread
 
 
 def copy_log(container: Any, log: Path) -> None:

@@ -17,7 +17,7 @@ from docker.types import LogConfig
 from bench.catalog.entry import Entry, ImageRun, Mount, Platform
 from bench.docker_host.host import ROLE_LABEL, RUN_LABEL, DockerHost, all_gpus
 from bench.docker_host.networks import keep_network, remove_networks
-from bench.engines.container import copy_log, need_image, read_state, remove_container
+from bench.engines.container import LAST_WORDS_S, follow_log, need_image, read_state, remove_container
 from bench.errors import AuditionError, BadInput
 from bench.memory.meminfo import read_available_bytes
 from bench.memory.nvml import NvmlReader
@@ -82,10 +82,13 @@ class PublishedContainer:
     _settings: Mapping[str, Any]
     _reference: str
     _log: Path
+    _follower: threading.Thread | None = None
 
     def exit_code(self) -> int | None:
-        """Return None while it runs; -1 when it is gone altogether."""
+        """Return None while it runs; -1 when it is gone altogether. Its last words are in the log by then."""
         state = read_state(self._docker, self.id)
+        if state.code is not None and self._follower is not None:
+            self._follower.join(LAST_WORDS_S)
         if state.out_of_memory:
             with self._log.open("a", encoding="utf-8") as log:
                 log.write("\nended by the kernel: above its memory limit (run.memory_limit_gib)\n")
@@ -226,7 +229,7 @@ def run_published(
         except BaseException:
             made.remove()
             raise
-    threading.Thread(target=copy_log, args=(container, log), name="engine log", daemon=True).start()
+    made._follower = follow_log(container, log)
     return made
 
 
@@ -279,7 +282,9 @@ def _ask(url: str, path: str) -> int | None:
     connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=5)
     try:
         connection.request("GET", path)
-        return connection.getresponse().status
+        answer = connection.getresponse()
+        answer.read(1_000_000)  # a server whose answer nobody takes fills its log with that
+        return answer.status
     except (OSError, http.client.HTTPException):
         return None
     finally:
