@@ -178,6 +178,17 @@ def choose_way(entry: Entry, host: HostSettings) -> Runs:
     return host.engine_install
 
 
+def choose_baseline_way(entry: Entry, host: HostSettings) -> Runs:
+    """Return how a baseline runs on this host; `engine_install` is about the candidate, and system packages come first.
+
+    Raises:
+        BadInput: as `choose_way`.
+    """
+    if entry.ours is not None and "system" in entry.ours.install:
+        return "system"
+    return choose_way(entry, host.model_copy(update={"engine_install": "auto"}))
+
+
 def find_engine_lock(entry: Entry) -> Path:
     """Return the file of pins that a model's venv or image is made from."""
     if entry.ours is None or entry.ours.requirements is None:

@@ -6,11 +6,12 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from bench.catalog.entry import Entry
 from bench.controller.host_settings import (
     HostSettings,
+    choose_baseline_way,
     choose_way,
     find_engine_lock,
     find_part,
@@ -37,13 +38,29 @@ PASSES: dict[JobPhase, list[PassName]] = {
 }
 
 
-def make_job_spec(run: Run, phase: JobPhase, host: HostSettings, lent: Lent | None = None) -> JobSpec:
-    """Return the job of `phase`; the entry is the one the manifest committed to, not today's file."""
+def make_baseline_install(run: Run, host: HostSettings) -> JobSpec | None:
+    """Return the job that installs the baseline; None where it is served by somebody or comes from system packages."""
+    if choose_baseline_way(run.baseline_entry(), host) in ("http", "system"):
+        return None
+    return make_job_spec(run, "install", host, side="baseline")
+
+
+def make_job_spec(
+    run: Run,
+    phase: JobPhase,
+    host: HostSettings,
+    lent: Lent | None = None,
+    *,
+    side: Literal["candidate", "baseline"] | None = None,
+) -> JobSpec:
+    """Return the job of `phase`; the entry is the one the manifest committed to, not today's file.
+
+    `side` is whose it is: the phase says, but for an installation, which is the candidate's unless told.
+    """
     manifest = run.manifest()
-    candidate = phase != "baseline"
+    candidate = phase != "baseline" and side != "baseline"
     entry = run.entry() if candidate else run.baseline_entry()
-    # `engine_install` is about the candidate; a baseline of ours comes from system packages (request.py).
-    how = choose_way(entry, host) if candidate or entry.started is None else "system"
+    how = choose_way(entry, host) if candidate else choose_baseline_way(entry, host)
     return JobSpec(
         run_id=run.run_id,
         phase=phase,
@@ -181,7 +198,8 @@ def pack_install(run: Run, spec: JobSpec, receipt: str, host: HostSettings, befo
 def _reference_for(run: Run, spec: JobSpec, folder: Path) -> None:
     """Put the reference into the job: the candidate's stretch, or the one that suits the baseline's limits and beside
     it the candidate's, which raters hear: what both sides' metrics are held against is one clip."""
-    cut = "reference-baseline" if spec.phase == "baseline" else "reference"
+    of_baseline = spec.phase == "baseline" or spec.entry.name == run.manifest().inputs.baseline
+    cut = "reference-baseline" if of_baseline else "reference"
     for name in ("reference.wav", "reference.txt"):
         shutil.copyfile(run.path / cut / name, folder / name)
     if spec.other_side is not None:

@@ -142,9 +142,5 @@ class RunRequest(Settings):
             raise BadInput(f"{self.baseline} is served by somebody else: say where in baseline_url.")
         if entry.started is None:
             _check_url("baseline_url", self.baseline_url)
-        if entry.started is not None and not (entry.ours and "system" in entry.ours.install):
-            raise BadInput(
-                f"{self.baseline} cannot be the baseline as it is: Audition serves a baseline itself only from system "
-                "packages. Serve it over HTTP, and give an entry of kind http and baseline_url."
-            )
+        refuse_unpinned(entry)
         return entry

@@ -142,8 +142,8 @@ def list_needs(entry: Entry, baseline: Entry, settings: HostSettings) -> dict[st
     packages = {
         name for one in (entry, baseline) if one.ours is not None for name in one.ours.system_packages
     }
-    weights = entry.weights if choose_way(entry, settings) != "http" else []
-    weights = [*weights, *settings.whisper_weights()]
+    weights = [file for one in (entry, baseline) if one.started is not None for file in one.weights]
+    weights += settings.whisper_weights()
     return {
         "system_packages": sorted(packages),
         "weights": [each.model_dump(mode="json") for each in weights],

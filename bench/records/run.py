@@ -194,6 +194,13 @@ class Install(FileRecord):
     error: str | None = None
 
 
+class BaselineInstall(Install):
+    """`install-baseline.json`: the same of a baseline that Audition installs; none of one that is served, or comes from
+    system packages."""
+
+    file_name: ClassVar[str] = "install-baseline.json"
+
+
 class PhaseState(Record):
     """How a phase last ended."""
 

@@ -39,7 +39,8 @@ HOST_ROLES = ("weights", "neighbour", "publish")
 MAKES: dict[Phase, str] = {
     "preflight": "the run directory with `manifest.json` and both references; bench's venv on the host; "
     "`preflight.json`",
-    "install": "the engine on the host and its receipt; `install.json`",
+    "install": "the engine on the host and its receipt; `install.json`; of a baseline that Audition installs, too: "
+    "`install-baseline.json`",
     "benchmark": "`preset/`, `candidate/`, `memory.json`; with a neighbour `neighbour.json`",
     "baseline": "`baseline/`",
     "teardown": "nothing in the run; removes the run's jobs from the host",
