@@ -223,6 +223,10 @@ class EngineRun(StartedRun):
     """File of pins with hashes, under requirements/ or by its absolute path, for `venv` and `container`."""
     sources: list[Source] = []
     """Upstream code that is no package, beside `requirements`."""
+    unmet: dict[str, list[str]] | None = optional_key()
+    """What `requirements` leaves unmet, by package: each requirement as `pip check` says it, without its marker. Where
+    there is any, the lock is installed as it stands, no package asked for its own requirements, and `pip check` may
+    complain of these and of nothing else."""
 
     @field_validator("adapter", mode="before")
     @classmethod

@@ -90,17 +90,18 @@ def provide(job_dir: Path, job: JobSpec, provisioner: Provisioner, mirror: str, 
     `mirror` is where the code of a model that is no package is fetched from, in place of where its entry says. What is
     known of an image goes into `record`.
     """
-    sources = None
-    if job.entry.ours is not None and job.entry.ours.sources:
+    sources, ours = None, job.entry.ours
+    unmet = ours.unmet if ours is not None else None
+    if ours is not None and ours.sources:
         sources = Wanted(job_dir / "job.json", job_dir / "sources", mirror)
     if job.install == "venv":
         assert job.lock and job.engine_python
         target = Path(job.engine_python).parent.parent
-        return provisioner.venv(target, job_dir / job.lock, job_dir / ENGINE_CODE, sources)
+        return provisioner.venv(target, job_dir / job.lock, job_dir / ENGINE_CODE, sources, unmet)
     if job.install == "container":
         assert job.lock and job.image
         code = job_dir / ENGINE_CODE
-        return provisioner.image(job.image, job_dir / job.lock, code, job.image_base, sources)
+        return provisioner.image(job.image, job_dir / job.lock, code, job.image_base, sources, unmet)
     if job.install == "image":
         record.image = provisioner.pull(job.entry)
     return False

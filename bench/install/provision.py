@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -23,6 +23,7 @@ import psutil
 
 from bench.catalog.entry import Entry
 from bench.engines.environment import for_installing
+from bench.engines.image import pip_check
 from bench.errors import AuditionError, OutOfReach
 from bench.install.outages import Waiting, explain_outage
 from bench.install.spec import DOWNLOADS_LIMIT_S
@@ -99,9 +100,16 @@ class Provisioner:
             raise self._late(name)
         return left
 
-    def venv(self, target: Path, lock: Path, code: Path, sources: Wanted | None = None) -> bool:
+    def venv(
+        self,
+        target: Path,
+        lock: Path,
+        code: Path,
+        sources: Wanted | None = None,
+        unmet: Mapping[str, Sequence[str]] | None = None,
+    ) -> bool:
         """Make the venv `target` from `lock`, with the engine's `code` in it, and upstream's where that is no package;
-        returns False when it is there already.
+        returns False when it is there already. `unmet` is the entry's `run.unmet`.
 
         An interrupted attempt has no mark of completion and is made anew.
         """
@@ -109,11 +117,13 @@ class Provisioner:
             return False
         shutil.rmtree(target, ignore_errors=True)
         target.parent.mkdir(parents=True, exist_ok=True)
-        pip = [str(target / "bin" / "python"), "-m", "pip", "--disable-pip-version-check"]
+        python = str(target / "bin" / "python")
+        pip = [python, "-m", "pip", "--disable-pip-version-check"]
         self.run("venv", [sys.executable, "-m", "venv", str(target)], whose="host")
         # Verbose: beside a log, which says why nothing was found, pip shows what a build says nowhere else.
-        self.run("packages", [*pip, "install", "-v", "--require-hashes", "-r", str(lock)])
-        self.run("pip check", [*pip, "check"])
+        whole = ["--no-deps"] if unmet else []
+        self.run("packages", [*pip, "install", "-v", *whole, "--require-hashes", "-r", str(lock)])
+        self.run("pip check", [python, str(pip_check.__file__), json.dumps(unmet or {})])
         (packages,) = (target / "lib").glob("python3*/site-packages")
         if sources is not None:
             self._fetch(sources, packages)
@@ -122,9 +132,17 @@ class Provisioner:
         _prune(target)
         return True
 
-    def image(self, name: str, lock: Path, code: Path, base: str, sources: Wanted | None = None) -> bool:
+    def image(
+        self,
+        name: str,
+        lock: Path,
+        code: Path,
+        base: str,
+        sources: Wanted | None = None,
+        unmet: Mapping[str, Sequence[str]] | None = None,
+    ) -> bool:
         """Build the engine's image from `lock`, `code` and upstream's code on `base`; returns False when Docker has it
-        already."""
+        already. `unmet` is the entry's `run.unmet`."""
         from bench.docker_host.host import DockerHost
 
         with DockerHost() as docker_host:
@@ -134,6 +152,8 @@ class Provisioner:
         if sources is not None:
             self._fetch(sources, sources.folder)
             beside = ["--sources", str(sources.folder)]
+        if unmet:
+            beside += ["--unmet", json.dumps(unmet)]
         # In a process of its own, so that the limit holds whatever Docker does.
         build = [sys.executable, "-m", "bench.engines.image.build", name, str(lock), str(code), base, *beside]
         self.run("image", build)
