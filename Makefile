@@ -8,7 +8,7 @@ SHELL := /bin/bash
 PYTEST := $(VENV)/bin/pytest -p no:cacheprovider -n 2 --dist loadscope --no-loadscope-reorder --durations=20
 LOCK = uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate $(UPGRADE)
 AUDIT := .cache/audit
-AUDITED := test.txt engine-f5.txt engine-cosyvoice2.txt engine-hibari.txt
+AUDITED := test.txt engine-f5.txt engine-cosyvoice2.txt engine-hibari.txt engine-chatterbox.txt
 
 .PHONY: help setup setup-test demo test test-quick check bench bench-idle bench-listening bench-gpu bench-gpu-job bare chaos \
 	test-cosyvoice2 lock outdated clean
@@ -84,6 +84,8 @@ lock: ## make the pins again (needs uv); UPGRADE=--upgrade takes the newest that
 	$(LOCK) requirements/engine-f5.in -o requirements/engine-f5.txt
 	$(LOCK) requirements/engine-cosyvoice2.in -o requirements/engine-cosyvoice2.txt
 	$(LOCK) requirements/engine-hibari.in -o requirements/engine-hibari.txt
+	$(LOCK) requirements/engine-chatterbox.in --override requirements/engine-chatterbox.overrides \
+	    --excludes requirements/engine-chatterbox.excludes -o requirements/engine-chatterbox.txt
 	$(LOCK) requirements/audit.in -o requirements/audit.txt
 
 $(AUDIT)/.installed: requirements/audit.txt $(VENV)/.controller

@@ -120,7 +120,7 @@ def test_what_does_not_fit_together_is_said(tmp_path: Path, changes: dict[str, A
 def test_a_dialect_that_does_not_exist_is_found_before_a_run(tmp_path: Path) -> None:
     path = tmp_path / "chatterbox.yml"
     path.write_text((HERE / path.name).read_text().replace("dialect: ", "dialect: x"))
-    assert f"{path}:{_line(path, 'dialect:')}: run.http.dialect: " in _refused(path)
+    assert f"{path}:{_line(path, 'dialect:')}: served.dialect: " in _refused(path)
     assert get_args(DialectName) == ("auto", *DIALECTS)
 
 

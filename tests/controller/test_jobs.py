@@ -76,7 +76,8 @@ def _accept(run: Run, phase: outgoing.JobPhase, tar: Path) -> JobResult:
         ("f5", "auto", "none", "venv"),
         ("f5", "auto", "pause", "container"),
         ("f5", "container", "none", "container"),
-        ("chatterbox", "auto", "pause", "http"),
+        ("chatterbox", "auto", "pause", "container"),
+        ("voxtral4b", "auto", "pause", "http"),
     ],
 )
 def test_how_an_engine_runs_on_a_host(model: str, wanted: Any, neighbour: Any, found: str) -> None:

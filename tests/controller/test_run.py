@@ -222,11 +222,14 @@ def test_another_stretch_of_a_long_recording_is_kept_for_the_listening_test(aske
 
 
 @pytest.mark.parametrize("intended_use", ["personal", "commercial"])
-def test_a_model_that_a_gate_refuses_need_not_be_served_by_anybody(asked: Asked, intended_use: str) -> None:
+def test_a_model_that_a_gate_refuses_need_not_be_served_by_anybody(
+    asked: Asked, intended_use: str, tmp_path: Path
+) -> None:
     run, new = open_or_create(asked(model="voxtral4b", intended_use=intended_use), Path("/"))
     assert new and run.entry().name == "voxtral4b"
     with pytest.raises(BadInput, match="say where in model_url"):
-        open_or_create(asked(model="chatterbox", intended_use=intended_use), Path("/"))
+        theirs = entries.write(tmp_path / "catalog", entries.raw("theirs", run={"kind": "http"}))
+        open_or_create(asked(model="theirs", catalog_dir=theirs, intended_use=intended_use), Path("/"))
 
 
 def test_an_entry_with_both_ways_is_served_by_us_unless_a_url_says_by_whom(asked: Asked) -> None:
@@ -244,6 +247,15 @@ def test_an_entry_with_both_ways_is_served_by_us_unless_a_url_says_by_whom(asked
     spec = make_job_spec(theirs, "benchmark", HostSettings())
     assert (spec.install, spec.url, spec.image, spec.passes) == ("http", url, None, ["candidate"])
     assert locate(asked(model="cosyvoice2", model_url=url)) == theirs
+
+
+def test_chatterbox_in_service_is_asked_as_its_owner_set_it(asked: Asked) -> None:
+    entry = _new(asked, baseline="chatterbox", baseline_url="http://127.0.0.1:2").baseline_entry()
+    assert isinstance(entry.run, HttpRun)
+    assert entry.run.request == {"cfg_weight": 0.3, "exaggeration": 0.3, "temperature": 0.6}
+    assert (entry.name, entry.preset, list(entry.profiles)) == ("chatterbox", None, ["upstream"])
+    with pytest.raises(BadInput, match="chatterbox is served by somebody else: say where in baseline_url"):
+        open_or_create(asked(baseline="chatterbox"), Path("/"))
 
 
 def test_an_entry_that_gained_a_name_to_publish_and_a_server_is_the_same(
