@@ -11,7 +11,7 @@ from bench.controller.host_settings import HostSettings, choose_way
 from bench.controller.request import RunRequest
 from tests.docs.tables import DOCS, KEY_MEANINGS, entry_errors, example, key_rows, mistakes, options
 
-FREE = ("profiles.", "run.request.", "run.platforms.", "run.environment.")
+FREE = ("profiles.", "run.request.", "served.request.", "run.platforms.", "run.environment.", "run.unmet.")
 """Mappings whose keys are an entry's own."""
 EXAMPLES = ("house_voice.yml", "pico.yml", "house_image.yml")
 
