@@ -50,19 +50,10 @@ def test_pip_refuses_such_a_lock_where_nothing_is_declared(make: Make) -> None:
         make(None)
 
 
-@pytest.mark.parametrize(
-    ("unmet", "said"),
-    [
-        ({"speaker": ["muscle==2.6"]}, MISSING),
-        ({"speaker": ["pages"]}, OTHER),
-        ({"speaker": ["muscle==2.7", "pages"]}, OTHER),
-        ({"other": ["muscle==2.6", "pages"]}, MISSING),
-    ],
-)
-def test_anything_else_that_pip_complains_of_fails(make: Make, unmet: Unmet, said: str) -> None:
+def test_anything_else_that_pip_complains_of_fails(make: Make) -> None:
     with pytest.raises(InstallFailed) as failed:
-        make(unmet)
-    assert said in str(failed.value)
+        make({"speaker": ["pages"]})
+    assert OTHER in str(failed.value)
     assert str(failed.value).startswith("pip check ended with 1")
 
 
@@ -75,3 +66,6 @@ def test_each_line_of_pip_is_read_whole() -> None:
     ]
     assert pip_check.undeclared([MISSING, OTHER, *others], declared) == others
     assert pip_check.undeclared([MISSING, OTHER], {}) == [MISSING, OTHER]
+    assert pip_check.undeclared([MISSING, OTHER], {"speaker": ["muscle==2.6"]}) == [MISSING]
+    assert pip_check.undeclared([MISSING, OTHER], {"speaker": ["muscle==2.7", "pages"]}) == [OTHER]
+    assert pip_check.undeclared([MISSING, OTHER], {"other": ["muscle==2.6", "pages"]}) == [MISSING, OTHER]
