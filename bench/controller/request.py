@@ -138,7 +138,7 @@ class RunRequest(Settings):
         if self.baseline_profile not in entry.profiles:
             known = ", ".join(entry.profiles)
             raise BadInput(f"{self.baseline} has no profile '{self.baseline_profile}'; it has: {known}.")
-        if (entry.started is None or entry.served is not None) and self.baseline_url is None:
+        if entry.started is None and self.baseline_url is None:
             raise BadInput(f"{self.baseline} is served by somebody else: say where in baseline_url.")
         if entry.started is None:
             _check_url("baseline_url", self.baseline_url)

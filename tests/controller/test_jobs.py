@@ -176,7 +176,10 @@ def test_each_phase_has_its_passes_and_only_the_benchmark_the_neighbour(run: Run
     }
 
 
-@pytest.mark.parametrize(("name", "install"), [("flite", None), ("hibari", "venv"), ("f5", "container")])
+@pytest.mark.parametrize(
+    ("name", "install"),
+    [("flite", None), ("hibari", "venv"), ("f5", "container"), ("chatterbox", "container")],
+)
 def test_a_baseline_is_installed_unless_it_comes_from_system_packages(
     asked: Asked, name: str, install: str | None
 ) -> None:

@@ -254,8 +254,16 @@ def test_chatterbox_in_service_is_asked_as_its_owner_set_it(asked: Asked) -> Non
     assert isinstance(entry.run, HttpRun)
     assert entry.run.request == {"cfg_weight": 0.3, "exaggeration": 0.3, "temperature": 0.6}
     assert (entry.name, entry.preset, list(entry.profiles)) == ("chatterbox", None, ["upstream"])
-    with pytest.raises(BadInput, match="chatterbox is served by somebody else: say where in baseline_url"):
-        open_or_create(asked(baseline="chatterbox"), Path("/"))
+    with pytest.raises(BadInput, match="no profile 'in_service'"):
+        served = {"baseline_url": "http://127.0.0.1:2", "baseline_profile": "in_service"}
+        open_or_create(asked(baseline="chatterbox", **served), Path("/"))
+
+
+def test_chatterbox_without_a_url_is_a_baseline_that_audition_installs(asked: Asked) -> None:
+    run = _new(asked, baseline="chatterbox", baseline_profile="in_service")
+    ours = run.baseline_entry()
+    assert ours.started is not None and ours.preset is not None
+    assert "in_service" in ours.profiles
 
 
 def test_an_entry_that_gained_a_name_to_publish_and_a_server_is_the_same(
