@@ -89,6 +89,8 @@ def build(root: Path, *, full_size: bool = False, seed: int = 7) -> Path:
     torch.manual_seed(seed)
     t3, s3gen, voice = tts.T3(), tts.S3Gen(), tts.VoiceEncoder()
     _lively(t3, s3gen)
+    if full_size:
+        _quieter(s3gen.mel2wav)
     for name, part in (("t3_cfg", t3), ("s3gen", s3gen), ("ve", voice)):
         state = {key: value.contiguous().clone() for key, value in part.state_dict().items()}
         save_file(state, folder / f"{name}.safetensors")
@@ -110,6 +112,14 @@ def _lively(t3: Any, s3gen: Any) -> None:
         for weight in s3gen.mel2wav.parameters():
             if weight.dim() > 1 and weight.std() < 0.02:
                 weight.mul_(0.02 / (weight.std() + 1e-9))
+
+
+def _quieter(vocoder: Any) -> None:
+    """Give every magnitude one value: at full size a tenth of the samples would stand at full scale, a failed take."""
+    bins = vocoder.istft_params["n_fft"] // 2 + 1
+    with torch.no_grad():
+        vocoder.conv_post.parametrizations.weight.original0[:bins] = 0.0
+        vocoder.conv_post.bias[:bins] = -0.9  # e^-0.9 = 0.4
 
 
 def _tokenizer(path: Path) -> None:
