@@ -26,6 +26,7 @@ from bench.memory.nvml import NvmlReader
 from tests.support import entries, stranger_image
 from tests.support.docker import DockerEnv
 from tests.support.neighbours import until
+from tests.support.pace import limit
 from tests.support.registry import Registry
 
 pytestmark = [pytest.mark.needs("docker-registry"), pytest.mark.slow]
@@ -177,8 +178,9 @@ def test_it_sees_its_own_weights_at_the_pinned_revision_and_no_others(
 
 
 def test_one_that_never_gets_healthy_is_ended_at_its_limit(spec: Any) -> None:
-    message = _refused(spec(environment={"MODE": "never"}, start_timeout_s=5))
-    assert "not ready within 5 s (run.start_timeout_s" in message
+    seconds = round(limit(5))
+    message = _refused(spec(environment={"MODE": "never"}, start_timeout_s=seconds))
+    assert f"not ready within {seconds} s (run.start_timeout_s" in message
     assert "somebody's server starts" in message, "its log says how far it came"
 
 
