@@ -219,7 +219,7 @@ def run_published(
             raise BadInput(f"A container of {reference} cannot be made. Docker says: {error}") from error
         made = PublishedContainer(str(container.id), 0, "", docker_host, entry, settings, reference, log)
         try:
-            container.start()
+            _start(container, docker_host, run)
             found = docker_host.api.inspect_container(made.id)
             made.pid = found["State"]["Pid"]
             made.url = f"http://{found['NetworkSettings']['Networks'][network]['IPAddress']}:{run.port}"
@@ -231,6 +231,18 @@ def run_published(
             raise
     made._follower = follow_log(container, log)
     return made
+
+
+def _start(container: Any, docker_host: DockerHost, run: ImageRun) -> None:
+    """Start it. Whoever ends another job meanwhile finds nothing on the network and removes it: it is made again."""
+    for _ in range(3):
+        try:
+            container.start()
+        except docker_errors.NotFound:
+            keep_network(docker_host, internal=not run.network)
+        else:
+            return
+    container.start()
 
 
 def _memory_limit(run: ImageRun) -> int | None:

@@ -35,6 +35,7 @@ TOGETHER = (
     ("hosts", "hosts"),
     ("ansible", "ansible"),
     ("neighbour", "docker"),
+    ("published", "docker"),
     ("docker_host", "docker"),
     ("browser", "browser"),
     ("chaos", "chaos"),

@@ -15,19 +15,20 @@ import httpx
 import pytest
 
 from bench.docker_host.host import RUN_LABEL, DockerHost
-from bench.docker_host.networks import INTERNAL, NETWORK_LABEL, OPEN, keep_network
+from bench.docker_host.networks import INTERNAL, NETWORK_LABEL, OPEN, keep_network, remove_networks
 from bench.engines import container
+from bench.engines import published as published_engine
 from bench.engines.launch import EngineFailed, LaunchSpec, launch
 from bench.engines.published import UNKNOWN, find_platform, name_reference, run_published, tell_device
 from bench.engines.readback import ReadBack
 from bench.errors import BadInput
 from bench.install.module import remove
 from bench.memory.nvml import NvmlReader
-from tests.support import entries, stranger_image
+from tests.published.conftest import Published
+from tests.support import entries
 from tests.support.docker import DockerEnv
 from tests.support.neighbours import until
 from tests.support.pace import limit
-from tests.support.registry import Registry
 
 pytestmark = [pytest.mark.needs("docker-registry"), pytest.mark.slow]
 REVISION = "a" * 40
@@ -35,17 +36,12 @@ WEIGHTS = {"repo": "somebody/voice", "revision": REVISION, "path": "voice.bin", 
 
 
 @pytest.fixture(scope="module")
-def published(
-    docker_env: DockerEnv, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[str, dict[str, str | None]]]:
-    """The image's repository, and its digest by platform."""
-    with (
-        Registry(tmp_path_factory.mktemp("registry")) as registry,
-        DockerHost(docker_env.host) as docker_host,
-    ):
-        repository, digest = stranger_image.publish(docker_env, registry.port)
-        yield repository, {find_platform(docker_host): digest}
-        docker_host.images.remove(f"{repository}@{digest}")
+def pulled(docker_env: DockerEnv, published: Published) -> Iterator[Published]:
+    """The image, on this host."""
+    with DockerHost(docker_env.host) as docker_host:
+        docker_host.images.pull(published.reference)
+        yield published
+        docker_host.images.remove(published.reference)
 
 
 @pytest.fixture(autouse=True)
@@ -54,12 +50,12 @@ def _host(docker_env: DockerEnv, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def spec(published: tuple[str, dict[str, str | None]], tmp_path: Path) -> Any:
+def spec(pulled: Published, tmp_path: Path) -> Any:
     """Makes what is launched: `run` are keys of the entry's run, `top` its own."""
 
     def make(top: dict[str, Any] | None = None, /, **run: Any) -> LaunchSpec:
         given = {"health": {"path": "/ready"}, "start_timeout_s": 60, "memory_limit_gib": 2.0} | run
-        tree = entries.published("neural", *published, **given) | (top or {})
+        tree = entries.published("neural", pulled.repository, pulled.platforms, **given) | (top or {})
         return LaunchSpec(
             entry=entries.entry(tree), profile="upstream", run_id="published-1", install="image",
             log=tmp_path / "engine.log",
@@ -230,6 +226,23 @@ def test_what_a_run_left_goes_with_its_network(spec: Any, docker_host: DockerHos
     assert docker_host.api.inspect_container(made.id)["Config"]["Labels"][RUN_LABEL] == "published-1"
     name = docker_host.labelled("published-1")[0].name
     assert sorted(remove(tmp_path, "published-1")["removed"]) == sorted([name, INTERNAL])
+
+
+def test_a_network_that_another_jobs_end_took_in_the_meantime_is_made_again(
+    spec: Any, docker_host: DockerHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[list[str]] = []
+
+    def and_gone(docker_host: DockerHost, *, internal: bool) -> str:
+        name = keep_network(docker_host, internal=internal)
+        if not taken:
+            taken.append(remove_networks(docker_host))
+        return name
+
+    monkeypatch.setattr(published_engine, "keep_network", and_gone)
+    with launch(spec()) as engine:
+        assert engine.health["known"]["networks"] == [INTERNAL]
+    assert taken == [[INTERNAL]]
 
 
 def test_a_network_of_somebody_elses_is_left_alone(docker_host: DockerHost) -> None:

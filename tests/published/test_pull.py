@@ -24,12 +24,6 @@ NAME = "somebody/voice"
 LABELS = {"org.opencontainers.image.version": "1.2.3", "long": "x" * 1000}
 
 
-@pytest.fixture(scope="module")
-def registry(needs_docker: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
-    with Registry(tmp_path_factory.mktemp("registry")) as opened:
-        yield opened
-
-
 @pytest.fixture
 def way(registry: Registry) -> Iterator[Way]:
     with Way(registry.port) as opened:

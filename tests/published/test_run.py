@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from docker import errors as docker_errors
 
 from bench.controller import conclude, outgoing
 from bench.controller.host_settings import HostSettings
 from bench.controller.run import Run, note_phase
 from bench.docker_host.host import DockerHost
 from bench.docker_host.networks import NETWORK_LABEL
-from bench.engines.published import find_platform
 from bench.install.install import install
 from bench.jobs.archive import unpack
 from bench.records.passes import PassFile
@@ -22,10 +22,10 @@ from bench.records.run import Install, Preflight
 from bench.records.verdict import Verdict
 from bench.storage.clock import utc_now
 from bench.storage.record_file import load_record, save_record
-from tests.support import entries, stranger_image, whole_run
+from tests.published.conftest import Published
+from tests.support import entries, whole_run
 from tests.support.docker import DockerEnv
 from tests.support.followed import followed
-from tests.support.registry import Registry
 
 pytestmark = [pytest.mark.needs("docker-registry"), pytest.mark.slow, pytest.mark.timeout(1800)]
 
@@ -41,21 +41,16 @@ class Made:
 
 
 @pytest.fixture(scope="module")
-def made(docker_env: DockerEnv, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
+def made(
+    docker_env: DockerEnv, published: Published, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Made]:
     folder = tmp_path_factory.mktemp("published")
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        Registry(folder / "registry") as registry,
-        DockerHost(docker_env.host) as docker_host,
-    ):
+    with pytest.MonkeyPatch.context() as patch, DockerHost(docker_env.host) as docker_host:
         patch.setenv("DOCKER_HOST", docker_env.host)
-        repository, digest = stranger_image.publish(docker_env, registry.port)
-        reference = f"{repository}@{digest}"
-        for name in (reference, f"{repository}:latest"):
-            with contextlib.suppress(Exception):
-                docker_host.images.remove(name)
+        with contextlib.suppress(docker_errors.ImageNotFound):
+            docker_host.images.remove(published.reference)
         tree = entries.published(
-            "neural", repository, {find_platform(docker_host): digest}, health={"path": "/ready"}, voice="heart",
+            "neural", published.repository, published.platforms, health={"path": "/ready"}, voice="heart",
             dialect="openai", memory_gib=0.5, start_timeout_s=120,
         )  # fmt: skip
         host = whole_run.settings(folder)
@@ -69,7 +64,7 @@ def made(docker_env: DockerEnv, tmp_path_factory: pytest.TempPathFactory) -> Ite
         conclude.score_run(run)
         conclude.decide_run(run)
         left = docker_host.labelled(run.run_id) + docker_host.api.networks(filters={"label": [NETWORK_LABEL]})
-        yield Made(run, said, reference, left)
+        yield Made(run, said, published.reference, left)
         for image in docker_host.images.list(name="audition-published-neural"):
             docker_host.images.remove(image.id, force=True)
 
