@@ -49,14 +49,8 @@ def test_it_says_the_sentence_and_keeps_it(
     assert "flite | ready after " in said and "first audio after" in said
     assert "GiB resident" in said, "what memory_gib may say"
     assert f"written: {tmp_path}/said.wav" in said
-
-
-def test_a_longer_text_is_a_longer_sentence(trying: Callable[..., int], tmp_path: Path) -> None:
-    lengths = []
-    for text in ("Yes.", TEXT * 2):
-        assert trying("flite", "--text", text) == 0
-        lengths.append(read_mono(tmp_path / "said.wav")[0].size)
-    assert lengths[1] > 3 * lengths[0]
+    assert trying("flite", "--text", "Yes.") == 0
+    assert 2 * read_mono(tmp_path / "said.wav")[0].size < samples.size, "a shorter text is a shorter sentence"
 
 
 def test_an_engine_that_dies_leaves_its_last_words(
