@@ -278,7 +278,8 @@ def test_an_entry_that_gained_a_name_to_publish_and_a_server_is_the_same(
     assert not {"publish_as", "served"} & set(run.manifest().entry), "as before, while they say nothing"
     proved = hash_receipt(make_job_spec(run, "install", HostSettings()))
     gained: dict[str, Any] = {"publish_as": "mine-tts", "served": {"kind": "http", "dialect": "cosyvoice"}}
-    request = mine(**gained)
+    tried = [{"what": "a sentence", "where": "here", "when": "2026-11-27"}]
+    request = mine(proved=tried, **gained)
     assert locate(request) == run
     spec = make_job_spec(run, "install", HostSettings())
     assert hash_receipt(spec.model_copy(update={"entry": request.entry()})) == proved
@@ -288,6 +289,14 @@ def test_an_entry_that_gained_a_name_to_publish_and_a_server_is_the_same(
     request = mine(served=gained["served"] | {"dialect": "openai"})
     assert locate(request) == run
     assert commit(request.model_copy(update=there)).inputs_sha256 != theirs
+
+
+@pytest.mark.parametrize("side", ["model", "baseline"])
+def test_no_run_is_begun_with_what_nobody_has_looked_up(asked: Asked, tmp_path: Path, side: str) -> None:
+    weights = [{"repo": "somebody/voice", "revision": None, "path": "*"}]
+    catalog = entries.write(tmp_path / "catalog", entries.raw("loose", weights=weights))
+    with pytest.raises(BadInput, match=r"loose is not pinned: the revision of somebody/voice is null"):
+        open_or_create(asked(**{side: "loose"}, catalog_dir=catalog), Path("/"))
 
 
 def test_the_newest_that_is_not_decided_goes_on(asked: Asked) -> None:
