@@ -43,3 +43,12 @@ def published(docker_env: DockerEnv, registry: Registry) -> Published:
     with DockerHost(docker_env.host) as docker_host:
         docker_host.images.remove(f"{repository}:latest")
         return Published(repository, digest, find_platform(docker_host))
+
+
+@pytest.fixture(scope="module")
+def pulled(docker_env: DockerEnv, published: Published) -> Iterator[Published]:
+    """The image, on this host."""
+    with DockerHost(docker_env.host) as docker_host:
+        docker_host.images.pull(published.reference)
+        yield published
+        docker_host.images.remove(published.reference)

@@ -35,15 +35,6 @@ REVISION = "a" * 40
 WEIGHTS = {"repo": "somebody/voice", "revision": REVISION, "path": "voice.bin", "bytes": 5, "sha256": None}
 
 
-@pytest.fixture(scope="module")
-def pulled(docker_env: DockerEnv, published: Published) -> Iterator[Published]:
-    """The image, on this host."""
-    with DockerHost(docker_env.host) as docker_host:
-        docker_host.images.pull(published.reference)
-        yield published
-        docker_host.images.remove(published.reference)
-
-
 @pytest.fixture(autouse=True)
 def _host(docker_env: DockerEnv, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_HOST", docker_env.host)
