@@ -7,11 +7,12 @@ SHELL := /bin/bash
 # Two processes; what belongs together (tests/support/tiers.py) stays in one of them, the dearest begun first.
 PYTEST := $(VENV)/bin/pytest -p no:cacheprovider -n 2 --dist loadscope --no-loadscope-reorder --durations=20
 LOCK = uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate $(UPGRADE)
+CHATTERBOX := tests/serving/test_chatterbox.py
 AUDIT := .cache/audit
-AUDITED := test.txt engine-f5.txt engine-cosyvoice2.txt
+AUDITED := test.txt engine-f5.txt engine-cosyvoice2.txt engine-hibari.txt engine-chatterbox.txt
 
 .PHONY: help setup setup-test demo test test-quick check bench bench-idle bench-listening bench-gpu bench-gpu-job bare chaos \
-	test-cosyvoice2 lock outdated clean
+	test-chatterbox test-cosyvoice2 lock outdated clean
 
 help: ## say what there is
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 17
@@ -49,8 +50,8 @@ check: $(VENV)/.test ## formatting, lint, types
 test-quick: $(VENV)/.test $(DEMO)/demo.rights.yml ## the tests that need nothing more: no root, network, Docker or browser
 	$(PYTEST) -m quick
 
-test: setup-test check ## every test
-	$(PYTEST)
+test: setup-test check ## every test but Chatterbox's
+	$(PYTEST) --ignore=$(CHATTERBOX)
 
 bench: setup-test ## the figures of the measuring instrument, as one table and as JSON
 	$(PY) -m benchmarks --json .cache/bench.json
@@ -76,6 +77,9 @@ chaos: setup-test ## every fault of the neighbour suite
 test-cosyvoice2: setup-test ## CosyVoice 2's tests on the exact commits, from a folder MIRROR=... of repositories
 	AUDITION_COSYVOICE_MIRROR="$(MIRROR)" $(PY) -m pytest tests/serving/test_cosyvoice2.py
 
+test-chatterbox: setup-test ## Chatterbox's tests, in an environment of their own (2 GB, ten minutes)
+	$(PY) -m pytest -p no:cacheprovider --durations=20 $(CHATTERBOX)
+
 lock: ## make the pins again (needs uv); UPGRADE=--upgrade takes the newest that fit
 	$(LOCK) pyproject.toml -o requirements/host.txt
 	$(LOCK) --extra whisper pyproject.toml -o requirements/host-whisper.txt
@@ -83,6 +87,9 @@ lock: ## make the pins again (needs uv); UPGRADE=--upgrade takes the newest that
 	$(LOCK) --extra controller --extra whisper --extra test pyproject.toml -o requirements/test.txt
 	$(LOCK) requirements/engine-f5.in -o requirements/engine-f5.txt
 	$(LOCK) requirements/engine-cosyvoice2.in -o requirements/engine-cosyvoice2.txt
+	$(LOCK) requirements/engine-hibari.in -o requirements/engine-hibari.txt
+	$(LOCK) requirements/engine-chatterbox.in --override requirements/engine-chatterbox.overrides \
+	    --excludes requirements/engine-chatterbox.excludes -o requirements/engine-chatterbox.txt
 	$(LOCK) requirements/audit.in -o requirements/audit.txt
 
 $(AUDIT)/.installed: requirements/audit.txt $(VENV)/.controller

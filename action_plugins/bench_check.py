@@ -34,6 +34,8 @@ class ActionModule(HostedAction):
             "passed": run is not None and run.preflight_passed(),
             "notices": found.notices,
         }
+        if not result["passed"]:
+            result["notices"] = [*found.notices, f"proved: {found.fact('proved')}"]
         if self._task.args.get("scope") == "gates":
             if found.refused and run is not None and not self.checking:
                 result["changed"] = write_preflight(run, found, None, self._since())

@@ -11,10 +11,11 @@ from bench.controller import incoming, outgoing, steps
 from bench.controller.failures import quote_failure
 from bench.controller.hosted_action import HostedAction
 from bench.controller.run import Run, explain_full_disk, note_phase
+from bench.errors import AuditionError
 from bench.install.spec import DOWNLOADS_LIMIT_S
 from bench.jobs.spec import JobSpec
 from bench.records.base import Phase
-from bench.records.run import Install
+from bench.records.run import BaselineInstall, Install
 from bench.storage.clock import utc_at
 from bench.storage.record_file import save_record
 
@@ -59,6 +60,9 @@ class ActionModule(HostedAction):
         packages = needs["system_packages"] if self._task.args.get("manage_packages", True) else []
         wanted = {"system_packages": packages, "weights": needs["weights"], "store": str(self.host.store())}
         with self.held(run):
+            # The baseline first: what is noted of the candidate ends the phase.
+            if not self._baseline_proved(run, wanted):
+                return answer
             spec = outgoing.make_job_spec(run, "install", self.host)
             proved = self._proved(run, spec, utc_at(self.began), wanted)
         return answer if proved is None else answer | {"todo": False} | proved
@@ -88,15 +92,27 @@ class ActionModule(HostedAction):
     def _install(self, run: Run) -> dict[str, Any]:
         since = float(self._task.args.get("since") or self.began)
         started = utc_at(since)
+        if not self._baseline_proved(run, {}):
+            if self.checking:
+                return {"changed": True, "msg": "the baseline would be installed and would say one sentence"}
+            self._install_baseline(run)
         spec = outgoing.make_job_spec(run, "install", self.host)
         if (proved := self._proved(run, spec, started, {})) is not None:
             return proved
-        names = self._names(spec)
         if self.checking:
             return {"changed": True, "msg": "the engine would be installed and would say one sentence"}
-        job_dir = self.host.job_dir(run.run_id, "install")
         before_s = max(self.began - since, 0.0)
         before = outgoing.list_earlier_steps(before_s, self._task.args.get("weights") or {})
+        return self._note(run, Install.model_validate(self._do(run, spec, before)), started)
+
+    def _do(self, run: Run, spec: JobSpec, before: outgoing.Before) -> dict[str, Any]:
+        """Install one side on the host and return its record.
+
+        Raises:
+            AuditionError: the host could not do it.
+        """
+        names = self._names(spec)
+        job_dir = self.host.job_dir(run.run_id, "install")
         with outgoing.pack_install(run, spec, names["receipt"], self.host, before) as tar:
             self.send(tar, job_dir)
         arguments = {"action": "install", "job_dir": job_dir, **names}
@@ -104,8 +120,48 @@ class ActionModule(HostedAction):
         done = self.follow("bench_engine", arguments, job_dir, limit_s)
         self.discard(job_dir)
         if not done.get("install"):
-            return {"failed": True, "fault": "host", "msg": quote_failure(done)}
-        return self._note(run, Install.model_validate(done["install"]), started)
+            raise AuditionError(quote_failure(done))
+        record: dict[str, Any] = done["install"]
+        return record
+
+    def _baseline_proved(self, run: Run, needs: dict[str, Any]) -> bool:
+        """Return whether the baseline's receipt holds, if it is one that is installed; its record goes into the run."""
+        spec = outgoing.make_baseline_install(run, self.host)
+        if spec is None:
+            return True
+        found = self.module("bench_engine", {"action": "look", "needs": needs, **self._names(spec)})
+        if found.get("failed") or not found.get("install") or found["lacking"]:
+            return False
+        try:
+            self._keep_baseline(run, BaselineInstall.model_validate(found["install"]))
+        except ValidationError:  # another version's: it proves nothing here
+            return False
+        return True
+
+    def _install_baseline(self, run: Run) -> None:
+        """Install the baseline and put its record into the run.
+
+        Raises:
+            AuditionError: it could not be, which says nothing of the candidate.
+        """
+        spec = outgoing.make_baseline_install(run, self.host)
+        assert spec is not None
+        record = BaselineInstall.model_validate(self._do(run, spec, outgoing.Before([], [])))
+        self._keep_baseline(run, record)
+        if not record.ok:
+            raise AuditionError(
+                f"the baseline {spec.entry.name} could not be installed, which says nothing of the candidate: "
+                f"{record.error}"
+            )
+
+    def _keep_baseline(self, run: Run, record: BaselineInstall) -> None:
+        path = run.path / BaselineInstall.file_name
+        if self.checking or (
+            path.is_file() and json.loads(path.read_bytes()) == record.model_dump(mode="json")
+        ):
+            return
+        with explain_full_disk(run.path):
+            save_record(record, run.path)
 
     def _note(self, run: Run, record: Install, started: str) -> dict[str, Any]:
         """Put the record into the run; a failed installation is a finding, not an error."""

@@ -48,11 +48,12 @@ options:
         type: str
         required: true
       revision:
-        description: Commit, 40 hexadecimal digits.
+        description: 'Commit, 40 hexadecimal digits. Null: nobody has looked it up, and install refuses
+          it.'
         type: str
         required: true
       path:
-        description: Path of the file there.
+        description: Path of the file there; C(*) is every file of a repository whose revision is null.
         type: str
         required: true
       bytes:

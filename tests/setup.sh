@@ -3,5 +3,5 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 tests/packages.sh espeak-ng flite ffmpeg sox chromium docker.io debootstrap openssh-client openssh-server \
-    iptables strace procps
+    iptables strace procps docker-registry
 command -v npm >/dev/null || tests/packages.sh npm

@@ -32,10 +32,19 @@ def load(name: str, extra: Path | None = None) -> Entry:
         BadInput: no such model (the message lists what there is), or a wrong or missing key (the message
             names file, key and line).
     """
+    return read(find_path(name, extra))
+
+
+def find_path(name: str, extra: Path | None = None) -> Path:
+    """Return the file of an entry, the user's own before ours.
+
+    Raises:
+        BadInput: no such model; the message lists what there is.
+    """
     paths = _paths(extra)
     if name not in paths:
         raise BadInput(f"unknown model '{name}'; the catalog has: {', '.join(sorted(paths))}.")
-    return read(paths[name])
+    return paths[name]
 
 
 def read(path: Path) -> Entry:

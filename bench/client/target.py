@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from bench.catalog.entry import HttpRun, RawContainer
+from bench.catalog.entry import AskedRun, RawContainer
 from bench.errors import BadInput
 from bench.text.outside import clean
 
@@ -74,8 +74,8 @@ class Target:
         check_base_url(self.base_url)
 
     @classmethod
-    def from_run(cls, run: HttpRun, base_url: str, token: str | None = None, **more: Any) -> Self:
-        """Return the target that a catalog entry's `http` run describes, at `base_url`."""
+    def from_run(cls, run: AskedRun, base_url: str, token: str | None = None, **more: Any) -> Self:
+        """Return the target that a catalog entry describes of a server that is not ours, at `base_url`."""
         return cls(
             base_url=base_url,
             dialect=run.dialect,

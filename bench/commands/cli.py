@@ -242,6 +242,42 @@ def _load(args: argparse.Namespace) -> int:
     return load(wanted, _say)
 
 
+def _try(args: argparse.Namespace) -> int:
+    from bench.commands.try_entry import Attempt, try_entry
+    from bench.neighbour.spec import NeighbourSpec
+    from bench.records.settings import GIB, STATE_DIR
+
+    if args.neighbour and not args.neighbour_url:
+        raise BadInput("--neighbour names a container: say in --neighbour-url where its API is.")
+    state_dir = Path(args.state_dir or STATE_DIR).absolute()
+    neighbour = NeighbourSpec(
+        lease_dir=state_dir / "lease",
+        container=args.neighbour,
+        url=args.neighbour_url,
+        mode="parallel" if args.neighbour else "none",
+        floor_bytes=int(args.neighbour_floor_gib * GIB) if args.neighbour else 0,
+    )
+    wanted = Attempt(
+        entry=args.entry,
+        text=args.text,
+        profile=args.profile,
+        catalog_dir=args.catalog_dir,
+        url=args.url,
+        reference=args.reference,
+        transcript=args.transcript,
+        state_dir=state_dir,
+        neighbour=neighbour,
+        out=args.out or Path(f"{args.entry}.wav"),
+    )
+    return try_entry(wanted, _say)
+
+
+def _pin(args: argparse.Namespace) -> int:
+    from bench.commands.pin import Pin, pin_entry
+
+    return pin_entry(Pin(args.entry, args.catalog_dir, args.tag, args.out), _say)
+
+
 def _neighbour(args: argparse.Namespace) -> int:
     from bench.commands.neighbour import neighbour
 
@@ -415,6 +451,45 @@ def _parser() -> argparse.ArgumentParser:
     )
     load.add_argument("--json", type=Path, help="write every take and summary here")
 
+    one = add("try", _try, "One sentence of one model on this machine, without a run: to write its entry.")
+    one.add_argument("entry", metavar="ENTRY", help="the model, by its name in the catalog")
+    one.add_argument(
+        "--text",
+        default="This is one sentence, to hear that the model speaks.",
+        help="what is said (default: %(default)s)",
+    )
+    one.add_argument("--profile", default="upstream", help="default: %(default)s")
+    one.add_argument("--catalog-dir", type=Path, metavar="DIR", help="a folder of your own entries")
+    one.add_argument("--url", help="where somebody else serves it; without it Audition starts it")
+    one.add_argument("--reference", type=Path, metavar="WAV", help="a clip to clone, where it has no voice")
+    one.add_argument("--transcript", metavar="TEXT", help="the clip's words")
+    one.add_argument("--out", type=Path, metavar="WAV", help="where the sentence goes (default: ENTRY.wav)")
+    one.add_argument(
+        "--state-dir",
+        type=Path,
+        metavar="DIR",
+        help="where venvs, weights and leases are kept (default: /var/lib/audition)",
+    )
+    one.add_argument(
+        "--neighbour",
+        metavar="CONTAINER",
+        help="the service that must survive: the engine runs beside it, watched",
+    )
+    one.add_argument("--neighbour-url", metavar="URL", help="its OpenAI API, which proves that it is well")
+    one.add_argument(
+        "--neighbour-floor-gib", type=float, default=8.0, help="memory that stays free (default: %(default)s)"
+    )
+    pin = add("pin", _pin, "Look up what an entry leaves null, and write an entry of your own to read over.")
+    pin.add_argument("entry", metavar="ENTRY", help="the model, by its name in the catalog")
+    pin.add_argument("--tag", help="of the image, in place of the entry's")
+    pin.add_argument("--catalog-dir", type=Path, metavar="DIR", help="a folder of your own entries")
+    pin.add_argument(
+        "--out",
+        type=Path,
+        default=Path("catalog"),
+        metavar="DIR",
+        help="folder for the entry (default: %(default)s)",
+    )
     neighbour = add("neighbour", _neighbour, "How the neighbour on a host is; take it back.")
     neighbour.add_argument("action", choices=("status", "restore"))
     neighbour.add_argument("host", metavar="HOST")

@@ -21,7 +21,7 @@ from bench.records.memory import MemoryReport
 from bench.records.metrics import MetricsFile, TakeMetrics
 from bench.records.neighbour import NeighbourRecord
 from bench.records.passes import PassFile
-from bench.records.run import Install, Manifest, Phases, Preflight
+from bench.records.run import BaselineInstall, Install, Manifest, Phases, Preflight
 from bench.records.survey import Survey
 from bench.records.take import Take
 from bench.records.verdict import Verdict
@@ -44,6 +44,7 @@ FILES: tuple[Described, ...] = (
     Described("manifest.json", Manifest, "manifest"),
     Described("preflight.json", Preflight),
     Described("install.json", Install),
+    Described("install-baseline.json", BaselineInstall),
     Described("phases.json", Phases),
     Described("neighbour.json", NeighbourRecord),
     Described("memory.json", MemoryReport),

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, ValidationError
 
-from bench.catalog.entry import EngineRun, Entry, HttpRun, WeightFile
+from bench.catalog.entry import Entry, HttpRun, WeightFile
 from bench.controller.parts import Part, find_engine_part
 from bench.controller.wheel import REPO
 from bench.engines.image.context import name_image
@@ -15,7 +15,7 @@ from bench.errors import BadInput
 from bench.install.sources import name_tree
 from bench.jobs.spec import JobLimits
 from bench.neighbour.spec import NeighbourSpec
-from bench.records.settings import ELSEWHERE, PYTHON_IMAGE, STATE_DIR, Given, Settings, Way
+from bench.records.settings import ELSEWHERE, PYTHON_IMAGE, STATE_DIR, Given, Runs, Settings, Way
 from bench.storage.digests import sha256_bytes, sha256_file
 from bench.weights.store import revision_of
 from bench.weights.whisper import WHISPER_MODELS
@@ -145,16 +145,23 @@ class HostSettings(JobLimits):
         return f"{self.state_dir}/jobs/{run_id}/{phase}-{time.time_ns()}"
 
 
-def choose_way(entry: Entry, host: HostSettings) -> Literal[Way, "http"]:
+def choose_way(entry: Entry, host: HostSettings) -> Runs:
     """Return how a candidate's engine runs on this host.
 
     Raises:
         BadInput: the inventory asks for a way that the entry does not have, or that a neighbour forbids.
     """
-    if entry.run.kind == "http":
+    if entry.started is None:
         return "http"
+    if entry.ours is None:
+        if host.engine_install in ("system", "venv"):
+            raise BadInput(
+                f"engine_install is {host.engine_install}, and {entry.name} is a published image: it runs in a "
+                "container. Set engine_install to auto."
+            )
+        return "image"
     neighbour = host.neighbour.mode != "none"
-    if neighbour and entry.run.gpu and host.engine_install in ("system", "venv"):
+    if neighbour and entry.ours.gpu and host.engine_install in ("system", "venv"):
         raise BadInput(
             f"{entry.name} shares the GPU with a neighbour, so it must run as a container, which the watcher can end; "
             "set engine_install to auto or container."
@@ -162,22 +169,33 @@ def choose_way(entry: Entry, host: HostSettings) -> Literal[Way, "http"]:
     if host.engine_install == "auto":
         # A container is what the watcher can end; without a neighbour a venv needs no Docker.
         first: tuple[Way, ...] = ("container",) if neighbour else ("system", "venv")
-        return next((name for name in first if name in entry.run.install), entry.run.install[0])
-    if host.engine_install not in entry.run.install:
+        return next((name for name in first if name in entry.ours.install), entry.ours.install[0])
+    if host.engine_install not in entry.ours.install:
         raise BadInput(
             f"engine_install is {host.engine_install}, and {entry.name} can be installed as: "
-            f"{', '.join(entry.run.install)}."
+            f"{', '.join(entry.ours.install)}."
         )
     return host.engine_install
 
 
+def choose_baseline_way(entry: Entry, host: HostSettings) -> Runs:
+    """Return how a baseline runs on this host; `engine_install` is about the candidate, and system packages come first.
+
+    Raises:
+        BadInput: as `choose_way`.
+    """
+    if entry.ours is not None and "system" in entry.ours.install:
+        return "system"
+    return choose_way(entry, host.model_copy(update={"engine_install": "auto"}))
+
+
 def find_engine_lock(entry: Entry) -> Path:
     """Return the file of pins that a model's venv or image is made from."""
-    if not isinstance(entry.run, EngineRun) or entry.run.requirements is None:
+    if entry.ours is None or entry.ours.requirements is None:
         raise BadInput(
             f"{entry.name} has no run.requirements, so it cannot be installed as venv or container."
         )
-    return REPO / "requirements" / entry.run.requirements
+    return REPO / "requirements" / entry.ours.requirements
 
 
 def name_engine_python(entry: Entry, host: HostSettings) -> str:
@@ -193,11 +211,11 @@ def name_engine_image(entry: Entry, host: HostSettings) -> str:
 
 def name_code(entry: Entry) -> str:
     """Return the name of all code beside the lock: ours, and upstream's where that is no package."""
-    assert isinstance(entry.run, EngineRun)
-    return find_part(entry).sha256 + (name_tree(entry.run.sources) or "")
+    assert entry.ours is not None
+    return find_part(entry).sha256 + (name_tree(entry.ours.sources) or "")
 
 
 def find_part(entry: Entry) -> Part:
     """Return the code that a model's engine runs."""
-    assert isinstance(entry.run, EngineRun)
-    return find_engine_part(REPO, entry.run.adapter)
+    assert entry.ours is not None
+    return find_engine_part(REPO, entry.ours.adapter)

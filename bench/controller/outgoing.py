@@ -6,11 +6,12 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from bench.catalog.entry import EngineRun, Entry
+from bench.catalog.entry import Entry
 from bench.controller.host_settings import (
     HostSettings,
+    choose_baseline_way,
     choose_way,
     find_engine_lock,
     find_part,
@@ -37,13 +38,29 @@ PASSES: dict[JobPhase, list[PassName]] = {
 }
 
 
-def make_job_spec(run: Run, phase: JobPhase, host: HostSettings, lent: Lent | None = None) -> JobSpec:
-    """Return the job of `phase`; the entry is the one the manifest committed to, not today's file."""
+def make_baseline_install(run: Run, host: HostSettings) -> JobSpec | None:
+    """Return the job that installs the baseline; None where it is served by somebody or comes from system packages."""
+    if choose_baseline_way(run.baseline_entry(), host) in ("http", "system"):
+        return None
+    return make_job_spec(run, "install", host, side="baseline")
+
+
+def make_job_spec(
+    run: Run,
+    phase: JobPhase,
+    host: HostSettings,
+    lent: Lent | None = None,
+    *,
+    side: Literal["candidate", "baseline"] | None = None,
+) -> JobSpec:
+    """Return the job of `phase`; the entry is the one the manifest committed to, not today's file.
+
+    `side` is whose it is: the phase says, but for an installation, which is the candidate's unless told.
+    """
     manifest = run.manifest()
-    candidate = phase != "baseline"
+    candidate = phase != "baseline" and side != "baseline"
     entry = run.entry() if candidate else run.baseline_entry()
-    # `engine_install` is about the candidate; a baseline of ours comes from system packages (request.py).
-    how = choose_way(entry, host) if candidate or entry.run.kind == "http" else "system"
+    how = choose_way(entry, host) if candidate else choose_baseline_way(entry, host)
     return JobSpec(
         run_id=run.run_id,
         phase=phase,
@@ -74,7 +91,7 @@ def make_job_spec(run: Run, phase: JobPhase, host: HostSettings, lent: Lent | No
 def _other_side(run: Run, phase: JobPhase, host: HostSettings) -> OtherSide | None:
     """Return the baseline whose voice a benchmark looks at first: one that somebody else serves, still to be made."""
     entry, manifest, made = run.baseline_entry(), run.manifest(), run.phases().get("baseline")
-    if phase != "benchmark" or entry.run.kind != "http" or (made is not None and made.status == "done"):
+    if phase != "benchmark" or entry.started is not None or (made is not None and made.status == "done"):
         return None
     accepted = host.baseline_voice_accepted or None
     return OtherSide(entry=entry, url=manifest.baseline_url or "", voice_accepted=accepted)
@@ -82,7 +99,7 @@ def _other_side(run: Run, phase: JobPhase, host: HostSettings) -> OtherSide | No
 
 def _passes(run: Run, phase: JobPhase, entry: Entry) -> list[PassName]:
     passes = [name for name in PASSES[phase] if name != "preset" or entry.preset is not None]
-    if phase == "benchmark" and entry.run.kind == "engine" and load_record(Install, run.path).smoke is None:
+    if phase == "benchmark" and entry.started is not None and load_record(Install, run.path).smoke is None:
         # There was no room beside the neighbour; the sentence is said within the one pause.
         passes.insert(0, "smoke")
     return passes
@@ -90,10 +107,10 @@ def _passes(run: Run, phase: JobPhase, entry: Entry) -> list[PassName]:
 
 def _neighbour(phase: JobPhase, entry: Entry, host: HostSettings) -> NeighbourSpec:
     """Only the benchmark may pause the neighbour; every other engine is lent a place beside it, and watched."""
-    gib = entry.run.memory_gib if isinstance(entry.run, EngineRun) else None
+    gib = entry.started.memory_gib if entry.started else None
     update: dict[str, Any] = {"engine_bytes": int((gib or 0.0) * 2**30)}
     if phase != "benchmark":
-        beside = host.neighbour.mode != "none" and isinstance(entry.run, EngineRun)
+        beside = host.neighbour.mode != "none" and entry.started is not None
         update |= {"mode": "parallel" if beside else "none", "measure": False}
     return host.neighbour.model_copy(update={**update, "hard_limit_s": host.pass_timeout_s})
 
@@ -101,7 +118,7 @@ def _neighbour(phase: JobPhase, entry: Entry, host: HostSettings) -> NeighbourSp
 def hash_receipt(spec: JobSpec) -> str:
     """Return the hash of all that a smoke sentence proves: the engine's code, model, profile, and how it runs."""
     what = {
-        "code": find_part(spec.entry).sha256 if isinstance(spec.entry.run, EngineRun) else None,
+        "code": find_part(spec.entry).sha256 if spec.entry.ours else None,
         "entry": spec.entry.hashed(),
         "profile": spec.profile,
         "install": spec.install,
@@ -124,7 +141,7 @@ def pack_job(
         _reference_for(run, spec, folder)
         if spec.lock is not None:
             shutil.copyfile(find_engine_lock(spec.entry), folder / spec.lock)
-        if isinstance(spec.entry.run, EngineRun):
+        if spec.entry.ours is not None:
             (folder / ENGINE_CODE).write_bytes(pack_part(find_part(spec.entry)))
         if lent is not None:
             copy_takes(lent, folder / LENT)
@@ -181,7 +198,8 @@ def pack_install(run: Run, spec: JobSpec, receipt: str, host: HostSettings, befo
 def _reference_for(run: Run, spec: JobSpec, folder: Path) -> None:
     """Put the reference into the job: the candidate's stretch, or the one that suits the baseline's limits and beside
     it the candidate's, which raters hear: what both sides' metrics are held against is one clip."""
-    cut = "reference-baseline" if spec.phase == "baseline" else "reference"
+    of_baseline = spec.phase == "baseline" or spec.entry.name == run.manifest().inputs.baseline
+    cut = "reference-baseline" if of_baseline else "reference"
     for name in ("reference.wav", "reference.txt"):
         shutil.copyfile(run.path / cut / name, folder / name)
     if spec.other_side is not None:

@@ -27,10 +27,21 @@ class Gates:
             (check.name for check in self.checks if check.severity == "gate" and check.ok is False), ""
         )
 
+    def fact(self, name: str) -> str:
+        """Return what a check says."""
+        return next(check.detail for check in self.checks if check.name == name)
+
 
 def check_gates(entry: Entry, intended_use: IntendedUse) -> Gates:
     """Make the checks that a catalog entry alone decides; not one request is made."""
-    return Gates([licence_gate(entry, intended_use), clone_gate(entry, None)], notices(entry))
+    return Gates([licence_gate(entry, intended_use), clone_gate(entry, None), proved(entry)], notices(entry))
+
+
+def proved(entry: Entry) -> Check:
+    """Return what was run of the model before, as its entry says: a fact, which refuses nothing."""
+    proofs = entry.proofs()
+    detail = "; ".join(proofs) or "nothing: nobody has run this entry and written it down"
+    return Check(name="proved", ok=bool(proofs) or None, value=len(proofs), detail=f"{entry.title}: {detail}")
 
 
 def apply_card(found: Gates, report: HostReport) -> tuple[Gates, HostReport]:

@@ -38,6 +38,19 @@ OptionalPath = Annotated[Path | None, BeforeValidator(_at_home), BeforeValidator
 OptionalText = Annotated[str | None, BeforeValidator(_none_if_empty)]
 
 
+def refuse_unpinned(entry: Entry) -> None:
+    """Refuse to fetch what nobody has looked up.
+
+    Raises:
+        BadInput: the entry leaves it null.
+    """
+    if lacking := entry.unpinned():
+        raise BadInput(
+            f"{entry.name} is not pinned: {', '.join(lacking)} is null in its entry. `audition pin {entry.name}` looks "
+            "it up and writes an entry of your own to read over; then name its folder in catalog_dir."
+        )
+
+
 class RunRequest(Settings):
     """The variables every phase resolves its run by (docs/variables.md). An empty string means "not given"."""
 
@@ -109,10 +122,12 @@ class RunRequest(Settings):
             )
         # Nobody has to serve what a gate refuses anyway: such a run ends with a decision.
         passes = all(gate.ok for gate in (licence_gate(entry, self.intended_use), clone_gate(entry, None)))
-        if entry.run.kind == "http" and self.model_url is None and passes:
+        if entry.started is None and self.model_url is None and passes:
             raise BadInput(f"{self.model} is served by somebody else: say where in model_url.")
-        if entry.run.kind == "http":
+        if entry.started is None:
             _check_url("model_url", self.model_url)
+        if passes:
+            refuse_unpinned(entry)
         return entry
 
     def baseline_entry(self) -> Entry:
@@ -123,13 +138,9 @@ class RunRequest(Settings):
         if self.baseline_profile not in entry.profiles:
             known = ", ".join(entry.profiles)
             raise BadInput(f"{self.baseline} has no profile '{self.baseline_profile}'; it has: {known}.")
-        if entry.run.kind == "http" and self.baseline_url is None:
+        if entry.started is None and self.baseline_url is None:
             raise BadInput(f"{self.baseline} is served by somebody else: say where in baseline_url.")
-        if entry.run.kind == "http":
+        if entry.started is None:
             _check_url("baseline_url", self.baseline_url)
-        if entry.run.kind == "engine" and "system" not in entry.run.install:
-            raise BadInput(
-                f"{self.baseline} cannot be the baseline as it is: Audition serves a baseline itself only from system "
-                "packages. Serve it over HTTP, and give an entry of kind http and baseline_url."
-            )
+        refuse_unpinned(entry)
         return entry

@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from bench.catalog.entry import EngineRun, Entry
+from bench.catalog.entry import Entry
 from bench.controller import prepare
 from bench.controller.found import locate_once, pass_on
 from bench.controller.host_settings import HostSettings, choose_way
@@ -140,13 +140,10 @@ def _failed(
 def list_needs(entry: Entry, baseline: Entry, settings: HostSettings) -> dict[str, Any]:
     """Return what the two models and the metrics want on the host, for the roles."""
     packages = {
-        name
-        for one in (entry, baseline)
-        if isinstance(one.run, EngineRun)
-        for name in one.run.system_packages
+        name for one in (entry, baseline) if one.ours is not None for name in one.ours.system_packages
     }
-    weights = entry.weights if choose_way(entry, settings) != "http" else []
-    weights = [*weights, *settings.whisper_weights()]
+    weights = [file for one in (entry, baseline) if one.started is not None for file in one.weights]
+    weights += settings.whisper_weights()
     return {
         "system_packages": sorted(packages),
         "weights": [each.model_dump(mode="json") for each in weights],

@@ -15,6 +15,10 @@ from bench.errors import BadInput
 
 CACHE_LABEL = "audition.cache-of"
 """Label with the image's name on the volume that keeps its cache."""
+LAST_WORDS_S = 5.0
+"""How long to wait for what a container wrote before it ended."""
+LOG_BYTES = 32 << 20
+"""This much of what an engine writes is kept."""
 CACHE = "/var/cache/engine"
 """Where it is in the container: beside /tmp, which is memory, the engine's only writable place."""
 
@@ -48,28 +52,50 @@ class EngineContainer:
     """Of its first process, on the host."""
     host_port: int
     _docker: DockerHost
+    _follower: threading.Thread | None = None
 
     def exit_code(self) -> int | None:
-        """Return None while it runs; -1 when it is gone altogether."""
-        with self._docker.answering():
-            try:
-                state = self._docker.api.inspect_container(self.id)["State"]
-            except docker_errors.NotFound:
-                return -1
-        return None if state["Running"] else int(state["ExitCode"])
+        """Return None while it runs; -1 when it is gone altogether. Its last words are in the log by then."""
+        code = read_state(self._docker, self.id).code
+        if code is not None and self._follower is not None:
+            self._follower.join(LAST_WORDS_S)
+        return code
 
     def remove(self) -> None:
         """Kill and remove it; gone already is well."""
-        with self._docker.answering():
-            try:
-                self._docker.api.remove_container(self.id, force=True)
-            except docker_errors.NotFound:
-                pass
-            except docker_errors.APIError as error:
-                if error.status_code != 409:  # the watcher is removing it
-                    raise
-                return
-        end_lost([self.id])
+        remove_container(self._docker, self.id)
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """How a container is. `code` is None while it runs, -1 when it is gone altogether."""
+
+    code: int | None
+    out_of_memory: bool = False
+
+
+def read_state(docker_host: DockerHost, container: str) -> State:
+    """Return whether a container runs, and how it ended where it does not."""
+    with docker_host.answering():
+        try:
+            state = docker_host.api.inspect_container(container)["State"]
+        except docker_errors.NotFound:
+            return State(-1)
+    return State(None if state["Running"] else int(state["ExitCode"]), bool(state.get("OOMKilled")))
+
+
+def remove_container(docker_host: DockerHost, container: str) -> None:
+    """Kill and remove a container; gone already is well."""
+    with docker_host.answering():
+        try:
+            docker_host.api.remove_container(container, force=True)
+        except docker_errors.NotFound:
+            pass
+        except docker_errors.APIError as error:
+            if error.status_code != 409:  # the watcher is removing it
+                raise
+            return
+    end_lost([container])
 
 
 def run_engine(
@@ -128,12 +154,22 @@ def run_engine(
         except BaseException:
             made.remove()
             raise
-    threading.Thread(target=_follow, args=(container, log), name="engine log", daemon=True).start()
+    made._follower = follow_log(container, log)
     return made
 
 
-def _follow(container: Any, log: Path) -> None:
-    """Copy what a container writes into a file until it ends."""
+def follow_log(container: Any, log: Path) -> threading.Thread:
+    """Begin to copy what a container writes into a file; the thread ends with the container."""
+    thread = threading.Thread(target=copy_log, args=(container, log), name="engine log", daemon=True)
+    thread.start()
+    return thread
+
+
+def copy_log(container: Any, log: Path) -> None:
+    """Copy what a container writes into a file until it ends, or has written more than anybody reads."""
     with log.open("ab", buffering=0) as stream, contextlib.suppress(Exception):
         for piece in container.logs(stream=True, follow=True):
             stream.write(piece)
+            if stream.tell() > LOG_BYTES:
+                stream.write(b"\n... more was written, and is not kept\n")
+                return

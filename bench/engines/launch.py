@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import bench
-from bench.catalog.entry import EngineRun, Entry
+from bench.catalog.entry import EngineRun, Entry, StartedRun
 from bench.engines.environment import for_engine
 from bench.errors import AuditionError, BadInput
 from bench.memory.processes import EngineProcesses, ProcessTree, find_container
-from bench.records.settings import Way
+from bench.records.settings import Started
 from bench.serving.config import CONFIG_VARIABLE, EngineConfig
 from bench.text.outside import clean
 from bench.weights.store import revision_of
@@ -34,6 +34,8 @@ _CONTAINER_PORT = 8000
 _IN_CONTAINER = Path("/weights")
 """Where the store is mounted."""
 _POLL_S = 0.05
+_STRANGER_POLL_S = 0.5
+"""Of a server that is not ours: it may write a line of its log for each look."""
 _END_S = 10.0
 _LOG_TAIL_BYTES = 4000
 
@@ -49,7 +51,7 @@ class LaunchSpec:
     entry: Entry
     profile: str
     run_id: str
-    install: Way
+    install: Started
     log: Path
     python: str = sys.executable
     """Interpreter that has the engine's packages (`system`, `venv`)."""
@@ -62,13 +64,19 @@ class LaunchSpec:
     """Null: any free port of the loopback."""
 
     @property
-    def run(self) -> EngineRun:
-        """Return how the entry is run."""
-        if not isinstance(self.entry.run, EngineRun):
+    def run(self) -> StartedRun:
+        """Return how the entry is started."""
+        if self.entry.started is None:
             raise BadInput(
                 f"{self.entry.name} is served by somebody else (run.kind: http); nothing to start."
             )
-        return self.entry.run
+        return self.entry.started
+
+    @property
+    def ours(self) -> EngineRun:
+        """Return how the entry runs behind our own server."""
+        assert self.entry.ours is not None
+        return self.entry.ours
 
     def settings(self) -> dict[str, Any]:
         """Return the profile's settings."""
@@ -91,6 +99,10 @@ class _Running(Protocol):
         """End it and wait until it is gone."""
         ...
 
+    def health(self) -> dict[str, Any] | None:
+        """Return what it says of itself, ready or not; None while nothing answers."""
+        ...
+
 
 @dataclass(slots=True)
 class Engine:
@@ -110,8 +122,8 @@ class Engine:
         return self.running.processes
 
     def health_now(self) -> dict[str, Any]:
-        """Ask `/health` again (torch's peak is read at the end of a pass)."""
-        return _get_health(self.url) or {}
+        """Ask again how it is (torch's peak is read at the end of a pass)."""
+        return self.running.health() or {}
 
     def died(self) -> str | None:
         """Return why the engine is no longer there, or None while it runs."""
@@ -137,19 +149,9 @@ def launch(
         EngineFailed: it did not become ready in time, died, or runs with other settings than the profile's.
     """
     settings = spec.settings()
-    nonce = secrets.token_hex(16)
-    config = EngineConfig(
-        model=spec.entry.name,
-        adapter=spec.run.adapter,
-        profile=settings,
-        weights=_pinned(spec.entry, _IN_CONTAINER if spec.install == "container" else spec.weights),
-        nonce=nonce,
-    )
     began = time.monotonic()
     spec.log.parent.mkdir(parents=True, exist_ok=True)
-    running, url = (
-        _start_container(spec, config) if spec.install == "container" else _start_process(spec, config)
-    )
+    running, url, nonce = _start(spec, settings)
     try:
         started(running.end)
         health = _wait_ready(spec, running, url, nonce, began + spec.run.start_timeout_s)
@@ -157,6 +159,22 @@ def launch(
         yield Engine(url, health, time.monotonic() - began, running, spec.log)
     finally:
         running.end()
+
+
+def _start(spec: LaunchSpec, settings: dict[str, Any]) -> tuple[_Running, str, str | None]:
+    """Start the engine; return it, where it answers, and the nonce it has to answer with, if it is our server."""
+    if spec.entry.ours is None:
+        return *_start_published(spec, settings), None
+    nonce = secrets.token_hex(16)
+    config = EngineConfig(
+        model=spec.entry.name,
+        adapter=spec.ours.adapter,
+        profile=settings,
+        weights=_pinned(spec.entry, _IN_CONTAINER if spec.install == "container" else spec.weights),
+        nonce=nonce,
+    )
+    begin = _start_container if spec.install == "container" else _start_process
+    return *begin(spec, config), nonce
 
 
 def _pinned(entry: Entry, store: Path | None) -> dict[str, Path]:
@@ -168,8 +186,12 @@ def _pinned(entry: Entry, store: Path | None) -> dict[str, Path]:
 class _Process:
     popen: subprocess.Popen[bytes]
     processes: EngineProcesses
+    url: str
     scratch: tempfile.TemporaryDirectory[str]
     """Its temporary files, the voice it was given among them: killed, it cannot remove them itself."""
+
+    def health(self) -> dict[str, Any] | None:
+        return _get_health(self.url)
 
     def exit_code(self) -> int | None:
         return self.popen.poll()
@@ -209,7 +231,8 @@ def _start_process(spec: LaunchSpec, config: EngineConfig) -> tuple[_Running, st
         host, port = listener.getsockname()
     finally:
         listener.close()  # the engine holds its own copy
-    return _Process(popen, ProcessTree(popen.pid), scratch), f"http://{host}:{port}"
+    url = f"http://{host}:{port}"
+    return _Process(popen, ProcessTree(popen.pid), url, scratch), url
 
 
 def _find_code(spec: LaunchSpec) -> list[str]:
@@ -246,12 +269,19 @@ def _start_container(spec: LaunchSpec, config: EngineConfig) -> tuple[_Running, 
         gpu=spec.run.gpu,
         log=spec.log,
     )
-    return _Container(container, find_container(container.pid)), f"http://127.0.0.1:{container.host_port}"
+    url = f"http://127.0.0.1:{container.host_port}"
+    return _Container(container, find_container(container.pid), lambda: _get_health(url)), url
+
+
+def _start_published(spec: LaunchSpec, settings: dict[str, Any]) -> tuple[_Running, str]:
+    from bench.engines.published import run_published
+
+    container = run_published(spec.entry, settings, run_id=spec.run_id, weights=spec.weights, log=spec.log)
+    return _Container(container, find_container(container.pid), container.health), container.url
 
 
 class _EngineContainer(Protocol):
     pid: int
-    host_port: int
 
     def exit_code(self) -> int | None: ...
     def remove(self) -> None: ...
@@ -261,6 +291,7 @@ class _EngineContainer(Protocol):
 class _Container:
     container: _EngineContainer
     processes: EngineProcesses
+    health: Callable[[], dict[str, Any] | None]
 
     def exit_code(self) -> int | None:
         return self.container.exit_code()
@@ -269,23 +300,25 @@ class _Container:
         self.container.remove()
 
 
-def _wait_ready(spec: LaunchSpec, running: _Running, url: str, nonce: str, deadline: float) -> dict[str, Any]:
+def _wait_ready(
+    spec: LaunchSpec, running: _Running, url: str, nonce: str | None, deadline: float
+) -> dict[str, Any]:
     name = spec.entry.name
     while time.monotonic() < deadline:
         if (code := running.exit_code()) is not None:
             raise EngineFailed(
                 f"{name}'s engine ended with code {code} before it was ready: {_tail(spec.log)}"
             )
-        health = _get_health(url)
+        health = running.health()
         if health is not None:
-            if health.get("nonce") != nonce:
+            if nonce is not None and health.get("nonce") != nonce:
                 raise EngineFailed(f"{url} answers, but it is not the engine just started; free that port.")
             if health.get("error"):
                 said = clean(str(health["error"]))
                 raise EngineFailed(f"{name}'s engine could not load the model: {said}")
             if health.get("ready"):
                 return health
-        time.sleep(_POLL_S)
+        time.sleep(_POLL_S if nonce else _STRANGER_POLL_S)
     raise EngineFailed(
         f"{name}'s engine was not ready within {spec.run.start_timeout_s:.0f} s "
         f"(run.start_timeout_s of its catalog entry): {_tail(spec.log)}"
@@ -305,6 +338,24 @@ def check_settings(entry: Entry, profile: str, health: Mapping[str, Any]) -> Non
     if different:
         listed = "; ".join(f"{k}: asked {a!r}, runs {b!r}" for k, (a, b) in different.items())
         raise EngineFailed(f"{entry.name} does not run as profile '{profile}' says: {listed}")
+
+
+def check_device(entry: Entry, health: Mapping[str, Any]) -> None:
+    """See that a stranger's server computes where its entry says, once it has spoken: some load with the first request.
+
+    Raises:
+        EngineFailed: the host has a GPU, and none of the engine's processes is on it.
+    """
+    if (
+        entry.ours is None
+        and entry.started is not None
+        and entry.started.gpu
+        and health.get("device") == "cpu"
+    ):
+        raise EngineFailed(
+            f"{entry.title} has spoken and NVML sees none of its processes on a GPU: it runs on the CPU. See what its "
+            "log says, and run.gpu, run.environment and run.image of its entry."
+        )
 
 
 def _get_health(url: str) -> dict[str, Any] | None:

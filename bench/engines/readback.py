@@ -4,7 +4,7 @@ import time
 from typing import Any
 
 from bench.catalog.entry import Entry
-from bench.engines.launch import Engine, EngineFailed, check_settings
+from bench.engines.launch import Engine, EngineFailed, check_device, check_settings
 from bench.records.take import Take
 
 SETTLE_S = 10.0
@@ -48,6 +48,7 @@ class ReadBack:
                         f"{self._entry.name}'s engine no longer answers /health after its pass."
                     )
                 check_settings(self._entry, self._profile, health)
+                check_device(self._entry, health)
                 return health
             except EngineFailed:
                 if time.monotonic() > deadline:

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from bench.audio.wav import read_mono
-from bench.catalog.entry import EngineRun
 from bench.client.takes import TAKES_FILE
 from bench.errors import AuditionError
 from bench.install.provision import InstallFailed, Provisioner, Wanted
@@ -59,7 +58,7 @@ def install(job_dir: Path, state_dir: Path, say: Any) -> Install:
     )
     try:
         with stop_on_signals(control), control.watching():
-            if _provide(job_dir, job, provisioner, spec.sources_mirror):
+            if provide(job_dir, job, provisioner, spec.sources_mirror, record):
                 # Making a model's environment removes its older ones, and with them what its receipts prove.
                 for receipt in (state_dir / "receipts").glob(f"{job.entry.name}-*.json"):
                     receipt.unlink()
@@ -85,29 +84,33 @@ def install(job_dir: Path, state_dir: Path, say: Any) -> Install:
     return record
 
 
-def _provide(job_dir: Path, job: JobSpec, provisioner: Provisioner, mirror: str) -> bool:
-    """Make the model's environment; returns whether it was not there before.
+def provide(job_dir: Path, job: JobSpec, provisioner: Provisioner, mirror: str, record: Install) -> bool:
+    """Make the model's environment, or have its image; returns whether an environment was not there before.
 
-    `mirror` is where the code of a model that is no package is fetched from, in place of where its entry says.
+    `mirror` is where the code of a model that is no package is fetched from, in place of where its entry says. What is
+    known of an image goes into `record`.
     """
-    sources = None
-    if isinstance(job.entry.run, EngineRun) and job.entry.run.sources:
+    sources, ours = None, job.entry.ours
+    unmet = ours.unmet if ours is not None else None
+    if ours is not None and ours.sources:
         sources = Wanted(job_dir / "job.json", job_dir / "sources", mirror)
     if job.install == "venv":
         assert job.lock and job.engine_python
         target = Path(job.engine_python).parent.parent
-        return provisioner.venv(target, job_dir / job.lock, job_dir / ENGINE_CODE, sources)
+        return provisioner.venv(target, job_dir / job.lock, job_dir / ENGINE_CODE, sources, unmet)
     if job.install == "container":
         assert job.lock and job.image
         code = job_dir / ENGINE_CODE
-        return provisioner.image(job.image, job_dir / job.lock, code, job.image_base, sources)
+        return provisioner.image(job.image, job_dir / job.lock, code, job.image_base, sources, unmet)
+    if job.install == "image":
+        record.image = provisioner.pull(job.entry)
     return False
 
 
 def _gpu_check(job: JobSpec, provisioner: Provisioner) -> dict[str, Any]:
     """See that the environment works on this host's GPU; returns nothing where there is no such thing to see."""
-    run = job.entry.run
-    if not isinstance(run, EngineRun) or not run.gpu or job.lock is None:
+    run = job.entry.ours
+    if run is None or not run.gpu or job.lock is None:
         return {}
     small = job.neighbour.model_copy(update={"engine_bytes": _CONTEXT_BYTES})
     if (why := explain_no_room(small)) is not None:

@@ -32,7 +32,7 @@ def engine_step(params: dict[str, Any], *, check: bool) -> dict[str, Any]:
 
 def _lacking(needs: dict[str, Any]) -> list[str]:
     """Return what a model needs besides its environment and what is not there (any more): packages, weights."""
-    lacking = _packages_lacking(needs.get("system_packages") or [])
+    lacking = list_packages_lacking(needs.get("system_packages") or [])
     if needs.get("weights"):
         from bench.catalog.entry import WeightFile
         from bench.weights.store import list_missing
@@ -42,7 +42,7 @@ def _lacking(needs: dict[str, Any]) -> list[str]:
     return lacking
 
 
-def _packages_lacking(names: Sequence[str]) -> list[str]:
+def list_packages_lacking(names: Sequence[str]) -> list[str]:
     """Return which Debian packages are not installed; all of them on a host that has no dpkg to ask."""
     if not names:
         return []

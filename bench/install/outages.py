@@ -31,9 +31,10 @@ _UNREACHED = re.compile(
     r"|Name or service not known|Temporary failure in name resolution|Could not resolve host|no such host"
     r"|Temporary failure resolving|Failed to fetch https?:|Unable to connect to \S+:"
     r"|No route to host|Network is unreachable|Cannot connect to proxy|ProxyError|Tunnel connection failed"
+    r"|dial tcp |i/o timeout|unexpected EOF|net/http: |x509: "
     r"|CERTIFICATE_VERIFY_FAILED|SSLError|HTTP error (?:4|5)\d\d|HTTP Error (?:4|5)\d\d"
 )
-"""Words of pip, urllib, git and apt where a connection was not made, broke, or was answered by somebody else."""
+"""Words of pip, urllib, git, apt and Docker where a connection was not made, broke, or somebody else answered."""
 _FETCHES = re.compile(
     r"\s*(?:Looking in|Collecting |Downloading |Using cached |Installing build dependencies: started"
     r"|WARNING: (?:Retrying|Connection|Attempting)|Step \d+/\d+ : FROM|Pulling |Waiting|Verifying |Download |Extracting"

@@ -14,14 +14,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import psutil
 
+from bench.catalog.entry import Entry
 from bench.engines.environment import for_installing
+from bench.engines.image import pip_check
 from bench.errors import AuditionError, OutOfReach
 from bench.install.outages import Waiting, explain_outage
 from bench.install.spec import DOWNLOADS_LIMIT_S
@@ -33,6 +35,9 @@ from bench.text.outside import clean
 _ERROR_CHARACTERS = 3000
 _SOURCE_BUILD = re.compile(r"Building wheel for (\S+)")
 _RETRY = re.compile(r"Retrying \(Retry\(")
+_SHOWN = "install | "
+_PULLED = "audition-published-"
+"""How the name begins that an image gets which we pulled: no prune takes it for a leftover, and we know it again."""
 _COMPLETE = ".audition-complete"
 _POLL_S = 0.5
 
@@ -95,9 +100,16 @@ class Provisioner:
             raise self._late(name)
         return left
 
-    def venv(self, target: Path, lock: Path, code: Path, sources: Wanted | None = None) -> bool:
+    def venv(
+        self,
+        target: Path,
+        lock: Path,
+        code: Path,
+        sources: Wanted | None = None,
+        unmet: Mapping[str, Sequence[str]] | None = None,
+    ) -> bool:
         """Make the venv `target` from `lock`, with the engine's `code` in it, and upstream's where that is no package;
-        returns False when it is there already.
+        returns False when it is there already. `unmet` is the entry's `run.unmet`.
 
         An interrupted attempt has no mark of completion and is made anew.
         """
@@ -105,11 +117,13 @@ class Provisioner:
             return False
         shutil.rmtree(target, ignore_errors=True)
         target.parent.mkdir(parents=True, exist_ok=True)
-        pip = [str(target / "bin" / "python"), "-m", "pip", "--disable-pip-version-check"]
+        python = str(target / "bin" / "python")
+        pip = [python, "-m", "pip", "--disable-pip-version-check"]
         self.run("venv", [sys.executable, "-m", "venv", str(target)], whose="host")
         # Verbose: beside a log, which says why nothing was found, pip shows what a build says nowhere else.
-        self.run("packages", [*pip, "install", "-v", "--require-hashes", "-r", str(lock)])
-        self.run("pip check", [*pip, "check"])
+        whole = ["--no-deps"] if unmet else []
+        self.run("packages", [*pip, "install", "-v", *whole, "--require-hashes", "-r", str(lock)])
+        self.run("pip check", [python, str(pip_check.__file__), json.dumps(unmet or {})])
         (packages,) = (target / "lib").glob("python3*/site-packages")
         if sources is not None:
             self._fetch(sources, packages)
@@ -118,9 +132,17 @@ class Provisioner:
         _prune(target)
         return True
 
-    def image(self, name: str, lock: Path, code: Path, base: str, sources: Wanted | None = None) -> bool:
+    def image(
+        self,
+        name: str,
+        lock: Path,
+        code: Path,
+        base: str,
+        sources: Wanted | None = None,
+        unmet: Mapping[str, Sequence[str]] | None = None,
+    ) -> bool:
         """Build the engine's image from `lock`, `code` and upstream's code on `base`; returns False when Docker has it
-        already."""
+        already. `unmet` is the entry's `run.unmet`."""
         from bench.docker_host.host import DockerHost
 
         with DockerHost() as docker_host:
@@ -130,12 +152,43 @@ class Provisioner:
         if sources is not None:
             self._fetch(sources, sources.folder)
             beside = ["--sources", str(sources.folder)]
+        if unmet:
+            beside += ["--unmet", json.dumps(unmet)]
         # In a process of its own, so that the limit holds whatever Docker does.
         build = [sys.executable, "-m", "bench.engines.image.build", name, str(lock), str(code), base, *beside]
         self.run("image", build)
         with DockerHost() as docker_host:
             docker_host.prune_images(name.partition(":")[0], keep=name)
         return True
+
+    def pull(self, entry: Entry) -> dict[str, Any]:
+        """Have the published image of `entry` for this host, by its digest; return what is recorded of it.
+
+        Raises:
+            InstallFailed: there is none for this machine.
+            BadInput: its digest has not been looked up.
+            OutOfReach, AuditionError: it could not be had, which says nothing of the model.
+        """
+        from bench.docker_host.host import DockerHost
+        from bench.engines.image.pull import NOTHING_HERE, describe_image
+        from bench.engines.published import NothingHere, find_platform, name_reference
+
+        with DockerHost() as docker_host:
+            platform = find_platform(docker_host)
+            try:
+                reference = name_reference(entry, platform)
+            except NothingHere as error:
+                raise InstallFailed(f"image: {error}", self.steps) from error
+            if docker_host.has_image(reference):
+                found = docker_host.api.inspect_image(reference)
+                ours = any(tag.startswith(f"{_PULLED}{entry.name}:") for tag in found.get("RepoTags") or [])
+                return describe_image(found, reference, pulled=ours)
+        name = f"{_PULLED}{entry.name}:{reference.rpartition(':')[2][:16]}"
+        command = [sys.executable, "-m", "bench.engines.image.pull", reference, platform, name]
+        output = self.run("image", command, whose="host", candidates=NOTHING_HERE)
+        facts: dict[str, Any] = json.loads(output.strip().splitlines()[-1])
+        self.steps[-1].detail = f"{facts['bytes'] / 1e6:.0f} MB, {facts['id']}"
+        return facts
 
     def _fetch(self, sources: Wanted, into: Path) -> None:
         """Put upstream's commits below `into`; that they are out of reach, or not what they were, is no fault of the
@@ -144,9 +197,17 @@ class Provisioner:
         self.run("sources", [*command, "--mirror", sources.mirror], whose="host")
 
     def run(
-        self, name: str, command: Sequence[str], *, whose: Literal["candidate", "host"] = "candidate"
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        whose: Literal["candidate", "host"] = "candidate",
+        candidates: int | None = None,
     ) -> str:
         """Run one step and return its output; `whose` fault it is when the step fails. A host's step has no limit.
+
+        `candidates` is the exit code by which a host's step says that the failure is the candidate's all the same. A
+        line of the step's that begins as ours do is said as it comes.
 
         Raises:
             InstallFailed: it failed or the limit is past; the message ends with the step's own last words.
@@ -198,6 +259,9 @@ class Provisioner:
             if (why := self._stopped()) is not None:
                 raise Cancelled(f"install was stopped: {why}.")
             raise self._late(name)
+        if code is not None and code == candidates:
+            step.detail = output.strip().rpartition("\n")[2]
+            raise InstallFailed(f"{name}: {step.detail}", self.steps)
         if code != 0 and "no space left on device" in output.lower():  # which says nothing of the model
             raise AuditionError(
                 f"{name}: the host's disk filled up; free some space and run the same command again. {step.detail}"
@@ -238,12 +302,18 @@ class Provisioner:
         while (
             time.monotonic() < self._deadline + self._waited_s + waiting.seconds and self._stopped() is None
         ):
+            code = None
             with contextlib.suppress(subprocess.TimeoutExpired):
-                return process.wait(_POLL_S)
+                code = process.wait(_POLL_S)
             # By an offset of our own: the step writes at the file's.
             said = os.pread(written, 1 << 24, offset)
             offset += len(said)
             waiting.read(said)
+            for line in said.decode(errors="replace").splitlines():
+                if line.startswith(_SHOWN):
+                    self._say(line)
+            if code is not None:
+                return code
             if self._waited_s + waiting.seconds > DOWNLOADS_LIMIT_S:
                 raise OutOfReach(
                     f"downloads have taken {DOWNLOADS_LIMIT_S / 3600:.0f} hours; look at the network, then run the "

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bench.audio.wav import read_mono
-from bench.catalog.entry import EngineRun, HttpRun
 from bench.client.probe import ServerUnusable
 from bench.client.target import Target
 from bench.engines.launch import Engine, EngineFailed, LaunchSpec, launch
@@ -53,7 +52,7 @@ def run_job(
     control = Control(job_dir, spec.pass_timeout_s)
     if left_s is not None and left_s < spec.pass_timeout_s:
         control = Control(job_dir, left_s, "what was left of install_timeout_s")
-        if isinstance(spec.entry.run, EngineRun) and spec.entry.run.start_timeout_s > left_s:
+        if spec.entry.started is not None and spec.entry.started.start_timeout_s > left_s:
             # A moment more, so that it is this limit that ends it.
             spec.entry.run = spec.entry.run.model_copy(update={"start_timeout_s": left_s + 2.0})
     with stop_on_signals(control), control.watching():
@@ -83,8 +82,11 @@ def _do(
     heard = next((clip for name in (HEARD, "reference.wav") if (clip := job_dir / name).is_file()), None)
     if heard is not None:
         result.reference_f0_hz = median_f0_hz(*read_mono(heard))
-    ours = spec.phase == "baseline" and not isinstance(spec.entry.run, HttpRun)
-    if ours and (why := explain_no_room(spec.neighbour)) is not None:
+    if (
+        spec.phase == "baseline"
+        and spec.entry.started
+        and (why := explain_no_room(spec.neighbour)) is not None
+    ):
         raise BadInput(f"There is no room for the baseline beside the neighbour: {why}.")
     try_metrics(spec, heard)
     if spec.lent is not None:
@@ -94,7 +96,7 @@ def _do(
         if control.reason() is not None:
             raise Cancelled(f"{spec.phase} was stopped: {control.reason()}.")
         return
-    _need_image(spec.image)
+    _need_image(spec)
     with borrow_for_job(spec.neighbour, spec.run_id, control.alive, progress.say, out) as held:
         held.mark(outage.BASELINE)
         baseline = settle_baseline(timeout_s=10.0)
@@ -144,19 +146,23 @@ def _take_lent(spec: JobSpec, lent: PassFile, job_dir: Path, out: Path, result: 
     result.network, result.voice_check, result.lent_by = lent.network, lent.voice_check, spec.lent_by
 
 
-def _need_image(image: str | None) -> None:
+def _need_image(spec: JobSpec) -> None:
     """Check that the engine's image is there, before anything is paused for it: no container keeps it from a prune.
 
     Raises:
         BadInput: it is not.
     """
-    if image is None:
+    if spec.install not in ("container", "image"):
         return
     from bench.docker_host.host import DockerHost
     from bench.engines.container import need_image
+    from bench.engines.published import find_platform, name_reference
 
     with DockerHost() as docker_host:
-        need_image(docker_host, image)
+        if spec.install == "image":
+            need_image(docker_host, name_reference(spec.entry, find_platform(docker_host)))
+        elif spec.image is not None:
+            need_image(docker_host, spec.image)
 
 
 @contextlib.contextmanager
@@ -165,8 +171,10 @@ def _target(
     progress: "Progress", token: str | None,
 ) -> Iterator[tuple[Target, Engine | None]]:  # fmt: skip
     """Yield where to speak: an engine started for this call, or a server that is already there."""
-    if isinstance(spec.entry.run, HttpRun):
-        yield Target.from_run(spec.entry.run, spec.url or "", token), None
+    stranger = spec.entry.stranger
+    if spec.install == "http":
+        assert stranger is not None
+        yield Target.from_run(stranger, spec.url or "", token), None
         return
     progress.say(f"starting {spec.entry.title} ({spec.install}, profile {spec.profile})")
     launched = launch(
@@ -174,7 +182,7 @@ def _target(
             entry=spec.entry,
             profile=spec.profile,
             run_id=spec.run_id,
-            install=spec.install if spec.install != "http" else "system",
+            install=spec.install,
             log=job_dir / "out" / "engine.log",
             image=spec.image,
             code=_unpack_code(spec, job_dir),
@@ -188,7 +196,8 @@ def _target(
         sampler.attach(engine.processes)
         result.health = engine.health
         result.engine_start_s = round(engine.start_s, 3)
-        yield Target(base_url=engine.url, dialect="openai"), engine
+        ours = Target(base_url=engine.url, dialect="openai")
+        yield (ours if stranger is None else Target.from_run(stranger, engine.url)), engine
         sampler.attach(None)
 
 

@@ -27,10 +27,6 @@ from bench.records.take import Take
 SEED = 20_260_101
 
 
-SMOKE_TEXT = "This is one sentence, to hear that the model speaks."
-"""What an installation has a model say."""
-
-
 def speak_pass(
     spec: JobSpec, name: PassName, target: Target, engine: Engine | None, job_dir: Path, out: Path,
     control: Control, result: JobResult, progress: "Progress", sampler: MemorySampler,
@@ -43,12 +39,14 @@ def speak_pass(
     """
     text_file = job_dir / "utterances.txt"
     total = 1 if name == "smoke" else sum(1 for _ in utterances.read(text_file))
-    spoken = iter([Utterance(id="smoke", text=SMOKE_TEXT)]) if name == "smoke" else utterances.read(text_file)
+    spoken = (
+        iter([Utterance(id="smoke", text=spec.smoke_text)]) if name == "smoke" else utterances.read(text_file)
+    )
     voice = _voice(spec, name, job_dir)
     if result.network is None:
         result.network = measure_network(target, n=10)
     stranger = None
-    if engine is None and name in ("candidate", "baseline"):
+    if spec.entry.stranger is not None and name in ("candidate", "baseline"):
         stranger = Stranger(target, spec.entry, voice, spec.take_timeout_s, out / CLIPS)
         _look_at(stranger, spec, result)
     read_back = ReadBack(engine, spec.entry, spec.profile) if engine is not None else None
@@ -104,22 +102,22 @@ def speak_pass(
         raise EngineFailed(f"{spec.entry.title}: {hung[0]}.")
     if read_back is not None and made.stopped is None:
         result.health_after[name] = read_back.after()
-    _refuse_noise(spec, engine, made)
+    _refuse_noise(spec, made)
     if stranger is not None and stranger.has_one_voice and made.stopped is None:
         _look_at(stranger, spec, result)  # at what it said before the pass, too
 
 
-def _refuse_noise(spec: JobSpec, engine: Engine | None, made: PassResult) -> None:
+def _refuse_noise(spec: JobSpec, made: PassResult) -> None:
     """End a pass whose every take is noise: it says nothing of how a model sounds.
 
     Raises:
         EngineFailed: of an engine of ours, whose samples are read as it writes them: the model made the noise.
-        AuditionError: of a server of somebody else, whose samples we may have misread.
+        AuditionError: of somebody else's server, whose samples we may have misread.
     """
     noise = next((alarm.message for alarm in made.alarms if alarm.kind == "noise"), None)
     if noise is None:
         return
-    if engine is not None:
+    if spec.entry.stranger is None:
         raise EngineFailed(f"{spec.entry.title}: every take is noise at full scale.")
     raise AuditionError(f"{spec.entry.title}: {noise}.")
 

@@ -10,7 +10,7 @@ from bench.neighbour.spec import NeighbourSpec
 from bench.records.base import Record
 from bench.records.machine import MachineState
 from bench.records.passes import NetworkCost, PassFile, PassResult, VoiceCheck
-from bench.records.settings import PYTHON_IMAGE, Settings, Way
+from bench.records.settings import PYTHON_IMAGE, Runs, Settings
 
 JobPhase = Literal["install", "benchmark", "baseline"]
 PassName = Literal["smoke", "preset", "candidate", "baseline"]
@@ -58,7 +58,7 @@ class JobSpec(JobLimits):
     passes: list[PassName]
     entry: Entry
     profile: str
-    install: Literal[Way, "http"]
+    install: Runs
     engine_python: str | None = None
     lock: str | None = None
     """File of pins beside the job, for `venv` and `container`."""
@@ -70,6 +70,8 @@ class JobSpec(JobLimits):
     port: int | None = None
     url: str | None = None
     """Where a model served by somebody else is."""
+    smoke_text: str = "This is one sentence, to hear that the model speaks."
+    """What is said in the pass `smoke`."""
     lent_by: str | None = None
     """The run whose takes lie in `LENT` beside the job: nothing is spoken, they are measured."""
     lent: PassFile | None = None

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from bench.catalog.entry import Entry, HttpRun
+from bench.catalog.entry import Entry
 from bench.client.probe import ServerUnusable
 from bench.client.target import Target, Voice
 from bench.client.voicecheck import NOT_ABOUT_VOICES, Clip, check_one_voice, check_voice
@@ -24,15 +24,17 @@ class VoiceUnclear(AuditionError):
 
 def has_one_voice(entry: Entry) -> bool:
     """Return whether an entry says that its server has one voice."""
-    return isinstance(entry.run, HttpRun) and entry.run.voices == "one"
+    return entry.stranger is not None and entry.stranger.voices == "one"
 
 
 def choose_voice(entry: Entry, reference: Path) -> Voice:
     """Return the voice to ask a model for: one that its server has, or the clone of `reference`, whose words lie beside
     it."""
-    if isinstance(entry.run, HttpRun) and (entry.run.voice is not None or entry.run.voices == "one"):
-        return Voice(name=entry.run.voice)
-    return Voice.clone(reference, reference.with_suffix(".txt").read_text(encoding="utf-8").strip())
+    asked = entry.stranger
+    if asked is not None and (asked.voice is not None or asked.voices == "one"):
+        return Voice(name=asked.voice)
+    words = reference.with_suffix(".txt").read_text(encoding="utf-8").strip()
+    return Voice.clone(reference, words, how=(asked.reference_by if asked else None) or "auto")
 
 
 class Stranger:
@@ -125,8 +127,8 @@ def check_other_side(spec: JobSpec, job_dir: Path, token: str | None, progress: 
 
 
 def _check(other: OtherSide, spec: JobSpec, job_dir: Path, token: str | None) -> None:
-    assert isinstance(other.entry.run, HttpRun)
-    target = Target.from_run(other.entry.run, other.url, token)
+    assert other.entry.stranger is not None
+    target = Target.from_run(other.entry.stranger, other.url, token)
     voice = choose_voice(other.entry, job_dir / OtherSide.REFERENCE)
     stranger = Stranger(target, other.entry, voice, spec.take_timeout_s, job_dir / "out" / CLIPS)
     stranger.judge(stranger.listen(), other.voice_accepted, "baseline_voice_accepted")

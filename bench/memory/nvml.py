@@ -116,6 +116,11 @@ class NvmlReader:
         sample.power_w = None if milliwatts is None else milliwatts / 1000
         return sample
 
+    def list_pids(self, gpu: Gpu) -> set[int] | None:
+        """Return the processes that compute on `gpu`, of whomever; None where NVML does not say."""
+        listed = self._call("nvmlDeviceGetComputeRunningProcesses", gpu.handle)
+        return None if listed is None else {int(each.pid) for each in listed}
+
     def state(self, gpu: Gpu, pids: set[int]) -> GpuNow:
         """Return clocks, temperature and company of `gpu` now; `pids` are the engine's, as the host numbers them."""
         reasons = self._call("nvmlDeviceGetCurrentClocksThrottleReasons", gpu.handle) or 0

@@ -25,11 +25,11 @@ def check_card(
     Nothing is asked for an entry without weights. A card that cannot be had is a warning: the entry's own word
     stands. `looking`: check mode, in which a card that is not in the store is not fetched.
     """
-    if not entry.weights:
+    if not entry.weights or entry.weights[0].revision is None:
         return []
     first = entry.weights[0]
-    card = WeightFile(repo=first.repo, revision=first.revision, path=_CARD)
-    value: dict[str, Any] = {"repo": card.repo, "revision": card.revision, "sha256": None}
+    card = WeightFile(repo=first.repo, revision=first.commit, path=_CARD)
+    value: dict[str, Any] = {"repo": card.repo, "revision": card.commit, "sha256": None}
     if looking and list_missing([card], store):
         return [Check(name=MODEL_CARD, ok=None, value=value, detail="not fetched in check mode")]
     try:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from bench.catalog.entry import EngineRun, Entry, HttpRun
+from bench.catalog.entry import Entry
 from bench.client.network import measure_network
 from bench.client.probe import ServerUnusable
 from bench.client.target import Target
@@ -24,7 +24,7 @@ from bench.records.run import Check
 from bench.weights.store import list_missing
 
 GIB = 2**30
-_INSTALL_BYTES = {"system": GIB // 2, "venv": 12 * GIB, "container": 20 * GIB, "http": 0}
+_INSTALL_BYTES = {"system": GIB // 2, "venv": 12 * GIB, "container": 20 * GIB, "image": 20 * GIB, "http": 0}
 """Room an installation wants: torch with its CUDA libraries is about 6 GB unpacked, twice that while installing."""
 _JOB_BYTES = GIB // 5
 _LOOK_FOR_GPU = """
@@ -113,16 +113,20 @@ def _environment(spec: HostSpec) -> tuple[Path, int]:
     size = _INSTALL_BYTES[spec.install]
     if spec.engine_python and is_complete(Path(spec.engine_python).parent.parent):
         size = 0
-    if spec.install != "container" or spec.image is None:
+    if not spec.in_docker or (spec.install == "container" and spec.image is None):
         return spec.state_dir, size
     from bench.docker_host.host import DockerHost
+    from bench.engines.published import find_platform, name_reference
 
     try:
         with DockerHost() as docker_host:
             root = docker_host.root()
+            image = spec.image or name_reference(spec.entry, find_platform(docker_host))
             # Docker's root is a path of another machine where it runs in a virtual one.
-            return root if root.is_dir() else spec.state_dir, 0 if docker_host.has_image(spec.image) else size
-    except AuditionError:  # `docker` is a check of its own
+            return root if root.is_dir() else spec.state_dir, 0 if docker_host.has_image(image) else size
+    except (
+        AuditionError
+    ):  # `docker` is a check of its own; that there is no image for this machine, install says
         return spec.state_dir, size
 
 
@@ -146,12 +150,12 @@ def _memory(spec: HostSpec) -> Check:
 
 
 def _engine_bytes(entry: Entry) -> int | None:
-    gib = entry.run.memory_gib if isinstance(entry.run, EngineRun) else 0.0
+    gib = entry.started.memory_gib if entry.started else 0.0
     return None if gib is None else int(gib * GIB)
 
 
 def _gpu(spec: HostSpec) -> Check | None:
-    if not (isinstance(spec.entry.run, EngineRun) and spec.entry.run.gpu):
+    if not (spec.entry.started and spec.entry.started.gpu):
         return None
     found = read_gpu_facts()
     errors = ", ".join(f"{k}: {v}" for k, v in found["errors"].items())
@@ -167,7 +171,7 @@ def _gpu(spec: HostSpec) -> Check | None:
 
 
 def _docker(spec: HostSpec) -> Check | None:
-    if spec.install != "container" and spec.neighbour.mode == "none":
+    if not spec.in_docker and spec.neighbour.mode == "none":
         return None
     from bench.docker_host.host import DockerHost
 
@@ -180,7 +184,7 @@ def _docker(spec: HostSpec) -> Check | None:
 
 def _gpu_container(spec: HostSpec) -> Check | None:
     """See that Docker can give a container the GPU that this host has, before anything is installed for it."""
-    if spec.install != "container" or not (isinstance(spec.entry.run, EngineRun) and spec.entry.run.gpu):
+    if not spec.in_docker or not (spec.entry.started and spec.entry.started.gpu):
         return None
     name, names = "gpu_container", read_gpu_names()
     if not names:
@@ -206,7 +210,7 @@ def _gpu_container(spec: HostSpec) -> Check | None:
 
 
 def _port(spec: HostSpec) -> Check | None:
-    if not spec.engine_port:
+    if not spec.engine_port or spec.install == "image":  # which publishes no port
         return None
     try:
         socket.create_server(("127.0.0.1", spec.engine_port)).close()
@@ -224,7 +228,7 @@ def _port(spec: HostSpec) -> Check | None:
 
 def _served(spec: HostSpec) -> Check | None:
     """A candidate that somebody else serves must answer; how fast is the benchmark's matter."""
-    if not isinstance(spec.entry.run, HttpRun):
+    if spec.entry.started is not None:
         return None
     where = urlsplit(spec.model_url or "")
     try:
@@ -241,11 +245,11 @@ def _served(spec: HostSpec) -> Check | None:
 def _baseline(spec: HostSpec, token: str | None) -> Check:
     """A baseline out of reach is a warning: the run goes on and ends `awaiting_baseline`."""
     name = "baseline_reachable"
-    if not isinstance(spec.baseline.run, HttpRun):
+    if spec.baseline.started is not None or spec.baseline.stranger is None:
         return Check(name=name, ok=True, value="run by Audition", severity="warning")
     try:
         cost = measure_network(
-            Target.from_run(spec.baseline.run, spec.baseline_url or "", token), n=5, timeout_s=5.0
+            Target.from_run(spec.baseline.stranger, spec.baseline_url or "", token), n=5, timeout_s=5.0
         )
         why = cost.error
     except (ServerUnusable, OSError) as error:
@@ -265,7 +269,7 @@ def _forecast(spec: HostSpec, neighbour: dict[str, Any]) -> dict[str, Any]:
     has_neighbour = spec.neighbour.container is not None
     fits: bool | None = None if free is None or wanted is None else free - wanted >= floor
     recommended = "none" if not has_neighbour else "parallel" if fits else "pause"
-    pausing = spec.neighbour.mode == "pause" and isinstance(spec.entry.run, EngineRun)
+    pausing = spec.neighbour.mode == "pause" and spec.entry.started is not None
     return {
         "memory_needed_bytes": wanted,
         "memory_free_bytes": free,
@@ -279,5 +283,5 @@ def _forecast(spec: HostSpec, neighbour: dict[str, Any]) -> dict[str, Any]:
 
 
 def _outage_s(entry: Entry) -> float:
-    start_s = entry.run.start_timeout_s if isinstance(entry.run, EngineRun) else 0.0
+    start_s = entry.started.start_timeout_s if entry.started else 0.0
     return start_s + _TAKES_S

@@ -28,6 +28,11 @@ class HostSpec(Record):
     engine_port: int
     neighbour: NeighbourSpec
 
+    @property
+    def in_docker(self) -> bool:
+        """Return whether the candidate's engine runs in a container, of ours or of a published image."""
+        return self.install in ("container", "image")
+
 
 class HostReport(Record):
     """What was found."""

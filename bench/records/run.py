@@ -187,9 +187,18 @@ class Install(FileRecord):
     ran: dict[str, Any] = {}
     weights: list[dict[str, Any]] = []
     """What became of each file of weights: revision, SHA-256, whether that was its first sight, seconds."""
+    image: dict[str, Any] | None = optional_key()
+    """Of a published image: reference, id, platform, bytes, labels, and whether we pulled it."""
     gpu_check: dict[str, Any] = {}
     """What `bench.serving.gpu_check` found in the engine's environment; empty where it was not made."""
     error: str | None = None
+
+
+class BaselineInstall(Install):
+    """`install-baseline.json`: the same of a baseline that Audition installs; none of one that is served, or comes from
+    system packages."""
+
+    file_name: ClassVar[str] = "install-baseline.json"
 
 
 class PhaseState(Record):

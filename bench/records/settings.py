@@ -13,6 +13,10 @@ from bench.records.base import Record
 
 Way = Literal["system", "venv", "container"]
 """How an engine can be installed."""
+Started = Literal[Way, "image"]
+"""How an engine can be started: installed in a way of ours, or as the image that somebody published."""
+Runs = Literal[Started, "http"]
+"""How a model runs, somebody else's server among them."""
 STATE_DIR = "/var/lib/audition"
 """Where a host keeps what is Audition's."""
 LEASE_DIR = f"{STATE_DIR}/lease"

@@ -43,6 +43,8 @@ class Side(Record):
     """By part of the network, what it ran on, as the engine read it back; none where it says nothing of it."""
     licences: list[str]
     notices: list[str]
+    proved: list[str] = []
+    """What had been run of the model before, as its entry said; none where that was nothing."""
 
 
 class Measured(Record):
@@ -338,7 +340,14 @@ def _side(name: str, entry: Mapping[str, Any], ran: str | None, kernels: dict[st
         kernels=kernels,
         licences=licences,
         notices=notices,
+        proved=_proofs(entry.get("proved")),
     )
+
+
+def _proofs(stated: object) -> list[str]:
+    """Return what a catalog entry says was run before."""
+    listed = stated if isinstance(stated, list) else []
+    return [f"{each.get('what')}, on {each.get('where')}, {each.get('when')}" for each in listed]
 
 
 def _series(memory: MemoryReport | None) -> dict[str, list[float | None]]:

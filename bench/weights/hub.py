@@ -65,18 +65,18 @@ class Hub:
         """
         import huggingface_hub  # not needed where the weights are in place, or there are none
 
-        _be_quiet()
-        url = huggingface_hub.hf_hub_url(file.repo, file.path, revision=file.revision, endpoint=self.endpoint)
+        be_quiet()
+        url = huggingface_hub.hf_hub_url(file.repo, file.path, revision=file.commit, endpoint=self.endpoint)
         try:
             facts = huggingface_hub.get_hf_file_metadata(
                 url, token=self.token or False, endpoint=self.endpoint, retry_on_errors=True
             )
         except Exception as error:  # noqa: BLE001 - the errors come from four libraries
             raise self._explain(file, error) from None
-        if facts.commit_hash != file.revision or facts.etag is None:
+        if facts.commit_hash != file.commit or facts.etag is None:
             answered = clean(str(facts.commit_hash), [self.token or ""])
             raise HubError(
-                f"{strip_urls(url)}: answered for revision {answered}, and {file.revision} is pinned; "
+                f"{strip_urls(url)}: answered for revision {answered}, and {file.commit} is pinned; "
                 "the endpoint is not a hub, or one that does not keep revisions. Set HF_ENDPOINT to one that "
                 "does."
             )
@@ -93,7 +93,7 @@ class Hub:
         from huggingface_hub.file_download import http_get
         from huggingface_hub.utils import build_hf_headers
 
-        _be_quiet()
+        be_quiet()
         of_the_hub = urlsplit(found.url)[:2] == urlsplit(self.endpoint)[:2]  # by the same scheme, too
         headers = build_hf_headers(token=(self.token or False) if of_the_hub else False)
         headers["Accept-Encoding"] = "identity"  # what is measured is what is sent
@@ -131,7 +131,7 @@ class Hub:
 
     def _explain(self, file: WeightFile, error: Exception) -> AuditionError:
         """Turn what the client raised into a sentence that holds neither token nor signed address."""
-        name = f"{file.repo}/{file.path} at {file.revision[:12]}"
+        name = f"{file.repo}/{file.path} at {file.commit[:12]}"
         status = getattr(getattr(error, "response", None), "status_code", None)
         if status in (401, 403):
             held = "The token it was sent is not enough" if self.token else "No token was sent"
@@ -229,7 +229,7 @@ class _Counted:
         return getattr(self._stream, name)
 
 
-def _be_quiet() -> None:
+def be_quiet() -> None:
     """Keep the client's bars off our output and its warnings, which hold signed addresses, out of the log.
 
     And keep it from telling on us: for its telemetry it asks the public hub, whatever endpoint it is given.

@@ -94,7 +94,7 @@ def path_of(store: Path, file: WeightFile) -> Path:
 
 def revision_of(store: Path, file: WeightFile) -> Path:
     """Return the folder of the file's repository at its revision."""
-    return store / file.repo.replace("/", "--") / file.revision
+    return store / file.repo.replace("/", "--") / file.commit
 
 
 def list_missing(weights: Sequence[WeightFile], store: Path) -> list[WeightFile]:
@@ -185,7 +185,7 @@ def _check_present(
 def _report_present(file: WeightFile, store: Path, known: dict[str, Any]) -> FileReport:
     """Return the report of a file that is in its place and right."""
     size, sha256 = path_of(store, file).stat().st_size, known[_key(file)]["sha256"]
-    return FileReport(file.repo, file.revision, file.path, size, sha256, "present", False, 0, 0.0)
+    return FileReport(file.repo, file.commit, file.path, size, sha256, "present", False, 0, 0.0)
 
 
 def _fetch(
@@ -234,9 +234,7 @@ def _fetch(
     status: Literal["resumed", "downloaded"] = "resumed" if already else "downloaded"
     seconds = round(time.monotonic() - began, 3)
     first_sight = expected is None
-    return FileReport(
-        file.repo, file.revision, file.path, size, actual, status, first_sight, fetched, seconds
-    )
+    return FileReport(file.repo, file.commit, file.path, size, actual, status, first_sight, fetched, seconds)
 
 
 def _open_folders(folder: Path, store: Path) -> None:
@@ -363,11 +361,11 @@ def _locked(store: Path) -> Iterator[None]:
 
 
 def _key(file: WeightFile) -> str:
-    return f"{file.repo}@{file.revision}/{file.path}"
+    return f"{file.repo}@{file.commit}/{file.path}"
 
 
 def _name(file: WeightFile) -> str:
-    return f"{file.repo}/{file.path} at {file.revision[:12]}"
+    return f"{file.repo}/{file.path} at {file.commit[:12]}"
 
 
 def spell_size(count: int) -> str:

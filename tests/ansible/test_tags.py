@@ -152,7 +152,7 @@ def test_a_run_can_be_started_at_a_task(
 def test_a_receipt_that_is_gone_is_earned_again_by_the_same_run(
     demo: Demo, copied: Path, state_dir: Path, private: Callable[[], Path]
 ) -> None:
-    (receipt,) = (state_dir / "receipts").glob("espeak-upstream.json")
+    (receipt,) = (state_dir / "receipts").glob("hibari-upstream.json")
     receipt.unlink()
     given = {"state_dir": str(state_dir), "runs_dir": str(copied), "run_id": demo.run_id}
     played = play(private(), given, "--tags", "preflight,install")

@@ -65,7 +65,7 @@ def test_the_phases_come_in_order_and_each_is_noted(demo: Demo) -> None:
 def test_the_name_of_the_run_and_the_latest_link(demo: Demo) -> None:
     manifest = load_record(Manifest, demo.run_dir)
     stamp = manifest.created_utc.replace("-", "").replace(":", "")
-    assert demo.run_id == manifest.run_id == f"espeak-local-{stamp}"
+    assert demo.run_id == manifest.run_id == f"hibari-local-{stamp}"
     assert [path.name for path in sorted(demo.runs_dir.iterdir())] == [demo.run_id, "latest"]
 
 
@@ -87,7 +87,7 @@ def test_the_manifest_commits_to_what_was_given(demo: Demo) -> None:
     assert manifest.rule_sha256 == sha256_file(demo.run_dir / "rule.yml")
     assert manifest.question_sha256 == sha256_bytes(manifest.question.encode())
     assert manifest.reference["given"]["sha256"]["audio"] == sha256_file(DEMO_REFERENCE / "demo.wav")
-    assert (manifest.model, manifest.inputs.baseline, manifest.host) == ("espeak", "flite", "local")
+    assert (manifest.model, manifest.inputs.baseline, manifest.host) == ("hibari", "flite", "local")
     assert (manifest.profile, manifest.neighbour_mode, manifest.utterances) == ("upstream", "none", 10)
 
 
@@ -115,7 +115,7 @@ def test_ten_takes_a_side_with_the_agreed_keys_and_the_bytes_they_name(demo: Dem
 def test_the_cloned_takes_were_timed_with_the_reference_encoded_beforehand(demo: Demo) -> None:
     assert all(take.reference_cached for take in _takes(demo.run_dir, "candidate"))
     assert len({take.voice for take in _takes(demo.run_dir, "candidate")}) == 1
-    assert {take.voice for take in _takes(demo.run_dir, "preset")} == {"en-us"}
+    assert {take.voice for take in _takes(demo.run_dir, "preset")} == {"heart"}
 
 
 def test_the_smoke_sentence_was_said_and_its_settings_read_back(demo: Demo) -> None:
@@ -123,7 +123,8 @@ def test_the_smoke_sentence_was_said_and_its_settings_read_back(demo: Demo) -> N
     assert install.ok and install.receipt
     assert install.smoke is not None and install.smoke.audio_s is not None and install.smoke.audio_s > 1
     assert install.settings == load_record(Manifest, demo.run_dir).entry["profiles"]["upstream"]
-    assert "smoke sentence" in [step.name for step in install.steps]
+    assert [step.name for step in install.steps][-4:] == ["venv", "packages", "pip check", "smoke sentence"]
+    assert (install.ran["version"], install.ran["install"]) == ("hibari-tts 0.2.1", "venv")
 
 
 def test_both_sides_were_measured_and_stand_beside_each_other(demo: Demo) -> None:
@@ -149,7 +150,7 @@ def test_the_report_shows_no_player_before_people_have_rated(demo: Demo) -> None
 
 def test_a_line_came_for_every_take_while_it_was_made(demo: Demo) -> None:
     for side in SIDES:
-        model = "flite" if side == "baseline" else "espeak"
+        model = "flite" if side == "baseline" else "hibari"
         shown = [line for line in demo.first.text.splitlines() if f"{model} | {side} | " in line]
         assert sum("/10 | " in line for line in shown) == 10, side
         assert all("TTFA" in line for line in shown)

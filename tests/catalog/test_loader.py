@@ -38,11 +38,12 @@ def test_every_entry_that_ships_is_valid(name: str) -> None:
     assert entry.name == name
     assert entry.reference.min_s <= entry.reference.max_s
     for weight in entry.weights:
-        assert len(weight.revision) == 40
+        assert weight.revision is None or len(weight.revision) == 40
+    assert entry.proved == "nothing" or all(each.source for each in entry.proved), "what says so?"
 
 
-@pytest.mark.parametrize("name", ["espeak", "flite"])
-def test_the_demos_two_need_no_weights_and_claim_no_cloning(name: str) -> None:
+@pytest.mark.parametrize("name", ["espeak", "flite", "hibari"])
+def test_the_demos_and_the_tests_voices_need_no_weights_and_claim_no_cloning(name: str) -> None:
     entry = load(name)
     assert isinstance(entry.run, EngineRun)
     assert (entry.weights, entry.clone_encoder.status, entry.run.gpu) == ([], "none", False)
@@ -119,7 +120,7 @@ def test_what_does_not_fit_together_is_said(tmp_path: Path, changes: dict[str, A
 def test_a_dialect_that_does_not_exist_is_found_before_a_run(tmp_path: Path) -> None:
     path = tmp_path / "chatterbox.yml"
     path.write_text((HERE / path.name).read_text().replace("dialect: ", "dialect: x"))
-    assert f"{path}:{_line(path, 'dialect:')}: run.http.dialect: " in _refused(path)
+    assert f"{path}:{_line(path, 'dialect:')}: served.dialect: " in _refused(path)
     assert get_args(DialectName) == ("auto", *DIALECTS)
 
 

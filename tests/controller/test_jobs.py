@@ -76,7 +76,8 @@ def _accept(run: Run, phase: outgoing.JobPhase, tar: Path) -> JobResult:
         ("f5", "auto", "none", "venv"),
         ("f5", "auto", "pause", "container"),
         ("f5", "container", "none", "container"),
-        ("chatterbox", "auto", "pause", "http"),
+        ("chatterbox", "auto", "pause", "container"),
+        ("voxtral4b", "auto", "pause", "http"),
     ],
 )
 def test_how_an_engine_runs_on_a_host(model: str, wanted: Any, neighbour: Any, found: str) -> None:
@@ -173,6 +174,33 @@ def test_each_phase_has_its_passes_and_only_the_benchmark_the_neighbour(run: Run
         "benchmark": "espeak",
         "baseline": "flite",
     }
+
+
+@pytest.mark.parametrize(
+    ("name", "install"),
+    [("flite", None), ("hibari", "venv"), ("f5", "container"), ("chatterbox", "container")],
+)
+def test_a_baseline_is_installed_unless_it_comes_from_system_packages(
+    asked: Asked, name: str, install: str | None
+) -> None:
+    host = HOST if install != "container" else HOST.model_copy(
+        update={"neighbour": HOST.neighbour.model_copy(update={"mode": "pause"}), "engine_install": "system"}
+    )  # fmt: skip
+    run, _ = open_or_create(asked(baseline=name), Path("/"))
+    spec = outgoing.make_baseline_install(run, host)
+    assert (spec and spec.install) == install
+    if spec is None:
+        return
+    assert (spec.phase, spec.passes, spec.entry.name) == ("install", ["smoke"], name)
+    assert (spec.engine_python is not None, spec.image is not None) == (
+        install == "venv",
+        install == "container",
+    )
+    assert outgoing.make_job_spec(run, "install", HOST).entry.name == "espeak"
+    spoken = outgoing.make_job_spec(run, "baseline", host)
+    assert (spoken.install, spoken.engine_python, spoken.image) == (install, spec.engine_python, spec.image)
+    needs = list_needs(run.entry(), run.baseline_entry(), host)
+    assert [file["repo"] for file in needs["weights"]] == [file.repo for file in load(name).weights]
 
 
 def test_a_pause_of_a_killed_attempt_is_told_of_at_the_next_contact(run: Run) -> None:

@@ -222,11 +222,14 @@ def test_another_stretch_of_a_long_recording_is_kept_for_the_listening_test(aske
 
 
 @pytest.mark.parametrize("intended_use", ["personal", "commercial"])
-def test_a_model_that_a_gate_refuses_need_not_be_served_by_anybody(asked: Asked, intended_use: str) -> None:
+def test_a_model_that_a_gate_refuses_need_not_be_served_by_anybody(
+    asked: Asked, intended_use: str, tmp_path: Path
+) -> None:
     run, new = open_or_create(asked(model="voxtral4b", intended_use=intended_use), Path("/"))
     assert new and run.entry().name == "voxtral4b"
     with pytest.raises(BadInput, match="say where in model_url"):
-        open_or_create(asked(model="chatterbox", intended_use=intended_use), Path("/"))
+        theirs = entries.write(tmp_path / "catalog", entries.raw("theirs", run={"kind": "http"}))
+        open_or_create(asked(model="theirs", catalog_dir=theirs, intended_use=intended_use), Path("/"))
 
 
 def test_an_entry_with_both_ways_is_served_by_us_unless_a_url_says_by_whom(asked: Asked) -> None:
@@ -246,6 +249,23 @@ def test_an_entry_with_both_ways_is_served_by_us_unless_a_url_says_by_whom(asked
     assert locate(asked(model="cosyvoice2", model_url=url)) == theirs
 
 
+def test_chatterbox_in_service_is_asked_as_its_owner_set_it(asked: Asked) -> None:
+    entry = _new(asked, baseline="chatterbox", baseline_url="http://127.0.0.1:2").baseline_entry()
+    assert isinstance(entry.run, HttpRun)
+    assert entry.run.request == {"cfg_weight": 0.3, "exaggeration": 0.3, "temperature": 0.6}
+    assert (entry.name, entry.preset, list(entry.profiles)) == ("chatterbox", None, ["upstream"])
+    with pytest.raises(BadInput, match="no profile 'in_service'"):
+        served = {"baseline_url": "http://127.0.0.1:2", "baseline_profile": "in_service"}
+        open_or_create(asked(baseline="chatterbox", **served), Path("/"))
+
+
+def test_chatterbox_without_a_url_is_a_baseline_that_audition_installs(asked: Asked) -> None:
+    run = _new(asked, baseline="chatterbox", baseline_profile="in_service")
+    ours = run.baseline_entry()
+    assert ours.started is not None and ours.preset is not None
+    assert "in_service" in ours.profiles
+
+
 def test_an_entry_that_gained_a_name_to_publish_and_a_server_is_the_same(
     asked: Asked, tmp_path: Path
 ) -> None:
@@ -258,7 +278,8 @@ def test_an_entry_that_gained_a_name_to_publish_and_a_server_is_the_same(
     assert not {"publish_as", "served"} & set(run.manifest().entry), "as before, while they say nothing"
     proved = hash_receipt(make_job_spec(run, "install", HostSettings()))
     gained: dict[str, Any] = {"publish_as": "mine-tts", "served": {"kind": "http", "dialect": "cosyvoice"}}
-    request = mine(**gained)
+    tried = [{"what": "a sentence", "where": "here", "when": "2026-11-27"}]
+    request = mine(proved=tried, **gained)
     assert locate(request) == run
     spec = make_job_spec(run, "install", HostSettings())
     assert hash_receipt(spec.model_copy(update={"entry": request.entry()})) == proved
@@ -268,6 +289,14 @@ def test_an_entry_that_gained_a_name_to_publish_and_a_server_is_the_same(
     request = mine(served=gained["served"] | {"dialect": "openai"})
     assert locate(request) == run
     assert commit(request.model_copy(update=there)).inputs_sha256 != theirs
+
+
+@pytest.mark.parametrize("side", ["model", "baseline"])
+def test_no_run_is_begun_with_what_nobody_has_looked_up(asked: Asked, tmp_path: Path, side: str) -> None:
+    weights = [{"repo": "somebody/voice", "revision": None, "path": "*"}]
+    catalog = entries.write(tmp_path / "catalog", entries.raw("loose", weights=weights))
+    with pytest.raises(BadInput, match=r"loose is not pinned: the revision of somebody/voice is null"):
+        open_or_create(asked(**{side: "loose"}, catalog_dir=catalog), Path("/"))
 
 
 def test_the_newest_that_is_not_decided_goes_on(asked: Asked) -> None:

@@ -20,8 +20,8 @@ from ansible.errors import ExitCode
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from bench.catalog.entry import EngineRun, Entry
-from bench.catalog.loader import load
+from bench.catalog.entry import EngineRun, Entry, Licence
+from bench.catalog.loader import available, load
 from bench.client.dialects import DIALECTS
 from bench.commands.schema import FILES
 from bench.controller.run import MINIMUM_FREE_BYTES, NEEDS, ONCE
@@ -39,7 +39,8 @@ HOST_ROLES = ("weights", "neighbour", "publish")
 MAKES: dict[Phase, str] = {
     "preflight": "the run directory with `manifest.json` and both references; bench's venv on the host; "
     "`preflight.json`",
-    "install": "the engine on the host and its receipt; `install.json`",
+    "install": "the engine on the host and its receipt; `install.json`; of a baseline that Audition installs, too: "
+    "`install-baseline.json`",
     "benchmark": "`preset/`, `candidate/`, `memory.json`; with a neighbour `neighbour.json`",
     "baseline": "`baseline/`",
     "teardown": "nothing in the run; removes the run's jobs from the host",
@@ -96,7 +97,8 @@ KEY_MEANINGS = {
     "preset.text": "for the record: the words of that clip",
     "version.asked": "the version that was asked for, where another one runs",
     "version.reason": "why they differ",
-    "run.kind": "`engine`: Audition starts it. `http`: somebody serves it",
+    "run.kind": "`engine`: Audition serves it. `http`: somebody serves it. `image`: Audition starts the image "
+    "of a container that somebody publishes",
     "run.system_packages": "Debian packages to install on the host",
     "run.gpu": "whether the engine uses a GPU",
     "run.start_timeout_s": "limit from start to ready, in seconds",
@@ -323,7 +325,9 @@ def key_rows() -> list[tuple[str, str, str, str]]:
     return [row for i, row in enumerate(rows) if row[0] not in {r[0] for r in rows[:i]}]
 
 
-def _keys(model: type[BaseModel], prefix: str, shared: str = "") -> Iterator[tuple[str, str, str, str]]:
+def _keys(
+    model: type[BaseModel], prefix: str, kinds: dict[str, list[str]] | None = None
+) -> Iterator[tuple[str, str, str, str]]:
     for name, field in model.model_fields.items():
         key = f"{prefix}{name}"
         default = (
@@ -339,12 +343,17 @@ def _keys(model: type[BaseModel], prefix: str, shared: str = "") -> Iterator[tup
             )
         if key == "run":
             yield key, "mapping", default, "how it is run; its keys depend on `run.kind`"
+            having: dict[str, list[str]] = defaultdict(list)
             for which in inner:
-                yield from _keys(which, "run.", shared=which.__name__)
+                for each in which.model_fields:
+                    having[each] += get_args(which.model_fields["kind"].annotation)
+            for which in inner:
+                yield from _keys(which, "run.", having)
             continue
-        if shared and name != "kind":
-            where = "engine" if shared == EngineRun.__name__ else "http"
-            meaning = f"({where}) {meaning}"
+        if kinds and name == "kind":
+            kind = ", ".join(f"`{each}`" for each in kinds[name])
+        elif kinds:
+            meaning = f"({', '.join(kinds[name])}) {meaning}"
         yield key, kind, default, meaning
         for which in inner:
             yield from _keys(which, f"{key}[]." if many else f"{key}.")
@@ -355,6 +364,8 @@ def _value(value: Any) -> str:
         return "null"
     if value is PydanticUndefined:
         return "must be given"
+    if isinstance(value, BaseModel):
+        return "as below"
     if value in ("", [], {}):
         return "empty"
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"
@@ -366,6 +377,9 @@ def _kind(annotation: Any) -> tuple[str, list[type[BaseModel]], bool]:
     if origin in (Union, UnionType):
         parts = [part for part in inner if part is not type(None)]
         models = [part for part in parts if isinstance(part, type) and issubclass(part, BaseModel)]
+        lists = [inside for part in parts for _, inside, many in [_kind(part)] if many and inside]
+        if lists and not models:
+            return " or ".join(_kind(part)[0] for part in parts), lists[0], True
         words = [_kind(part)[0] for part in parts]
         null = " or null" if len(parts) < len(inner) else ""
         return " or ".join(dict.fromkeys(words)) + null, models, False
@@ -383,6 +397,41 @@ def _kind(annotation: Any) -> tuple[str, list[type[BaseModel]], bool]:
         [],
         False,
     )
+
+
+def models() -> str:
+    """Return the table of all that the catalog has, made of the entries alone."""
+    rows = [_model(load(name)) for name in available()]
+    head = ["model", "runs", "code", "weights", "clone encoder", "reference", "pinned", "proved"]
+    return markdown(head, rows)
+
+
+_RUNS = {
+    "engine": "installed by Audition",
+    "image": "published image, started by Audition",
+    "http": "served by somebody",
+}
+
+
+def _model(entry: Entry) -> list[str]:
+    licences, limits = entry.licences, entry.reference
+    words = {"required": "with its words", "unused": "no words needed"}[limits.transcript]
+    null = [] if entry.started is None else entry.unpinned()
+    runs = _RUNS[entry.run.kind] + (", or served by somebody" if entry.served else "")
+    return [
+        f"`{entry.name}`: {entry.title}",
+        runs,
+        _licence(licences.code),
+        _licence(licences.weights) if licences.weights else "none",
+        entry.clone_encoder.status,
+        f"{limits.min_s:g} to {limits.max_s:g} s, {words}",
+        "by its host" if entry.started is None else f"no: {', '.join(null)}" if null else "yes",
+        "; ".join(entry.proofs()) or "nothing",
+    ]
+
+
+def _licence(licence: Licence) -> str:
+    return licence.spdx if licence.commercial_use else f"{licence.spdx}, no commercial use"
 
 
 def dialects() -> str:
@@ -521,6 +570,7 @@ TABLES: dict[str, dict[str, Callable[[], str]]] = {
     "phases.md": {"limits": limits},
     "records.md": {"schemas": schemas},
     "adding-a-model.md": {"dialects": dialects, "keys": catalog_keys, "errors of entries": entry_errors},
+    "models.md": {"models": models},
     "architecture.md": {"rooms": rooms, "files": files},
 }
 """The tables of each page, by the name in their markers."""

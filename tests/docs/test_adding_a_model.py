@@ -11,7 +11,9 @@ from bench.controller.host_settings import HostSettings, choose_way
 from bench.controller.request import RunRequest
 from tests.docs.tables import DOCS, KEY_MEANINGS, entry_errors, example, key_rows, mistakes, options
 
-EXAMPLES = ("house_voice.yml", "pico.yml")
+FREE = ("profiles.", "run.request.", "served.request.", "run.platforms.", "run.environment.", "run.unmet.")
+"""Mappings whose keys are an entry's own."""
+EXAMPLES = ("house_voice.yml", "pico.yml", "house_image.yml")
 
 
 @pytest.fixture
@@ -23,11 +25,13 @@ def catalog(tmp_path: Path) -> Path:
 
 
 def test_examples_load(catalog: Path) -> None:
-    voice, pico = (load(Path(name).stem, catalog) for name in EXAMPLES)
+    voice, pico, image = (load(Path(name).stem, catalog) for name in EXAMPLES)
     assert voice.run.kind == "http"
     assert voice.run.request["model"] == "tts-1"
     assert pico.run.kind == "engine"
-    assert set(available(catalog)) == {*available(), "house_voice", "pico"}
+    assert image.run.kind == "image"
+    assert choose_way(image, HostSettings()) == "image"
+    assert set(available(catalog)) == {*available(), "house_voice", "pico", "house_image"}
 
 
 def test_the_example_is_a_baseline_as_the_page_gives_it(catalog: Path) -> None:
@@ -56,7 +60,7 @@ def test_every_key_of_the_catalog_is_in_the_table() -> None:
     def keys(node: Any, prefix: str) -> set[str]:
         if isinstance(node, list):
             return {key for each in node for key in keys(each, prefix)}
-        if not isinstance(node, dict) or prefix in ("profiles.", "run.request."):
+        if not isinstance(node, dict) or prefix in FREE:
             return set()
         here = {f"{prefix}{name}" for name in node}
         return here | {key for name, inner in node.items() for key in keys(inner, f"{prefix}{name}.")}

@@ -44,7 +44,8 @@ def _made() -> Iterator[tuple[Path, dict[str, ast.expr]]]:
 def test_each_container_is_made_as_the_page_says() -> None:
     made = list(_made())
     assert sorted(str(path) for path, _ in made) == [
-        "bench/docker_host/host.py", "bench/engines/container.py", "bench/neighbour/watcher_container.py",
+        "bench/docker_host/host.py", "bench/engines/container.py", "bench/engines/published.py",
+        "bench/neighbour/watcher_container.py",
     ], "a container that SECURITY.md does not know"  # fmt: skip
     for path, options in made:
         assert ast.literal_eval(options["cap_drop"]) == ["ALL"], path
@@ -57,7 +58,15 @@ def test_each_container_is_made_as_the_page_says() -> None:
         assert ("socket" in ast.unparse(options.get("volumes", ast.Constant("")))) is False or watcher, path
 
 
-@pytest.mark.parametrize("what", ["an engine as a container", "the check of an image's GPU", "the watcher"])
+@pytest.mark.parametrize(
+    "what",
+    [
+        "an engine as a container",
+        "a published image (`run.kind: image`)",
+        "the check of an image's GPU",
+        "the watcher",
+    ],
+)
 def test_the_page_says_so(what: str) -> None:
     row = _rows()[what]
     rights = row[2] if what != "the check of an image's GPU" else _rows()["an engine as a container"][2]

@@ -43,7 +43,8 @@ def test_the_same_content_gives_the_same_bytes(lock: Path, code: Path) -> None:
 def test_holds_the_dockerfile_the_lock_and_the_code_and_nothing_else(lock: Path, code: Path) -> None:
     with tarfile.open(fileobj=io.BytesIO(_write(lock, code))) as archive, tarfile.open(code) as sent:
         names = set(archive.getnames())
-        assert names == {"Dockerfile", "requirements.txt", *(f"code/{name}" for name in sent.getnames())}
+        beside = {"Dockerfile", "requirements.txt", "pip_check.py"}
+        assert names == {*beside, *(f"code/{name}" for name in sent.getnames())}
     assert "code/bench/serving/flite.py" in names
 
 
@@ -73,7 +74,7 @@ def test_upstreams_code_lies_beside_ours(lock: Path, code: Path, tmp_path: Path)
     context.write_context(out, lock, code, tmp_path / "sources")
     with tarfile.open(fileobj=io.BytesIO(out.getvalue())) as archive, tarfile.open(code) as sent:
         assert set(archive.getnames()) - {f"code/{name}" for name in sent.getnames()} == {
-            "Dockerfile", "requirements.txt", "code/speech/say.py",
+            "Dockerfile", "requirements.txt", "pip_check.py", "code/speech/say.py",
         }  # fmt: skip
         said = archive.extractfile("code/speech/say.py")
         assert said is not None and said.read() == b"WORD = 'hello'\n"

@@ -137,7 +137,7 @@ def test_who_answers_without_the_nonce_is_not_taken_for_the_engine(
     # A stranger that takes the address between start and look, as a container's published port could be.
     monkeypatch.setattr(
         "bench.engines.launch._start_process",
-        lambda spec, config: (_Elsewhere(), f"http://127.0.0.1:{stranger}"),
+        lambda spec, config: (_Elsewhere(stranger), f"http://127.0.0.1:{stranger}"),
     )
     assert "not the engine just started" in _refused(_spec(entries.raw("espeak"), tmp_path))
 
@@ -146,6 +146,12 @@ class _Elsewhere:
     """A process that runs and is not the one that answers."""
 
     processes = None
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+
+    def health(self) -> Any:
+        return httpx.get(f"http://127.0.0.1:{self._port}/health").json()
 
     def exit_code(self) -> None:
         return None

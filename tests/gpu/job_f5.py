@@ -55,7 +55,7 @@ def build_weights(python: str, store: Path, entry: Entry, environment: dict[str,
     subprocess.run(command, check=True, env=environment)
     for file in entry.weights:
         folder = store / file.repo.replace("/", "--")
-        if not (pinned := folder / file.revision).exists():
+        if not (pinned := folder / file.commit).exists():
             pinned.symlink_to(folder / tiny_f5.REVISION, target_is_directory=True)
 
 

@@ -15,6 +15,7 @@ from docker.models.containers import Container
 
 from bench.client.chat import measure_chat
 from bench.docker_host.host import DockerHost, DockerSilent
+from bench.docker_host.networks import keep_network
 from bench.engines.launch import EngineFailed
 from bench.errors import BadInput, NeighbourNotBack
 from bench.install.module import remove
@@ -544,12 +545,14 @@ def test_parallel_mode_ends_the_engine_before_the_neighbour_starves(
             assert neighbour.serves()
         assert grant.record.pauses == 0 and grant.record.state == "restored"
         starving = request.model_copy(update={"watch_bytes": 2**60})
-        spoken = run_engine(neighbour.client, "run-1")
+        network = keep_network(docker_host, internal=True)
+        spoken = run_engine(neighbour.client, "run-1", network=network)
         with (
             pytest.raises(LeaseLost, match="MemAvailable fell below"),
             borrow(starving, always_alive, docker_host=docker_host, proof=proof) as grant,
         ):
             until(lambda: not exists(neighbour.client, spoken), 20.0, "the engine is ended")
+            until(lambda: not docker_host.api.networks(names=[network]), 10.0, "and its network is gone")
             until(lambda: grant.lost is not None, 10.0, "the holder knows")
         assert neighbour.starts() == 1
         assert grant.record.down_s == 0

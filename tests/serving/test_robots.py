@@ -1,4 +1,4 @@
-"""The two engines without weights: espeak-ng, which follows a pitch, and flite, which follows nothing."""
+"""The engines without weights to fetch: espeak-ng, which follows a pitch, flite and hibari, which follow nothing."""
 
 import subprocess
 from pathlib import Path
@@ -14,6 +14,7 @@ from bench.serving.adapter import Adapter, BadReference, Samples, SpeechRequest,
 from bench.serving.command import spoken
 from bench.serving.espeak import Espeak, pitch_for
 from bench.serving.flite import Flite
+from bench.serving.hibari import Hibari
 
 TEXT = "Good morning. Where would you like to go on Thursday, the twenty-sixth of November?"
 
@@ -23,12 +24,12 @@ def _loaded(adapter: Adapter) -> Adapter:
     return adapter
 
 
-def _said(adapter: Adapter, text: str = TEXT, voice: str = "", speed: float = 1.0) -> Samples:
-    request = SpeechRequest(text, voice or adapter.voices()[0], speed)
+def _said(adapter: Adapter, text: str = TEXT, voice: str = "", speed: float = 1.0, seed: int = 1) -> Samples:
+    request = SpeechRequest(text, voice or adapter.voices()[0], speed, seed)
     return np.concatenate(list(adapter.synthesise(request)))
 
 
-@pytest.fixture(params=[pytest.param(Espeak, marks=pytest.mark.needs("espeak-ng")), Flite])
+@pytest.fixture(params=[pytest.param(Espeak, marks=pytest.mark.needs("espeak-ng")), Flite, Hibari])
 def robot(request: pytest.FixtureRequest) -> Adapter:
     return _loaded(request.param())
 
@@ -96,10 +97,41 @@ def test_espeak_refuses_a_reference_without_a_voice(tmp_path: Path) -> None:
     assert espeak.voices() == ["en-us"]
 
 
-def test_flite_takes_any_reference_and_keeps_its_own_voice(tmp_path: Path) -> None:
-    flite = _loaded(Flite())
-    flite.register("owner", tmp_path / "never-read.wav", "")
-    assert np.array_equal(_said(flite, voice="owner"), _said(flite))
+@pytest.mark.parametrize("kind", [Flite, Hibari])
+def test_flite_and_hibari_take_any_reference_and_keep_their_own_voice(
+    kind: type[Adapter], tmp_path: Path
+) -> None:
+    robot = _loaded(kind())
+    robot.register("owner", tmp_path / "never-read.wav", "")
+    assert np.array_equal(_said(robot, voice="owner"), _said(robot))
+
+
+def test_hibari_yields_each_sentence_as_it_is_spoken() -> None:
+    pieces = list(_loaded(Hibari()).synthesise(SpeechRequest(TEXT, "heart", seed=1)))
+    assert len(pieces) == 2 and all(piece.size > 12_000 for piece in pieces)
+
+
+def test_hibari_repeats_its_noise_for_a_seed_alone() -> None:
+    hibari = _loaded(Hibari())
+    assert not np.array_equal(_said(hibari, seed=1), _said(hibari, seed=2))
+    said = "".join("x" for _ in hibari.synthesise(SpeechRequest(TEXT, "heart")))
+    assert said == "xx", "unseeded it speaks too"
+
+
+def test_hibari_refuses_a_voice_that_it_would_download() -> None:
+    with pytest.raises(ValueError, match="heart, the one in its package"):
+        Hibari().load({"voice": "emma", "threads": 1}, {})
+
+
+def test_hibari_says_so_when_there_is_nothing_to_pronounce() -> None:
+    with pytest.raises(SynthesisError, match="nothing to pronounce"):
+        _said(_loaded(Hibari()), " \n ")
+
+
+def test_hibari_runs_on_as_many_threads_as_the_profile_says() -> None:
+    hibari = Hibari()
+    hibari.load({"voice": "heart", "threads": 2}, {})
+    assert hibari.read_back() == {"voice": "heart", "threads": 2}
 
 
 def test_flite_refuses_a_voice_of_another_rate() -> None:

@@ -106,7 +106,7 @@ class Dockerd:
         process = self._spawn(
             "dockerd", "--host", self.env.host, "--data-root", str(self.root / "data"),
             "--exec-root", str(self.run / "exec"), "--pidfile", str(self.run / "pid"),
-            "--containerd", str(self.run / "containerd.sock"), *network,
+            "--containerd", str(self.run / "containerd.sock"), "--max-download-attempts", "2", *network,
         )  # fmt: skip
         end = time.monotonic() + timeout_s
         while not answers(self.env.host):

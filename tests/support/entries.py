@@ -17,6 +17,7 @@ def raw(name: str, /, **changes: Any) -> dict[str, Any]:
     """Return espeak's entry as YAML has it, with the name and with `run.adapter=...` and the like changed."""
     text = Path(bench.catalog.__file__).with_name("espeak.yml").read_text(encoding="utf-8")
     tree: dict[str, Any] = yaml.safe_load(text) | {"name": name, "title": name.capitalize()}
+    del tree["proved"]  # of what is made here nothing was
     for place, value in changes.items():
         *parents, last = place.split(".")
         node = tree
@@ -38,6 +39,14 @@ def hum(folder: Path, pieces: int | None) -> str:
     if pieces is not None:
         (folder / "hum_pieces").write_text(str(pieces))
     return f"{FAULTY}{os.pathsep}{folder}"
+
+
+def published(name: str, image: str, platforms: dict[str, str | None], /, **run: Any) -> dict[str, Any]:
+    """Return the entry of a published image: espeak's but for how it runs."""
+    tree = raw(name, preset=None)
+    tree["run"] = {"kind": "image", "image": image, "platforms": platforms, "port": 8000} | run
+    tree["profiles"] = {"upstream": {}}
+    return tree
 
 
 def entry(tree: dict[str, Any]) -> Entry:

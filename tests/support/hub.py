@@ -6,6 +6,7 @@ asked.
         hub.requests          # every request, in order
         hub.connections       # every TCP connection, spoken on or not: 0 proves that nothing was asked
 
+`/api/models/{repo}` lists the newest (the last) revision's files with their sizes, and a large one's SHA-256.
 HEAD and GET of `/{repo}/resolve/{revision}/{path}` answer with `X-Repo-Commit`, `ETag` and `Content-Length`.
 A file of `LARGE` bytes or more lives on a second address, as LFS files do on a CDN: a 302 with
 `X-Linked-ETag` (its SHA-256), `X-Linked-Size` and a signed `Location`. Ranges are honoured. Faults are set by
@@ -14,6 +15,7 @@ path.
 
 import gzip
 import hashlib
+import json
 import threading
 import time
 from collections.abc import Mapping
@@ -134,7 +136,32 @@ class Hub:
         server.daemon_threads = True
         return server
 
+    def _info(self, raw: str) -> bytes | None:
+        """Return what `/api/models/{repo}` says of a repository, or `/api/models/{repo}/revision/{revision}`."""
+        asked = unquote(urlsplit(raw).path).removeprefix("/api/models/")
+        repo, _, revision = asked.partition("/revision/")
+        held = self.files.get(repo, {})
+        commit = revision or next(iter([*held][-1:]), "")
+        if commit not in held:
+            return None
+        siblings = []
+        for path, data in held[commit].items():
+            sibling: dict[str, Any] = {"rfilename": path, "size": len(data), "blobId": "0" * 40}
+            if len(data) >= LARGE:
+                sha256 = hashlib.sha256(data).hexdigest()
+                sibling["lfs"] = {"sha256": sha256, "size": len(data), "pointerSize": 134}
+            siblings.append(sibling)
+        return json.dumps({"id": repo, "sha": commit, "siblings": siblings}).encode()
+
     def _answer(self, server: str, http: BaseHTTPRequestHandler) -> None:
+        if http.path.startswith("/api/models/"):
+            body = self._info(http.path)
+            http.send_response(200 if body else 404)
+            http.send_header("Content-Type", "application/json")
+            http.send_header("Content-Length", str(len(body or b"")))
+            http.end_headers()
+            http.wfile.write(body or b"")
+            return
         repo, revision, path = _parts(server, http.path)
         data = self.files.get(repo, {}).get(revision, {}).get(path)
         status, headers, body = self._response(server, http, repo, revision, path, data)

@@ -72,13 +72,17 @@ class Index:
         self._server.shutdown()
         self._server.server_close()
 
-    def wheel(self, name: str, version: str, tag: str = "py3-none-any", needs_python: str = "") -> str:
-        """Put in a wheel with one module; returns the lock's line."""
+    def wheel(
+        self, name: str, version: str, tag: str = "py3-none-any", needs_python: str = "", requires: str = ""
+    ) -> str:
+        """Put in a wheel with one module that `requires` another; returns the lock's line."""
         module = f"{name}.py"
         metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
         if needs_python:
             metadata += f"Requires-Python: {needs_python}\n"
             self.pythons[f"{name}-{version}-{tag}.whl"] = needs_python
+        if requires:
+            metadata += f"Requires-Dist: {requires}\n"
         info = f"{name}-{version}.dist-info"
         files = {
             module: b"SAID = 'yes'\n",

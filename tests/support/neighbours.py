@@ -113,13 +113,13 @@ def chat_neighbour(
                     client.api.remove_container(each, force=True)
 
 
-def run_engine(client: Any, run_id: str, command: list[str] | None = None) -> str:
+def run_engine(client: Any, run_id: str, command: list[str] | None = None, network: str = "host") -> str:
     """Start a container with the run's label, as an engine would be; return its id."""
     made = client.containers.run(
         BASE_IMAGE,
         command or ["sleep", "3600"],
         detach=True,
-        network_mode="host",
+        network_mode=network,
         labels={RUN_LABEL: run_id},
         init=True,
     )

@@ -129,10 +129,17 @@ def play(
 def inventory(path: Path, hosts: Mapping[str, Mapping[str, Any]], **common: Any) -> Path:
     """Write an inventory of several hosts that are all this machine; each has variables of its own.
 
-    What the demo's inventory sets holds unless `common` or a host says otherwise.
+    What the demo's inventory sets holds unless `common` or a host says otherwise, but for the candidate: espeak, which
+    needs no environment of its own.
     """
     demo = yaml.safe_load((REPO / "inventory/local/group_vars/audition_hosts.yml").read_text())
-    shared = demo | demo_reference() | {"ansible_connection": "local", "manage_packages": False} | common
+    shared = (
+        demo
+        | {"model": "espeak"}
+        | demo_reference()
+        | {"ansible_connection": "local", "manage_packages": False}
+        | common
+    )
     del shared["chain"]
     tree = {"audition_hosts": {"hosts": {host: dict(given) for host, given in hosts.items()}, "vars": shared}}
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -25,7 +25,7 @@ BEYOND_SETUP = frozenset(
     {
         "espeak-ng", "espeak", "ffmpeg", "ffprobe", "sox", "soxi", "play",
         "chromium", "node", "npm", "npx",
-        "docker", "dockerd", "containerd", "debootstrap", "iptables",
+        "docker", "dockerd", "docker-registry", "containerd", "debootstrap", "iptables",
         "ssh", "sshd", "ssh-keygen", "strace", "apt-get", "mount", "umount",
     }
 )  # fmt: skip
@@ -35,6 +35,7 @@ TOGETHER = (
     ("hosts", "hosts"),
     ("ansible", "ansible"),
     ("neighbour", "docker"),
+    ("published", "docker"),
     ("docker_host", "docker"),
     ("browser", "browser"),
     ("chaos", "chaos"),

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 import bench.catalog
-from bench.jobs.speak import SMOKE_TEXT
+from bench.jobs.spec import JobSpec
 from tests.support import cpu_lock, make_cosyvoice2_venv, make_f5_venv, tiny_cosyvoice2, tiny_f5
 
 Files = dict[str, dict[str, dict[str, bytes]]]
@@ -52,7 +52,7 @@ def make_f5(folder: Path) -> Tiny:
 
 def make_cosyvoice2(folder: Path, mirror: Path, says: Sequence[str]) -> Tiny:
     """Make CosyVoice 2 below `folder`, its code in a repository below `mirror`; it will be asked to say `says`."""
-    words = " ".join([SMOKE_TEXT, *says])
+    words = " ".join([JobSpec.model_fields["smoke_text"].default, *says])
     _build(make_cosyvoice2_venv.python(), "tests.support.tiny_cosyvoice2", folder, "--says", words)
     made = _pin("cosyvoice2", folder, tiny_cosyvoice2.REVISION)
     made.files[tiny_cosyvoice2.REPO][tiny_cosyvoice2.REVISION]["README.md"] = b"# CosyVoice 2\n"

@@ -498,7 +498,7 @@ def test_404_names_repo_revision_and_path(hub: Hub, store: Path, changes: dict[s
     wanted = _file(SMALL, known=False, **changes)
     with pytest.raises(HubError, match="404") as caught:
         _ensure([wanted], store, hub)
-    assert all(part in str(caught.value) for part in (REPO, wanted.revision[:12], wanted.path))
+    assert all(part in str(caught.value) for part in (REPO, wanted.commit[:12], wanted.path))
 
 
 def test_a_hub_that_is_down_is_named(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:

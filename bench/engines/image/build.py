@@ -1,4 +1,7 @@
-"""`python -m bench.engines.image.build IMAGE LOCK CODE BASE [--sources DIR]`: build an image, and say what failed."""
+"""`python -m bench.engines.image.build IMAGE LOCK CODE BASE [--sources DIR] [--unmet JSON]`: build an image.
+
+It says what failed.
+"""
 
 import argparse
 import contextlib
@@ -30,8 +33,10 @@ def main() -> None:
     parser.add_argument("code", type=Path)
     parser.add_argument("base")
     parser.add_argument("--sources", type=Path, help="a folder with upstream's code, to lie beside ours")
+    parser.add_argument("--unmet", default="", help="what the lock leaves unmet, by package (run.unmet)")
     given = parser.parse_args()
     arguments = {name: os.environ[name] for name in PASSED_ON if os.environ.get(name)}
+    arguments |= {"UNMET": given.unmet} if given.unmet else {}
     try:
         with contextlib.closing(docker.from_env(timeout=_LIMIT_S)) as client:
             built = build_image(

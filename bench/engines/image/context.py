@@ -12,6 +12,7 @@ from bench.errors import AuditionError
 from bench.records.settings import PYTHON_IMAGE
 
 DOCKERFILE = Path(__file__).with_name("Dockerfile")
+PIP_CHECK = Path(__file__).with_name("pip_check.py")
 
 
 class ImageFailed(AuditionError):
@@ -27,14 +28,15 @@ def name_image(model: str, lock: Path, code_sha256: str, *, base: str = PYTHON_I
 
 
 def write_context(out: IO[bytes], lock: Path, code: Path, sources: Path | None = None) -> None:
-    """Write the context as a tar: Dockerfile, requirements.txt (the lock, with hashes), code/ (the archive, and beside
-    it upstream's code from the folder `sources`)."""
+    """Write the context as a tar: Dockerfile, requirements.txt (the lock, with hashes), pip_check.py, code/ (the
+    archive, and beside it upstream's code from the folder `sources`)."""
+    beside = {"Dockerfile": DOCKERFILE, "requirements.txt": lock, PIP_CHECK.name: PIP_CHECK}
     with (
         tarfile.open(fileobj=out, mode="w|", format=tarfile.PAX_FORMAT) as context,
         tarfile.open(code) as archive,
     ):
-        for name, data in (("Dockerfile", DOCKERFILE.read_bytes()), ("requirements.txt", lock.read_bytes())):
-            _add(context, name, data)
+        for name, path in beside.items():
+            _add(context, name, path.read_bytes())
         for member in archive:
             content = archive.extractfile(member)
             assert content is not None, "the archive of an engine holds plain files alone"

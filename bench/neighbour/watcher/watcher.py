@@ -27,6 +27,7 @@ LEASE_DIR = Path(os.environ.get("AUDITION_LEASE_DIR", "/lease"))
 SOCKET = os.environ.get("AUDITION_DOCKER_SOCKET", "/docker/docker.sock")
 BOOT_ID = Path(os.environ.get("AUDITION_BOOT_ID", "/proc/sys/kernel/random/boot_id"))
 RUN_LABEL = "audition.run"
+NETWORK_LABEL = "audition.network"
 ROLE_LABEL = "audition.role"
 TICK_S = 0.25
 LOOK_S = 1.0
@@ -378,9 +379,22 @@ class Watcher:
             if each["Id"] not in [known["id"] for known in self.status["engines_ended"]]:
                 self.status["engines_ended"].append(ended)
                 self.note(f"ended {name}")
+        self.remove_networks()
         left = [(each.get("Names") or ["?"])[0].lstrip("/") for each in self.ours()]
         self.status["engines_left"] = left
         return not left
+
+    def remove_networks(self) -> None:
+        """Remove the networks of engines that nothing runs on any more; one that stays keeps nothing else back."""
+        wanted = urllib.parse.quote(json.dumps({"label": [NETWORK_LABEL]}))
+        try:
+            found = docker("GET", f"/networks?filters={wanted}", timeout_s=5) or []
+        except DockerError as error:
+            return say(f"the networks of engines stay: {error}")
+        for each in found:
+            if NETWORK_LABEL in (each.get("Labels") or {}):
+                with contextlib.suppress(DockerError):  # in use, or gone already
+                    docker("DELETE", f"/networks/{each['Id']}", timeout_s=5)
 
     def log_tail(self, container: str) -> str:
         """Return the last lines a container wrote, for the record; empty when Docker will not say."""
