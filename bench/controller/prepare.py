@@ -155,14 +155,19 @@ def load_chain_member(request: RunRequest, name: str) -> None:
 
 def load_reference(request: RunRequest) -> references.ReferenceInput:
     """Decode the owner's clip and refuse what no model could use."""
-    return references.load(*_reference_files(request))
+    return references.load(*reference_files(request))
 
 
 def _sha(record: Record) -> str:
     return sha256_bytes(canonical_json(record.model_dump(mode="json")))
 
 
-def _reference_files(request: RunRequest) -> tuple[Path, Path, Path]:
+def reference_files(request: RunRequest) -> tuple[Path, Path, Path]:
+    """Return the recording, its transcript and the rights statement.
+
+    Raises:
+        BadInput: one of them was not given.
+    """
     if request.reference_transcript is None:
         raise BadInput(
             f"the reference {request.reference_audio} has no transcript; give its words in "
@@ -178,7 +183,7 @@ def _reference_files(request: RunRequest) -> tuple[Path, Path, Path]:
 
 def _reference_sha256(request: RunRequest) -> str:
     """Hash the three files as they are; a file that is not there gets the chooser's own message."""
-    files = _reference_files(request)
+    files = reference_files(request)
     if missing := [str(path) for path in files if not path.is_file()]:
         raise BadInput(
             f"no such reference file: {', '.join(missing)}. Give reference_audio, reference_transcript and "

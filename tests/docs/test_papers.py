@@ -14,7 +14,7 @@ PAGES = [
 ]  # fmt: skip
 TARGETS = set(re.findall(r"^([a-z-]+):", (REPO / "Makefile").read_text("utf-8"), re.M))
 TOP = {path.name for path in REPO.iterdir() if path.is_dir() and not path.name.startswith(".")} - {"runs"}
-YOURS = {"inventory/mine"}
+YOURS = {"inventory/mine", "inventory/NAME/private"}
 """What a page asks the reader to make."""
 
 
