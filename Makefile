@@ -10,7 +10,7 @@ LOCK = uv pip compile -q --universal --python-version 3.11 --generate-hashes --n
 AUDIT := .cache/audit
 AUDITED := test.txt engine-f5.txt engine-cosyvoice2.txt
 
-.PHONY: help setup setup-test demo test test-quick check bench bench-idle bench-listening bench-gpu bench-gpu-job bare chaos \
+.PHONY: help setup setup-test demo test test-quick check bench bench-idle bench-listening bench-lines bench-gpu bench-gpu-job bare chaos \
 	test-cosyvoice2 lock outdated clean
 
 help: ## say what there is
@@ -60,6 +60,9 @@ bench-idle: setup ## what site.yml costs when nothing is to do, against an empty
 
 bench-listening: setup-test ## 1,000 raters, 200 kills, and what cues are left: figures of the listening test
 	$(PY) -m benchmarks.listening --json .cache/bench-listening.json
+
+bench-lines: setup-test ## how long a rater waits at 0.4 and 1.6 Mbit/s, in Chromium held back
+	$(PY) -m benchmarks.slow_lines --json .cache/bench-lines.json
 
 bench-gpu: ## F5-TTS on this machine's GPU, full-size random weights (docs/RESEARCH-F5-TTS.md)
 	python3 -m tests.gpu.bench_f5 --out .cache/bench-gpu

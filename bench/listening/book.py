@@ -87,6 +87,8 @@ class Rater:
     listening: heard.Listening = field(default_factory=heard.Listening)
     headphones: str | None = None
     headphone_checks: int = 0
+    sound_checked: bool = False
+    """They typed the digits that were spoken to them, so they hear what this page plays."""
     finished_utc: str | None = None
     final: dict[str, int] = field(default_factory=dict)
     """Which answer of each trial was the last when he finished, by the log or, without its row, by his mark."""
@@ -384,6 +386,25 @@ class Book:
 
         self._do_for(rater, decide)
 
+    def note_sound(self, rater: Rater) -> None:
+        """Note that a rater passed the sound check; once is enough."""
+        self._do_for(
+            rater,
+            lambda: [] if rater.sound_checked else [("sound", {"rater": rater.id, "utc": utc_now()})],
+        )
+
+    def check_sound(self, rater: Rater) -> None:
+        """Refuse a rater of whom nobody knows that they hear anything. One who answered before there was a sound check
+        goes on without it.
+
+        Raises:
+            Refused: they have not passed the sound check.
+        """
+        if not rater.sound_checked and not rater.answers:
+            raise Refused(
+                "sound_unchecked", "Do the sound check first; reload the page if it does not show one."
+            )
+
     def finish(self, rater: Rater) -> None:
         """Close the rater's answers for good; only now may he see names.
 
@@ -588,6 +609,8 @@ class Book:
         elif kind == "headphones":
             rater.headphones = body["result"]
             rater.headphone_checks += 1
+        elif kind == "sound":
+            rater.sound_checked = True
         elif kind == "finished":
             rater.finished_utc, rater.final = body["utc"], body["revisions"]
             self._first_finished = True

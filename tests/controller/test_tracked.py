@@ -2,6 +2,7 @@
 
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -67,10 +68,10 @@ def test_preflight_says_it_and_refuses_before_a_run_is_begun(
     git(folder, "add", ".")
     run = request.model_copy(update=copied).model_dump(mode="json")
 
-    def opened() -> dict[str, object]:
+    def opened() -> dict[str, Any]:
         return run_step(run=run, phase="preflight", state="opened", host={}, failure={}, task="", check=False)
 
-    (warned,) = opened()["warnings"]  # type: ignore[misc]
+    (warned,) = opened()["warnings"]
     assert str(folder) in warned
     before = sorted(request.runs_dir.iterdir())
     monkeypatch.setattr("bench.controller.steps.REPO", folder)

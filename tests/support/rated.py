@@ -3,9 +3,20 @@
 from pathlib import Path
 
 from bench.listening.book import Book, Given
-from bench.listening.raters import invite
+from bench.listening.raters import invite, path_of
 from bench.listening.trials import SIDES
 from bench.storage.clock import utc_now
+
+
+def invite_who_hears(run_dir: Path, name: str) -> str:
+    """Invite a rater who has passed the sound check, which takes ears; return the path of the link."""
+    book = Book(run_dir)
+    try:
+        rater = book.invite(name)
+        book.note_sound(rater)
+        return path_of(rater)
+    finally:
+        book.close()
 
 
 def rate_everything(run_dir: Path, name: str) -> None:
