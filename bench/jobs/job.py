@@ -122,6 +122,7 @@ def _do(
     # After the engine is gone and the neighbour is back: figures can wait, the neighbour cannot.
     for name in result.passes:
         if name in ("candidate", "baseline") and control.alive():
+            progress.say(f"measuring the {name}'s takes: the metrics that stand beside the ear")
             measure_takes(spec, out / name, heard)
     if control.reason() is not None:
         raise Cancelled(f"{spec.phase} was stopped: {control.reason()}.")
