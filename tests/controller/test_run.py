@@ -106,7 +106,7 @@ def test_commands_say_where_they_are_when_the_shell_does_not_know(
     for path in ("", str(tmp_path / "elsewhere")):
         monkeypatch.setenv("PATH", path)
         assert runs.locate_command("audition rate a") == ".venv/audition rate a"
-    monkeypatch.chdir("/")
+    monkeypatch.chdir(tmp_path / "elsewhere")
     assert runs.locate_command("audition rate a") == f"{tmp_path}/.venv/audition rate a"
     assert runs.locate_command("make demo") == "make demo"
 

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from bench.commands.survey import Options, survey
+from bench.controller.run import locate_command
 from bench.errors import BadInput
 from bench.records.survey import Survey
 from bench.records.verdict import Verdict
@@ -51,7 +52,8 @@ def test_stops_on_awaiting_and_then_goes_on_down_the_chain(project: Project) -> 
         f"box | f5 | candidate | {n}/3 | ttfa 10 ms" for n in (1, 2, 3)
     ]
     where = f"--runs-dir {project.runs_dir}"
-    assert lines[-2:] == [f"  audition rate {run_id} {where}", f"  audition verdict {run_id} {where}"]
+    typed = [locate_command(f"audition {word} {run_id} {where}") for word in ("rate", "verdict")]
+    assert lines[-2:] == [f"  {each}" for each in typed]
     assert not project.runs("cosyvoice2")
     assert project.played() == [f"f5 {phase}" for phase in PHASES]
 
