@@ -113,8 +113,12 @@ def _rate(args: argparse.Namespace) -> int:
     from bench.listening.server import serve
 
     _say_alarms(run_dir)
+    from bench.controller.run import Run
+
+    run = Run(run_dir)
     serve(
         run_dir,
+        then=run.typed([f"audition verdict {run.run_id}"]),
         host=args.host,
         port=args.port,
         open_browser=args.open,
@@ -300,6 +304,8 @@ def _load(args: argparse.Namespace) -> int:
             "dialect": dialect,
             "sample_rate_hz": args.sample_rate_hz,
             "container": args.container,
+            "path": args.path,
+            "request": _read_object("--request", args.request),
         }
     )
     wanted = Load(
@@ -318,6 +324,16 @@ def _load(args: argparse.Namespace) -> int:
         json=args.json,
     )
     return load(wanted, _say)
+
+
+def _read_object(option: str, given: str) -> dict[str, Any]:
+    try:
+        found = json.loads(given)
+    except ValueError as error:
+        raise BadInput(f"{option} {given}: not JSON ({error}).") from None
+    if not isinstance(found, dict):
+        raise BadInput(f"{option} {given}: give a JSON object, as '{{\"speed\": 1.0}}'.")
+    return found
 
 
 def _neighbour(args: argparse.Namespace) -> int:
@@ -489,6 +505,10 @@ def _parser() -> argparse.ArgumentParser:
         "--container",
         choices=("raw", "raw_big_endian", "raw_float32", "raw_mulaw", "raw_alaw"),
         help="of samples without a header whose content type hides what they are",
+    )
+    load.add_argument("--path", help="where the server takes speech, as an entry's run.path")
+    load.add_argument(
+        "--request", default="{}", metavar="JSON", help="fields of each request, as an entry's run.request"
     )
     load.add_argument("--token-env", metavar="NAME", help="environment variable with the bearer token")
     load.add_argument(

@@ -81,7 +81,7 @@ def _state(run: Run) -> tuple[str, list[str]]:
 def spell_runs(lines: list[Line], now: datetime.datetime | None = None) -> list[str]:
     """Return the list as a table for people."""
     at = now or datetime.datetime.now(datetime.UTC)
-    rows = [("run", "model", "host", "state", "age", "next")]
+    rows: list[tuple[str, ...]] = [("run", "model", "host", "state", "age", "next")]
     rows += [
         (line.run_id, line.model, line.host, line.state, _age(line.created_utc, at), line.next)
         for line in lines
@@ -155,7 +155,8 @@ def spell_run(run: Run) -> list[str]:
     rows: list[tuple[str, ...]] = [("latency", "takes", "TTFA p50 ms", "p95")]
     for side, latency in verdict.latency.items():
         ttfa = latency.figure("ttfa_ms")
-        rows.append((side, str(latency.takes), _number(ttfa and ttfa.p50), _number(ttfa and ttfa.p95)))
+        p50, p95 = (ttfa.p50, ttfa.p95) if ttfa is not None else (None, None)
+        rows.append((side, str(latency.takes), _number(p50), _number(p95)))
     out += ["", *lay_out(rows)]
     ratings = verdict.ratings
     if isinstance(ratings, RatingsResult):
@@ -163,7 +164,8 @@ def spell_run(run: Run) -> list[str]:
         out += [
             "",
             f"ratings: {ratings.candidate_mean:.2f} against {ratings.baseline_mean:.2f}, "
-            f"{ratings.mean_difference:+.2f} on average (95% interval {low:+.2f} to {high:+.2f}); {ratings.margin:+g} is needed",
+            f"{ratings.mean_difference:+.2f} on average (95% interval {low:+.2f} to {high:+.2f}); "
+            f"{ratings.margin:+g} is needed",
         ]
     elif not isinstance(ratings, Nothing):
         states = ", ".join(f"{name} {state}" for name, state in ratings.raters.items())

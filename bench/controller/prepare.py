@@ -47,6 +47,8 @@ def commit(request: RunRequest) -> Committed:
     """
     entry = request.entry()
     baseline_entry = request.baseline_entry()
+    for name, asked in (("question", request.question), ("second_question", request.second_question)):
+        _check_words(name, asked)
     rule_file = request.rule_file or DEFAULT_RULE
     rule, rule_bytes = name_channel(rule_file, *read_rule(rule_file), request.service_channel)
     utterances_file = request.utterances_file or DEFAULT_UTTERANCES
@@ -84,6 +86,18 @@ def commit(request: RunRequest) -> Committed:
         utterances_file=utterances_file,
         utterance_count=facts.count,
     )
+
+
+def _check_words(name: str, asked: str | None) -> None:
+    """Refuse a question of one word: after `-e` a value ends at its first space unless it is quoted twice.
+
+    A language that is written without spaces is no such case.
+    """
+    if asked and asked.isascii() and " " not in asked.strip():
+        raise BadInput(
+            f"{name} is the one word {asked!r}. If more was meant, quote it for the shell and for Ansible: "
+            f"""-e '{{"{name}": "How natural does this sound?"}}'; or set it in the inventory."""
+        )
 
 
 def name_channel(

@@ -19,15 +19,17 @@ A rater's link carries his token after the `#`, which browsers do not send: it c
 header alone, so that no log, proxy or Referer holds it, and no other site's page can use it.
 """
 
+import contextlib
 import io
 import ipaddress
 import json
 import re
 import socket
 import sys
+import threading
 import unicodedata
 import webbrowser
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -66,6 +68,7 @@ RATER_LIMIT = (20.0, 60)
 ADDRESS_LIMIT = (50.0, 200)
 """The same by address, once for the page's own files and once for guessed tokens: whoever guesses from a rater's
 address, through the same proxy perhaps, does not keep the page from him."""
+TELL_EVERY_S = 2.0
 ABOUT_A_PAIR_S = 20
 """Beside hearing both clips once: the reference again, some switching, two scores."""
 KEPT = {"\n", "\N{ZERO WIDTH JOINER}", "\N{ZERO WIDTH NON-JOINER}", *map(chr, range(0xE0020, 0xE0080))}
@@ -292,9 +295,10 @@ def serve(
     open_browser: bool = False,
     behind_tls_proxy: bool = False,
     say: Callable[[str], Any] | None = None,
+    then: Sequence[str] = (),
 ) -> None:
     """Serve the rating page until interrupted, and say every rater's link. Adds the one rater where there is
-    none.
+    none. While it serves it says who is at which pair, and when all have finished what to type `then`.
 
     Raises:
         BadInput: nothing is sealed, `host` is not loopback and nobody said that a TLS proxy stands before it, or
@@ -322,10 +326,39 @@ def serve(
             speak(f"Note: {notice}")
         if open_browser and book.raters:
             webbrowser.open(link(next(iter(book.raters.values())), host, port))
+        over = threading.Event()
+        teller = threading.Thread(target=_tell, args=(book, speak, then, over), daemon=True)
+        teller.start()
         try:
             uvicorn.Server(config(app, host, port, behind_tls_proxy=behind_tls_proxy)).run(sockets=[listener])
         finally:
+            over.set()
+            teller.join()
             book.close()
+
+
+def _tell(book: Book, speak: Callable[[str], Any], then: Sequence[str], over: threading.Event) -> None:
+    """Say how far each rater is, as it changes: how many pairs, never what they answered."""
+    seen: dict[str, tuple[int, str]] = {}
+    done = book.decided
+    while not over.wait(TELL_EVERY_S):
+        with contextlib.suppress(NotSaved):
+            book.refresh()
+        for rater in list(book.raters.values()):
+            now = (len(rater.answers), rater.status)
+            if seen.get(rater.id, (0, "invited")) != now and now != (0, "started"):
+                how = (
+                    "has finished"
+                    if rater.status == "finished"
+                    else f"has rated {now[0]} of {len(rater.trials)}"
+                )
+                speak(f"{rater.name} {how}")
+            seen[rater.id] = now
+        if book.decided and not done:
+            done = True
+            speak("All have finished. End this with Ctrl-C, and then:")
+            for command in then:
+                speak(f"  {command}")
 
 
 def _listener(host: str, port: int) -> socket.socket:

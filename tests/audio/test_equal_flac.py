@@ -21,7 +21,7 @@ def noise(size: int, level: float, seed: int) -> Clip:
 
 
 def tone(size: int) -> Clip:
-    return np.rint(9000 * np.sin(2 * np.pi * 220 * np.arange(size) / 48000)).astype(np.int16)
+    return np.asarray(np.rint(9000 * np.sin(2 * np.pi * 220 * np.arange(size) / 48000)), np.int16)
 
 
 def decoded(data: bytes) -> tuple[Clip, int]:

@@ -305,6 +305,34 @@ def test_rate_serves_the_page_until_interrupted(runs_dir: Path) -> None:
         process.kill()
 
 
+@pytest.mark.usefixtures("patient")
+def test_rate_says_who_is_how_far_and_what_to_type_when_all_have_finished(runs_dir: Path) -> None:
+    invite(runs_dir / FIRST, "ann")
+    command = [
+        sys.executable,
+        "-m",
+        "bench.commands.cli",
+        "rate",
+        FIRST,
+        "--runs-dir",
+        str(runs_dir),
+        "--port",
+        "0",
+    ]
+    process = subprocess.Popen(command, cwd=REPO, text=True, stdout=subprocess.PIPE)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("ann (invited): http://127.0.0.1:")
+        rate_everything(runs_dir / FIRST, "ann")
+        said = [process.stdout.readline().rstrip() for _ in range(3)]
+        assert said[:2] == ["ann has finished", "All have finished. End this with Ctrl-C, and then:"]
+        where = shlex.join(["--runs-dir", str(runs_dir)])
+        assert said[2] == f"  {locate_command(f'audition verdict {FIRST} {where}')}"
+    finally:
+        process.kill()
+        process.wait(20)
+
+
 def fetch(url: str) -> bytes:
     for _ in range(200):
         try:

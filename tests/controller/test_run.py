@@ -111,6 +111,14 @@ def test_commands_say_where_they_are_when_the_shell_does_not_know(
     assert runs.locate_command("make demo") == "make demo"
 
 
+@pytest.mark.parametrize("name", ["question", "second_question"])
+def test_what_is_left_of_a_question_that_was_not_quoted_is_refused(asked: Asked, name: str) -> None:
+    with pytest.raises(BadInput, match=f"{name} is the one word 'How'"):
+        commit(asked(**{name: "How"}))
+    commit(asked(**{name: "How natural is it?"}))
+    commit(asked(**{name: "听起来有多像"}))
+
+
 # One play at a time
 
 
