@@ -53,9 +53,10 @@ def write_markdown(view: ReportView) -> str:
         rows.append([escape_md(label), escape_md(value), escape_md(limit), state])
     lines += _table(["Gate", "Found", "Needed", "Result"], rows)
     lines += _playable(view)
-    found = [*verdict.warnings, *view.alarms]
+    found = [*view.alarms, *verdict.warnings]
     lines += [*(f"- {escape_md(warning)}" for warning in found), *([""] if found else [])]
-    lines += _ratings(view) + _latency(view) + _memory(view) + _neighbour(view) + _origin(view)
+    lines += _ratings(view) + _raters(view) + _latency(view) + _memory(view) + _neighbour(view)
+    lines += _where(view) + _origin(view)
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -82,8 +83,8 @@ def _ratings(view: ReportView) -> list[str]:
         lines += [
             f"{escape_md(view.candidate.name)} {words.number(ratings.candidate_mean)}, "
             f"{escape_md(view.baseline.name)} {words.number(ratings.baseline_mean)}; difference "
-            f"{words.number(ratings.mean_difference, signed=True)} ({ratings.sum_of_differences:+d} over "
-            f"{ratings.n}), 95% interval {words.number(low, signed=True)} to "
+            f"{words.number(ratings.mean_difference, signed=True)} over {ratings.n} ratings, "
+            f"{words.number(ratings.margin, signed=True)} needed; 95% interval {words.number(low, signed=True)} to "
             f"{words.number(high, signed=True)}, exact sign-flip p {words.number(ratings.sign_flip_p)}; "
             f"{ratings.wins} won, {ratings.ties} tied, {ratings.losses} lost.",
             "",
@@ -174,6 +175,37 @@ def _neighbour(view: ReportView) -> list[str]:
         f"{words.number(found.limit, '×')}); out of service {words.number(found.down_s, 's')}.",
         "",
     ]
+
+
+def _where(view: ReportView) -> list[str]:
+    """Say on what machine, by which Audition, when, and how long each phase took."""
+    lines = []
+    if view.hardware:
+        facts = ", ".join(f"{name.lower()} {value}" for name, value in view.hardware.items())
+        lines += [f"**Host:** {escape_md(view.host)}, {escape_md(facts)}.", ""]
+    when = [f"begun {view.created_utc}", *([f"commit {view.git_commit}"] if view.git_commit else [])]
+    when += [
+        f"{phase.name} {phase.status}" + ("" if phase.seconds is None else f" in {phase.seconds:.0f} s")
+        for phase in view.phases
+    ]
+    return [*lines, f"**When:** {escape_md(', '.join(when))}.", ""]
+
+
+def _raters(view: ReportView) -> list[str]:
+    """Name each rater with their mean and notes, once revealed."""
+    ratings = view.verdict.ratings
+    if not view.revealed or not isinstance(ratings, RatingsResult):
+        return []
+    lines = [
+        f"- {escape_md(name)}: mean difference {words.number(mean, signed=True)}"
+        for name, mean in ratings.by_rater.items()
+    ]
+    lines += [
+        f"- {escape_md(note.rater)} on {escape_md(pair.utterance_id)}: \u201c{escape_md(note.text)}\u201d"
+        for pair in view.pairs
+        for note in pair.notes
+    ]
+    return [*lines, ""] if lines else []
 
 
 def _origin(view: ReportView) -> list[str]:
