@@ -1,14 +1,18 @@
 """What goes wrong for people: a muted device, a slow or broken line, a closed tab, a small screen."""
 
+import asyncio
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Dialog, Page, Request, expect
+from playwright.sync_api import Browser, Dialog, Page, Request, expect
 
+from bench.listening.server import create_app
 from tests.browser.conftest import OpenPage
-from tests.support.listening_fixtures import Live
+from tests.support.listening_fixtures import Live, start
 from tests.support.rated import invite_who_hears
-from tests.support.rating_page import READY, begin, listen_by_mouse, next_pair, score, title
+from tests.support.rating_page import HEARS, READY, begin, listen_by_mouse, next_pair, score, title
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -185,41 +189,64 @@ def test_the_reference_comes_once_and_the_next_pair_while_one_listens(
     assert {beginning for _, beginning in asked} == {"bytes=0-"}
 
 
-def throttle(page: Page, kbit_s: float, offline: bool = False) -> Any:
-    session = page.context.new_cdp_session(page)
-    session.send("Network.enable")
-    session.send(
-        "Network.emulateNetworkConditions",
-        {
-            "offline": offline,
-            "latency": 80,
-            "downloadThroughput": kbit_s * 125,
-            "uploadThroughput": kbit_s * 125,
-        },
-    )
-    return session
+class Breaking:
+    """In front of the real server: the first answers with a clip end in their middle, as where a line breaks."""
+
+    def __init__(self, app: Any, times: int) -> None:
+        self.app, self.left = app, times
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        breaks = scope.get("path", "").startswith("/api/clips/") and self.left > 0
+        self.left -= breaks
+
+        async def cut(message: Any) -> None:
+            if breaks and message["type"] == "http.response.body":
+                half = message["body"][: len(message["body"]) // 2]
+                await send({"type": "http.response.body", "body": half, "more_body": True})
+                await asyncio.sleep(0.2)
+                raise ConnectionAbortedError("the line breaks here")
+            await send(message)
+
+        await self.app(scope, receive, cut)
 
 
 def test_a_line_that_breaks_goes_on_where_it_was_and_shows_how_far_it_is(
-    live: Live, open_page: OpenPage
+    run_dir: Path, browser: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    page = open_page()
-    page.wait_for_selector("#start:visible")
-    asked = asked_for(page)
-    throttle(page, 200)
-    page.click("#start")
-    page.wait_for_function("() => document.getElementById('loading-bar').value > 0.1")
-    expect(page.locator("#loading-text")).to_contain_text("Loading this pair: ")
-    page.context.set_offline(True)
-    expect(page.locator("#banner")).to_contain_text("Trying again", timeout=30_000)
-    page.context.set_offline(False)
-    throttle(page, 2000)
-    page.wait_for_selector(READY)
-    expect(page.locator("#banner")).to_be_hidden()
-    begun = [int(beginning.removeprefix("bytes=").removesuffix("-")) for _, beginning in asked]
-    assert any(begun), "from where it was"
-    page.click("#side-a")
-    expect(page.locator("#state-a")).to_have_text("Heard", timeout=60_000)
+    def with_breaks(path: Path) -> Any:
+        app = create_app(path)
+        app.add_middleware(Breaking, times=4)
+        return app
+
+    monkeypatch.setattr("tests.support.listening_fixtures.create_app", with_breaks)
+    live, stop = start(run_dir)
+    context = browser.new_context()
+    context.add_init_script(HEARS)
+    try:
+        page = context.new_page()
+        page.goto(live.url + invite_who_hears(run_dir, "ann"))
+        asked = asked_for(page)
+        shown: list[str] = []
+        page.expose_function("tell", lambda text: shown.append(text))
+        page.evaluate(
+            """() => { for (const id of ['banner', 'loading-text']) new MutationObserver(() =>
+              window.tell(document.getElementById(id).textContent))
+              .observe(document.getElementById(id), {childList: true, characterData: true}); }"""
+        )
+        begin(page)
+        begun = [int(beginning.removeprefix("bytes=").removesuffix("-")) for _, beginning in asked]
+        tickets = [ticket for ticket, _ in asked]
+        assert [at > 0 for at in begun[:5]] == [False, True, True, True, True], begun
+        assert begun[1:5] == sorted(set(begun[1:5])) and len(set(tickets[:5])) == 1, "on from where it was"
+        assert any("Trying again" in text for text in shown)
+        shares = [int(found[1]) for text in shown if (found := re.search(r"this pair: (\d+) %", text))]
+        assert shares == sorted(shares) and len(set(shares)) > 3, shares
+        expect(page.locator("#banner")).to_be_hidden()
+        page.click("#side-a")
+        expect(page.locator("#state-a")).to_have_text("Heard", timeout=60_000)
+    finally:
+        context.close()
+        stop()
 
 
 # ---------------------------------------------------------------- one screen, for fingers

@@ -139,6 +139,7 @@ function animate() {
 const pending = new Map(); // by trial: what was heard belongs to the pair that was played, whichever is shown
 let underway = []; // the same, sent and not yet answered
 let sending = null;
+let unheardOf = false; // the last report did not get through, and the banner says so
 
 function pendingOf(id) {
   if (!pending.has(id)) pending.set(id, { a: [], b: [] });
@@ -169,12 +170,15 @@ async function sendHeard(id, ranges) {
     const known = await api.heard(id, rounded(ranges));
     const heardOf = state.session.trials.find((one) => one.id === id);
     Object.assign(heardOf, { heard: known.heard, full: known.full });
-    warn(null);
+    if (unheardOf) warn(null); // what else is said stays
+    unheardOf = false;
   } catch (error) {
     if (passes(error)) {
       for (const side of SIDES) pendingOf(id)[side].push(...ranges[side]);
     }
-    if (error.code !== "finished") fail(error, "", passes(error) ? AGAIN : "");
+    if (error.code === "finished") return;
+    unheardOf = true;
+    fail(error, "", passes(error) ? AGAIN : "");
   }
 }
 
