@@ -8,10 +8,11 @@ SHELL := /bin/bash
 PYTEST := $(VENV)/bin/pytest -p no:cacheprovider -n 2 --dist loadscope --no-loadscope-reorder --durations=20
 LOCK = uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate $(UPGRADE)
 AUDIT := .cache/audit
+DOCS := .cache/docs
 AUDITED := test.txt engine-f5.txt engine-cosyvoice2.txt
 
 .PHONY: help setup setup-test demo test test-quick check bench bench-idle bench-listening bench-lines bench-gpu bench-gpu-job bare chaos \
-	test-cosyvoice2 lock outdated clean
+	test-cosyvoice2 lock outdated docs clean
 
 help: ## say what there is
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 17
@@ -87,6 +88,7 @@ lock: ## make the pins again (needs uv); UPGRADE=--upgrade takes the newest that
 	$(LOCK) requirements/engine-f5.in -o requirements/engine-f5.txt
 	$(LOCK) requirements/engine-cosyvoice2.in -o requirements/engine-cosyvoice2.txt
 	$(LOCK) requirements/audit.in -o requirements/audit.txt
+	$(LOCK) requirements/docs.in -o requirements/docs.txt
 
 $(AUDIT)/.installed: requirements/audit.txt $(VENV)/.controller
 	$(PY) -m venv $(AUDIT)
@@ -100,6 +102,12 @@ outdated: $(VENV)/.test $(AUDIT)/.installed ## newer releases of what is pinned,
 	    $(AUDIT)/bin/pip-audit --strict --progress-spinner off --disable-pip --require-hashes -r requirements/$$lock \
 	        || ended=1; \
 	done; exit $$ended
+
+docs: ## the guides and the reference as a site, in .cache/site (asks the index once)
+	test -e $(DOCS)/.installed || { python3 -m venv $(DOCS) && \
+	    $(DOCS)/bin/python -m pip --disable-pip-version-check -q install --require-hashes -r requirements/docs.txt && \
+	    touch $(DOCS)/.installed; }
+	$(DOCS)/bin/mkdocs build --strict -q
 
 clean: ## remove what make made, runs/ excepted
 	rm -rf $(VENV) .cache dist build *.egg-info
