@@ -66,3 +66,14 @@ def test_the_hooks_are_of_this_checkout() -> None:
     repos = yaml.safe_load(_text(".pre-commit-config.yaml"))["repos"]
     assert [repo["repo"] for repo in repos] == ["local"]
     assert {hook["entry"].split()[0] for hook in repos[0]["hooks"]} == {".venv/bin/ruff", ".venv/bin/mypy"}
+
+
+def test_the_site_has_every_page_once_and_no_other() -> None:
+    def pages(part: object) -> list[str]:
+        if isinstance(part, str):
+            return [part]
+        inner = part.values() if isinstance(part, dict) else part if isinstance(part, list) else []
+        return [page for each in inner for page in pages(each)]
+
+    listed = pages(yaml.safe_load((REPO / "mkdocs.yml").read_text("utf-8"))["nav"])
+    assert sorted(listed) == sorted(path.name for path in (REPO / "docs").glob("*.md"))

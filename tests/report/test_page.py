@@ -267,7 +267,15 @@ def test_hardware_dates_and_durations_are_told_but_not_how_long_takes_took_while
     }
     save_record(Preflight(host=host, checks=[], forecast={}), run_dir)
     state = {"status": "done", "started_utc": "2026-11-22T10:00:00Z", "ended_utc": "2026-11-22T10:02:05Z"}
-    save_record(Phases(phases={"install": PhaseState(**state), "benchmark": PhaseState(**state)}), run_dir)
+    save_record(
+        Phases(
+            phases={
+                "install": PhaseState.model_validate(state),
+                "benchmark": PhaseState.model_validate(state),
+            }
+        ),
+        run_dir,
+    )
     try:
         told = build(run_dir, decided, whole, True)
         assert told.hardware["GPU driver"] == "580.95" and told.hardware["Main memory"] == "128 GiB"
