@@ -425,9 +425,14 @@ class _Case:
             self.warn_of_profiles()
         mean = float(Fraction(total, n))
         above = f"{abs(mean):.3g} {'above' if mean > 0 else 'below'}" if mean else "level with"
+        # A verdict of an earlier method keeps its words, for the same run gives the same bytes.
+        found = (
+            f"{mean:+.2f} on average over {n} ratings, "
+            if self.method >= 4
+            else f"{total:+d} points over {n} ratings; "
+        )
         score = (
-            f"its mean score is {above} {self.baseline}'s ({total:+d} points over {n} ratings; "
-            f"{rule.rating_margin_tenths / 10:+g} needed)"
+            f"its mean score is {above} {self.baseline}'s ({found}{rule.rating_margin_tenths / 10:+g} needed)"
         )
         speed = (
             f"its TTFA p50 is {'not known' if ttfa is None else 'infinite' if p50 is None else f'{p50:.1f} ms'} "

@@ -50,8 +50,8 @@ def test_swap_when_both_gates_pass() -> None:
     )  # fmt: skip
     assert all(found.passed for found in verdict.gates)
     assert verdict.sentence == (
-        "Swap chatterbox for f5: its mean score is 1 above chatterbox's (+10 points over 10 ratings; +0.5 "
-        "needed) and its TTFA p50 is 305.5 ms (limit 500 ms)."
+        "Swap chatterbox for f5: its mean score is 1 above chatterbox's (+1.00 on average over 10 ratings, "
+        "+0.5 needed) and its TTFA p50 is 305.5 ms (limit 500 ms)."
     )
     assert verdict.next.model is None
 
