@@ -4,7 +4,7 @@
 
 The clips are as long as real ones (two Harvard sentences a pair, a reference of 12 s). The rater is a person's pace:
 each side heard once to its end, then five seconds until both scores are given. The clock of a wait runs from the press
-(Start after the sound check, Save after that) until the pair can be played. Bytes are those that Chromium received.
+(Start after the sound check, Save after that) until the pair can be played. Bytes are those of the answers' bodies as they came.
 """
 
 import argparse
@@ -103,11 +103,11 @@ def rate(browser: Browser, run_dir: Path, kbit_s: float, pairs: int) -> Session:
 
 
 def _hold_back(page: Page, kbit_s: float) -> list[int]:
-    """Hold the page's network back; return a list to which the bytes of every answer are added."""
+    """Hold the page's network back; return a list to which the bytes of every piece are added."""
     received: list[int] = []
     devtools = page.context.new_cdp_session(page)
     devtools.send("Network.enable")
-    devtools.on("Network.loadingFinished", lambda event: received.append(int(event["encodedDataLength"])))
+    devtools.on("Network.dataReceived", lambda event: received.append(int(event["dataLength"])))
     per_s = kbit_s * 1000 / 8
     devtools.send(
         "Network.emulateNetworkConditions",

@@ -10,6 +10,7 @@ from playwright.sync_api import Browser, Dialog, Page, Request, expect
 
 from bench.listening.server import create_app
 from tests.browser.conftest import OpenPage
+from tests.support.chromium import axe_finds
 from tests.support.listening_fixtures import Live, start
 from tests.support.rated import invite_who_hears
 from tests.support.rating_page import HEARS, READY, begin, listen_by_mouse, next_pair, score, title
@@ -70,6 +71,18 @@ def test_who_hears_nothing_does_not_get_in_and_who_hears_does(live: Live, open_p
     page.reload()
     page.click("#start")
     page.wait_for_selector(READY)  # once for each tab
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_on_the_sound_check(open_page: OpenPage, axe: str, scheme: str) -> None:
+    page = open_page(
+        hears=False, color_scheme=scheme, viewport={"width": 390, "height": 844}, reduced_motion="reduce"
+    )
+    page.click("#start")
+    page.click("#digits-check")
+    expect(page.locator("#digits-said")).to_have_text("Play the digits first.")
+    assert axe_finds(page, axe) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
 def test_another_tab_checks_its_sound_again(live: Live, open_page: OpenPage) -> None:
@@ -169,7 +182,7 @@ def asked_for(page: Page) -> list[tuple[str, str]]:
     return found
 
 
-def test_the_reference_comes_once_and_the_next_pair_while_one_listens(
+def test_the_reference_comes_once_and_the_next_pairs_while_one_listens(
     live: Live, open_page: OpenPage
 ) -> None:
     page = open_page()
@@ -177,7 +190,7 @@ def test_the_reference_comes_once_and_the_next_pair_while_one_listens(
     asked = asked_for(page)
     trials = live.client().session()["trials"]
     begin(page)
-    wanted = [trials[0]["reference"], *(trial[side] for trial in trials[:2] for side in ("a", "b"))]
+    wanted = [trials[0]["reference"], *(trial[side] for trial in trials[:3] for side in ("a", "b"))]
     page.wait_for_timeout(1500)
     assert [ticket for ticket, _ in asked] == wanted
     listen_by_mouse(page)

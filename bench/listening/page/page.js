@@ -244,10 +244,9 @@ function askFor(one) {
   for (const ticket of needed(one)) if (ticket) clips.ask(ticket);
 }
 
-/** Fetch the pair that comes next while this one is listened to. */
+/** Fetch the pairs that come next while this one is listened to: two, so that a hurried pair costs no wait. */
 function ahead() {
-  const next = nextOpen();
-  if (next >= 0) askFor(state.session.trials[next]);
+  for (const next of openAfter().slice(0, 2)) askFor(state.session.trials[next]);
 }
 
 /** How far the pair that is waited for is; a download that broke says so, and that it goes on. */
@@ -382,17 +381,15 @@ async function save() {
   }
 }
 
-/** The place of the next pair without an answer, after this one where there is one; -1 when all are rated. */
-function nextOpen() {
-  const { trials } = state.session;
-  const isOpen = (one, index) => index !== state.index && !one.answer;
-  const after = trials.findIndex((one, index) => index > state.index && isOpen(one, index));
-  return after >= 0 ? after : trials.findIndex(isOpen);
+/** The places of the other pairs without an answer: those after this one first. */
+function openAfter() {
+  const open = state.session.trials.map((_, index) => index).filter((index) => index !== state.index && !state.session.trials[index].answer);
+  return [...open.filter((index) => index > state.index), ...open.filter((index) => index < state.index)];
 }
 
 async function forward() {
-  const next = nextOpen();
-  if (next >= 0) await open(next);
+  const [next] = openAfter();
+  if (next !== undefined) await open(next);
   else review();
 }
 
