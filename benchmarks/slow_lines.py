@@ -4,7 +4,7 @@
 
 The clips are as long as real ones (two Harvard sentences a pair, a reference of 12 s). The rater is a person's pace:
 each side heard once to its end, then five seconds until both scores are given. The clock of a wait runs from the press
-(Start after the sound check, Save after that) until the pair can be played. Bytes are those of the answers' bodies as they came.
+(Start, so that the sound check is in it; Save after that) until the pair can be played. Bytes are those of the bodies.
 """
 
 import argparse
