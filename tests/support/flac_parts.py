@@ -3,12 +3,11 @@
 
 class _Bits:
     def __init__(self, data: bytes) -> None:
-        self.data, self.at = data, 0
+        self.text = bin(int.from_bytes(data, "big"))[2:].zfill(8 * len(data))
+        self.at = 0
 
     def take(self, count: int) -> str:
-        begin, end = self.at // 8, (self.at + count + 7) // 8
-        text = "".join(f"{byte:08b}" for byte in self.data[begin:end])
-        found = text[self.at % 8 : self.at % 8 + count]
+        found = self.text[self.at : self.at + count]
         self.at += count
         return found
 
@@ -57,9 +56,9 @@ def beside_the_sound(data: bytes) -> bytes:
         for partition in range(partitions):
             width = bits.number(5)
             out.append(str(width))
-            for _ in range(size // partitions - (order if partition == 0 else 0)):
-                assert bits.take(1) == "1", "a quotient, whose length would be the sound's"
-                bits.at += width
+            count = size // partitions - (order if partition == 0 else 0)
+            quotients = bits.take(count * (width + 1))[:: width + 1]
+            assert quotients == "1" * count, "a quotient, whose length would be the sound's"
         spare = -bits.at % 8
         out.append(bits.take(spare))
         bits.at += 16
