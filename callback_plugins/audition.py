@@ -2,30 +2,38 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 import time
 from typing import Any
 
 from ansible.plugins.callback.default import CallbackModule as Default
 
+from bench.controller.signs import EVERY_S, LONG_S, MovingLine, find_terminal, spell
+
 DOCUMENTATION = r"""
 name: audition
 type: stdout
 short_description: Plays as people read them
 description:
-  - Says what a task is about before its work, as soon as it takes longer than a second, and how long it has been at it
-    every few seconds in which nothing else was said.
+  - Says what a task is about before its work, as soon as it takes longer than a second, and how long it has been at it.
+    In a terminal that is a line which moves (rich); in a log, a line every few seconds in which nothing else was said.
   - Says nothing of a task that changed nothing and took no time. With C(-v) it says all that Ansible's default says.
   - Says an error once, in words, when the rescue of its phase has recorded it.
   - Ends with the verdict and the next command as it must be typed.
+options:
+  quiet:
+    description: Says nothing of the work; only warnings, errors, and the verdict.
+    type: bool
+    default: false
+    env: [{name: AUDITION_QUIET}]
 author: Audition
 extends_documentation_fragment:
   - default_callback
   - result_format_callback
 """
 
-_BANNER_AFTER_S = 1.0
-_SIGN_EVERY_S = 4.0
 _SHOWS = ("ansible.builtin.debug", "debug")
 _DECIDES, _RECORDS = "bench_verdict", "bench_run"
 
@@ -46,13 +54,30 @@ class CallbackModule(Default):  # type: ignore[misc]  # Ansible ships no types
         self._over = threading.Event()
         self._lock = threading.RLock()
         self._watch = threading.Thread(target=self._give_signs, daemon=True)
-        show = self._display.display
+        self._moving: MovingLine | None = None
+        self._quiet = False
+        self._pid = os.getpid()
+        self._show_line = self._display.display
+        self._display.display = self._note  # what action plugins say while they work comes through here too
 
-        def note(*words: Any, **how: Any) -> Any:
+    def _note(self, *words: Any, **how: Any) -> Any:
+        """Say a line, above the one that moves; where nothing is to be said of the work, what went wrong alone."""
+        if (
+            os.getpid() != self._pid
+        ):  # a worker's: it comes again here, and our lock may be held in its copy for ever
+            return self._show_line(*words, **how)
+        with self._lock:
             self._said = time.monotonic()
-            return show(*words, **how)
+            if self._quiet and not how.get("stderr"):
+                return None
+            if self._moving is not None:
+                self._moving.clear()
+            return self._show_line(*words, **how)
 
-        self._display.display = note  # what action plugins say while they work comes through here too
+    def set_options(self, *words: Any, **given: Any) -> None:
+        """Take over whether to be quiet, which a longer word (`-v`) overrules."""
+        super().set_options(*words, **given)
+        self._quiet = bool(self.get_option("quiet")) and self._plain
 
     @property
     def _plain(self) -> bool:
@@ -63,7 +88,8 @@ class CallbackModule(Default):  # type: ignore[misc]  # Ansible ships no types
     def v2_playbook_on_start(self, playbook: Any) -> None:
         """Begin to give signs."""
         super().v2_playbook_on_start(playbook)
-        if self._plain:
+        if self._plain and not self._quiet:
+            self._moving = find_terminal(sys.stdout)
             self._watch.start()
 
     def v2_playbook_on_play_start(self, play: Any) -> None:
@@ -77,6 +103,8 @@ class CallbackModule(Default):  # type: ignore[misc]  # Ansible ships no types
             self._say_held()
         with self._lock:
             self._task, self._begun = task, time.monotonic()
+            if self._moving is not None:
+                self._moving.clear()
             super().v2_playbook_on_task_start(task, is_conditional)
 
     def v2_playbook_on_include(self, included_file: Any) -> None:
@@ -91,10 +119,12 @@ class CallbackModule(Default):  # type: ignore[misc]  # Ansible ships no types
                 if task is None:
                     continue
                 if self._last_task_banner != task._uuid:
-                    if now - self._begun >= _BANNER_AFTER_S:
+                    if now - self._begun >= LONG_S:
                         self._print_task_banner(task)
-                elif now - self._said >= _SIGN_EVERY_S:
-                    self._display.display(f"... {_name(task)}: {now - self._begun:.0f} s so far")
+                elif self._moving is not None:
+                    self._moving.show(_name(task), now - self._begun)
+                elif now - self._said >= EVERY_S:
+                    self._display.display(spell(_name(task), now - self._begun))
 
     # -- results
 
@@ -166,10 +196,13 @@ class CallbackModule(Default):  # type: ignore[misc]  # Ansible ships no types
 
     def v2_playbook_on_stats(self, stats: Any) -> None:
         """Say what failed, count, and end with the verdict."""
-        self._over.set()
+        with self._lock:
+            self._over.set()
+            self._task = None
         self._say_held()
         super().v2_playbook_on_stats(stats)
         if self._plain:
+            self._quiet = False
             for host, lines in self._last.items():
                 for line in lines:
                     self._display.display(f"{host} | {line}" if len(self._last) > 1 else line)

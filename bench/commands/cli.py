@@ -54,6 +54,11 @@ def _say(text: str) -> None:
     print(text, flush=True)
 
 
+def _say_beside(text: str) -> None:
+    """Say what is no part of the answer."""
+    print(text, file=sys.stderr, flush=True)
+
+
 def _say_json(facts: Any) -> None:
     _say(json.dumps(facts, indent=2, ensure_ascii=False))
 
@@ -105,7 +110,8 @@ def _show(args: argparse.Namespace) -> int:
 def _survey(args: argparse.Namespace) -> int:
     from bench.commands.survey import Options, survey
 
-    return survey(Options(args.project, args.inventory, args.limit, args.extra, args.runs_dir), _say)
+    options = Options(args.project, args.inventory, args.limit, args.extra, args.runs_dir, quiet=args.quiet)
+    return survey(options, _say)
 
 
 def _rate(args: argparse.Namespace) -> int:
@@ -282,9 +288,12 @@ def _page(given: str) -> dict[str, str]:
 
 
 def _selftest(args: argparse.Namespace) -> int:
+    from bench.controller.signs import Signs
     from bench.selftest.run import run_selftest
 
-    report = run_selftest(say=lambda line: print(line, file=sys.stderr, flush=True))
+    signs = Signs(None if args.quiet else _say_beside, sys.stderr)
+    with signs.during("self-test"):
+        report = run_selftest(say=signs.say)
     if args.json:
         _say(report.model_dump_json(indent=2))
     else:
@@ -403,6 +412,7 @@ def _parser() -> argparse.ArgumentParser:
     survey.add_argument("-l", "--limit", help="only these hosts")
     _extra(survey)
     survey.add_argument("--runs-dir", type=Path, help="where run directories are kept")
+    _quiet(survey)
 
     listed = add("runs", _runs, "Every run: model, host, how far it is, its age, and what is next.")
     listed.add_argument("--runs-dir", type=Path, help="where run directories are kept")
@@ -489,6 +499,7 @@ def _parser() -> argparse.ArgumentParser:
     selftest.add_argument(
         "-v", "--verbose", action="store_true", help="every comparison, not the failures alone"
     )
+    _quiet(selftest)
     _json(selftest)
 
     load = add("load", _load, "A speech server under 1, 2, 4 and 8 askers, and under Poisson arrivals.")
@@ -570,6 +581,10 @@ def _narrow(sub: argparse.ArgumentParser, host_option: str = "--host") -> None:
 
 def _json(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--json", action="store_true", help="the facts as JSON, for programs")
+
+
+def _quiet(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("-q", "--quiet", action="store_true", help="nothing of the work, what it came to alone")
 
 
 def _late(sub: argparse.ArgumentParser) -> None:

@@ -33,6 +33,12 @@ from bench.text.outside import clean
 _ERROR_CHARACTERS = 3000
 _SOURCE_BUILD = re.compile(r"Building wheel for (\S+)")
 _RETRY = re.compile(r"Retrying \(Retry\(")
+_STAGE = re.compile(
+    r"^\s*((?:Collecting|Downloading|Building wheel for|Installing collected packages|Step \d)[^(\n]*)", re.M
+)
+"""What pip and Docker say of how far they are, as far as a person wants to know."""
+_TELL_EVERY_S = 3.0
+_STAGE_CHARACTERS = 80
 _COMPLETE = ".audition-complete"
 _POLL_S = 0.5
 
@@ -177,7 +183,7 @@ class Provisioner:
             )
             waiting = Waiting(always=whose == "host")  # what is the host's is no part of the model's hour
             try:
-                code = self._wait(process, written.fileno(), waiting)
+                code = self._wait(name, process, written.fileno(), waiting)
             finally:
                 _end(process)
                 self._waited_s += waiting.seconds
@@ -228,13 +234,16 @@ class Provisioner:
         self.steps[-1].detail = str(found["summary"])
         return found
 
-    def _wait(self, process: "subprocess.Popen[bytes]", written: int, waiting: Waiting) -> int | None:
-        """Return the exit code, or None where the time is up or the job must stop.
+    def _wait(
+        self, name: str, process: "subprocess.Popen[bytes]", written: int, waiting: Waiting
+    ) -> int | None:
+        """Return the exit code, or None where the time is up or the job must stop; say now and then how far it is.
 
         Raises:
             OutOfReach: downloads have taken so long that somebody should look.
         """
-        offset = 0
+        offset, told = 0, time.monotonic()
+        stage = said_stage = ""
         while (
             time.monotonic() < self._deadline + self._waited_s + waiting.seconds and self._stopped() is None
         ):
@@ -244,6 +253,10 @@ class Provisioner:
             said = os.pread(written, 1 << 24, offset)
             offset += len(said)
             waiting.read(said)
+            stage = (_STAGE.findall(said.decode(errors="replace")) or [stage])[-1]
+            if stage != said_stage and time.monotonic() - told >= _TELL_EVERY_S:
+                self._say(f"install | {name} | {clean(stage).strip()[:_STAGE_CHARACTERS]}")
+                said_stage, told = stage, time.monotonic()
             if self._waited_s + waiting.seconds > DOWNLOADS_LIMIT_S:
                 raise OutOfReach(
                     f"downloads have taken {DOWNLOADS_LIMIT_S / 3600:.0f} hours; look at the network, then run the "

@@ -89,7 +89,7 @@ def _do(
     if spec.lent is not None:
         progress.say(f"{spec.entry.title} spoke in {spec.lent_by}, and nobody has heard it: the same takes")
         _take_lent(spec, spec.lent, job_dir, out, result)
-        measure_takes(spec, out / "baseline", heard)
+        measure_takes(spec, out / "baseline", heard, progress.say)
         if control.reason() is not None:
             raise Cancelled(f"{spec.phase} was stopped: {control.reason()}.")
         return
@@ -123,7 +123,7 @@ def _do(
     for name in result.passes:
         if name in ("candidate", "baseline") and control.alive():
             progress.say(f"measuring the {name}'s takes: the metrics that stand beside the ear")
-            measure_takes(spec, out / name, heard)
+            measure_takes(spec, out / name, heard, progress.say)
     if control.reason() is not None:
         raise Cancelled(f"{spec.phase} was stopped: {control.reason()}.")
 

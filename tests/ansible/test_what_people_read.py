@@ -1,7 +1,10 @@
 """What `ansible-playbook` prints to a person: banners before the work, one error in words, the verdict last."""
 
+import contextlib
 import itertools
 import os
+import pty
+import re
 import subprocess
 import sys
 import threading
@@ -69,6 +72,41 @@ def test_a_task_is_named_before_its_work_and_no_silence_is_longer_than_5_s(tmp_p
     assert longest < 5.5, text(said)
     assert "Think of nothing" not in text(said), "what takes no time and changes nothing is not named"
     assert "local | one word\nlocal | another" in text(said) and "TASK [Say" not in text(said)
+
+
+def test_in_a_terminal_a_line_moves_and_quiet_says_nothing_of_the_work(tmp_path: Path) -> None:
+    (tmp_path / "work.yml").write_text(PLAYBOOK.replace("sleep 11", "sleep 3"))
+    ours, theirs = pty.openpty()
+    command = [str(Path(sys.executable).with_name("ansible-playbook")), str(tmp_path / "work.yml")]
+    environ = os.environ | {"TERM": "xterm", "COLUMNS": "100"}
+    with subprocess.Popen(command, cwd=REPO, env=environ, stdout=theirs, stderr=theirs) as process:
+        os.close(theirs)
+        sent = b""
+        with contextlib.suppress(OSError):  # it ends with the other side
+            while piece := os.read(ours, 4096):
+                sent += piece
+        os.close(ours)
+    assert process.returncode == 0
+    assert len(re.findall(r" Work for long, [123] s", sent.decode())) > 3
+    assert "so far" not in sent.decode() and b"one word" in sent and b"Say a word" not in sent
+    assert sent.count(b"\x1b[?25l") == sent.count(b"\x1b[?25h") > 0
+
+    code, said = play(str(tmp_path / "work.yml"), environ={"AUDITION_QUIET": "1"})
+    assert (code, said) == (0, [])
+    code, said = play(
+        "site.yml",
+        "-e",
+        f"runs_dir={tmp_path}/runs",
+        "-e",
+        "neighbour_mode=away",
+        environ={"AUDITION_QUIET": "1"},
+    )
+    assert (
+        code == 2
+        and len(said) == 2
+        and said[0][1].startswith("[ERROR]: local: ")
+        and "must be one of" in said[1][1]
+    )
 
 
 @pytest.mark.parametrize(

@@ -114,10 +114,12 @@ def test_a_run_that_another_version_began_does_not_stand_in_the_way(project: Pro
     old = project.runs_dir / "f5-box-20250101T000000Z"
     old.mkdir(parents=True)
     (old / "manifest.json").write_text('{"schema_version": 0}')
-    code, said = project.survey()
+    code, said = project.survey("-q")
     assert code == 0, said
     assert project.runs("f5")[-1] != old
     assert project.verdict("f5").decision == "awaiting_ratings"
+    assert said.startswith("box | f5 | awaiting_ratings\n"), "quiet: what it came to, and nothing of the work"
+    assert "audition verdict" in said.splitlines()[-1]
 
 
 def test_a_failed_phase_exits_2_and_is_gone_on_with(project: Project) -> None:
@@ -127,9 +129,12 @@ def test_a_failed_phase_exits_2_and_is_gone_on_with(project: Project) -> None:
     assert "audition: benchmark of f5 failed on box: the disk is full" in said
     assert "Traceback" not in said
     assert project.manifest("f5").question == "Which of these two?"
-    project.script(f5={"decision": "swap_candidate"})
+    project.script(f5={"decision": "swap_candidate", "seconds": 5.0})
     code, said = project.survey("-e", "question=Which of these two?")
     assert code == 0, said
+    assert re.search(r"^\.\.\. box \| f5 \| benchmark: \d s so far$", said, re.M), (
+        "a sign within five seconds"
+    )
     assert len(project.runs("f5")) == 1
     assert not project.runs("cosyvoice2"), "a swap ends the chain"
     assert f"goes on with {project.runs('f5')[0].name}" in said
