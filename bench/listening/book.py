@@ -39,13 +39,13 @@ from bench.storage.clock import utc_now
 from bench.storage.record_file import load_record
 
 MAX_REVISIONS = 200
-"""Answers one rater may give to one trial, changes of mind included, and results of his headphone check; the log is
+"""Answers one rater may give to one trial, changes of mind included, and results of their headphone check; the log is
 append-only and finite."""
 Status = Literal["invited", "started", "finished"]
 
 
 class Refused(Exception):
-    """The rater may not do this now; `code` is a stable word, the message is for him."""
+    """The rater may not do this now; `code` is a stable word, the message is for them."""
 
     def __init__(self, code: str, message: str, status: int = 409) -> None:
         """Keep the HTTP status beside the code."""
@@ -69,7 +69,7 @@ class Given:
 
 @dataclass(slots=True)
 class Rater:
-    """A rater and all that he did."""
+    """A rater and all that they did."""
 
     id: str
     name: str
@@ -91,11 +91,11 @@ class Rater:
     """They typed the digits that were spoken to them, so they hear what this page plays."""
     finished_utc: str | None = None
     final: dict[str, int] = field(default_factory=dict)
-    """Which answer of each trial was the last when he finished, by the log or, without its row, by his mark."""
+    """Which answer of each trial was the last when they finished, by the log or, without its row, by their mark."""
     started: bool = False
 
     def ticket_of(self, trial: Trial, side: Side) -> str:
-        """Return the name under which his page asks for a clip."""
+        """Return the name under which their page asks for a clip."""
         return ticket(bytes.fromhex(self.salt), f"{trial.trial_id}/{side}")
 
     def ticket_of_reference(self, channel: Channel) -> str | None:
@@ -111,7 +111,7 @@ class Rater:
 
     @property
     def status(self) -> Status:
-        """How far he is."""
+        """How far they are."""
         if self.finished_utc is not None and not self.damaged:
             return "finished"
         return "started" if self.started else "invited"
@@ -172,7 +172,7 @@ class Book:
         """Refuse a rater who was taken off meanwhile.
 
         Raises:
-            Refused: he was.
+            Refused: they were.
         """
         if rater.id not in self.raters:
             raise Refused("unknown", "This link is not valid any more. Ask for a new one.", 401)
@@ -406,7 +406,7 @@ class Book:
             )
 
     def finish(self, rater: Rater) -> None:
-        """Close the rater's answers for good; only now may he see names.
+        """Close the rater's answers for good; only now may they see names.
 
         Raises:
             Refused: a trial has no answer.

@@ -15,7 +15,7 @@ The blindness contract, kept here and tested by tests/listening/test_leaks.py:
    rule asks for; after that nothing of theirs can be changed. Sides and orders are each rater's own.
 6. The mapping's SHA-256 was published before the first rating and is shown to every rater.
 
-A rater's link carries his token after the `#`, which browsers do not send: it comes in the Authorization
+A rater's link carries their token after the `#`, which browsers do not send: it comes in the Authorization
 header alone, so that no log, proxy or Referer holds it, and no other site's page can use it.
 """
 
@@ -67,7 +67,7 @@ RATER_LIMIT = (20.0, 60)
 """Requests a second and at once, of one rater; a page in use makes two a second."""
 ADDRESS_LIMIT = (50.0, 200)
 """The same by address, once for the page's own files and once for guessed tokens: whoever guesses from a rater's
-address, through the same proxy perhaps, does not keep the page from him."""
+address, through the same proxy perhaps, does not keep the page from them."""
 TELL_EVERY_S = 2.0
 ABOUT_A_PAIR_S = 20
 """Beside hearing both clips once: the reference again, some switching, two scores."""

@@ -5,6 +5,7 @@ header and no metadata that tells it, and each clip is good for one try.
 """
 
 import secrets
+import shutil
 import threading
 from functools import cache
 
@@ -12,6 +13,7 @@ import numpy as np
 
 from bench.audio.levels import integrated_lufs
 from bench.audio.wav import Samples, encode_wav_16bit
+from bench.errors import AuditionError
 from bench.inputs.demo_reference import say
 
 VOICE = "kal16"
@@ -65,8 +67,18 @@ def prepare() -> None:
     Raises:
         AuditionError: flite is not installed, or speaks nothing.
     """
+    if not can_speak():
+        raise AuditionError(
+            "`audition rate` needs flite, which speaks the three digits of the sound check, and this machine has none: "
+            "`make setup` installs it (Debian: apt-get install flite). Then run the same command again."
+        )
     for digit in WORDS:
         _spoken(digit)
+
+
+def can_speak() -> bool:
+    """Return whether this machine has what speaks the digits."""
+    return shutil.which("flite") is not None
 
 
 @cache

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from bench.commands.cli import main
+from bench.controller.preflight import warn_of_rating
 from bench.controller.run import Run, locate_command
 from bench.listening.raters import invite
 from bench.listening.score import seal
@@ -341,6 +342,21 @@ def fetch(url: str) -> bytes:
         except OSError:
             time.sleep(0.1)
     raise AssertionError(f"{url} never answered")
+
+
+def test_rate_without_flite_says_what_it_is_for_and_how_to_have_it(
+    runs_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert audition(runs_dir, "rate", FIRST, "--port", "0") == 1
+    said = capsys.readouterr()
+    assert said.out == "", "no link before anybody can be let in"
+    assert "`audition rate` needs flite, which speaks the three digits of the sound check" in said.err
+    assert "`make setup` installs it (Debian: apt-get install flite)" in said.err
+    (warning,) = warn_of_rating()
+    assert "this machine has no flite" in warning and "the run goes on meanwhile" in warning
+    monkeypatch.undo()
+    assert warn_of_rating() == []
 
 
 def test_rate_says_no_link_that_would_lead_to_somebody_elses_server(runs_dir: Path, capsys: Output) -> None:

@@ -13,6 +13,8 @@ from bench.records.run import Phases, PhaseState, Preflight
 from bench.records.verdict import RatingsResult, Verdict
 from bench.report import ReportView, as_json, build, render, write_markdown
 from bench.report import __file__ as report_package
+from bench.report.objective import objective_rows
+from bench.report.record import escape_md
 from bench.report.tiles import make_tiles
 from bench.report.words import gib, number
 from bench.storage.record_file import save_record
@@ -290,12 +292,26 @@ def test_hardware_dates_and_durations_are_told_but_not_how_long_takes_took_while
             (run_dir / name).unlink()
 
 
-def test_markdown_is_short_and_says_the_main_things(view: ReportView) -> None:
+def test_markdown_stands_alone_with_all_facts_and_is_short(view: ReportView, page: str) -> None:
+    """As the body of a pull request, whose readers open nothing else."""
     text = write_markdown(view)
-    assert len(text) < 4500
+    assert len(text) < 7000
     for words in ("Swap chatterbox for f5", "| Gate |", "### Ratings", "### Latency", "Memory, peak",
-                  "**Neighbour (pause):**", "**Versions:**", "verdict.json"):  # fmt: skip
-        assert words in text
+                  "**Neighbour (pause):**", "**Versions:**", "**Licences:**", "**Takes:** candidate 10 valid of 10",
+                  "intended use personal", "(./verdict.json)"):  # fmt: skip
+        assert words in text, words
+    for name, value in view.commitments.items():
+        assert value in page and f"{name.lower()} `{value}`" in text
+    for pair in view.pairs:
+        assert f"| {pair.utterance_id}: {escape_md(pair.text)} | {number(pair.candidate_score)} |" in text
+    for row in objective_rows(view.metrics):
+        assert f"| {row['label']} | {number(row['median'], row['unit'], True)} |" in text
+    assert objective_rows(view.metrics), "else nothing was asserted"
+
+
+def test_markdown_tells_no_score_and_no_figure_of_sound_early(run_dir: Path, waiting: Evidence) -> None:
+    text = write_markdown(build(run_dir, decide(waiting), waiting, True))
+    assert "Sentence, mean score" not in text and "decides nothing" not in text
 
 
 def test_json_holds_the_verdict_and_no_sound(view: ReportView, decided: Verdict) -> None:

@@ -352,6 +352,10 @@ def test_ratings_in_another_channel_do_not_count() -> None:
     assert verdict.decision == "swap_candidate"
     assert stored(verdict)["ratings"]["other_channels"] == {"narrowband": {"n": 10, "mean_difference": -4.0}}
     assert any("narrowband channel the rating gate would say otherwise" in w for w in verdict.warnings)
+    noted = decide(
+        evidence(ratings=ratings([1] * 10, extra=phone), preflight_warnings=["disk: a note"])
+    ).warnings
+    assert ["narrowband" in noted[0], noted[-1]] == [True, "disk: a note"], "first what the decision hangs on"
     only_phone = evidence(manifest=manifest(rule=Rule(channel="narrowband")))
     assert decide(only_phone).decision == "awaiting_ratings"
 
