@@ -38,8 +38,7 @@ $(DEMO)/demo.rights.yml: $(VENV)/.controller bench/inputs/demo_reference.py
 	touch $@
 
 demo: setup ## the whole job on this machine, with the default inventory
-	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" ansible-playbook site.yml
-	@echo "(\`audition\` is $(VENV)/bin/audition; \`. $(VENV)/bin/activate\` puts it on the PATH)"
+	$(VENV)/bin/ansible-playbook site.yml
 
 check: $(VENV)/.test ## formatting, lint, types
 	$(VENV)/bin/ruff format --check .

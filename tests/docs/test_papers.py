@@ -50,6 +50,12 @@ def test_contributing_shows_every_tier() -> None:
     )
 
 
+def test_the_demo_ends_with_what_the_play_says_last() -> None:
+    """The verdict and the next command, which is spelt as it must be typed only where our PATH is as the reader's."""
+    (recipe,) = re.findall(r"^demo:[^\n]*\n((?:\t[^\n]*\n)+)", _text("Makefile"), re.M)
+    assert recipe == "\t$(VENV)/bin/ansible-playbook site.yml\n"
+
+
 def test_the_workflow_calls_make_and_the_pythons_we_take() -> None:
     jobs = yaml.safe_load(_text(".github/workflows/test.yml"))["jobs"]
     said = [step["run"] for job in jobs.values() for step in job["steps"] if "run" in step]

@@ -1,4 +1,4 @@
-"""`python -m tests.docs.screens`: every screen of the rating page, and the report, as docs/images/screen-*.png.
+"""`python -m tests.report.screens`: every screen of the rating page, and the report, as docs/images/screen-*.png.
 
 Each image has one screen four times: 1280 and 390 px wide, light and dark. The run is a real one of three pairs; only
 how long a rater has to listen is waived.
@@ -19,10 +19,10 @@ from bench.report import build as build_view
 from bench.report import render
 from bench.verdict.rule import decide
 from benchmarks.listening_run import SENTENCES, build
-from tests.docs.tables import REPO
 from tests.report.build import whole_evidence
 from tests.support.chromium import CHROMIUM, FLAGS
 from tests.support.listening_fixtures import Live, start
+from tests.support.play import REPO
 from tests.support.rating_page import READY, score
 
 IMAGES = REPO / "docs" / "images"
