@@ -99,7 +99,7 @@ def load(wanted: Load, say: Callable[[str], None]) -> int:
 def _check_numbers(wanted: Load) -> None:
     """Refuse what no level can be measured with, before the first."""
     wrong = [
-        f"{option} {value:g}"
+        f"{option} {value:g} asked for"
         for option, values in (
             ("--concurrency", wanted.concurrency),
             ("--rate", wanted.rates or ()),
@@ -110,7 +110,7 @@ def _check_numbers(wanted: Load) -> None:
         if not (value > 0 and math.isfinite(value))
     ]
     if wrong:
-        raise BadInput(f"{', '.join(wrong)}: give numbers above 0; nothing was measured.")
+        raise BadInput(f"{', '.join(wrong)}; give numbers above 0. Nothing was measured.")
 
 
 def _check_writable(path: Path) -> None:

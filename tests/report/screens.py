@@ -84,10 +84,8 @@ def _rate(browser: Browser, run_dir: Path, shots: Shots) -> None:
     try:
         raters = [live.client(f"Rater {number}", hears=False) for number in range(1, 1 + len(VARIANTS))]
         last = live.client("Rater 0")
-        pages = []
         for rater, variant in zip(raters, VARIANTS, strict=True):
             page = open_page(browser, variant)
-            page.set_default_timeout(_WAIT_MS)
             page.goto(live.url)
             page.wait_for_selector("#problem:visible")
             shots["problem"].append(shoot(page))
@@ -103,10 +101,11 @@ def _rate(browser: Browser, run_dir: Path, shots: Shots) -> None:
             page.click("#submit")
             page.wait_for_selector("#waiting:visible")
             shots["waiting"].append(shoot(page))
-            pages.append(page)
+            page.context.close()
         last.rate_all()
-        for page in pages:
-            page.reload()
+        for rater, variant in zip(raters, VARIANTS, strict=True):
+            page = open_page(browser, variant)
+            page.goto(f"{live.url}/#{rater.token}")
             page.wait_for_selector("#results:visible")
             shots["results"].append(shoot(page))
             page.context.close()
@@ -155,7 +154,9 @@ def _read(browser: Browser, run_dir: Path, shots: Shots) -> None:
 def open_page(browser: Browser, variant: tuple[int, int, Literal["light", "dark"]]) -> Page:
     """Open a page of that size in those colours."""
     width, height, scheme = variant
-    return browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme).new_page()
+    page = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme).new_page()
+    page.set_default_timeout(_WAIT_MS)
+    return page
 
 
 def shoot(page: Page, *, whole: bool = True) -> bytes:
