@@ -106,8 +106,7 @@ docs: ## the guides and the reference as a site, in .cache/site (asks the index 
 	test -e $(DOCS)/.installed || { python3 -m venv $(DOCS) && \
 	    $(DOCS)/bin/python -m pip --disable-pip-version-check -q install --require-hashes -r requirements/docs.txt && \
 	    touch $(DOCS)/.installed; }
-	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict -q
-	@echo .cache/site/index.html
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict
 
 clean: ## remove what make made, runs/ excepted
 	rm -rf $(VENV) .cache dist build *.egg-info

@@ -83,3 +83,11 @@ def test_the_site_has_every_page_once_and_no_other() -> None:
 
     listed = pages(yaml.safe_load((REPO / "mkdocs.yml").read_text("utf-8"))["nav"])
     assert sorted(listed) == sorted(path.name for path in (REPO / "docs").glob("*.md"))
+
+
+def test_the_site_is_strict_and_no_page_of_it_leads_out_of_it() -> None:
+    """With `-q` MkDocs counts no warning, and strict is not."""
+    (build,) = re.findall(r"mkdocs build.*", _text("Makefile"))
+    assert build == "mkdocs build --strict"
+    for page in (REPO / "docs").glob("*.md"):
+        assert not re.search(r"\]\(\.\./", page.read_text("utf-8")), page
