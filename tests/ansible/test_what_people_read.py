@@ -26,7 +26,7 @@ PLAYBOOK = """
       ansible.builtin.command: "true"
       changed_when: false
     - name: Work for long
-      ansible.builtin.command: sleep 11
+      ansible.builtin.command: sleep 8
       changed_when: false
     - name: Say a word
       ansible.builtin.debug:
@@ -66,7 +66,7 @@ def test_a_task_is_named_before_its_work_and_no_silence_is_longer_than_5_s(tmp_p
     assert code == 0, text(said)
     named = next(at for at, line in said if line.startswith("TASK [Work for long]"))
     over = next(at for at, line in said if line.startswith("ok: [local]"))
-    assert over - named > 8, "before the work, not after it"
+    assert over - named > 5, "before the work, not after it"
     during = [at for at, _ in said if named <= at <= over]
     longest = max(b - a for a, b in itertools.pairwise(during))
     assert longest < 5.5, text(said)
@@ -75,7 +75,7 @@ def test_a_task_is_named_before_its_work_and_no_silence_is_longer_than_5_s(tmp_p
 
 
 def test_in_a_terminal_a_line_moves_and_quiet_says_nothing_of_the_work(tmp_path: Path) -> None:
-    (tmp_path / "work.yml").write_text(PLAYBOOK.replace("sleep 11", "sleep 3"))
+    (tmp_path / "work.yml").write_text(PLAYBOOK.replace("sleep 8", "sleep 2"))
     ours, theirs = pty.openpty()
     command = [str(Path(sys.executable).with_name("ansible-playbook")), str(tmp_path / "work.yml")]
     environ = os.environ | {"TERM": "xterm", "COLUMNS": "100"}
@@ -87,7 +87,7 @@ def test_in_a_terminal_a_line_moves_and_quiet_says_nothing_of_the_work(tmp_path:
                 sent += piece
         os.close(ours)
     assert process.returncode == 0
-    assert len(re.findall(r" Work for long, [123] s", sent.decode())) > 3
+    assert len(re.findall(r" Work for long, [12] s", sent.decode())) > 3
     assert "so far" not in sent.decode() and b"one word" in sent and b"Say a word" not in sent
     assert sent.count(b"\x1b[?25l") == sent.count(b"\x1b[?25h") > 0
 

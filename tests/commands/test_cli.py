@@ -423,7 +423,9 @@ def test_runs_lists_every_run_newest_first_and_what_is_next(
 ) -> None:
     assert audition(tmp_path / "empty", "runs") == 0
     assert "has no run yet" in capsys.readouterr().out
-    another(1.0, host="there")
+    later = another(1.0, host="there")
+    begun = {"created_utc": "2026-12-01T10:15:00Z"}
+    save_record(load_record(Manifest, later).model_copy(update=begun), later)
     assert audition(runs_dir, "verdict", FIRST) == 0
     capsys.readouterr()
     assert audition(runs_dir, "runs") == 0
