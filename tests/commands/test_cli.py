@@ -497,6 +497,8 @@ def test_latest_says_which_one_it_is_and_can_be_narrowed(
     for host, run in (("here", FIRST), ("there", second.name)):
         assert audition(runs_dir, "raters", "latest", "--host", host, "--model", "espeak") == 0
         assert f"latest is {run}\n" in capsys.readouterr().err
+    assert audition(runs_dir, "raters", "latest", "--model", "espeak") == 0
+    assert f"latest is {second.name}\n" in capsys.readouterr().err, "of several the newest"
     assert audition(runs_dir, "raters", "latest", "--model", "f5") == 2
     assert "there is no run of model f5; " in capsys.readouterr().err
     assert audition(runs_dir, "raters", FIRST, "--host", "there") == 2
