@@ -43,7 +43,7 @@ VARIANTS: list[tuple[int, int, Literal["light", "dark"]]] = [
     (1280, 720, "light"), (1280, 720, "dark"), (390, 844, "light"), (390, 844, "dark"),
 ]  # fmt: skip
 """Width, height and colours."""
-_SCALE, _GAP, _COLOURS, _TALLEST = 0.5, 16, 64, 1400
+_SCALE, _GAP, _COLOURS, _TALLEST = 0.5, 16, 128, 1400
 _WAIT_MS = 120_000
 
 Shots = dict[str, list[bytes]]
@@ -72,7 +72,7 @@ def lay_out(shots: list[bytes]) -> Image.Image:
     for each in small:
         sheet.paste(each, (left, 0))
         left += each.width + _GAP
-    return sheet.quantize(_COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    return sheet.quantize(_COLOURS, Image.Quantize.MAXCOVERAGE, kmeans=3, dither=Image.Dither.NONE)
 
 
 def _rate(browser: Browser, run_dir: Path, shots: Shots) -> None:
