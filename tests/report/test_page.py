@@ -227,6 +227,15 @@ def test_two_tiles_come_first_with_a_mean_and_never_a_sum(
     assert states == sorted(states, key=["failed", "open", "passed"].index)
 
 
+def test_the_gate_that_failed_comes_first(run_dir: Path, whole: Evidence) -> None:
+    slow = [take.model_copy(update={"ttfa_ms": 900.0}) for take in whole.candidate or []]
+    late = whole.model_copy(update={"candidate": slow})
+    page = render(build(run_dir, decide(late), late, True, with_clips=False))
+    states = re.findall(r'class="state (failed|open|passed)">.', page[page.index("scroll gates") :])
+    assert states[0] == "failed" and set(states[1:]) == {"passed"}, states
+    assert re.search(r"All \d+ gates: \d+ passed, 1 failed", page)
+
+
 def test_the_contents_lead_to_every_section_and_to_nothing_else(page: str) -> None:
     nav = page[page.index("<nav") : page.index("</nav>")]
     linked = re.findall(r'href="#(\w+)"', nav)
