@@ -9,10 +9,11 @@ PYTEST := $(VENV)/bin/pytest -p no:cacheprovider -n 2 --dist loadscope --no-load
 LOCK = uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate $(UPGRADE)
 CHATTERBOX := tests/serving/test_chatterbox.py
 AUDIT := .cache/audit
+DOCS := .cache/docs
 AUDITED := test.txt engine-f5.txt engine-cosyvoice2.txt engine-hibari.txt engine-chatterbox.txt
 
-.PHONY: help setup setup-test demo test test-quick check bench bench-idle bench-listening bench-gpu bench-gpu-job bare chaos \
-	test-chatterbox test-cosyvoice2 lock outdated clean
+.PHONY: help setup setup-test demo test test-quick check bench bench-idle bench-listening bench-lines bench-gpu bench-gpu-job bare chaos \
+	test-chatterbox test-cosyvoice2 lock outdated docs clean
 
 help: ## say what there is
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 17
@@ -38,8 +39,7 @@ $(DEMO)/demo.rights.yml: $(VENV)/.controller bench/inputs/demo_reference.py
 	touch $@
 
 demo: setup ## the whole job on this machine, with the default inventory
-	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" ansible-playbook site.yml
-	@echo "(\`audition\` is $(VENV)/bin/audition; \`. $(VENV)/bin/activate\` puts it on the PATH)"
+	$(VENV)/bin/ansible-playbook site.yml
 
 check: $(VENV)/.test ## formatting, lint, types
 	$(VENV)/bin/ruff format --check .
@@ -61,6 +61,9 @@ bench-idle: setup ## what site.yml costs when nothing is to do, against an empty
 
 bench-listening: setup-test ## 1,000 raters, 200 kills, and what cues are left: figures of the listening test
 	$(PY) -m benchmarks.listening --json .cache/bench-listening.json
+
+bench-lines: setup-test ## how long a rater waits at 0.4 and 1.6 Mbit/s, in Chromium held back
+	$(PY) -m benchmarks.slow_lines --json .cache/bench-lines.json
 
 bench-gpu: ## F5-TTS on this machine's GPU, full-size random weights (docs/RESEARCH-F5-TTS.md)
 	python3 -m tests.gpu.bench_f5 --out .cache/bench-gpu
@@ -91,6 +94,7 @@ lock: ## make the pins again (needs uv); UPGRADE=--upgrade takes the newest that
 	$(LOCK) requirements/engine-chatterbox.in --override requirements/engine-chatterbox.overrides \
 	    --excludes requirements/engine-chatterbox.excludes -o requirements/engine-chatterbox.txt
 	$(LOCK) requirements/audit.in -o requirements/audit.txt
+	$(LOCK) requirements/docs.in -o requirements/docs.txt
 
 $(AUDIT)/.installed: requirements/audit.txt $(VENV)/.controller
 	$(PY) -m venv $(AUDIT)
@@ -104,6 +108,12 @@ outdated: $(VENV)/.test $(AUDIT)/.installed ## newer releases of what is pinned,
 	    $(AUDIT)/bin/pip-audit --strict --progress-spinner off --disable-pip --require-hashes -r requirements/$$lock \
 	        || ended=1; \
 	done; exit $$ended
+
+docs: ## the guides and the reference as a site, in .cache/site (asks the index once)
+	test -e $(DOCS)/.installed || { python3 -m venv $(DOCS) && \
+	    $(DOCS)/bin/python -m pip --disable-pip-version-check -q install --require-hashes -r requirements/docs.txt && \
+	    touch $(DOCS)/.installed; }
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict
 
 clean: ## remove what make made, runs/ excepted
 	rm -rf $(VENV) .cache dist build *.egg-info

@@ -7,7 +7,7 @@ from typing import Any
 
 from bench.controller import host_settings
 from bench.controller.hosted_action import HostedAction
-from bench.controller.preflight import apply_card, check_gates, write_preflight
+from bench.controller.preflight import apply_card, check_gates, warn_of_rating, write_preflight
 from bench.errors import AuditionError
 from bench.preflight.spec import HostReport, HostSpec
 from bench.records.base import Phase
@@ -37,6 +37,7 @@ class ActionModule(HostedAction):
         if not result["passed"]:
             result["notices"] = [*found.notices, f"proved: {found.fact('proved')}"]
         if self._task.args.get("scope") == "gates":
+            result["warnings"] = warn_of_rating()
             if found.refused and run is not None and not self.checking:
                 result["changed"] = write_preflight(run, found, None, self._since())
             return result

@@ -10,6 +10,7 @@ raters that they have listened, since nobody can wait for a thousand of them; ev
 
 import argparse
 import asyncio
+import io
 import json
 import os
 import platform
@@ -30,10 +31,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import soundfile as sf
 
 from bench.listening.book import Book
 from bench.listening.mapping import DIRECTORY, RATINGS
-from bench.listening.raters import invite
 from bench.listening.score import seal
 from bench.listening.store import Log
 from bench.storage.clock import utc_now
@@ -135,7 +136,7 @@ def kill_often(run_dir: Path, kills: int, seed: int = 1) -> Kills:
         for number in range(kills):
             if number % 10 == 0:
                 name = f"rater {number}"
-                token = invite(run_dir, name)[2:]
+                token = _invite_who_hears(run_dir, name)
             pid, port = starter.start(run_dir)
             begun, stop = threading.Event(), threading.Event()
             sender = threading.Thread(
@@ -153,6 +154,17 @@ def kill_often(run_dir: Path, kills: int, seed: int = 1) -> Kills:
     log.close()
     lost = sorted(set(acknowledged) - found)
     return Kills(kills, len(acknowledged), lost, len(found - set(acknowledged)))
+
+
+def _invite_who_hears(run_dir: Path, name: str) -> str:
+    """Invite a rater who has passed the sound check, which takes ears; return the token."""
+    book = Book(run_dir)
+    try:
+        rater = book.invite(name)
+        book.note_sound(rater)
+        return rater.token
+    finally:
+        book.close()
 
 
 def _answer_on(
@@ -183,7 +195,7 @@ def _answer_on(
 
 
 def _seconds(clip: bytes) -> float:
-    return (len(clip) - 44) / 2 / 48000
+    return float(sf.info(io.BytesIO(clip)).duration)
 
 
 # ---------------------------------------------------------------- many raters at once
@@ -246,7 +258,10 @@ async def _all_rate(port: int, tokens: Sequence[str]) -> tuple[float, list[float
 def many_raters(run_dir: Path, raters: int) -> dict[str, Any]:
     """Have `raters` raters fetch, hear and rate every pair over `CONNECTIONS` connections, and finish."""
     book = Book(run_dir)
-    tokens = [book.invite(f"rater {number}").token for number in range(raters)]
+    invited = [book.invite(f"rater {number}") for number in range(raters)]
+    for rater in invited:
+        book.note_sound(rater)
+    tokens = [rater.token for rater in invited]
     book.close()
     with servers() as starter:
         pid, port = starter.start(run_dir)

@@ -1,6 +1,7 @@
 """The command `audition`: arguments in, one call, words out. Heavy imports wait until a command needs them."""
 
 import argparse
+import json
 import os
 import select
 import sys
@@ -15,7 +16,16 @@ _REPO = Path(__file__).resolve().parents[2]
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code: docs/variables.md has the table of them."""
-    args = _parser().parse_args(argv)
+    parser = _parser()
+    if "_ARGCOMPLETE" in os.environ:
+        import argcomplete  # the shell asks what could follow, and reads the answer itself
+
+        argcomplete.autocomplete(parser)
+    words = sys.argv[1:] if argv is None else list(argv)
+    if not words:
+        parser.print_help()
+        return 0
+    args = parser.parse_args(words)
     command: Callable[[argparse.Namespace], int] = args.command
     try:
         return command(args)
@@ -44,16 +54,64 @@ def _say(text: str) -> None:
     print(text, flush=True)
 
 
+def _say_beside(text: str) -> None:
+    """Say what is no part of the answer."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def _say_json(facts: Any) -> None:
+    _say(json.dumps(facts, indent=2, ensure_ascii=False))
+
+
+def _runs_dir(args: argparse.Namespace) -> Path:
+    return args.runs_dir or _REPO / "runs"
+
+
 def _run(args: argparse.Namespace, word: str | None = None) -> Path:
     from bench.commands.runs import find_run
 
-    return find_run(word or args.run, args.runs_dir or _REPO / "runs").path
+    narrow = {name: getattr(args, name, None) for name in ("of_host", "of_model")}
+    found = find_run(word or args.run, _runs_dir(args), host=narrow["of_host"], model=narrow["of_model"])
+    if found.note:
+        print(f"audition: {found.note}", file=sys.stderr)
+    return found.run.path
+
+
+def _runs(args: argparse.Namespace) -> int:
+    from dataclasses import asdict
+
+    from bench.commands.overview import list_runs, spell_runs
+
+    found = list_runs(_runs_dir(args), host=args.of_host, model=args.of_model)
+    if args.json:
+        _say_json({"schema_version": 1, "runs": [asdict(line) for line in found]})
+        return 0
+    if not found:
+        _say(f"{_runs_dir(args)} has no run yet; `make demo` makes one on this machine.")
+        return 0
+    for line in spell_runs(found):
+        _say(line)
+    return 0
+
+
+def _show(args: argparse.Namespace) -> int:
+    from bench.commands.overview import read_run, spell_run
+    from bench.controller.run import Run
+
+    run = Run(_run(args))
+    if args.json:
+        _say_json(read_run(run))
+        return 0
+    for line in spell_run(run):
+        _say(line)
+    return 0
 
 
 def _survey(args: argparse.Namespace) -> int:
     from bench.commands.survey import Options, survey
 
-    return survey(Options(args.project, args.inventory, args.limit, args.extra, args.runs_dir), _say)
+    options = Options(args.project, args.inventory, args.limit, args.extra, args.runs_dir, quiet=args.quiet)
+    return survey(options, _say)
 
 
 def _rate(args: argparse.Namespace) -> int:
@@ -61,8 +119,12 @@ def _rate(args: argparse.Namespace) -> int:
     from bench.listening.server import serve
 
     _say_alarms(run_dir)
+    from bench.controller.run import Run
+
+    run = Run(run_dir)
     serve(
         run_dir,
+        then=run.typed([f"audition verdict {run.run_id}"]),
         host=args.host,
         port=args.port,
         open_browser=args.open,
@@ -86,7 +148,11 @@ def _invite(args: argparse.Namespace) -> int:
 
     _say_alarms(run_dir)
     path = invite(run_dir, args.name, channels=args.channel, late=args.late)
-    _say(f"{args.name}: {args.url.rstrip('/')}{path}")
+    link = f"{args.url.rstrip('/')}{path}"
+    if args.json:
+        _say_json({"schema_version": 1, "name": args.name, "link": link})
+        return 0
+    _say(f"{args.name}: {link}")
     return 0
 
 
@@ -105,7 +171,12 @@ def _raters(args: argparse.Namespace) -> int:
 
     found = raters.status(run_dir)
     for each in found:
-        where = each["path"] or "rated on another copy of this run"
+        each["link"] = each["path"] and f"{args.url.rstrip('/')}{each['path']}"
+    if args.json:
+        _say_json({"schema_version": 1, "raters": found, "notices": raters.notices(run_dir)})
+        return 0
+    for each in found:
+        where = each["link"] or "rated on another copy of this run"
         damage = ", answers damaged" if each["damaged"] else ""
         _say(f"{each['name']}: {each['status']}, {each['rated']} of {each['trials']}{damage}  {where}")
     if not found:
@@ -146,7 +217,11 @@ def _verdict(args: argparse.Namespace) -> int:
     from bench.controller.conclude import decide_run
     from bench.controller.run import Run
 
-    for line in decide_run(Run(run_dir))["summary"]:
+    decided = decide_run(Run(run_dir))
+    if args.json:
+        _say((run_dir / "verdict.json").read_text("utf-8").rstrip())
+        return 0
+    for line in decided["summary"]:
         _say(line)
     return 0
 
@@ -157,6 +232,9 @@ def _report(args: argparse.Namespace) -> int:
     from bench.controller.run import Run
 
     conclude.decide_run(Run(run_dir))
+    if args.json:
+        _say((run_dir / conclude.RECORD).read_text("utf-8").rstrip())
+        return 0
     if not args.for_sharing:
         _say(str(run_dir / conclude.REPORT))
         return 0
@@ -170,7 +248,14 @@ def _compare(args: argparse.Namespace) -> int:
     from bench.commands.compare import compare
     from bench.controller.run import Run
 
-    _say(compare([Run(_run(args, word)) for word in args.runs], anyway=args.anyway))
+    runs = [Run(_run(args, word)) for word in args.runs]
+    said = compare(runs, anyway=args.anyway)
+    if args.json:
+        from bench.commands.overview import read_run
+
+        _say_json({"schema_version": 1, "runs": [read_run(run) for run in runs], "said": said.splitlines()})
+        return 0
+    _say(said)
     return 0
 
 
@@ -202,11 +287,17 @@ def _page(given: str) -> dict[str, str]:
     return {"path": path, "template": template}
 
 
-def _selftest(_args: argparse.Namespace) -> int:
+def _selftest(args: argparse.Namespace) -> int:
+    from bench.controller.signs import Signs
     from bench.selftest.run import run_selftest
 
-    report = run_selftest()
-    _say(report.table())
+    signs = Signs(None if args.quiet else _say_beside, sys.stderr)
+    with signs.during("self-test"):
+        report = run_selftest(say=signs.say)
+    if args.json:
+        _say(report.model_dump_json(indent=2))
+    else:
+        _say(report.table(failures_only=not args.verbose))
     return 0 if report.ok else 1
 
 
@@ -222,6 +313,8 @@ def _load(args: argparse.Namespace) -> int:
             "dialect": dialect,
             "sample_rate_hz": args.sample_rate_hz,
             "container": args.container,
+            "path": args.path,
+            "request": _read_object("--request", args.request),
         }
     )
     wanted = Load(
@@ -278,11 +371,27 @@ def _pin(args: argparse.Namespace) -> int:
     return pin_entry(Pin(args.entry, args.catalog_dir, args.tag, args.out), _say)
 
 
+def _read_object(option: str, given: str) -> dict[str, Any]:
+    try:
+        found = json.loads(given)
+    except ValueError as error:
+        raise BadInput(f"{option} {given}: not JSON ({error}).") from None
+    if not isinstance(found, dict):
+        raise BadInput(f"{option} {given}: give a JSON object, as '{{\"speed\": 1.0}}'.")
+    return found
+
+
 def _neighbour(args: argparse.Namespace) -> int:
     from bench.commands.neighbour import neighbour
 
     return neighbour(
-        args.action, args.host, project=args.project, inventory=args.inventory, extra=args.extra, say=_say
+        args.action,
+        args.host,
+        project=args.project,
+        inventory=args.inventory,
+        extra=args.extra,
+        say=_say,
+        say_facts=_say_json if args.json else None,
     )
 
 
@@ -292,7 +401,7 @@ def _purge(args: argparse.Namespace) -> int:
 
     asking = Asking(args.yes, _say)
     try:
-        run = find_run(args.what, args.runs_dir or _REPO / "runs")
+        found = find_run(args.what, _runs_dir(args))
     except BadInput:
         return purge_host(
             args.what,
@@ -302,7 +411,19 @@ def _purge(args: argparse.Namespace) -> int:
             extra=args.extra,
             weights=args.weights,
         )
-    return purge_run(run, asking)
+    if found.note:
+        _say(found.note)
+    return purge_run(found.run, asking)
+
+
+def _completion(args: argparse.Namespace) -> int:
+    try:
+        import argcomplete
+    except ImportError:
+        raise BadInput("completion needs the package argcomplete; `make setup` installs it.") from None
+
+    _say(argcomplete.shellcode(["audition"], shell=args.shell))
+    return 0
 
 
 def _schema(args: argparse.Namespace) -> int:
@@ -348,6 +469,13 @@ def _parser() -> argparse.ArgumentParser:
     survey.add_argument("-l", "--limit", help="only these hosts")
     _extra(survey)
     survey.add_argument("--runs-dir", type=Path, help="where run directories are kept")
+    _quiet(survey)
+
+    listed = add("runs", _runs, "Every run: model, host, how far it is, its age, and what is next.")
+    listed.add_argument("--runs-dir", type=Path, help="where run directories are kept")
+    _narrow(listed)
+    _json(listed)
+    _json(add("show", _show, "The figures of one run.", run=True))
 
     rate = add("rate", _rate, "Serve the rating page until Ctrl-C.", run=True)
     rate.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
@@ -368,12 +496,17 @@ def _parser() -> argparse.ArgumentParser:
         help="a further channel to rate in, beside the rule's; may be repeated",
     )
     _late(invite)
+    _json(invite)
     withdraw = add(
         "withdraw", _withdraw, "Take a rater off who will not finish; the verdict says so.", run=True
     )
     withdraw.add_argument("name", metavar="NAME")
     _late(withdraw)
-    add("raters", _raters, "Who rates, and how far everybody is.", run=True)
+    raters = add("raters", _raters, "Who rates, how far everybody is, and their links.", run=True)
+    raters.add_argument(
+        "--url", default="http://127.0.0.1:8770", help="where the page is (default: %(default)s)"
+    )
+    _json(raters)
     ratings = commands.add_parser("ratings", help="Export or import ratings.").add_subparsers(
         required=True, metavar="export|import"
     )
@@ -387,13 +520,15 @@ def _parser() -> argparse.ArgumentParser:
         if name == "import":
             _late(sub)
 
-    add("verdict", _verdict, "Apply the rule, write verdict and report, say the decision.", run=True)
+    _json(add("verdict", _verdict, "Apply the rule, write verdict and report, say the decision.", run=True))
     report = add("report", _report, "Write the report again and print where it is.", run=True)
     report.add_argument("--for-sharing", action="store_true", help="without any clip")
+    _json(report)
     compare = add("compare", _compare, "Latency, memory and ratings of several runs beside each other.")
     compare.add_argument("runs", nargs="+", metavar="RUN", help="run id, path or `latest`")
     compare.add_argument("--anyway", action="store_true", help="even if they did not measure the same thing")
     compare.add_argument("--runs-dir", type=Path, help="where run directories are kept")
+    _json(compare)
     publish = add(
         "publish", _publish, "Put clips and verdict on a branch; push and propose it if asked.", run=True
     )
@@ -417,7 +552,12 @@ def _parser() -> argparse.ArgumentParser:
     publish.add_argument(
         "--check", action="store_true", help="say what would be done; write and send nothing"
     )
-    add("selftest", _selftest, "Does the client measure right on this machine? Under a minute.")
+    selftest = add("selftest", _selftest, "Does the client measure right on this machine? Under a minute.")
+    selftest.add_argument(
+        "-v", "--verbose", action="store_true", help="every comparison, not the failures alone"
+    )
+    _quiet(selftest)
+    _json(selftest)
 
     load = add("load", _load, "A speech server under 1, 2, 4 and 8 askers, and under Poisson arrivals.")
     load.add_argument("url", metavar="URL", help="the server's root, for instance http://panda:8772")
@@ -433,6 +573,10 @@ def _parser() -> argparse.ArgumentParser:
         "--container",
         choices=("raw", "raw_big_endian", "raw_float32", "raw_mulaw", "raw_alaw"),
         help="of samples without a header whose content type hides what they are",
+    )
+    load.add_argument("--path", help="where the server takes speech, as an entry's run.path")
+    load.add_argument(
+        "--request", default="{}", metavar="JSON", help="fields of each request, as an entry's run.request"
     )
     load.add_argument("--token-env", metavar="NAME", help="environment variable with the bearer token")
     load.add_argument(
@@ -508,16 +652,47 @@ def _parser() -> argparse.ArgumentParser:
     purge.add_argument("--runs-dir", type=Path, help="where run directories are kept")
     purge.add_argument("-i", "--inventory", action="append", default=[], help="inventory; may be repeated")
     _extra(purge)
+
+    _json(neighbour)
     schema = add("schema", _schema, "Write the JSON Schema of every record into DIR.")
     schema.add_argument("folder", metavar="DIR", type=Path)
+    completion = add("completion", _completion, "Print what has your shell complete commands and runs.")
+    completion.add_argument("shell", choices=("bash", "zsh", "fish"))
+    completion.epilog = (
+        'bash and zsh: eval "$(audition completion bash)"; fish: audition completion fish | source'
+    )
     return parser
 
 
 def _common(sub: argparse.ArgumentParser, command: Callable[[argparse.Namespace], int], *, run: bool) -> None:
     sub.set_defaults(command=command)
     if run:
-        sub.add_argument("run", metavar="RUN", help="run id, path or `latest`")
+        named = sub.add_argument("run", metavar="RUN", help="run id, path or `latest`")
+        named.completer = _complete_runs  # type: ignore[attr-defined]  # argcomplete's own word for it
         sub.add_argument("--runs-dir", type=Path, help="where run directories are kept")
+        _narrow(sub, "--of-host" if sub.prog.endswith(" rate") else "--host")
+
+
+def _complete_runs(parsed_args: argparse.Namespace, **_: Any) -> list[str]:
+    """Return what a RUN may be; the names of the parameters are argcomplete's."""
+    found = (parsed_args.runs_dir or _REPO / "runs").glob("*/manifest.json")
+    return ["latest", *sorted(path.parent.name for path in found if path.parent.name != "latest")]
+
+
+def _narrow(sub: argparse.ArgumentParser, host_option: str = "--host") -> None:
+    """Add what narrows `latest`; `rate` has a --host of its own, to listen on."""
+    for option, name in ((host_option, "host"), ("--model", "model")):
+        sub.add_argument(
+            option, dest=f"of_{name}", metavar=name.upper(), help=f"with `latest`: of this {name}"
+        )
+
+
+def _json(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--json", action="store_true", help="the facts as JSON, for programs")
+
+
+def _quiet(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("-q", "--quiet", action="store_true", help="nothing of the work, what it came to alone")
 
 
 def _late(sub: argparse.ArgumentParser) -> None:

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import math
 import os
 import tempfile
 from collections.abc import Callable, Sequence
@@ -45,10 +46,11 @@ def load(wanted: Load, say: Callable[[str], None]) -> int:
     """Run every level, say a line for each and write those done so far where asked; 1 when a take failed.
 
     Raises:
-        BadInput: neither or both of a voice and a reference, `--cold` without a reference, no such token, no level,
-            or a `--json` that cannot be written.
+        BadInput: a number that is not above 0, neither or both of a voice and a reference, `--cold` without a
+            reference, no such token, no level, or a `--json` that cannot be written.
         ServerUnusable: see `bench.client.probe`.
     """
+    _check_numbers(wanted)
     target, voice = _target(wanted), _voice(wanted)
     if not wanted.concurrency and not wanted.rates:
         raise BadInput(
@@ -92,6 +94,23 @@ def load(wanted: Load, say: Callable[[str], None]) -> int:
     if wanted.json is not None:
         say(f"written: {wanted.json}")
     return 1 if any(result.failed for result in results) else 0
+
+
+def _check_numbers(wanted: Load) -> None:
+    """Refuse what no level can be measured with, before the first."""
+    wrong = [
+        f"{option} {value:g} asked for"
+        for option, values in (
+            ("--concurrency", wanted.concurrency),
+            ("--rate", wanted.rates or ()),
+            ("--takes", (wanted.n,)),
+            ("--timeout", (wanted.timeout_s,)),
+        )
+        for value in values
+        if not (value > 0 and math.isfinite(value))
+    ]
+    if wrong:
+        raise BadInput(f"{', '.join(wrong)}; give numbers above 0. Nothing was measured.")
 
 
 def _check_writable(path: Path) -> None:

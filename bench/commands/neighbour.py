@@ -25,10 +25,11 @@ def neighbour(
     inventory: list[str],
     extra: list[str],
     say: Callable[[str], None],
+    say_facts: Callable[[dict[str, Any]], None] | None = None,
 ) -> int:
     """Say how the neighbour on `host` is, after taking it back for `restore`.
 
-    Returns 0 when it is well, 2 when it is not.
+    `say_facts`: is told the facts, in place of the words. Returns 0 when it is well, 2 when it is not.
 
     Raises:
         BadInput: no such host or inventory.
@@ -61,8 +62,11 @@ def neighbour(
         if asked_to_restore:
             raise NeighbourNotBack(f"{played.why()} {BY_HAND}")
         raise PhaseFailed(played.why(), played.rc if played.rc in (2, 4) else 2)
-    say(answers[-1]["msg"])
     found = answers[-1]["neighbour"]
+    if say_facts is not None:
+        say_facts({"schema_version": 1, "sentence": answers[-1]["msg"], **found})
+        return 0 if found["well"] else 2
+    say(answers[-1]["msg"])
     for line in _details(found):
         say(f"  {line}")
     return 0 if found["well"] else 2

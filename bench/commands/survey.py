@@ -6,6 +6,7 @@ run again. A model that has its decision is not measured again.
 
 import contextlib
 import json
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from bench.controller import prepare, surveys
 from bench.controller import run as runs
 from bench.controller.request import RunRequest
 from bench.controller.run import Run
+from bench.controller.signs import Signs
 from bench.errors import AuditionError, BadInput, NeighbourNotBack
 from bench.records.neighbour import NeighbourRecord
 from bench.records.verdict import Verdict
@@ -50,6 +52,8 @@ class Options:
     limit: str | None = None
     extra: Sequence[str] = ()
     runs_dir: Path | None = None
+    quiet: bool = False
+    """Say what was decided, and nothing of the work."""
 
     def variables(self) -> list[str]:
         """Return what goes after each `-e`.
@@ -87,7 +91,7 @@ def survey(options: Options, say: Callable[[str], None]) -> int:
     given = list_inventories(options.inventory)
     extra = options.variables()
     with Stop().watching() as stop, contextlib.chdir(options.project):
-        driver = _Driver(options.project, given, extra, stop, say)
+        driver = _Driver(options.project, given, extra, stop, say, quiet=options.quiet)
         for host, requests in driver.plan(options.limit).items():
             driver.drive(host, requests)
     return 0
@@ -95,13 +99,21 @@ def survey(options: Options, say: Callable[[str], None]) -> int:
 
 class _Driver:
     def __init__(
-        self, project: Path, inventory: list[str], extra: list[str], stop: Stop, say: Callable[[str], None]
+        self,
+        project: Path,
+        inventory: list[str],
+        extra: list[str],
+        stop: Stop,
+        say: Callable[[str], None],
+        *,
+        quiet: bool,
     ) -> None:
         self._project = project
         self._inventory = inventory
         self._extra = extra
         self._stop = stop
         self._say = say
+        self._signs = Signs(None if quiet else say, sys.stdout)
 
     def plan(self, limit: str | None) -> dict[str, list[RunRequest]]:
         """Ask the inventory what is to be run, and check all of it."""
@@ -159,14 +171,16 @@ class _Driver:
 
     def _phases(self, host: str, request: RunRequest, run: Run | None, playbooks: list[str]) -> None:
         model = request.model
-        self._say(f"{host} | {model} | {'goes on with ' + run.run_id if run else 'a new run'}")
+        self._signs.say(f"{host} | {model} | {'goes on with ' + run.run_id if run else 'a new run'}")
         for playbook in playbooks:
             phase = Path(playbook).stem
             begun = time.monotonic()
-            self._say(f"{host} | {model} | {phase}")
-            played = self._play(
-                playbook, host, [json.dumps({"model": model})], on_line=self._say, on_result=self._tell(phase)
-            )
+            self._signs.say(f"{host} | {model} | {phase}")
+            with self._signs.during(f"{host} | {model} | {phase}"):
+                played = self._play(
+                    playbook, host, [json.dumps({"model": model})],
+                    on_line=self._signs.say, on_result=self._tell(phase),
+                )  # fmt: skip
             if played.rc != 0:
                 raise PhaseFailed(
                     f"{phase} of {model} failed on {played.why()}\n"
@@ -176,9 +190,9 @@ class _Driver:
             if host not in played.hosts:
                 raise BadInput(f"{phase} of {model} ran on no host: {playbook} does not play on {host}.")
             for failure in played.failures[:1]:  # rescued: it is in the record, and the chain goes on
-                self._say(f"{host} | {model} | {phase} | failed: {failure.message}")
+                self._signs.say(f"{host} | {model} | {phase} | failed: {failure.message}")
             changed = f", {played.changed} changed" if played.changed else ""
-            self._say(f"{host} | {model} | {phase} | {time.monotonic() - begun:.0f} s{changed}")
+            self._signs.say(f"{host} | {model} | {phase} | {time.monotonic() - begun:.0f} s{changed}")
 
     def _tell(self, phase: str) -> Callable[[str, str, dict[str, Any]], None]:
         """Print what a phase's debug tasks say; the verdict's is printed from its file."""
@@ -188,7 +202,7 @@ class _Driver:
                 return
             message = result.get("msg", "")
             for line in message if isinstance(message, list) else str(message).splitlines():
-                self._say(f"{host} | {line}")
+                self._signs.say(f"{host} | {line}")
 
         return tell
 

@@ -69,7 +69,7 @@ def decide_run(run: Run) -> dict[str, Any]:
     started = utc_now()
     evidence = collect_evidence(run.path)
     decided = decide(evidence)
-    shown = view.build(run.path, decided, evidence, revealed=True)
+    shown = view.build(run.path, decided, evidence, revealed=True, with_reference=True)
     files = {
         "verdict.json": verdict_bytes(decided),
         REPORT: render(shown).encode(),

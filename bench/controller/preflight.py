@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from bench.catalog.entry import Entry
 from bench.controller.run import Run, explain_full_disk, note_phase
 from bench.inputs.gates import CLONE_ENCODER, clone_gate, licence_gate, notices
+from bench.listening.sound_check import can_speak
 from bench.preflight.spec import HostReport
 from bench.records.base import IntendedUse
 from bench.records.run import Check, Preflight
@@ -42,6 +43,16 @@ def proved(entry: Entry) -> Check:
     proofs = entry.proofs()
     detail = "; ".join(proofs) or "nothing: nobody has run this entry and written it down"
     return Check(name="proved", ok=bool(proofs) or None, value=len(proofs), detail=f"{entry.title}: {detail}")
+
+
+def warn_of_rating() -> list[str]:
+    """Say at the beginning what `audition rate` will lack on this machine in the end."""
+    if can_speak():
+        return []
+    return [
+        "this machine has no flite, which speaks the sound check's digits: `audition rate` will refuse until it has. "
+        "`make setup` installs it (Debian: apt-get install flite); the run goes on meanwhile"
+    ]
 
 
 def apply_card(found: Gates, report: HostReport) -> tuple[Gates, HostReport]:

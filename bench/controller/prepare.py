@@ -47,6 +47,8 @@ def commit(request: RunRequest) -> Committed:
     """
     entry = request.entry()
     baseline_entry = request.baseline_entry()
+    for name, asked in (("question", request.question), ("second_question", request.second_question)):
+        _check_words(name, asked)
     rule_file = request.rule_file or DEFAULT_RULE
     rule, rule_bytes = name_channel(rule_file, *read_rule(rule_file), request.service_channel)
     utterances_file = request.utterances_file or DEFAULT_UTTERANCES
@@ -84,6 +86,18 @@ def commit(request: RunRequest) -> Committed:
         utterances_file=utterances_file,
         utterance_count=facts.count,
     )
+
+
+def _check_words(name: str, asked: str | None) -> None:
+    """Refuse a question of one word: after `-e` a value ends at its first space unless it is quoted twice.
+
+    A language that is written without spaces is no such case.
+    """
+    if asked and asked.isascii() and " " not in asked.strip():
+        raise BadInput(
+            f"{name} is the one word {asked!r}. If more was meant, quote it for the shell and for Ansible: "
+            f"""-e '{{"{name}": "How natural does this sound?"}}'; or set it in the inventory."""
+        )
 
 
 def name_channel(
@@ -155,14 +169,19 @@ def load_chain_member(request: RunRequest, name: str) -> None:
 
 def load_reference(request: RunRequest) -> references.ReferenceInput:
     """Decode the owner's clip and refuse what no model could use."""
-    return references.load(*_reference_files(request))
+    return references.load(*reference_files(request))
 
 
 def _sha(record: Record) -> str:
     return sha256_bytes(canonical_json(record.model_dump(mode="json")))
 
 
-def _reference_files(request: RunRequest) -> tuple[Path, Path, Path]:
+def reference_files(request: RunRequest) -> tuple[Path, Path, Path]:
+    """Return the recording, its transcript and the rights statement.
+
+    Raises:
+        BadInput: one of them was not given.
+    """
     if request.reference_transcript is None:
         raise BadInput(
             f"the reference {request.reference_audio} has no transcript; give its words in "
@@ -178,7 +197,7 @@ def _reference_files(request: RunRequest) -> tuple[Path, Path, Path]:
 
 def _reference_sha256(request: RunRequest) -> str:
     """Hash the three files as they are; a file that is not there gets the chooser's own message."""
-    files = _reference_files(request)
+    files = reference_files(request)
     if missing := [str(path) for path in files if not path.is_file()]:
         raise BadInput(
             f"no such reference file: {', '.join(missing)}. Give reference_audio, reference_transcript and "

@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -103,14 +104,19 @@ class Run:
         return (self.decision() or "awaiting").startswith("awaiting")
 
     def typed(self, commands: Sequence[str]) -> list[str]:
-        """Return a verdict's commands as they work here: `audition` has to be told of runs outside the checkout.
+        """Return a verdict's commands as they work here: `audition` has to be told of runs outside the checkout, and
+        where it is when the shell does not know.
 
         The verdict itself says nothing of places, so that the same run gives the same bytes wherever it lies.
         """
-        if self.path.parent == (REPO / "runs").resolve():
-            return list(commands)
-        where = shlex.join(["--runs-dir", str(self.path.parent)])
-        return [f"{each} {where}" if each.startswith("audition ") else each for each in commands]
+        where = (
+            ""
+            if self.path.parent == (REPO / "runs").resolve()
+            else f" --runs-dir {shlex.quote(str(self.path.parent))}"
+        )
+        return [
+            locate_command(f"{each}{where}" if each.startswith("audition ") else each) for each in commands
+        ]
 
     def preflight_passed(self) -> bool:
         """Return whether preflight has been made and no gate stopped it."""
@@ -196,6 +202,17 @@ class Voice:
     given: references.ReferenceInput
     cuts: dict[str, references.ChosenReference]
     """Also, under `HIDDEN`, another stretch for raters to hear hidden, where the clip is long enough."""
+
+
+def locate_command(command: str) -> str:
+    """Return a command of ours as it must be typed here: with its path where the shell finds none, or another."""
+    word, _, rest = command.partition(" ")
+    beside = Path(sys.executable).with_name(word)
+    found = shutil.which(word)
+    if not beside.exists() or (found and Path(found).samefile(beside)):
+        return command
+    at = beside.relative_to(Path.cwd()) if beside.is_relative_to(Path.cwd()) else beside
+    return f"{shlex.quote(str(at))} {rest}".rstrip()
 
 
 def locate(request: RunRequest) -> Run:

@@ -17,6 +17,7 @@ from bench.controller.run import (
     open_or_create,
     point_latest,
 )
+from bench.controller.tracked import check_untracked
 from bench.controller.wheel import REPO
 from bench.errors import AuditionError, BadInput, DiskFull, PhaseMissing
 from bench.records.base import Phase
@@ -54,17 +55,19 @@ def run_step(
 def _opened(request: RunRequest, host: dict[str, Any], check: bool) -> dict[str, Any]:
     if host:  # a wrong setting of the host is found before anything is written
         choose_way(request.entry(), HostSettings.of(host))
+    warned = check_untracked(prepare.reference_files(request), REPO)
+    said = {"warnings": warned} if warned else {}
     if check:
         try:
             run = locate(request)
         except PhaseMissing:
             check_new(request, prepare.commit(request))
-            return {"changed": True, "run_id": ""}
-        return _opened_run(request, run, new=False)
+            return {"changed": True, "run_id": "", **said}
+        return said | _opened_run(request, run, new=False)
     opened, new = open_or_create(request, REPO)
     if not new:
         point_latest(opened.path)
-    return _opened_run(request, opened, new=new)
+    return said | _opened_run(request, opened, new=new)
 
 
 def _opened_run(request: RunRequest, run: Run, *, new: bool) -> dict[str, Any]:

@@ -66,7 +66,7 @@ def make(folder: Path) -> tuple[Path, Path, Path]:
     at_s = _PAUSE_S
     rate_hz = 0
     for sentence in SENTENCES:
-        said, rate_hz = _say(sentence)
+        said, rate_hz = say(sentence)
         pause = np.zeros(round(_PAUSE_S * rate_hz), np.float32)
         end_s = at_s + said.size / rate_hz
         cues.append(f"{_clock(at_s)} --> {_clock(end_s)}\n{sentence}\n")
@@ -86,12 +86,17 @@ def make(folder: Path) -> tuple[Path, Path, Path]:
     return folder / "demo.wav", folder / "demo.vtt", folder / "demo.rights.yml"
 
 
-def _say(text: str) -> tuple[Samples, int]:
+def say(text: str, voice: str = VOICE) -> tuple[Samples, int]:
+    """Speak with a voice of flite's; return samples, shape (n,), without silence around them, and the rate in Hz.
+
+    Raises:
+        AuditionError: flite is not installed, or speaks nothing.
+    """
     with tempfile.TemporaryDirectory(prefix="audition-") as scratch:
         wav = Path(scratch) / "said.wav"
         try:
             done = subprocess.run(
-                ["flite", "-voice", VOICE, "-t", text, "-o", str(wav)], capture_output=True, check=False
+                ["flite", "-voice", voice, "-t", text, "-o", str(wav)], capture_output=True, check=False
             )
         except FileNotFoundError as error:
             raise AuditionError(

@@ -38,6 +38,12 @@ _RETRY = re.compile(r"Retrying \(Retry\(")
 _SHOWN = "install | "
 _PULLED = "audition-published-"
 """How the name begins that an image gets which we pulled: no prune takes it for a leftover, and we know it again."""
+_STAGE = re.compile(
+    r"^\s*((?:Collecting|Downloading|Building wheel for|Installing collected packages|Step \d)[^(\n]*)", re.M
+)
+"""What pip and Docker say of how far they are, as far as a person wants to know."""
+_TELL_EVERY_S = 3.0
+_STAGE_CHARACTERS = 80
 _COMPLETE = ".audition-complete"
 _POLL_S = 0.5
 
@@ -238,7 +244,7 @@ class Provisioner:
             )
             waiting = Waiting(always=whose == "host")  # what is the host's is no part of the model's hour
             try:
-                code = self._wait(process, written.fileno(), waiting)
+                code = self._wait(name, process, written.fileno(), waiting)
             finally:
                 _end(process)
                 self._waited_s += waiting.seconds
@@ -292,13 +298,16 @@ class Provisioner:
                 return found
         raise InstallFailed(f"gpu check said nothing: {output[-_ERROR_CHARACTERS:].strip()}", self.steps)
 
-    def _wait(self, process: "subprocess.Popen[bytes]", written: int, waiting: Waiting) -> int | None:
-        """Return the exit code, or None where the time is up or the job must stop.
+    def _wait(
+        self, name: str, process: "subprocess.Popen[bytes]", written: int, waiting: Waiting
+    ) -> int | None:
+        """Return the exit code, or None where the time is up or the job must stop; say now and then how far it is.
 
         Raises:
             OutOfReach: downloads have taken so long that somebody should look.
         """
-        offset = 0
+        offset, told = 0, time.monotonic()
+        stage = said_stage = ""
         while (
             time.monotonic() < self._deadline + self._waited_s + waiting.seconds and self._stopped() is None
         ):
@@ -312,6 +321,10 @@ class Provisioner:
             for line in said.decode(errors="replace").splitlines():
                 if line.startswith(_SHOWN):
                     self._say(line)
+            stage = (_STAGE.findall(said.decode(errors="replace")) or [stage])[-1]
+            if stage != said_stage and time.monotonic() - told >= _TELL_EVERY_S:
+                self._say(f"install | {name} | {clean(stage).strip()[:_STAGE_CHARACTERS]}")
+                said_stage, told = stage, time.monotonic()
             if code is not None:
                 return code
             if self._waited_s + waiting.seconds > DOWNLOADS_LIMIT_S:

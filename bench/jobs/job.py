@@ -92,7 +92,7 @@ def _do(
     if spec.lent is not None:
         progress.say(f"{spec.entry.title} spoke in {spec.lent_by}, and nobody has heard it: the same takes")
         _take_lent(spec, spec.lent, job_dir, out, result)
-        measure_takes(spec, out / "baseline", heard)
+        measure_takes(spec, out / "baseline", heard, progress.say)
         if control.reason() is not None:
             raise Cancelled(f"{spec.phase} was stopped: {control.reason()}.")
         return
@@ -129,7 +129,8 @@ def _do(
     # After the engine is gone and the neighbour is back: figures can wait, the neighbour cannot.
     for name in result.passes:
         if name in ("candidate", "baseline") and control.alive():
-            measure_takes(spec, out / name, heard)
+            progress.say(f"measuring the {name}'s takes: the metrics that stand beside the ear")
+            measure_takes(spec, out / name, heard, progress.say)
     if control.reason() is not None:
         raise Cancelled(f"{spec.phase} was stopped: {control.reason()}.")
 

@@ -1,7 +1,7 @@
 """A pass's acoustic metrics, taken on the host once the neighbour is back."""
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from bench.errors import BadInput
@@ -35,10 +35,18 @@ def try_metrics(spec: JobSpec, reference: Path | None) -> None:
         raise BadInput(f"{missing} (similarity_python, whisper_model; docs/metrics.md)")
 
 
-def measure_takes(spec: JobSpec, folder: Path, reference: Path | None) -> None:
-    """Write `metrics.jsonl` beside the takes of a pass."""
-    takes = (Take.model_validate_json(line) for line in (folder / "takes.jsonl").open(encoding="utf-8"))
-    jobs = ((t.utterance_id, folder / t.wav, t.text) for t in takes if t.wav is not None)
+def measure_takes(spec: JobSpec, folder: Path, reference: Path | None, say: Callable[[str], None]) -> None:
+    """Write `metrics.jsonl` beside the takes of a pass, and say how many are done: it may take minutes."""
+    total = sum(1 for _ in _spoken(folder))
     with (folder / "metrics.jsonl").open("w", encoding="utf-8") as lines:
-        for found in _metrics(spec, jobs, reference):
+        for count, found in enumerate(_metrics(spec, _spoken(folder), reference), 1):
             lines.write(found.model_dump_json() + "\n")
+            say(f"measured {count} of the {folder.name}'s {total} takes")
+
+
+def _spoken(folder: Path) -> Iterator[MetricsJob]:
+    """Yield the takes of a pass that have sound, one after another: a pass may have 10,000."""
+    with (folder / "takes.jsonl").open(encoding="utf-8") as lines:
+        for take in map(Take.model_validate_json, lines):
+            if take.wav is not None:
+                yield take.utterance_id, folder / take.wav, take.text

@@ -39,13 +39,13 @@ from bench.storage.clock import utc_now
 from bench.storage.record_file import load_record
 
 MAX_REVISIONS = 200
-"""Answers one rater may give to one trial, changes of mind included, and results of his headphone check; the log is
+"""Answers one rater may give to one trial, changes of mind included, and results of their headphone check; the log is
 append-only and finite."""
 Status = Literal["invited", "started", "finished"]
 
 
 class Refused(Exception):
-    """The rater may not do this now; `code` is a stable word, the message is for him."""
+    """The rater may not do this now; `code` is a stable word, the message is for them."""
 
     def __init__(self, code: str, message: str, status: int = 409) -> None:
         """Keep the HTTP status beside the code."""
@@ -69,7 +69,7 @@ class Given:
 
 @dataclass(slots=True)
 class Rater:
-    """A rater and all that he did."""
+    """A rater and all that they did."""
 
     id: str
     name: str
@@ -87,13 +87,15 @@ class Rater:
     listening: heard.Listening = field(default_factory=heard.Listening)
     headphones: str | None = None
     headphone_checks: int = 0
+    sound_checked: bool = False
+    """They typed the digits that were spoken to them, so they hear what this page plays."""
     finished_utc: str | None = None
     final: dict[str, int] = field(default_factory=dict)
-    """Which answer of each trial was the last when he finished, by the log or, without its row, by his mark."""
+    """Which answer of each trial was the last when they finished, by the log or, without its row, by their mark."""
     started: bool = False
 
     def ticket_of(self, trial: Trial, side: Side) -> str:
-        """Return the name under which his page asks for a clip."""
+        """Return the name under which their page asks for a clip."""
         return ticket(bytes.fromhex(self.salt), f"{trial.trial_id}/{side}")
 
     def ticket_of_reference(self, channel: Channel) -> str | None:
@@ -109,7 +111,7 @@ class Rater:
 
     @property
     def status(self) -> Status:
-        """How far he is."""
+        """How far they are."""
         if self.finished_utc is not None and not self.damaged:
             return "finished"
         return "started" if self.started else "invited"
@@ -170,7 +172,7 @@ class Book:
         """Refuse a rater who was taken off meanwhile.
 
         Raises:
-            Refused: he was.
+            Refused: they were.
         """
         if rater.id not in self.raters:
             raise Refused("unknown", "This link is not valid any more. Ask for a new one.", 401)
@@ -384,8 +386,27 @@ class Book:
 
         self._do_for(rater, decide)
 
+    def note_sound(self, rater: Rater) -> None:
+        """Note that a rater passed the sound check; once is enough."""
+        self._do_for(
+            rater,
+            lambda: [] if rater.sound_checked else [("sound", {"rater": rater.id, "utc": utc_now()})],
+        )
+
+    def check_sound(self, rater: Rater) -> None:
+        """Refuse a rater of whom nobody knows that they hear anything. One who answered before there was a sound check
+        goes on without it.
+
+        Raises:
+            Refused: they have not passed the sound check.
+        """
+        if not rater.sound_checked and not rater.answers:
+            raise Refused(
+                "sound_unchecked", "Do the sound check first; reload the page if it does not show one."
+            )
+
     def finish(self, rater: Rater) -> None:
-        """Close the rater's answers for good; only now may he see names.
+        """Close the rater's answers for good; only now may they see names.
 
         Raises:
             Refused: a trial has no answer.
@@ -588,6 +609,8 @@ class Book:
         elif kind == "headphones":
             rater.headphones = body["result"]
             rater.headphone_checks += 1
+        elif kind == "sound":
+            rater.sound_checked = True
         elif kind == "finished":
             rater.finished_utc, rater.final = body["utc"], body["revisions"]
             self._first_finished = True

@@ -67,7 +67,7 @@ def in_full(ranges: Sequence[Range], length_s: float) -> bool:
 class Listening:
     """The account of a rater's listening time on CLOCK_BOOTTIME, which setting the clock does not change.
 
-    `spent_until_s` is the moment up to which his time is accounted for.
+    `spent_until_s` is the moment up to which their time is accounted for.
     """
 
     spent_until_s: float = 0.0

@@ -1,6 +1,6 @@
-"""A second record, beside the log, of who has finished and which of his answers were the last.
+"""A second record, beside the log, of who has finished and which of their answers were the last.
 
-Once a rater has seen the names nothing of his may change, even when the row of the log that says so is lost. The
+Once a rater has seen the names nothing of theirs may change, even when the row of the log that says so is lost. The
 mark is on disk before any name is shown.
 """
 
@@ -37,7 +37,7 @@ def write(run_dir: Path, rater_id: str, mark: Mark) -> None:
 
 
 def read(run_dir: Path, rater_id: str) -> Mark | None:
-    """Return a rater's mark, None where he has none. One that cannot be read says that he had finished, and of
+    """Return a rater's mark, None where they have none. One that cannot be read says that they had finished, and of
     no answer that it was the last."""
     try:
         return Mark.model_validate(json.loads(_path(run_dir, rater_id).read_bytes()))

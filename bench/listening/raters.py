@@ -12,7 +12,7 @@ OWNER = "owner"
 
 
 def invite(run_dir: Path, name: str, *, channels: Sequence[Channel] = (), late: bool = False) -> str:
-    """Invite a rater and return the path of his link (`/#token`); the same name gives the same link.
+    """Invite a rater and return the path of their link (`/#token`); the same name gives the same link.
 
     `channels`: further listening channels after the rule's. `late`: even when a rater has finished already.
 
@@ -82,7 +82,7 @@ def notices(run_dir: Path) -> list[str]:
 
 
 def ensure_one(book: Book) -> None:
-    """Add the owner where nobody was invited: alone on this machine he needs no invitation."""
+    """Add the owner where nobody was invited: alone on this machine they need no invitation."""
     if not book.raters and not book.imported:
         book.invite(OWNER)
 

@@ -111,7 +111,7 @@ def _noticed(run_dir: Path) -> list[str]:
 
 
 def unseal(rater: Rater) -> list[Answer]:
-    """Return a rater's answers with the scores under their sides' names, in the order in which he heard
+    """Return a rater's answers with the scores under their sides' names, in the order in which they heard
     them."""
     return [
         _unseal_answer(rater.name, trial, rater.answers[trial.trial_id])
@@ -147,7 +147,7 @@ def reveal(book: Book, rater: Rater, manifest: Manifest) -> dict[str, Any]:
 
     Raises:
         ValueError: not all have.
-        NotSaved: the disk does not take the mark that he has.
+        NotSaved: the disk does not take the mark that they have.
     """
     if rater.finished_utc is None or not book.decided:
         raise ValueError("not all raters have finished")

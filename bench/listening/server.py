@@ -7,35 +7,44 @@ The blindness contract, kept here and tested by tests/listening/test_leaks.py:
    sides A and B only.
 2. A clip's name in a URL is a random ticket of that rater for that trial and side; the file's name on disk
    is random too and never leaves the server.
-3. All clips of a pair have the same number of bytes, the same headers and no metadata; they are served from
-   memory, so that reading the disk tells nothing by its time. JSON is padded to whole blocks of 2 KiB.
+3. All clips of a pair have the same number of bytes, the same headers and no metadata: they are compressed
+   together (`bench.audio.equal_flac`), so that not a byte beside the sound differs. They are served from memory, so
+   that reading the disk tells nothing by its time. JSON is padded to whole blocks of 2 KiB.
 4. Nothing is kept by the browser (`no-store`) and nothing comes from elsewhere (CSP `self` only).
 5. The names appear in `/api/results`, which is refused until all who were invited have finished, and as many as the
    rule asks for; after that nothing of theirs can be changed. Sides and orders are each rater's own.
 6. The mapping's SHA-256 was published before the first rating and is shown to every rater.
 
-A rater's link carries his token after the `#`, which browsers do not send: it comes in the Authorization
+A rater's link carries their token after the `#`, which browsers do not send: it comes in the Authorization
 header alone, so that no log, proxy or Referer holds it, and no other site's page can use it.
 """
 
+import contextlib
+import io
 import ipaddress
 import json
+import re
 import socket
 import sys
+import threading
 import unicodedata
 import webbrowser
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
+import soundfile as sf
 import uvicorn
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field, StrictInt
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
+from bench.audio.equal_flac import encode_together
+from bench.audio.wav import encode_wav_16bit
 from bench.errors import BadInput
-from bench.listening import heard
+from bench.listening import heard, sound_check
 from bench.listening.book import Book, Given, Rater, Refused
 from bench.listening.limits import BodyLimit, RateLimit
 from bench.listening.mapping import CLIPS, DIRECTORY, digest_of
@@ -50,13 +59,18 @@ from bench.storage.record_file import load_record
 from bench.verdict.collect import read_takes
 
 PAGE = Path(__file__).with_name("page")
+SILENCE = "/silence.wav"
+"""What an iPhone without `navigator.audioSession` plays in a loop, so that its ring switch does not mute the page."""
 TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 JSON_BLOCK = 2048
 RATER_LIMIT = (20.0, 60)
 """Requests a second and at once, of one rater; a page in use makes two a second."""
 ADDRESS_LIMIT = (50.0, 200)
 """The same by address, once for the page's own files and once for guessed tokens: whoever guesses from a rater's
-address, through the same proxy perhaps, does not keep the page from him."""
+address, through the same proxy perhaps, does not keep the page from them."""
+TELL_EVERY_S = 2.0
+ABOUT_A_PAIR_S = 20
+"""Beside hearing both clips once: the reference again, some switching, two scores."""
 KEPT = {"\n", "\N{ZERO WIDTH JOINER}", "\N{ZERO WIDTH NON-JOINER}", *map(chr, range(0xE0020, 0xE0080))}
 """What a note may hold of control and format characters: lines, joined emoji, Persian, the tags of flags."""
 UNSEEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
@@ -64,6 +78,7 @@ HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
+        "media-src 'self'; "
         "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     ),
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -108,6 +123,14 @@ class HeadphonesBody(BaseModel):
     result: str = Field(pattern="^(passed|failed|skipped)$")
 
 
+class DigitsBody(BaseModel):
+    """What a rater understood of the digits that were spoken."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    digits: str = Field(pattern=r"^[0-9]{1,9}$")
+
+
 def create_app(run_dir: Path) -> FastAPI:
     """Return the app for a sealed run. Everything it serves is in memory and was found as sealed.
 
@@ -116,13 +139,15 @@ def create_app(run_dir: Path) -> FastAPI:
     """
     book = Book(run_dir)
     manifest = load_record(Manifest, run_dir)
-    clips = {clip.file: (run_dir / DIRECTORY / CLIPS / clip.file).read_bytes() for clip in book.sealed.clips}
+    clips = _compress(run_dir, book)
+    sounds = sound_check.SoundCheck()
     words = {take.utterance_id: take.text for take in read_takes(run_dir / "candidate") or []}
     page = {
         f"/{'' if path.name == 'index.html' else path.name}": (path.read_bytes(), TYPES[path.suffix])
         for path in sorted(PAGE.iterdir())
         if path.suffix in TYPES
     }
+    page[SILENCE] = (encode_wav_16bit(np.zeros(8000, np.float32), 8000), "audio/wav")
     by_rater, guesses, page_files = (
         RateLimit(*RATER_LIMIT),
         RateLimit(*ADDRESS_LIMIT),
@@ -130,7 +155,7 @@ def create_app(run_dir: Path) -> FastAPI:
     )
 
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
-    app.state.book = book
+    app.state.book, app.state.sounds = book, sounds
     _handle_errors(app)
 
     def rater(request: Request) -> Rater:
@@ -157,7 +182,10 @@ def create_app(run_dir: Path) -> FastAPI:
             "second_question": book.sealed.second_question,
             "mapping_sha256": digest_of(book.sealed),
             "scale": book.sealed.scale,
+            "comparison": _comparison(book.sealed.question),
+            "minutes": _minutes(book, of),
             "headphones": of.headphones,
+            "sound_checked": of.sound_checked,
             "finished": of.finished_utc is not None,
             "revealed": book.decided,
             "notices": book.notices,
@@ -179,12 +207,13 @@ def create_app(run_dir: Path) -> FastAPI:
         trial, file = of.clips[ticket]
         if trial is not None:
             book.note_opened(of, trial, "A" if ticket == of.ticket_of(trial, "A") else "B")
-        return Response(clips[file], media_type="audio/wav", headers=HEADERS)
+        return _part(request, clips[file])
 
     @app.post("/api/trials/{ticket}/heard")
     def post_heard(ticket: str, body: HeardBody, request: Request) -> Response:
         of = rater(request)
         trial = trial_of(ticket, of)
+        book.check_sound(of)
         length = book.length_s(trial)
         try:
             report: dict[Side, list[heard.Range]] = {
@@ -204,6 +233,18 @@ def create_app(run_dir: Path) -> FastAPI:
         given = Given(body.a, body.b, body.comparison, note, utc_now(), body.a_second, body.b_second)
         revision = book.answer(of, trial, given, body.revision)
         return _json({"saved": True, "revision": revision})
+
+    @app.get("/api/sound-check")
+    def get_sound_check(request: Request) -> Response:
+        return Response(sounds.draw(rater(request).id), media_type="audio/wav", headers=HEADERS)
+
+    @app.post("/api/sound-check")
+    def post_sound_check(body: DigitsBody, request: Request) -> Response:
+        of = rater(request)
+        passed = sounds.is_right(of.id, body.digits)
+        if passed:
+            book.note_sound(of)
+        return _json({"passed": passed})
 
     @app.post("/api/headphones")
     def post_headphones(body: HeadphonesBody, request: Request) -> Response:
@@ -254,13 +295,15 @@ def serve(
     open_browser: bool = False,
     behind_tls_proxy: bool = False,
     say: Callable[[str], Any] | None = None,
+    then: Sequence[str] = (),
 ) -> None:
     """Serve the rating page until interrupted, and say every rater's link. Adds the one rater where there is
-    none.
+    none. While it serves it says who is at which pair, and when all have finished what to type `then`.
 
     Raises:
         BadInput: nothing is sealed, `host` is not loopback and nobody said that a TLS proxy stands before it, or
             the port cannot be had.
+        AuditionError: nobody can speak the sound check's digits.
     """
     if not behind_tls_proxy and not _is_loopback(host):
         raise BadInput(
@@ -270,6 +313,7 @@ def serve(
             "--behind-tls-proxy."
         )
     speak = say or _print
+    sound_check.prepare()
     # Before any link is said: where another server has the port, the links would lead to that one.
     with _listener(host, port) as listener:
         port = listener.getsockname()[1]
@@ -282,10 +326,39 @@ def serve(
             speak(f"Note: {notice}")
         if open_browser and book.raters:
             webbrowser.open(link(next(iter(book.raters.values())), host, port))
+        over = threading.Event()
+        teller = threading.Thread(target=_tell, args=(book, speak, then, over), daemon=True)
+        teller.start()
         try:
             uvicorn.Server(config(app, host, port, behind_tls_proxy=behind_tls_proxy)).run(sockets=[listener])
         finally:
+            over.set()
+            teller.join()
             book.close()
+
+
+def _tell(book: Book, speak: Callable[[str], Any], then: Sequence[str], over: threading.Event) -> None:
+    """Say how far each rater is, as it changes: how many pairs, never what they answered."""
+    seen: dict[str, tuple[int, str]] = {}
+    done = book.decided
+    while not over.wait(TELL_EVERY_S):
+        with contextlib.suppress(NotSaved):
+            book.refresh()
+        for rater in list(book.raters.values()):
+            now = (len(rater.answers), rater.status)
+            if seen.get(rater.id, (0, "invited")) != now and now != (0, "started"):
+                how = (
+                    "has finished"
+                    if rater.status == "finished"
+                    else f"has rated {now[0]} of {len(rater.trials)}"
+                )
+                speak(f"{rater.name} {how}")
+            seen[rater.id] = now
+        if book.decided and not done:
+            done = True
+            speak("All have finished. End this with Ctrl-C, and then:")
+            for command in then:
+                speak(f"  {command}")
 
 
 def _listener(host: str, port: int) -> socket.socket:
@@ -319,6 +392,50 @@ def config(app: FastAPI, host: str, port: int, *, behind_tls_proxy: bool = False
         limit_concurrency=2000,
         h11_max_incomplete_event_size=16 * 1024,
     )
+
+
+def _compress(run_dir: Path, book: Book) -> dict[str, bytes]:
+    """Return what is sent of each clip, by its file's name: those that one pair may play are compressed together."""
+    groups: dict[tuple[str, str, str], list[str]] = {}
+    for clip in book.sealed.clips:
+        groups.setdefault((clip.role, clip.utterance_id, clip.channel), []).append(clip.file)
+    out: dict[str, bytes] = {}
+    for files in groups.values():
+        read = [
+            sf.read(io.BytesIO((run_dir / DIRECTORY / CLIPS / file).read_bytes()), dtype="int16")
+            for file in files
+        ]
+        out |= zip(files, encode_together([samples for samples, _ in read], read[0][1]), strict=True)
+    return out
+
+
+def _part(request: Request, data: bytes) -> Response:
+    """Return a clip, or of it what is asked for from some byte on: a download that was cut off goes on there."""
+    asked = re.fullmatch(r"bytes=(\d{1,12})-(\d{0,12})", request.headers.get("range", ""))
+    headers = HEADERS | {"Accept-Ranges": "bytes"}
+    if asked is None:
+        return Response(data, media_type="audio/flac", headers=headers)
+    begin, end = int(asked[1]), min(int(asked[2] or len(data)), len(data) - 1)
+    if begin > end:
+        return Response(status_code=416, headers=headers | {"Content-Range": f"bytes */{len(data)}"})
+    headers["Content-Range"] = f"bytes {begin}-{end}/{len(data)}"
+    return Response(data[begin : end + 1], status_code=206, media_type="audio/flac", headers=headers)
+
+
+def _comparison(question: str) -> list[str]:
+    """Return the labels of -3 to +3: in the words of the question where it asks how much one sounds like another."""
+    degrees = ("much more", "more", "slightly more")
+    if re.search(r"\bsounds? like\b", question, re.IGNORECASE):
+        towards = {side: [f"{side} sounds {how} like it" for how in degrees] for side in SIDES}
+    else:
+        towards = {side: [f"{side} {how}" for how in degrees] for side in SIDES}
+    return [*towards["A"], "No difference", *reversed(towards["B"])]
+
+
+def _minutes(book: Book, of: Rater) -> int:
+    """Return about how long a whole session takes: both clips and the reference once, and time to think."""
+    seconds = sum(2 * book.length_s(trial) + ABOUT_A_PAIR_S for trial in of.trials)
+    return max(1, round(seconds / 60))
 
 
 def _trial(book: Book, of: Rater, ticket: str, words: dict[str, str]) -> dict[str, Any]:

@@ -1,13 +1,13 @@
 """Which pairs a rater hears, on which side, in which order: a pure function of the sealed seed.
 
-Each rater has sides and an order of his own, so that what one rater learns when he has finished tells
+Each rater has sides and an order of their own, so that what one rater learns when they have finished tells
 nothing of another's. Within a rater the candidate is on side A in exactly half of the rated pairs (of an odd
 number, a coin gives the one left over). Outside the rule, and named so by their kind: repeats of rated pairs
-with the sides swapped (does the rater agree with himself?), one identical pair (does he hear a difference
+with the sides swapped (does the rater agree with themself?), one identical pair (do they hear a difference
 where there is none?), and the speaker's own voice as an anchor: hidden where another stretch of the recording is to
-be had than the one that raters compare with (does he know the voice?), else a check of attention. Beside it stands a
-take of either side, by a coin: a rater knows the reference when he hears it, and were it always the baseline's
-take that stands there, he would know the baseline's voice from then on. Before all of them comes a practice pair, to
+be had than the one that raters compare with (do they know the voice?), else a check of attention. Beside it stands a
+take of either side, by a coin: a rater knows the reference when they hear it, and were it always the baseline's
+take that stands there, they would know the baseline's voice from then on. Before all of them comes a practice pair, to
 learn the page on: the last rated pair of that rater's order, so that it is long forgotten when it counts.
 """
 
@@ -69,7 +69,7 @@ def plan(
     *,
     practice: bool = False,
 ) -> list[Trial]:
-    """Return the rater's trials in the order in which he hears them.
+    """Return the rater's trials in the order in which they hear them.
 
     The first channel is the rule's: its block has the repeats, the identical pair and the anchor. Each
     further channel is a block of its own after it, with the rated pairs alone. `anchor` is the utterance

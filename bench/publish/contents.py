@@ -3,6 +3,7 @@
 import datetime
 import io
 import json
+import posixpath
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,7 +85,6 @@ def gather(
     files = {
         "verdict.json": verdict_bytes(verdict),
         "manifest.json": _strip_manifest(manifest, private=allowed.voice is not None),
-        REPORT_MARKDOWN: write_markdown(shown).encode(),
         "report.html": render(shown).encode(),
     }
     for name in AS_THEY_ARE if blind or borrowed else (*AS_THEY_ARE, METRICS):
@@ -100,6 +100,11 @@ def gather(
             spoken = _read_clips(run_dir / side, takes, clip_format)
             files |= {f"{side}/{name}": data for name, data in spoken.items()}
             clips += len(spoken)
+    beside = posixpath.relpath(names.benchmark, names.samples)
+    spoken_of = [f"{side}/" for side in SIDES if f"{side}/takes.jsonl" in files]
+    files[REPORT_MARKDOWN] = write_markdown(
+        shown, ["verdict.json", "report.html", beside, *spoken_of]
+    ).encode()
     said = _spell_format(clip_format) if clips else ""
     files["README.md"] = _readme(shown, allowed, withheld, names, said).encode()
     whole = {f"{names.samples}/{name}": data for name, data in files.items()}

@@ -4,9 +4,11 @@ import json
 import re
 import shutil
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from bench.publish.commands import LOCAL_S, NETWORK_S, Done, execute, spell_command
 from bench.publish.git import Repository
+from bench.report.record import OUTSIDE, link_from_outside
 
 _ADDRESSES = (
     re.compile(
@@ -38,6 +40,15 @@ class Proposal:
     forge: str | None
     """`host/owner/name`; None lets gh find it."""
 
+    def _outside(self) -> str | None:
+        """Return where the body's folder is to be seen on the forge; a link as in the file leads nowhere in a body."""
+        folder = quote(f"{self.branch}/{self.body_at.rpartition('/')[0]}")
+        return f"https://{self.forge}/blob/{folder}" if self.forge else None
+
+    def _body(self) -> str:
+        outside = self._outside()
+        return link_from_outside(self.body, outside) if outside else self.body
+
     def _where(self) -> list[str]:
         return ["--repo", self.forge] if self.forge else []
 
@@ -52,6 +63,9 @@ class Proposal:
         """Return what opens it by hand."""
         path = str(self.repository.path)
         body = spell_command(["git", "-C", path, "show", f"{self.branch}:{self.body_at}"])
+        if (outside := self._outside()) is not None:
+            led = f"s#{OUTSIDE}#" + r"\1](" + outside + "/.#g"
+            body += f" | {spell_command(['sed', led])}"
         return f"cd {spell_command([path])} && {body} | {spell_command(self._create())}"
 
     def _gh(self, *words: str, data: str = "", limit_s: float = NETWORK_S) -> Done:
@@ -86,14 +100,14 @@ class Proposal:
         still = [url for url, state in found if state == "OPEN"]
         if still and news:
             edited = self._gh(
-                "pr", "edit", still[0], "--title", self.title, "--body-file", "-", data=self.body
+                "pr", "edit", still[0], "--title", self.title, "--body-file", "-", data=self._body()
             )
             return Opened(url=still[0], changed=True, error=None if edited.code == 0 else edited.why())
         if still:
             return Opened(url=still[0])
         if found and not news:
             return Opened(url=found[0][0], state=found[0][1].lower())
-        made = self._gh(*self._create()[1:], data=self.body)
+        made = self._gh(*self._create()[1:], data=self._body())
         if made.code != 0:
             return Opened(error=made.why())
         return Opened(url=made.out.strip().splitlines()[-1] if made.out.strip() else None, changed=True)

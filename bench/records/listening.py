@@ -170,7 +170,7 @@ class Unusable(Record):
 
 
 class Mark(Record):
-    """When a rater finished, and the number of the last answer that he gave to each trial."""
+    """When a rater finished, and the number of the last answer that they gave to each trial."""
 
     finished_utc: str
     revisions: dict[str, int]

@@ -13,6 +13,7 @@ from pathlib import Path
 import soundfile
 from pydantic import Field
 
+from bench.audio.levels import integrated_lufs
 from bench.records.base import Record
 from bench.records.take import Take
 from bench.storage.digests import sha256_file
@@ -30,6 +31,9 @@ class Clip(Record):
     file: str
     sha256: str | None
     audio_s: float | None
+    rate_hz: int | None = None
+    level: float = 1.0
+    """The volume, 0 to 1, at which it is as loud as the softest clip of its sentence."""
     mime: str | None = None
     data: str = Field(default="", exclude=True, repr=False)
     missing: str | None = None
@@ -55,6 +59,7 @@ def embed(run_dir: Path, takes: Sequence[tuple[str, Take]], limit: int = MAILABL
             file=f"{side}/{name}",
             sha256=take.sha256,
             audio_s=take.audio_s,
+            rate_hz=take.sample_rate_hz,
         )
         clips.append(clip)
         path = run_dir / side / name
@@ -68,11 +73,38 @@ def embed(run_dir: Path, takes: Sequence[tuple[str, Take]], limit: int = MAILABL
             found.append((clip, path))
     if not _fill(found, _FORMATS[0], limit, spill=False):
         _fill(found, _FORMATS[1], limit, spill=True)
+    _level(found)
     used = sum(len(clip.data) for clip in clips)
     encoding = next(
         (container for container, _, mime in _FORMATS for clip in clips if clip.mime == mime), None
     )
     return Clips(clips=clips, encoding=encoding, embedded_bytes=used)
+
+
+def embed_reference(path: Path, limit: int = MAILABLE_BYTES) -> Clip | None:
+    """Return the reference as a clip, None where there is none or it does not fit."""
+    if not path.is_file():
+        return None
+    info = soundfile.info(path)
+    clip = Clip(
+        side="reference", utterance_id="", file=f"{path.parent.name}/{path.name}", sha256=sha256_file(path),
+        audio_s=round(info.duration, 3), rate_hz=info.samplerate,
+    )  # fmt: skip
+    return clip if _fill([(clip, path)], _FORMATS[0], limit, spill=False) else None
+
+
+def _level(found: Sequence[tuple[Clip, Path]]) -> None:
+    """Set at which volume each clip is as loud as the softest of its sentence: nothing is made louder."""
+    loudness: dict[str, dict[str, float]] = {}
+    for clip, path in found:
+        samples, rate_hz = soundfile.read(path, dtype="float32")
+        lufs = integrated_lufs(samples if samples.ndim == 1 else samples.mean(axis=1), rate_hz)
+        if lufs is not None:
+            loudness.setdefault(clip.utterance_id, {})[clip.side] = lufs
+    for clip, _ in found:
+        of = loudness.get(clip.utterance_id, {})
+        if clip.side in of:
+            clip.level = round(10 ** ((min(of.values()) - of[clip.side]) / 20), 3)
 
 
 def _fill(found: Sequence[tuple[Clip, Path]], form: tuple[str, str, str], limit: int, *, spill: bool) -> bool:

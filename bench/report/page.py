@@ -9,6 +9,7 @@ from bench.records.verdict import RatingsResult
 from bench.report import plots, words
 from bench.report.objective import objective_rows
 from bench.report.templates import open_templates
+from bench.report.tiles import make_tiles
 from bench.report.view import ReportView
 from bench.verdict.controls import spell_controls
 
@@ -34,6 +35,7 @@ def render(view: ReportView) -> str:
         verdict=view.verdict,
         awaiting=view.verdict.reason is None,
         words=words,
+        tiles=[(tile, Markup(tile.picture)) for tile in make_tiles(view)],  # noqa: S704 - drawn by us
         gates=_gates(view),
         latency=_latency(view),
         controls=spell_controls(controls) if controls else "",
@@ -41,6 +43,11 @@ def render(view: ReportView) -> str:
         power=view.verdict.ratings.power if view.verdict.ratings else [],
         objective=objective_rows(view.metrics),
         plots={name: Markup(svg) for name, svg in _plots(view).items()},  # noqa: S704 - drawn by us
+        other_failed=any(
+            row["state"] == "failed" and row["name"] not in ("rating_margin", "ttfa_p50_ms")
+            for row in _gates(view)
+        ),
+        contents=_contents(view),
         style=Markup((_HERE / "page.css").read_text("utf-8")),  # noqa: S704 - a file of ours
         script=Markup(script),  # noqa: S704 - a file of ours
         script_sha256=digest,
@@ -60,8 +67,28 @@ def _gates(view: ReportView) -> list[dict[str, str]]:
     for gate in view.verdict.gates:
         label, value, limit = words.gate_words(gate)
         state = words.gate_state(gate, awaiting=awaiting)
-        rows.append({"label": label, "value": value, "limit": limit, "state": state})
-    return rows
+        rows.append({"name": gate.name, "label": label, "value": value, "limit": limit, "state": state})
+    order = {"failed": 0, "open": 1, "passed": 2}
+    return sorted(rows, key=lambda row: order[row["state"]])
+
+
+def _contents(view: ReportView) -> list[tuple[str, str, bool]]:
+    """Return the sections in order: their place, their name, and whether this report has them."""
+    verdict = view.verdict
+    neighbour = verdict.neighbour
+    return [
+        ("next", "What to run next", bool(verdict.next.commands)),
+        ("gates", "The rule", True),
+        ("playability", "Playability", bool(view.revealed and verdict.playability)),
+        ("warnings", "Warnings", bool(verdict.warnings or view.alarms)),
+        ("ratings", "Ratings", bool(verdict.ratings)),
+        ("latency", "Latency", bool(_latency(view))),
+        ("pairs", "Listen", bool(view.revealed and view.pairs)),
+        ("objective", "Objective measurements", bool(objective_rows(view.metrics))),
+        ("memory", "Memory", bool(verdict.memory)),
+        ("neighbour", "The neighbour", bool(neighbour and neighbour.mode != "none")),
+        ("how", "How it was measured", True),
+    ]
 
 
 def _playable(view: ReportView) -> list[dict[str, Any]]:

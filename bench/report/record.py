@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from bench.records.verdict import RatingsResult
 from bench.report import words
+from bench.report.objective import objective_rows
 from bench.report.view import ReportView
 from bench.verdict.controls import spell_controls
 
@@ -33,8 +34,13 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
-def write_markdown(view: ReportView) -> str:
-    """Return the record for a pull request: verdict, gates, ratings, latency, memory, neighbour, versions."""
+def write_markdown(
+    view: ReportView, files: Sequence[str] = ("verdict.json", "report.html", "report.json")
+) -> str:
+    """Return the record for a pull request: all facts of the page, without its pictures and sound.
+
+    `files`: what to link, as seen from this file; each link begins with a dot, by which `link_from_outside` knows it.
+    """
     verdict = view.verdict
     lines = [f"## {escape_md(verdict.sentence)}", ""]
     lines += [
@@ -53,10 +59,24 @@ def write_markdown(view: ReportView) -> str:
         rows.append([escape_md(label), escape_md(value), escape_md(limit), state])
     lines += _table(["Gate", "Found", "Needed", "Result"], rows)
     lines += _playable(view)
-    found = [*verdict.warnings, *view.alarms]
+    found = [*view.alarms, *verdict.warnings]
     lines += [*(f"- {escape_md(warning)}" for warning in found), *([""] if found else [])]
-    lines += _ratings(view) + _latency(view) + _memory(view) + _neighbour(view) + _origin(view)
+    lines += _ratings(view) + _raters(view) + _pairs(view) + _latency(view) + _objective(view) + _memory(view)
+    lines += _neighbour(view) + _takes(view) + _where(view) + _origin(view)
+    named = [
+        (path.rstrip("/").rpartition("/")[2], path if path.startswith(".") else f"./{path}") for path in files
+    ]
+    lines.append(f"Files: {', '.join(f'[{escape_md(name)}]({path})' for name, path in named)}")
     return "\n".join(lines).rstrip() + "\n"
+
+
+OUTSIDE = r"\([^\\]\)](\."
+"""What begins a link of ours, as sed writes it; in text from files the bracket is escaped."""
+
+
+def link_from_outside(text: str, folder: str) -> str:
+    """Return the Markdown with its links led into `folder`, an address: in a pull request's body they lead nowhere."""
+    return re.sub(r"([^\\])\]\(\.", lambda found: f"{found[1]}]({folder}/.", text)
 
 
 def _code(text: str) -> str:
@@ -82,8 +102,8 @@ def _ratings(view: ReportView) -> list[str]:
         lines += [
             f"{escape_md(view.candidate.name)} {words.number(ratings.candidate_mean)}, "
             f"{escape_md(view.baseline.name)} {words.number(ratings.baseline_mean)}; difference "
-            f"{words.number(ratings.mean_difference, signed=True)} ({ratings.sum_of_differences:+d} over "
-            f"{ratings.n}), 95% interval {words.number(low, signed=True)} to "
+            f"{words.number(ratings.mean_difference, signed=True)} over {ratings.n} ratings, "
+            f"{words.number(ratings.margin, signed=True)} needed; 95% interval {words.number(low, signed=True)} to "
             f"{words.number(high, signed=True)}, exact sign-flip p {words.number(ratings.sign_flip_p)}; "
             f"{ratings.wins} won, {ratings.ties} tied, {ratings.losses} lost.",
             "",
@@ -177,6 +197,85 @@ def _neighbour(view: ReportView) -> list[str]:
     ]
 
 
+def _pairs(view: ReportView) -> list[str]:
+    """Name what each sentence was scored, once revealed."""
+    scored = [
+        pair for pair in view.pairs if pair.candidate_score is not None and pair.baseline_score is not None
+    ]
+    if not view.revealed or not scored:
+        return []
+    rows = [
+        [
+            escape_md(f"{pair.utterance_id}: {pair.text}"),
+            words.number(pair.candidate_score),
+            words.number(pair.baseline_score),
+        ]
+        for pair in scored
+    ]
+    return _table(
+        ["Sentence, mean score", escape_md(view.candidate.name), escape_md(view.baseline.name)], rows
+    )
+
+
+def _objective(view: ReportView) -> list[str]:
+    rows = [
+        [
+            row["label"],
+            words.number(row["median"], row["unit"], signed=True),
+            words.number(row["lowest"], signed=True),
+            words.number(row["highest"], signed=True),
+            str(row["n"]),
+        ]
+        for row in objective_rows(view.metrics)
+    ]
+    head = ["Candidate minus baseline; decides nothing", "Median", "Lowest", "Highest", "Sentences"]
+    return _table(head, rows) if rows else []
+
+
+def _takes(view: ReportView) -> list[str]:
+    said = [
+        f"{side} {found.valid} valid of {found.made}" + (f" ({found.pass_error})" if found.pass_error else "")
+        for side, found in view.verdict.failures.items()
+        if found
+    ]
+    return [f"**Takes:** {escape_md(', '.join(said))}.", ""] if said else []
+
+
+def _where(view: ReportView) -> list[str]:
+    """Say on what machine, by which Audition, when, and how long each phase took."""
+    lines = []
+    if view.hardware:
+        facts = ", ".join(f"{name.lower()} {value}" for name, value in view.hardware.items())
+        lines += [f"**Host:** {escape_md(view.host)}, {escape_md(facts)}.", ""]
+    said = [f"intended use {view.intended_use}", f"neighbour mode {view.neighbour_mode}"]
+    said += [] if view.install_s is None else [f"installed in {words.number(view.install_s, 's')}"]
+    said += [f"reference: {name.lower()} {value}" for name, value in view.reference.items()]
+    lines += [f"**How:** {escape_md('; '.join(said))}.", ""]
+    when = [f"begun {view.created_utc}", *([f"commit {view.git_commit}"] if view.git_commit else [])]
+    when += [
+        f"{phase.name} {phase.status}" + ("" if phase.seconds is None else f" in {phase.seconds:.0f} s")
+        for phase in view.phases
+    ]
+    return [*lines, f"**When:** {escape_md(', '.join(when))}.", ""]
+
+
+def _raters(view: ReportView) -> list[str]:
+    """Name each rater with their mean and notes, once revealed."""
+    ratings = view.verdict.ratings
+    if not view.revealed or not isinstance(ratings, RatingsResult):
+        return []
+    lines = [
+        f"- {escape_md(name)}: mean difference {words.number(mean, signed=True)}"
+        for name, mean in ratings.by_rater.items()
+    ]
+    lines += [
+        f"- {escape_md(note.rater)} on {escape_md(pair.utterance_id)}: \u201c{escape_md(note.text)}\u201d"
+        for pair in view.pairs
+        for note in pair.notes
+    ]
+    return [*lines, ""] if lines else []
+
+
 def _origin(view: ReportView) -> list[str]:
     versions = [words.version(side) for side in (view.candidate, view.baseline) if side.version or side.ran]
     versions += [f"{name} {value}" for name, value in view.versions.items()]
@@ -186,7 +285,10 @@ def _origin(view: ReportView) -> list[str]:
             lines += [f"**Kernels of {escape_md(side.name)}:** {escape_md(words.kernels(side))}.", ""]
     notices = [*view.candidate.notices, *view.baseline.notices]
     lines += [f"> {escape_md(notice)}" for notice in notices] + ([""] if notices else [])
-    return [
-        *lines,
-        "Files: [verdict.json](verdict.json), [report.html](report.html), [report.json](report.json)",
+    licences = [
+        f"{side.title}: {', '.join(side.licences) or 'none stated'}"
+        for side in (view.candidate, view.baseline)
     ]
+    lines += [f"**Licences:** {escape_md('; '.join(licences))}.", ""]
+    fixed = ", ".join(f"{name.lower()} `{_code(value)}`" for name, value in view.commitments.items())
+    return [*lines, f"**Fixed beforehand (SHA-256):** {fixed}.", ""]

@@ -7,21 +7,25 @@ latency is what the verdict shows: see `bench.verdict.takes.latency_of`. Alarms 
 and name no side.
 """
 
+import datetime
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from bench.errors import AuditionError
 from bench.records.base import SCHEMA_VERSION, Record
 from bench.records.machine import MachineState
 from bench.records.memory import MemoryReport
 from bench.records.metrics import MetricsComparison
 from bench.records.neighbour import NeighbourRecord, OutagePart
 from bench.records.passes import VoiceCheck
+from bench.records.run import Phases, Preflight
 from bench.records.take import Summary, Take, TakeSide
 from bench.records.verdict import Verdict
-from bench.report.clips import MAILABLE_BYTES, Clip, Clips, embed
+from bench.report.clips import MAILABLE_BYTES, Clip, Clips, embed, embed_reference
 from bench.report.objective import spell_alarms, spell_pass_alarms, spell_unnamed_alarms
+from bench.storage.record_file import load_record
 from bench.verdict.evidence import Evidence
 from bench.verdict.rule import counted_answers, ratings_complete
 from bench.verdict.takes import rateable, valid_takes
@@ -82,6 +86,15 @@ class Pair(Record):
     clips: list[Clip] = []
 
 
+class PhaseShown(Record):
+    """How a phase of the run ended."""
+
+    name: str
+    status: str
+    seconds: float | None
+    ended_utc: str | None
+
+
 class ReportView(Record):
     """`report.json`: everything a report shows, in plain values."""
 
@@ -120,6 +133,11 @@ class ReportView(Record):
     git_commit: str | None
     install_s: float | None
     """Null for a model that somebody else serves: nothing of it was installed."""
+    hardware: dict[str, str] = {}
+    """What preflight found of the host, in words."""
+    phases: list[PhaseShown] = []
+    reference_clip: Clip | None = None
+    """The reference as a sound: in the run's own report alone, never in one that is published or shared."""
 
     def side(self, name: TakeSide) -> Side:
         """Return one of the two models."""
@@ -139,6 +157,7 @@ def build(
     revealed: bool,
     *,
     with_clips: bool = True,
+    with_reference: bool = False,
     limit_bytes: int = MAILABLE_BYTES,
 ) -> ReportView:
     """Gather a report.
@@ -149,6 +168,7 @@ def build(
         evidence: what the verdict was made from.
         revealed: false keeps the report silent although all have rated; true cannot reveal before that.
         with_clips: false leaves the sound out, for a report to be sent where the rights keep clips at home.
+        with_reference: also the reference itself, somebody's own voice: for the report that stays in the run directory.
         limit_bytes: room for all clips together, base64 included.
     """
     manifest = evidence.manifest
@@ -207,7 +227,62 @@ def build(
         versions=dict(sorted(manifest.versions.items())),
         git_commit=manifest.git_commit,
         install_s=_install_s(evidence),
+        hardware=_hardware(run_dir),
+        phases=_phases(run_dir, revealed),
+        reference_clip=embed_reference(run_dir / "reference" / "reference.wav")
+        if revealed and with_clips and with_reference
+        else None,
     )
+
+
+def _hardware(run_dir: Path) -> dict[str, str]:
+    """Say what preflight found of the host; nothing where it has no record."""
+    try:
+        facts = load_record(Preflight, run_dir).host
+    except (FileNotFoundError, AuditionError):
+        return {}
+    gpu = facts.get("gpu") or {}
+    memory = facts.get("mem_total_bytes")
+    said = {
+        "Machine": ", ".join(
+            str(facts[name]) for name in ("hostname", "machine", "kernel") if facts.get(name)
+        ),
+        "Processors": facts.get("cpus"),
+        "Main memory": f"{memory / 2**30:.0f} GiB" if isinstance(memory, int | float) else None,
+        "GPU": ", ".join(map(str, gpu.get("names") or [])),
+        "GPU driver": gpu.get("driver"),
+        "Python of the host": facts.get("python"),
+    }
+    return {name: str(value) for name, value in said.items() if value}
+
+
+def _phases(run_dir: Path, revealed: bool) -> list[PhaseShown]:
+    try:
+        found = load_record(Phases, run_dir).phases
+    except (FileNotFoundError, AuditionError):
+        return []
+    # How long it took to make takes says how long they are, which nobody may know who still rates.
+    # The phases from verdict on write what is shown here; were they in it, a second verdict would differ.
+    return [
+        PhaseShown(
+            name=name,
+            status=state.status,
+            seconds=_between(state.started_utc, state.ended_utc)
+            if revealed or name not in ("benchmark", "baseline")
+            else None,
+            ended_utc=(state.ended_utc or None) if revealed else None,
+        )
+        for name, state in found.items()
+        if name not in ("verdict", "publish")
+    ]
+
+
+def _between(begin: str, end: str) -> float | None:
+    try:
+        passed = datetime.datetime.fromisoformat(end) - datetime.datetime.fromisoformat(begin)
+    except ValueError:
+        return None
+    return passed.total_seconds()
 
 
 def _alarms(evidence: Evidence, verdict: Verdict, revealed: bool) -> list[str]:

@@ -42,8 +42,11 @@ class SelftestReport(Record):
     rows: list[Row]
     wall_s: float
 
-    def table(self) -> str:
-        """Return the rows as text, one line each, failures marked, and a last line that says how it went."""
+    def table(self, *, failures_only: bool = False) -> str:
+        """Return the rows as text, one line each, failures marked, and a last line that says how it went.
+
+        `failures_only`: of the rows those that failed; nothing but the last line where none did.
+        """
         head = (
             "case",
             "at once",
@@ -58,6 +61,8 @@ class SelftestReport(Record):
         )
         lines = [head]
         for row in self.rows:
+            if failures_only and row.ok:
+                continue
             error = "" if row.error_ms is None else f"{row.error_ms:+.2f} ms"
             worst = "" if row.worst_ms is None else f"{row.worst_ms:+.2f} ms"
             limit = "exact" if row.tolerance_ms is None else f"{row.tolerance_ms:g} ms"
@@ -73,6 +78,8 @@ class SelftestReport(Record):
             for line in lines
         ]
         failed = sum(not row.ok for row in self.rows)
+        if failures_only and not failed:
+            text = []
         text.append(
             f"{len(self.rows)} comparisons, {failed} failed, {self.wall_s:.1f} s: "
             f"{'the client measures right on this host' if self.ok else 'do not trust figures taken here'}"

@@ -4,7 +4,7 @@ import secrets
 import socket
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -30,13 +30,15 @@ GIVE_UP_AFTER = 3
 
 
 def run_selftest(
-    concurrencies: Sequence[int] = (1, 8), cases: Sequence[Case] = (*TIMED, *PROBED, *FAULTS)
+    concurrencies: Sequence[int] = (1, 8),
+    cases: Sequence[Case] = (*TIMED, *PROBED, *FAULTS),
+    say: Callable[[str], None] = lambda _line: None,
 ) -> SelftestReport:
     """Measure the scripted instrument in every dialect and with every fault, and compare.
 
     A case outside its tolerance is measured again, four times at most, because a shared host may be held up
     for a moment; the last result counts and its rows say which attempt they are. A harness that is wrong is
-    wrong each time. Less than a minute.
+    wrong each time. Less than a minute. `say` is told what is measured next.
     """
     begun = time.perf_counter()
     rows: list[Row] = []
@@ -46,6 +48,7 @@ def run_selftest(
         reference.write_bytes(sounds.header(len(voice)) + voice)
         _measure_once(instrument, TIMED[0], 1, reference)  # warms both processes; its rows are dropped
         for concurrency in concurrencies:
+            say(f"measuring a scripted server, {concurrency} at once")
             for case in cases:
                 if case.error is None and case not in PROBED:
                     late = time.perf_counter() - begun > NO_RETRY_AFTER_S
@@ -55,6 +58,7 @@ def run_selftest(
                     )
         # A fault or a dialect has a name and no time: shown once, and several beside one another to be quick.
         named = [case for case in cases if case.error is not None or case in PROBED]
+        say("measuring faults and dialects")
         with ThreadPoolExecutor(4) as pool:
             for found in pool.map(
                 lambda case: _measure_settled(instrument, case, max(concurrencies), reference, ATTEMPTS),

@@ -4,6 +4,7 @@ YAML takes the last of two equal keys in silence, reads `.inf` as a number, `010
 lax record makes a number of the text "10". Each of these is refused.
 """
 
+import difflib
 import json
 import math
 import re
@@ -65,11 +66,21 @@ def parse_yaml(data: bytes, name: str, kind: type[Model], *, what: str, see: str
     except ValidationError as error:
         faults = [
             f"{lines.of(fault['loc'])}: {'.'.join(map(str, fault['loc'])) or '-'}: {fault['msg']}"
+            f"{_suggest(kind, fault['loc']) if fault['type'] == 'extra_forbidden' else ''}"
             for fault in error.errors()[:_MOST_SAID]
         ]
     except (TypeError, ValueError, RecursionError) as error:  # binary data, a set, a list within itself
         faults = [f"{name}: {error}"]
     raise BadInput(f"{'; '.join(faults)}. {see}")
+
+
+def _suggest(kind: type[BaseModel], location: Sequence[int | str]) -> str:
+    """Return the question whether a key of the record is meant that is spelled nearly so; else nothing."""
+    schema = kind.model_json_schema()
+    parts = [schema, *schema.get("$defs", {}).values()]
+    names = sorted({name for part in parts for name in part.get("properties", {})})
+    close = difflib.get_close_matches(str(location[-1]), names, n=1, cutoff=0.7)
+    return f" (did you mean {close[0]}?)" if close else ""
 
 
 class Lines:

@@ -215,6 +215,8 @@ class _Case:
     gates: list[Gate] = field(default_factory=list)
     first_warnings: list[str] = field(default_factory=list)
     """Those on whether and how the candidate was heard; they stand before all others."""
+    close_warnings: list[str] = field(default_factory=list)
+    """Those on which the decision hangs: it may fall on the other side, or what it was made from is in doubt."""
     warnings: list[str] = field(default_factory=list)
     asked: list[Asked] = field(default_factory=list)
     """Gates that the rule file adds."""
@@ -238,6 +240,10 @@ class _Case:
 
     def gate(self, name: str, value: float | str | None, limit: float | str | None, passed: bool) -> None:
         self.gates.append(Gate(name=name, value=value, limit=limit, passed=passed))
+
+    def warn_closely(self, said: str) -> None:
+        """Add a warning on which the decision hangs. Verdicts of earlier methods keep their order, as their bytes."""
+        (self.close_warnings if self.method >= 4 else self.warnings).append(said)
 
     def play(self, model: str, *tags: str) -> str:
         words = ["ansible-playbook site.yml", f"-e model={model}"]
@@ -277,7 +283,7 @@ class _Case:
         if ttfa is not None and ttfa.p50_low is not None:
             high = math.inf if ttfa.p50_high is None else ttfa.p50_high
             if ttfa.p50_low <= limit < high:
-                self.warnings.append(
+                self.warn_closely(
                     f"The TTFA limit of {limit:g} ms lies inside the 95% interval of the median "
                     f"({ttfa.p50_low:.1f} to {high:.1f} ms): a repeat may fall on the other side."
                 )
@@ -425,9 +431,14 @@ class _Case:
             self.warn_of_profiles()
         mean = float(Fraction(total, n))
         above = f"{abs(mean):.3g} {'above' if mean > 0 else 'below'}" if mean else "level with"
+        # A verdict of an earlier method keeps its words, for the same run gives the same bytes.
+        found = (
+            f"{mean:+.2f} on average over {n} ratings, "
+            if self.method >= 4
+            else f"{total:+d} points over {n} ratings; "
+        )
         score = (
-            f"its mean score is {above} {self.baseline}'s ({total:+d} points over {n} ratings; "
-            f"{rule.rating_margin_tenths / 10:+g} needed)"
+            f"its mean score is {above} {self.baseline}'s ({found}{rule.rating_margin_tenths / 10:+g} needed)"
         )
         speed = (
             f"its TTFA p50 is {'not known' if ttfa is None else 'infinite' if p50 is None else f'{p50:.1f} ms'} "
@@ -505,11 +516,11 @@ class _Case:
 
     def warn_of_ratings(self, described: RatingsResult, margin_passed: bool) -> None:
         if described.controls is not None and described.controls.failed:
-            self.warnings.append(spell_controls(described.controls))
+            self.warn_closely(spell_controls(described.controls))
         low, high = described.interval_95
         margin = described.margin
         if low < margin <= high:
-            self.warnings.append(
+            self.warn_closely(
                 f"The margin of {margin:g} lies inside the 95% interval of the mean difference "
                 f"({low:+.2f} to {high:+.2f}): another set of sentences may fall on the other side."
             )
@@ -538,7 +549,7 @@ class _Case:
                 if a.kind == "pair" and a.channel == channel
             ]
             if passes_margin(rows, self.evidence.manifest.rule.rating_margin_tenths) != margin_passed:
-                self.warnings.append(
+                self.warn_closely(
                     f"Through the {channel} channel the rating gate would say otherwise "
                     f"({other.mean_difference:+.2f} over {other.n} ratings)."
                 )
@@ -573,7 +584,7 @@ class _Case:
             check = record.voice_check
             if check is not None and check.verdict not in ("honoured", "one_voice"):
                 name = self.model if side == "candidate" else self.baseline
-                self.warnings.append(
+                self.warn_closely(
                     f"It was not shown that {name} speaks in the voice asked for ({check.verdict}): "
                     f"{'; '.join(check.evidence)}."
                 )
@@ -657,7 +668,7 @@ class _Case:
             failures=failures,
             playability=playability,
             carried=evidence.manifest.carried or None,
-            warnings=[*how_heard, *self.first_warnings, *self.warnings, *drift],
+            warnings=[*how_heard, *self.first_warnings, *self.close_warnings, *self.warnings, *drift],
             next=then,
             methodology_version=self.method,
         )

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.controller.run import locate_command
 from bench.listening import server as server_module
 from bench.records.passes import PassFile
 from bench.records.run import Manifest, Phases
@@ -73,8 +74,7 @@ def test_an_interrupted_survey_goes_on_and_ends_with_what_to_do(
     assert load_record(Verdict, run_dir).decision == "awaiting_ratings"
     where = f"--runs-dir {run_dir.parent}"
     assert text.splitlines()[-2:] == [
-        f"  audition rate {run_dir.name} {where}",
-        f"  audition verdict {run_dir.name} {where}",
+        f"  {locate_command(f'audition {word} {run_dir.name} {where}')}" for word in ("rate", "verdict")
     ]
     assert [path for path in (tmp_path / "runs").glob("*Z") if not path.is_symlink()] == [run_dir]
     assert not (state_dir / "jobs" / run_dir.name).exists()

@@ -11,6 +11,7 @@ from bench.listening.raters import invite
 from benchmarks.listening_run import WORDS, build
 from tests.support.chromium import CHROMIUM, FLAGS
 from tests.support.listening_fixtures import Live, seal_copy
+from tests.support.rating_page import HEARS
 
 
 @pytest.fixture(scope="session")
@@ -46,9 +47,12 @@ def open_page(browser: Browser, live: Live) -> Iterator[OpenPage]:
     contexts = []
     problems: list[str] = []
 
-    def found(name: str = "ann", **options: Any) -> Page:
+    def found(name: str = "ann", *, hears: bool = True, **options: Any) -> Page:
         context = browser.new_context(**({"viewport": {"width": 1000, "height": 900}} | options))
         contexts.append(context)
+        if hears:
+            live.client(name)
+            context.add_init_script(HEARS)
         page = context.new_page()
         page.set_default_timeout(60_000)
         page.on("pageerror", lambda error: problems.append(str(error)))

@@ -92,9 +92,7 @@ def main() -> None:
     with (
         patch.object(control, "HEARTBEAT_LIMIT_S", HEARTBEAT_LIMIT_S),
         patch.object(job, "settle_baseline", lambda timeout_s: settle_baseline(timeout_s=0.2)),
-        patch.object(
-            job, "measure_takes", lambda spec, folder, reference: None
-        ),  # the neighbour is back by then
+        patch.object(job, "measure_takes", lambda *_: None),  # the neighbour is back by then
     ):
         done = do_job(Path(sys.argv[1]))
     print(json.dumps({**done, "at": time.time()}), file=sys.stderr)

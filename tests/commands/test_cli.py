@@ -13,11 +13,13 @@ import time
 import urllib.request
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bench.commands.cli import main
-from bench.controller.run import Run
+from bench.controller.preflight import warn_of_rating
+from bench.controller.run import Run, locate_command
 from bench.listening.raters import invite
 from bench.listening.score import seal
 from bench.records.machine import MachineState
@@ -45,7 +47,8 @@ def test_a_run_by_id_by_latest_and_by_path(runs_dir: Path, capsys: Output, how: 
     assert said[0].startswith("awaiting_ratings: ")
     # They work as they are printed, though these runs are not in the checkout.
     where = shlex.join(["--runs-dir", str(runs_dir)])
-    assert said[-2:] == [f"  audition rate {FIRST} {where}", f"  audition verdict {FIRST} {where}"]
+    typed = [locate_command(f"audition {word} {FIRST} {where}") for word in ("rate", "verdict")]
+    assert said[-2:] == [f"  {each}" for each in typed]
     assert main(shlex.split(said[-1])[1:]) == 0
     assert capsys.readouterr().out.splitlines() == said
     assert load_record(Verdict, runs_dir / FIRST).decision == "awaiting_ratings"
@@ -146,7 +149,7 @@ def test_who_does_not_come_is_taken_off_and_who_comes_late_is_said(runs_dir: Pat
     assert audition(runs_dir, "verdict", FIRST) == 0
     said = capsys.readouterr().out
     assert "waiting for Bo to finish rating." in said
-    assert f"  audition withdraw {FIRST} NAME --late --runs-dir" in said
+    assert f"audition withdraw {FIRST} NAME --late --runs-dir" in said
     assert audition(runs_dir, "withdraw", FIRST, "Bo") == 2
     assert "`--late`" in capsys.readouterr().err
     assert audition(runs_dir, "withdraw", FIRST, "Bo", "--late") == 0
@@ -334,6 +337,34 @@ def test_rate_serves_the_page_until_interrupted(runs_dir: Path) -> None:
         process.kill()
 
 
+@pytest.mark.usefixtures("patient")
+def test_rate_says_who_is_how_far_and_what_to_type_when_all_have_finished(runs_dir: Path) -> None:
+    invite(runs_dir / FIRST, "ann")
+    command = [
+        sys.executable,
+        "-m",
+        "bench.commands.cli",
+        "rate",
+        FIRST,
+        "--runs-dir",
+        str(runs_dir),
+        "--port",
+        "0",
+    ]
+    process = subprocess.Popen(command, cwd=REPO, text=True, stdout=subprocess.PIPE)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("ann (invited): http://127.0.0.1:")
+        rate_everything(runs_dir / FIRST, "ann")
+        said = [process.stdout.readline().rstrip() for _ in range(3)]
+        assert said[:2] == ["ann has finished", "All have finished. End this with Ctrl-C, and then:"]
+        where = shlex.join(["--runs-dir", str(runs_dir)])
+        assert said[2] == f"  {locate_command(f'audition verdict {FIRST} {where}')}"
+    finally:
+        process.kill()
+        process.wait(20)
+
+
 def fetch(url: str) -> bytes:
     for _ in range(200):
         try:
@@ -342,6 +373,21 @@ def fetch(url: str) -> bytes:
         except OSError:
             time.sleep(0.1)
     raise AssertionError(f"{url} never answered")
+
+
+def test_rate_without_flite_says_what_it_is_for_and_how_to_have_it(
+    runs_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert audition(runs_dir, "rate", FIRST, "--port", "0") == 1
+    said = capsys.readouterr()
+    assert said.out == "", "no link before anybody can be let in"
+    assert "`audition rate` needs flite, which speaks the three digits of the sound check" in said.err
+    assert "`make setup` installs it (Debian: apt-get install flite)" in said.err
+    (warning,) = warn_of_rating()
+    assert "this machine has no flite" in warning and "the run goes on meanwhile" in warning
+    monkeypatch.undo()
+    assert warn_of_rating() == []
 
 
 def test_rate_says_no_link_that_would_lead_to_somebody_elses_server(runs_dir: Path, capsys: Output) -> None:
@@ -376,7 +422,8 @@ def test_help_names_every_command_and_is_quick_to_import() -> None:
         env={**os.environ, "COLUMNS": "100"},
     ).stdout  # fmt: skip
     for command in (
-        "survey", "rate", "invite", "raters", "ratings", "verdict", "report", "compare", "publish", "selftest",
+        "survey", "runs", "show", "completion", "rate", "invite",
+        "raters", "ratings", "verdict", "report", "compare", "publish", "selftest",
         "load", "neighbour", "schema",
     ):  # fmt: skip
         assert re.search(rf"^    {command}\b", shown, re.M), command
@@ -395,3 +442,112 @@ def test_an_unknown_command_exits_2() -> None:
     with pytest.raises(SystemExit) as ended:
         main(["decide"])
     assert ended.value.code == 2
+
+
+def test_alone_it_lists_the_commands(capsys: Output) -> None:
+    assert main([]) == 0
+    assert "audition" in (said := capsys.readouterr().out) and "neighbour" in said and "runs" in said
+
+
+def test_runs_lists_every_run_newest_first_and_what_is_next(
+    runs_dir: Path, another: Callable[..., Path], tmp_path: Path, capsys: Output
+) -> None:
+    assert audition(tmp_path / "empty", "runs") == 0
+    assert "has no run yet" in capsys.readouterr().out
+    later = another(1.0, host="there")
+    begun = {"created_utc": "2026-12-01T10:15:00Z"}
+    save_record(load_record(Manifest, later).model_copy(update=begun), later)
+    assert audition(runs_dir, "verdict", FIRST) == 0
+    capsys.readouterr()
+    assert audition(runs_dir, "runs") == 0
+    head, newest, oldest = capsys.readouterr().out.splitlines()
+    assert head.split() == ["run", "model", "host", "state", "age", "next"]
+    assert (
+        newest.startswith(SECOND)
+        and " there " in newest
+        and "ansible-playbook site.yml -e model=espeak" in newest
+    )
+    assert oldest.startswith(FIRST) and " awaiting_ratings " in oldest and f"audition rate {FIRST}" in oldest
+    assert audition(runs_dir, "runs", "--json", "--host", "here") == 0
+    (only,) = json.loads(capsys.readouterr().out)["runs"]
+    assert (only["run_id"], only["state"], only["model"]) == (FIRST, "awaiting_ratings", "espeak")
+    path = runs_dir / FIRST / "manifest.json"
+    path.write_text(path.read_text().replace('"schema_version": 1', '"schema_version": 99'))
+    assert audition(runs_dir, "runs") == 0
+    assert "cannot be read: " in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("patient")
+def test_show_has_the_figures_of_one_run_and_tells_nothing_early(runs_dir: Path, capsys: Output) -> None:
+    assert audition(runs_dir, "show", FIRST) == 2
+    assert f"{FIRST} has no verdict yet" in capsys.readouterr().err
+    assert audition(runs_dir, "verdict", FIRST) == 0
+    invite(runs_dir / FIRST, "ann")
+    capsys.readouterr()
+    assert audition(runs_dir, "show", FIRST) == 0
+    early = capsys.readouterr().out
+    assert "ratings: sealed, not known yet" in early and "on average" not in early
+    rate_everything(runs_dir / FIRST, "ann")
+    assert audition(runs_dir, "verdict", FIRST, "--json") == 0
+    decided = json.loads(capsys.readouterr().out)
+    assert audition(runs_dir, "show", FIRST) == 0
+    said = capsys.readouterr().out
+    assert f"{decided['label']}: {decided['sentence']}" in said
+    assert "ratings: 3.00 against 3.00, +0.00 on average (95% interval" in said and "+0.5 is needed" in said
+    for gate in decided["gates"]:
+        assert re.search(rf"^{gate['name']} .*{'passed' if gate['passed'] else 'FAILED'}$", said, re.M)
+    assert audition(runs_dir, "show", FIRST, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["verdict"] == decided
+
+
+def test_json_is_on_what_prints_facts(runs_dir: Path, another: Callable[..., Path], capsys: Output) -> None:
+    another(1.0)
+
+    def facts(*words: str) -> Any:
+        assert audition(runs_dir, *words, "--json") == 0
+        return json.loads(capsys.readouterr().out)
+
+    link = facts("invite", FIRST, "ann")["link"]
+    (ann,) = facts("raters", FIRST, "--url", "http://127.0.0.1:8770")["raters"]
+    assert link == ann["link"] and link.startswith("http://127.0.0.1:8770/#")
+    for run in (FIRST, SECOND):
+        assert facts("verdict", run)["decision"] == "awaiting_ratings"
+    assert facts("report", FIRST)["run_id"] == FIRST
+    compared = facts("compare", FIRST, SECOND)
+    assert [each["run_id"] for each in compared["runs"]] == [FIRST, SECOND] and compared["said"]
+
+
+def test_latest_says_which_one_it_is_and_can_be_narrowed(
+    runs_dir: Path, another: Callable[..., Path], capsys: Output
+) -> None:
+    assert audition(runs_dir, "raters", "latest") == 0
+    assert capsys.readouterr().err == "", "one host, one model: nothing to say"
+    second = another(1.0, host="there")
+    assert audition(runs_dir, "raters", "latest") == 0
+    assert re.search(r"latest is \S+Z\n", capsys.readouterr().err)
+    for host, run in (("here", FIRST), ("there", second.name)):
+        assert audition(runs_dir, "raters", "latest", "--host", host, "--model", "espeak") == 0
+        assert f"latest is {run}\n" in capsys.readouterr().err
+    assert audition(runs_dir, "raters", "latest", "--model", "espeak") == 0
+    assert f"latest is {second.name}\n" in capsys.readouterr().err, "of several the newest"
+    assert audition(runs_dir, "raters", "latest", "--model", "f5") == 2
+    assert "there is no run of model f5; " in capsys.readouterr().err
+    assert audition(runs_dir, "raters", FIRST, "--host", "there") == 2
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_is_made_for_three_shells(shell: str, capsys: Output) -> None:
+    assert main(["completion", shell]) == 0
+    assert "audition" in capsys.readouterr().out
+
+
+def test_completion_knows_commands_and_runs(runs_dir: Path, tmp_path: Path) -> None:
+    line = f"audition raters --runs-dir {runs_dir} esp"
+    environ = os.environ | {
+        "_ARGCOMPLETE": "1", "COMP_LINE": line, "COMP_POINT": str(len(line)), "_ARGCOMPLETE_IFS": "\n",
+        "_ARGCOMPLETE_STDOUT_FILENAME": str(tmp_path / "said"),
+    }  # fmt: skip
+    subprocess.run(
+        [sys.executable, "-m", "bench.commands.cli"], env=environ, cwd=REPO, check=True, timeout=60
+    )
+    assert FIRST in (tmp_path / "said").read_text()

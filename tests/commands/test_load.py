@@ -115,3 +115,38 @@ def test_what_cannot_be_asked_is_said(given: list[str], says: str, capsys: Outpu
     with serving(quick) as server:
         assert main(["load", server.url, *given]) == 2
     assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words", [["--concurrency", "0"], ["--rate", "-1"], ["--takes", "0"], ["--timeout", "nan"], ["--request", "[1]"],
+              ["--request", "{"]],
+)  # fmt: skip
+def test_a_wrong_value_is_refused_before_anything_is_measured(words: list[str], capsys: Output) -> None:
+    asked: list[Asked] = []
+
+    def note(one: Asked) -> Reply:
+        asked.append(one)
+        return quick(one)
+
+    with serving(note) as server:
+        assert main(["load", server.url, "--voice", "ada", *words]) == 2
+    assert words[-2] in capsys.readouterr().err and not asked
+
+
+def test_an_entrys_path_and_request_are_taken(capsys: Output) -> None:
+    asked: list[Asked] = []
+
+    def note(one: Asked) -> Reply:
+        asked.append(one)
+        return quick(one)
+
+    with serving(note) as server:
+        code = main(
+            ["load", server.url, "--voice", "ada", "--dialect", "openai", "--path", "/say", "--request",
+             '{"temperature": 0.3}', "--concurrency", "1", "--rate", "-n", "1"]
+        )  # fmt: skip
+    assert code == 0, capsys.readouterr()
+    spoken = [one for one in asked if one.method == "POST"]
+    assert {one.path for one in spoken} == {"/say"} and all(
+        one.json()["temperature"] == 0.3 for one in spoken
+    )

@@ -79,7 +79,10 @@ def test_a_path_in_an_inventory_may_begin_at_home(asked: Asked, monkeypatch: pyt
     assert asked(rule_file="~nobody-of-that-name/rule.yml").rule_file == Path("~nobody-of-that-name/rule.yml")
 
 
-def test_commands_name_the_folder_of_runs_that_are_not_in_the_checkout(tmp_path: Path) -> None:
+def test_commands_name_the_folder_of_runs_that_are_not_in_the_checkout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
     commands = ["audition rate a-b-1", "ansible-playbook site.yml -e model=b"]
     assert Run(REPO / "runs" / "a-b-1").typed(commands) == commands
     where = f"--runs-dir '{tmp_path}/my runs'"
@@ -87,6 +90,33 @@ def test_commands_name_the_folder_of_runs_that_are_not_in_the_checkout(tmp_path:
         f"audition rate a-b-1 {where}",
         commands[1],
     ]
+
+
+def test_commands_say_where_they_are_when_the_shell_does_not_know(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in (".venv", "elsewhere"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "audition").write_text("#!/bin/sh\n")
+        (tmp_path / folder / "audition").chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / ".venv" / "python"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path / ".venv"))
+    assert runs.locate_command("audition rate a") == "audition rate a"
+    for path in ("", str(tmp_path / "elsewhere")):
+        monkeypatch.setenv("PATH", path)
+        assert runs.locate_command("audition rate a") == ".venv/audition rate a"
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert runs.locate_command("audition rate a") == f"{tmp_path}/.venv/audition rate a"
+    assert runs.locate_command("make demo") == "make demo"
+
+
+@pytest.mark.parametrize("name", ["question", "second_question"])
+def test_what_is_left_of_a_question_that_was_not_quoted_is_refused(asked: Asked, name: str) -> None:
+    with pytest.raises(BadInput, match=f"{name} is the one word 'How'"):
+        commit(asked(**{name: "How"}))
+    commit(asked(**{name: "How natural is it?"}))
+    commit(asked(**{name: "听起来有多像"}))
 
 
 # One play at a time

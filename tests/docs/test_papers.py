@@ -14,7 +14,7 @@ PAGES = [
 ]  # fmt: skip
 TARGETS = set(re.findall(r"^([a-z\d-]+):", (REPO / "Makefile").read_text("utf-8"), re.M))
 TOP = {path.name for path in REPO.iterdir() if path.is_dir() and not path.name.startswith(".")} - {"runs"}
-YOURS = {"inventory/mine"}
+YOURS = {"inventory/mine", "inventory/NAME/private"}
 """What a page asks the reader to make."""
 
 
@@ -50,6 +50,12 @@ def test_contributing_shows_every_tier() -> None:
     )
 
 
+def test_the_demo_ends_with_what_the_play_says_last() -> None:
+    """The verdict and the next command, which is spelt as it must be typed only where our PATH is as the reader's."""
+    (recipe,) = re.findall(r"^demo:[^\n]*\n((?:\t[^\n]*\n)+)", _text("Makefile"), re.M)
+    assert recipe == "\t$(VENV)/bin/ansible-playbook site.yml\n"
+
+
 def test_the_workflow_calls_make_and_the_pythons_we_take() -> None:
     jobs = yaml.safe_load(_text(".github/workflows/test.yml"))["jobs"]
     said = [step["run"] for job in jobs.values() for step in job["steps"] if "run" in step]
@@ -67,3 +73,22 @@ def test_the_hooks_are_of_this_checkout() -> None:
     repos = yaml.safe_load(_text(".pre-commit-config.yaml"))["repos"]
     assert [repo["repo"] for repo in repos] == ["local"]
     assert {hook["entry"].split()[0] for hook in repos[0]["hooks"]} == {".venv/bin/ruff", ".venv/bin/mypy"}
+
+
+def test_the_site_has_every_page_once_and_no_other() -> None:
+    def pages(part: object) -> list[str]:
+        if isinstance(part, str):
+            return [part]
+        inner = part.values() if isinstance(part, dict) else part if isinstance(part, list) else []
+        return [page for each in inner for page in pages(each)]
+
+    listed = pages(yaml.safe_load((REPO / "mkdocs.yml").read_text("utf-8"))["nav"])
+    assert sorted(listed) == sorted(path.name for path in (REPO / "docs").glob("*.md"))
+
+
+def test_the_site_is_strict_and_no_page_of_it_leads_out_of_it() -> None:
+    """With `-q` MkDocs counts no warning, and strict is not."""
+    (build,) = re.findall(r"mkdocs build.*", _text("Makefile"))
+    assert build == "mkdocs build --strict"
+    for page in (REPO / "docs").glob("*.md"):
+        assert not re.search(r"\]\(\.\./", page.read_text("utf-8")), page

@@ -15,12 +15,13 @@ import pytest
 from ansible.modules import async_status
 from ansible.playbook.task import Task
 from ansible.plugins.action import ActionBase
+from ansible.plugins.callback.default import CallbackModule as Default
 from ansible.plugins.connection import ConnectionBase
 from ansible.plugins.lookup import LookupBase
 
 from tests.docs.tables import REPO
 
-OURS = ("bench", "benchmarks", "library", "action_plugins", "lookup_plugins")
+OURS = ("bench", "benchmarks", "library", "action_plugins", "callback_plugins", "lookup_plugins")
 DOCUMENTED = {"_exit", "_replace"}
 """Of `os` and of named tuples: public in spite of their names."""
 ROW = re.compile(r"^\| ([\w-]+) ([\d.]+) \| `(\w+)` \|", re.M)
@@ -43,6 +44,8 @@ CALLED: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {
 SET = {"_requires_connection": True, "_supports_async": False, "_supports_check_mode": True}
 """What we set on our classes, and what Ansible has where nobody does."""
 HELD = {"_connection": ActionBase, "_loader": LookupBase, "_task": ActionBase}
+SHOWN = ("_display", "_last_task_banner", "_print_task_banner")
+"""What our callback uses of Ansible's default one, beside a task's `_uuid`."""
 """What a plugin holds from the moment it is made."""
 ASYNC_DIR, REFERENCES = "_async_dir", "_ref_audio_cache"
 """An argument of a module; a dictionary of `utils_infer`, which tests/serving/f5_inside uses in the package itself."""
@@ -105,7 +108,7 @@ def test_the_locks_have_the_release_that_was_looked_at(library: str) -> None:
 
 def test_each_name_of_ansible_has_a_test() -> None:
     names = {name for library, _, name in LISTED if library == "ansible-core"}
-    assert names == {*CALLED, *SET, *HELD, ASYNC_DIR}
+    assert names == {*CALLED, *SET, *HELD, *SHOWN, "_uuid", ASYNC_DIR}
 
 
 @pytest.mark.parametrize("name", CALLED)
@@ -128,6 +131,14 @@ def test_a_task_and_a_connection_have_what_we_use_of_them() -> None:
     assert {"async_val", "check_mode", "args"} <= Task.fattributes.keys()
     inspect.signature(Task.copy).bind(None)
     inspect.signature(ConnectionBase.fetch_file).bind(None, "there", "here")
+
+
+def test_the_default_callback_names_a_task_as_we_have_it_do() -> None:
+    callback = Default()
+    assert all(hasattr(callback, name) for name in SHOWN)
+    assert callback._last_task_banner is None
+    assert "self._last_task_banner = task._uuid" in inspect.getsource(Default._print_task_banner)
+    assert callable(callback._display.display) and Task()._uuid != Task()._uuid
 
 
 def test_async_status_takes_its_folder() -> None:

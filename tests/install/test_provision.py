@@ -9,6 +9,7 @@ import psutil
 import pytest
 
 from bench.errors import AuditionError
+from bench.install import provision
 from bench.install.install import install
 from bench.install.provision import InstallFailed, Provisioner, is_complete
 from bench.install.spec import InstallSpec
@@ -59,6 +60,21 @@ def test_a_step_that_fails_keeps_its_last_words_its_retries_and_its_source_build
         provisioner.run("packages", _shell(script))
     (step,) = provisioner.steps
     assert (step.retries, step.source_builds) == (1, ["encodec"])
+
+
+def test_how_far_a_long_step_is_is_said_while_it_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(provision, "_TELL_EVERY_S", 0.5)
+    said: list[str] = []
+    script = (
+        "echo 'Collecting torch==2.11.0 (from -r lock.txt (line 3))'; echo '  Link requires a different Python';"
+        "sleep 1.5; echo '  Downloading torch-2.11.0-cp312.whl (873.2 MB)'; sleep 1.5; echo 'Collecting last'"
+    )
+    Provisioner(60.0, said.append).run("packages", _shell(script))
+    assert said == [
+        "install | packages",
+        "install | packages | Collecting torch==2.11.0",
+        "install | packages | Downloading torch-2.11.0-cp312.whl",
+    ]
 
 
 def test_a_full_disk_is_the_hosts_and_no_finding_about_the_model() -> None:

@@ -148,6 +148,9 @@ def test_a_job_leaves_takes_metrics_memory_and_how_it_ended(
     shown = [json.loads(line)["text"] for line in (folder / "progress.jsonl").read_text().splitlines()]
     assert sum("espeak | candidate | " in line for line in shown) == 4
     assert any("candidate | 3/3 | u03 | TTFA" in line for line in shown)
+    assert [line for line in shown if line.startswith("measured")] == [
+        f"measured {n} of the candidate's 3 takes" for n in (1, 2, 3)
+    ]
     assert _engines() == []
 
 

@@ -13,11 +13,12 @@ import pytest
 
 from bench.listening.book import Book
 from bench.listening.mapping import DIRECTORY, RATINGS
-from bench.listening.raters import invite, status
+from bench.listening.raters import status
 from bench.listening.store import Log, NotSaved
 from benchmarks.listening import kill_often
 from tests.listening.synced import BYTES, Disk, calls, decoded
-from tests.support.listening_fixtures import start
+from tests.support.listening_fixtures import seconds_of, start
+from tests.support.rated import invite_who_hears
 
 
 @pytest.mark.slow
@@ -75,7 +76,7 @@ ANSWERS = 6
 
 def power_cuts(run_dir: Path, scratch: Path, synchronous: str, port: int) -> list[int]:
     """Rate under strace; return how many answers each power cut keeps, one cut as each acknowledgement leaves."""
-    token = invite(run_dir, "ann")[2:]
+    token = invite_who_hears(run_dir, "ann")[2:]
     home = run_dir / DIRECTORY
     before = Disk.of(home)
     trace = scratch / "trace"
@@ -130,7 +131,7 @@ def rate(port: int, token: str) -> None:
         for trial in trials[:ANSWERS]:
             http.get(f"/api/clips/{trial['a']}").raise_for_status()
             clip = http.get(f"/api/clips/{trial['b']}").content
-            whole = [[0, (len(clip) - 44) / 2 / 48000]]
+            whole = [[0, seconds_of(clip)]]
             http.post(f"/api/trials/{trial['id']}/heard", json={"a": whole, "b": whole}).raise_for_status()
             body = {"a": 1, "b": 5, "revision": 0, "note": "kept?"}
             http.post(f"/api/trials/{trial['id']}/answer", json=body).raise_for_status()

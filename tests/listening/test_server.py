@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import io
 import json
 import socket
 import threading
@@ -16,16 +17,19 @@ from typing import Any
 
 import httpx
 import pytest
+import soundfile as sf
 
+from bench.audio.wav import encode_wav_16bit
 from bench.errors import BadInput
-from bench.listening import heard, results
+from bench.listening import heard, results, server
 from bench.listening.book import _boot_id
 from bench.listening.limits import MAX_BODY_BYTES, RateLimit
 from bench.listening.raters import invite, status
 from bench.listening.score import seal
 from bench.listening.server import ADDRESS_LIMIT, HEADERS, JSON_BLOCK, RATER_LIMIT, create_app, serve
+from bench.storage.digests import sha256_bytes
 from benchmarks.listening_run import WORDS
-from tests.support.listening_fixtures import Client, Live, ask_a_second_question, ask_for, start
+from tests.support.listening_fixtures import Client, Live, ask_a_second_question, ask_for, seconds_of, start
 from tests.support.mangle import mangle
 
 
@@ -206,6 +210,101 @@ def test_an_invitation_made_by_another_process_works_at_once(live: Live) -> None
     assert Client(httpx.Client(base_url=live.url), token).session()["rater"] == "Bo"
 
 
+# ---------------------------------------------------------------- slow lines, silence
+
+
+def test_a_download_that_was_cut_off_goes_on_at_any_byte(live: Live, ann: Client) -> None:
+    first = ann.session()["trials"][0]
+    path = f"/api/clips/{first['a']}"
+    whole = ann.get(path).content
+
+    def part(asked: str) -> httpx.Response:
+        return ann.http.get(path, headers={"Authorization": f"Bearer {ann.token}", "Range": asked})
+
+    for begin in (0, 1, len(whole) // 2, len(whole) - 1):
+        found = part(f"bytes={begin}-")
+        assert (found.status_code, found.content) == (206, whole[begin:])
+        assert found.headers["content-range"] == f"bytes {begin}-{len(whole) - 1}/{len(whole)}"
+    assert part("bytes=10-19").content == whole[10:20]
+    assert part(f"bytes=10-{10**11}").content == whole[10:]
+    beyond = part(f"bytes={len(whole)}-")
+    assert (beyond.status_code, beyond.headers["content-range"]) == (416, f"bytes */{len(whole)}")
+    for strange in ("bytes=-5", "bytes=5-1,7-9", "lines=1-", "bytes=x-", f"bytes={10**30}-"):
+        assert (part(strange).status_code, part(strange).content) == (200, whole)
+
+
+def test_ranges_of_both_sides_are_answered_alike(live: Live, ann: Client) -> None:
+    for trial in ann.session()["trials"]:
+        headers = {"Authorization": f"Bearer {ann.token}", "Range": "bytes=700-"}
+        a, b = (ann.http.get(f"/api/clips/{trial[side]}", headers=headers) for side in ("a", "b"))
+        assert a.headers.multi_items() == b.headers.multi_items() and a.status_code == 206
+
+
+def test_what_is_sent_is_every_sample_that_was_sealed(live: Live, ann: Client) -> None:
+    sealed = {clip.sha256: clip for clip in live.book.sealed.clips}
+    for trial in ann.session()["trials"]:
+        for ticket in (trial["a"], trial["b"], trial["reference"]):
+            sent = ann.get(f"/api/clips/{ticket}").content
+            samples, rate_hz = sf.read(io.BytesIO(sent), dtype="float32")
+            assert sha256_bytes(encode_wav_16bit(samples, rate_hz)) in sealed
+            assert len(sent) < 0.8 * samples.size * 2
+
+
+def test_nothing_counts_as_heard_before_the_sound_check(patient: None, live: Live) -> None:
+    deaf = live.client("deaf", hears=False)
+    session = deaf.session()
+    first = session["trials"][0]
+    assert session["sound_checked"] is False
+    assert error(deaf.hear(first)) == (409, "sound_unchecked")
+    assert deaf.post("/api/sound-check", {"digits": "123"}).json() == {"passed": False}, "nothing was spoken"
+    rater = live.book.rater_of(deaf.token)
+    deaf.get("/api/sound-check")
+    told = live.sounds.told(rater.id)
+    wrong = "111" if told != "111" else "222"
+    assert deaf.post("/api/sound-check", {"digits": wrong}).json() == {"passed": False}
+    assert deaf.post("/api/sound-check", {"digits": told}).json() == {"passed": False}, (
+        "a clip is good for one try"
+    )
+    assert error(deaf.hear(first)) == (409, "sound_unchecked")
+    deaf.get("/api/sound-check")
+    assert deaf.post("/api/sound-check", {"digits": live.sounds.told(rater.id)}).json() == {"passed": True}
+    assert deaf.hear(first).status_code == 200
+    assert deaf.session()["sound_checked"] is True
+
+
+def test_the_digits_are_spoken_and_nothing_else_tells_them(live: Live) -> None:
+    ann = live.client(hears=False)
+    rater = live.book.rater_of(ann.token)
+    heads, lengths = set(), {}
+    for _ in range(12):
+        found = ann.get("/api/sound-check")
+        told = live.sounds.told(rater.id)
+        assert told not in str(found.headers) and told.encode() not in found.content[:44]
+        samples, rate_hz = sf.read(io.BytesIO(found.content))
+        assert found.headers["content-type"] == "audio/wav" and 1.0 < samples.size / rate_hz < 6.0
+        heads.add(found.content[:4] + found.content[8:40])
+        lengths[told] = samples.size
+    assert len(heads) == 1 and len(lengths) > 8
+
+
+def test_who_rated_before_there_was_a_sound_check_goes_on(patient: None, live: Live) -> None:
+    ann = live.client()
+    ann.rate(ann.session()["trials"][0])
+    rater = live.book.rater_of(ann.token)
+    rater.sound_checked = False
+    assert ann.hear(ann.trials[1]).status_code == 200
+
+
+def test_the_page_is_told_how_long_it_takes_and_how_to_say_what_was_better(live: Live, ann: Client) -> None:
+    session = ann.session()
+    assert session["comparison"][0] == "A sounds much more like it"
+    assert session["comparison"][3:5] == ["No difference", "B sounds slightly more like it"]
+    assert session["comparison"][6] == "B sounds much more like it"
+    seconds = sum(2 * live.book.length_s(trial) + 20 for trial in live.book.rater_of(ann.token).trials)
+    assert session["minutes"] == round(seconds / 60)
+    assert server._comparison("How natural does this sound?")[0] == "A much more"
+
+
 # ---------------------------------------------------------------- ratings that must not be taken
 
 
@@ -313,7 +412,7 @@ def test_listening_that_was_not_opened_is_refused(patient: None, live: Live, ann
 
 def test_a_clip_that_was_never_fetched_cannot_have_been_heard(patient: None, live: Live, ann: Client) -> None:
     first = ann.session()["trials"][0]
-    seconds = (len(ann.get(f"/api/clips/{first['a']}").content) - 44) / 2 / 48000
+    seconds = seconds_of(ann.get(f"/api/clips/{first['a']}").content)
     whole = [[0, seconds]]
     heard_path = f"/api/trials/{first['id']}/heard"
     assert error(ann.post(heard_path, {"a": whole, "b": whole})) == (409, "not_opened")

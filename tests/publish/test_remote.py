@@ -6,6 +6,8 @@ was called; GitHub itself is never asked.
 
 import json
 import os
+import posixpath
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,8 @@ import pytest
 from bench.errors import BadInput
 from bench.publish import PublishFailed, publish
 from bench.publish.commands import execute, strip_login
-from bench.publish.pull_request import forge_repository
+from bench.publish.git import Repository
+from bench.publish.pull_request import Proposal, forge_repository
 from bench.records.run import Phases
 from bench.storage.record_file import load_record
 from tests.publish.build import BRANCH, RUN_ID, decide, git, program, published, seen, short
@@ -221,6 +224,32 @@ def test_a_pull_request_needs_a_remote(run_dir: Path, repo: Path) -> None:
         publish(run_dir, repo, open_pull_request=True)
     with pytest.raises(BadInput, match="cannot be a remote"):
         publish(run_dir, repo, remote="--upload-pack=x")
+
+
+def test_the_links_of_the_body_lead_to_the_branch_and_those_of_the_file_to_its_neighbours(
+    run_dir: Path, repo: Path, gh: Gh
+) -> None:
+    report = publish(run_dir, repo)
+    files = {name: data.decode() for name, data in published(repo).items() if name.endswith(".md")}
+    links = re.findall(r"(?<!\\)\]\(([^)]+)\)", files["report.md"])
+    there = git(repo, "ls-tree", "-r", "--name-only", BRANCH).splitlines()
+    for link in links:
+        found = posixpath.normpath(f"{report.folder}/{link}")
+        assert any(name == found or name.startswith(f"{found}/") for name in there), link
+    assert {"./verdict.json", "./report.html", "./candidate/", "./baseline/"} < set(links)
+    proposal = Proposal(
+        repository=Repository.open(repo), branch=BRANCH, base="main", title="t", body=files["report.md"],
+        body_at=f"{report.folder}/report.md", forge="forge.invalid/o/n",
+    )  # fmt: skip
+    (gh.at / "body").unlink(missing_ok=True)
+    proposal.open(news=True)
+    body = (gh.at / "body").read_text()
+    assert re.findall(r"(?<!\\)\]\(([^)]+)\)", body) == [
+        f"https://forge.invalid/o/n/blob/{BRANCH}/{report.folder}/{link}" for link in links
+    ]
+    (gh.at / "body").unlink()
+    subprocess.run(["bash", "-c", proposal.command()], check=True, capture_output=True)
+    assert (gh.at / "body").read_text() == body, "by hand the same"
 
 
 @pytest.mark.parametrize(

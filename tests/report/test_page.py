@@ -9,13 +9,18 @@ from typing import Any, Literal
 import pytest
 from playwright.sync_api import sync_playwright
 
-from bench.records.verdict import Verdict
+from bench.records.run import Phases, PhaseState, Preflight
+from bench.records.verdict import RatingsResult, Verdict
 from bench.report import ReportView, as_json, build, render, write_markdown
 from bench.report import __file__ as report_package
+from bench.report.objective import objective_rows
+from bench.report.record import escape_md
+from bench.report.tiles import make_tiles
 from bench.report.words import gib, number
+from bench.storage.record_file import save_record
 from bench.verdict.evidence import Evidence
 from bench.verdict.rule import decide
-from tests.report.build import alarm
+from tests.report.build import alarm, speak
 from tests.support.chromium import axe_finds
 from tests.support.records import comparison
 
@@ -75,7 +80,7 @@ def test_the_page_can_be_mailed(page: str) -> None:
 
 def test_every_plot_follows_the_theme_and_says_what_it_shows(page: str) -> None:
     plots = re.findall(r"<svg.*?</svg>", page, flags=re.DOTALL)
-    assert len(plots) == 5
+    assert len(plots) == 7, "two of them in the tiles"
     for plot in plots:
         assert re.search(r"<title id=.+?>.+?</title><desc id=.+?>.+?</desc>", plot)
         assert "var(--ink)" in plot or "var(--muted)" in plot
@@ -206,12 +211,116 @@ def test_on_paper_the_ink_is_dark_and_on_a_phone_no_gate_is_cut_off(view: Report
             browser.close()
 
 
-def test_markdown_is_short_and_says_the_main_things(view: ReportView) -> None:
+def test_two_tiles_come_first_with_a_mean_and_never_a_sum(
+    view: ReportView, decided: Verdict, page: str
+) -> None:
+    ratings = decided.ratings
+    assert isinstance(ratings, RatingsResult)
+    rating, first_audio = make_tiles(view)
+    mean = number(round(ratings.mean_difference, 2), signed=True)
+    assert (rating.value, rating.needed) == (f"{mean} on average", "+0.5 needed")
+    limit = next(gate.limit for gate in decided.gates if gate.name == "ttfa_p50_ms")
+    assert first_audio.needed == f"{number(float(str(limit)), 'ms')} at most"
+    assert page.index(rating.value) < page.index(first_audio.value) < page.index('id="gates"')
+    assert f"({ratings.sum_of_differences:+d} over" not in page + write_markdown(view)
+    states = re.findall(r'class="state (failed|open|passed)">.', page[page.index("scroll gates") :])
+    assert states == sorted(states, key=["failed", "open", "passed"].index)
+
+
+def test_the_gate_that_failed_comes_first(run_dir: Path, whole: Evidence) -> None:
+    slow = [take.model_copy(update={"ttfa_ms": 900.0}) for take in whole.candidate or []]
+    late = whole.model_copy(update={"candidate": slow})
+    page = render(build(run_dir, decide(late), late, True, with_clips=False))
+    states = re.findall(r'class="state (failed|open|passed)">.', page[page.index("scroll gates") :])
+    assert states[0] == "failed" and set(states[1:]) == {"passed"}, states
+    assert re.search(r"All \d+ gates: \d+ passed, 1 failed", page)
+
+
+def test_the_contents_lead_to_every_section_and_to_nothing_else(page: str) -> None:
+    nav = page[page.index("<nav") : page.index("</nav>")]
+    linked = re.findall(r'href="#(\w+)"', nav)
+    assert linked == re.findall(r'<h2 id="(\w+)"', page)
+
+
+def test_players_are_level_and_both_rates_are_named(view: ReportView, page: str) -> None:
+    for pair in view.pairs:
+        levels = {clip.side: clip.level for clip in pair.clips}
+        assert max(levels.values()) == 1.0 and min(levels.values()) > 0.05
+    assert any(clip.level < 1 for pair in view.pairs for clip in pair.clips)
+    rates = {f"{clip.rate_hz / 1000:g} kHz" for pair in view.pairs for clip in pair.clips if clip.rate_hz}
+    assert len(rates) == 2 and all(rate in page for rate in rates)
+
+
+def test_the_reference_is_played_in_the_runs_own_report_alone(
+    run_dir: Path, whole: Evidence, decided: Verdict, waiting: Evidence, page: str
+) -> None:
+    wav = run_dir / "reference" / "reference.wav"
+    wav.parent.mkdir(exist_ok=True)
+    speak("flite", "This is the reference.", wav)
+    try:
+        own = render(build(run_dir, decided, whole, True, with_reference=True))
+        assert 'aria-label="The reference"' in own and 'aria-label="The reference"' not in page
+        shared = build(run_dir, decided, whole, True, with_clips=False, with_reference=True)
+        early = build(run_dir, decide(waiting), waiting, True, with_reference=True)
+        assert shared.reference_clip is None and early.reference_clip is None
+    finally:
+        wav.unlink()
+
+
+def test_hardware_dates_and_durations_are_told_but_not_how_long_takes_took_while_people_rate(
+    run_dir: Path, whole: Evidence, decided: Verdict, waiting: Evidence
+) -> None:
+    host = {
+        "hostname": "titan",
+        "cpus": 20,
+        "mem_total_bytes": 2**37,
+        "gpu": {"names": ["GB10"], "driver": "580.95"},
+    }
+    save_record(Preflight(host=host, checks=[], forecast={}), run_dir)
+    state = {"status": "done", "started_utc": "2026-11-22T10:00:00Z", "ended_utc": "2026-11-22T10:02:05Z"}
+    save_record(
+        Phases(
+            phases={
+                "install": PhaseState.model_validate(state),
+                "benchmark": PhaseState.model_validate(state),
+            }
+        ),
+        run_dir,
+    )
+    try:
+        told = build(run_dir, decided, whole, True)
+        assert told.hardware["GPU driver"] == "580.95" and told.hardware["Main memory"] == "128 GiB"
+        assert [phase.seconds for phase in told.phases] == [125.0, 125.0]
+        for text in (render(told), write_markdown(told)):
+            assert "GB10" in text and "580.95" in text and "2026-11-22" in text and "125" in text
+        silent = build(run_dir, decide(waiting), waiting, True)
+        assert [phase.seconds for phase in silent.phases] == [125.0, None]
+        assert {phase.ended_utc for phase in silent.phases} == {None}
+    finally:
+        for name in ("preflight.json", "phases.json"):
+            (run_dir / name).unlink()
+
+
+def test_markdown_stands_alone_with_all_facts_and_is_short(view: ReportView, page: str) -> None:
+    """As the body of a pull request, whose readers open nothing else."""
     text = write_markdown(view)
-    assert len(text) < 4500
+    assert len(text) < 7000
     for words in ("Swap chatterbox for f5", "| Gate |", "### Ratings", "### Latency", "Memory, peak",
-                  "**Neighbour (pause):**", "**Versions:**", "verdict.json"):  # fmt: skip
-        assert words in text
+                  "**Neighbour (pause):**", "**Versions:**", "**Licences:**", "**Takes:** candidate 10 valid of 10",
+                  "intended use personal", "(./verdict.json)"):  # fmt: skip
+        assert words in text, words
+    for name, value in view.commitments.items():
+        assert value in page and f"{name.lower()} `{value}`" in text
+    for pair in view.pairs:
+        assert f"| {pair.utterance_id}: {escape_md(pair.text)} | {number(pair.candidate_score)} |" in text
+    for row in objective_rows(view.metrics):
+        assert f"| {row['label']} | {number(row['median'], row['unit'], True)} |" in text
+    assert objective_rows(view.metrics), "else nothing was asserted"
+
+
+def test_markdown_tells_no_score_and_no_figure_of_sound_early(run_dir: Path, waiting: Evidence) -> None:
+    text = write_markdown(build(run_dir, decide(waiting), waiting, True))
+    assert "Sentence, mean score" not in text and "decides nothing" not in text
 
 
 def test_json_holds_the_verdict_and_no_sound(view: ReportView, decided: Verdict) -> None:

@@ -17,7 +17,7 @@ from bench.client.figures import Figures, measure
 from bench.client.target import Target
 from bench.records.take import Take
 from bench.selftest.cases import FAULTS, PROBED, TIMED, Case
-from bench.selftest.compare import SelftestReport, timed_rows
+from bench.selftest.compare import Row, SelftestReport, timed_rows
 from bench.selftest.run import run_selftest
 from bench.selftest.scripts import PIECE_MS, STEADY
 
@@ -43,6 +43,25 @@ def test_the_client_measures_right_in_every_dialect_and_names_every_fault() -> N
     assert {case.family for case in PROBED} == set(DIALECTS)
     assert report.wall_s < 60
     assert "the client measures right" in report.table()
+
+
+def test_its_failures_and_one_line_are_enough_for_a_person() -> None:
+    def row(case: str, ok: bool) -> Row:
+        return Row(
+            case=case, concurrency=1, figure="ttfa_ms", scripted="1", expected="1", measured="1", error_ms=0.0,
+            tolerance_ms=1.0, ok=ok,
+        )  # fmt: skip
+
+    well = SelftestReport(ok=True, rows=[row("one", ok=True), row("two", ok=True)], wall_s=1.0)
+    assert (
+        well.table(failures_only=True)
+        == "2 comparisons, 0 failed, 1.0 s: the client measures right on this host"
+    )
+    wrong = SelftestReport(ok=False, rows=[row("one", ok=True), row("two", ok=False)], wall_s=1.0)
+    head, failed, last = wrong.table(failures_only=True).splitlines()
+    assert head.startswith("case") and failed.startswith("two") and failed.endswith("FAILED")
+    assert last == "2 comparisons, 1 failed, 1.0 s: do not trust figures taken here"
+    assert "\none " in wrong.table(), "all of it under --verbose"
 
 
 def test_one_at_a_time() -> None:

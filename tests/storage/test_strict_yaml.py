@@ -124,6 +124,18 @@ def test_a_catalog_entry_too(tmp_path: Path, changes: dict[str, Any], says: str)
     assert says in str(caught.value)
 
 
+def test_a_misspelt_key_of_an_entry_is_answered_with_the_one_that_is_meant(tmp_path: Path) -> None:
+    for wrong, meant in (("titel", "title"), ("reference.max_sec", "max_s"), ("run.adaptor", "adapter")):
+        folder = entries.write(tmp_path / wrong, entries.raw("mine", **{wrong: "x"}))
+        with pytest.raises(BadInput) as caught:
+            read_entry(folder / "mine.yml")
+        assert f"(did you mean {meant}?)" in str(caught.value), wrong
+    folder = entries.write(tmp_path / "other", entries.raw("mine", zzz="x"))
+    with pytest.raises(BadInput) as caught:
+        read_entry(folder / "mine.yml")
+    assert "did you mean" not in str(caught.value)
+
+
 @pytest.mark.parametrize("value", ["inf", "nan", float("inf")])
 def test_a_setting_is_finite_too(value: object) -> None:
     with pytest.raises(ValidationError, match="finite number"):

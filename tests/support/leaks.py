@@ -61,22 +61,13 @@ Connect = Callable[[str], tuple[Get, Callable[[], None]]]
 """A token in, a `Get` and how to end it out."""
 
 
-def beside_the_sound(wav: bytes) -> str:
-    """Return a file's bytes but for its samples, each as a letter."""
-    at = 12
-    while wav[at : at + 4] != b"data":
-        assert at < len(wav), f"no sound came: {wav[:200]!r}"
-        at += 8 + int.from_bytes(wav[at + 4 : at + 8], "little")
-    end = at + 8 + int.from_bytes(wav[at + 4 : at + 8], "little")
-    return (wav[: at + 8] + wav[end:]).decode("latin-1")
-
-
 def record(live: Live, raters: Iterable[int], connect: Connect) -> list[Trial]:
     """Go through the sessions of raters of these numbers as the page does and keep what came for the trials with
     two voices in them."""
     out = []
     for number in raters:
         rater = live.book.invite(f"rater {number}")
+        live.book.note_sound(rater)
         get, close = connect(rater.token)
         session = json.loads(get("GET", "/api/session", None).body)
         for listed, sealed in zip(session["trials"], rater.trials, strict=True):

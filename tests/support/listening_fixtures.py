@@ -1,5 +1,6 @@
 """A sealed run of real, very short speech, made once; and a client that rates through the real server."""
 
+import io
 import shutil
 import threading
 import time
@@ -10,6 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
+import soundfile as sf
 import uvicorn
 
 from bench.listening import server as server_module
@@ -57,6 +59,10 @@ def run_dir(sealed_once: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(sealed_once, tmp_path / "run"))
 
 
+def seconds_of(clip: bytes) -> float:
+    return float(sf.info(io.BytesIO(clip)).duration)
+
+
 @dataclass
 class Client:
     """A rater's side of the real server, without a browser."""
@@ -78,9 +84,9 @@ class Client:
 
     def fetch(self, trial: dict[str, Any]) -> float:
         """Fetch both clips and return their seconds."""
-        sizes = {len(self.get(f"/api/clips/{trial[side]}").content) for side in ("a", "b")}
-        assert len(sizes) == 1, "both clips of a pair have the same number of bytes"
-        return (sizes.pop() - 44) / 2 / 48000
+        clips = [self.get(f"/api/clips/{trial[side]}").content for side in ("a", "b")]
+        assert len(clips[0]) == len(clips[1]), "both clips of a pair have the same number of bytes"
+        return seconds_of(clips[0])
 
     def hear(self, trial: dict[str, Any]) -> httpx.Response:
         seconds = self.fetch(trial)
@@ -108,9 +114,14 @@ class Live:
     run_dir: Path
     url: str
     book: Any
+    sounds: Any
 
-    def client(self, name: str = "ann") -> Client:
-        return Client(httpx.Client(base_url=self.url, timeout=20), invite(self.run_dir, name)[2:])
+    def client(self, name: str = "ann", *, hears: bool = True) -> Client:
+        """A rater's client. `hears`: they have passed the sound check, which takes ears."""
+        token = invite(self.run_dir, name)[2:]
+        if hears:
+            self.book.note_sound(self.book.rater_of(token))
+        return Client(httpx.Client(base_url=self.url, timeout=20), token)
 
 
 def start(run_dir: Path, *, behind_tls_proxy: bool = False) -> tuple[Live, Callable[[], None]]:
@@ -128,7 +139,7 @@ def start(run_dir: Path, *, behind_tls_proxy: bool = False) -> tuple[Live, Calla
         thread.join(10)
         app.state.book.close()
 
-    return Live(run_dir, f"http://127.0.0.1:{port}", app.state.book), stop
+    return Live(run_dir, f"http://127.0.0.1:{port}", app.state.book, app.state.sounds), stop
 
 
 @pytest.fixture

@@ -4,9 +4,20 @@ from pathlib import Path
 from unittest.mock import patch
 
 from bench.listening.book import Book, Given
-from bench.listening.raters import invite
+from bench.listening.raters import invite, path_of
 from bench.listening.trials import SIDES
 from bench.storage.clock import utc_now
+
+
+def invite_who_hears(run_dir: Path, name: str) -> str:
+    """Invite a rater who has passed the sound check, which takes ears; return the path of the link."""
+    book = Book(run_dir)
+    try:
+        rater = book.invite(name)
+        book.note_sound(rater)
+        return path_of(rater)
+    finally:
+        book.close()
 
 
 def rate_everything(run_dir: Path, name: str, *, candidate: int = 3, baseline: int = 3) -> None:
@@ -19,9 +30,8 @@ def rate_everything(run_dir: Path, name: str, *, candidate: int = 3, baseline: i
             whole = [(0.0, book.length_s(trial))]
             for side in SIDES:
                 book.note_opened(rater, trial, side)
-            with patch(
-                "bench.listening.heard.SLACK_S", 1e9
-            ):  # nobody listens here for as long as the clips last
+            # Nobody listens here for as long as the clips last.
+            with patch("bench.listening.heard.SLACK_S", 1e9):
                 book.hear(rater, trial, dict.fromkeys(SIDES, whole))
             a, b = (candidate, baseline) if trial.candidate_side == "A" else (baseline, candidate)
             book.answer(rater, trial, Given(a=a, b=b, comparison=None, note="", answered_utc=utc_now()), 0)

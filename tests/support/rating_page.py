@@ -4,6 +4,8 @@ from typing import Any
 
 from playwright.sync_api import Page, expect
 
+HEARS = "try { sessionStorage.setItem('sound-checked', 'yes') } catch { /* of another origin */ }"
+"""For a new context: what a tab keeps that has passed the sound check."""
 READY = "#deck[aria-busy=false]"
 
 

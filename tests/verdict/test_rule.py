@@ -50,8 +50,8 @@ def test_swap_when_both_gates_pass() -> None:
     )  # fmt: skip
     assert all(found.passed for found in verdict.gates)
     assert verdict.sentence == (
-        "Swap chatterbox for f5: its mean score is 1 above chatterbox's (+10 points over 10 ratings; +0.5 "
-        "needed) and its TTFA p50 is 305.5 ms (limit 500 ms)."
+        "Swap chatterbox for f5: its mean score is 1 above chatterbox's (+1.00 on average over 10 ratings, "
+        "+0.5 needed) and its TTFA p50 is 305.5 ms (limit 500 ms)."
     )
     assert verdict.next.model is None
 
@@ -352,6 +352,10 @@ def test_ratings_in_another_channel_do_not_count() -> None:
     assert verdict.decision == "swap_candidate"
     assert stored(verdict)["ratings"]["other_channels"] == {"narrowband": {"n": 10, "mean_difference": -4.0}}
     assert any("narrowband channel the rating gate would say otherwise" in w for w in verdict.warnings)
+    noted = decide(
+        evidence(ratings=ratings([1] * 10, extra=phone), preflight_warnings=["disk: a note"])
+    ).warnings
+    assert ["narrowband" in noted[0], noted[-1]] == [True, "disk: a note"], "first what the decision hangs on"
     only_phone = evidence(manifest=manifest(rule=Rule(channel="narrowband")))
     assert decide(only_phone).decision == "awaiting_ratings"
 

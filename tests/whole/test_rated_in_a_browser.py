@@ -13,8 +13,10 @@ import pytest
 from playwright.sync_api import Page, sync_playwright
 
 from bench.listening import results
+from bench.listening.raters import OWNER
 from tests.support.chromium import CHROMIUM, FLAGS
-from tests.support.rating_page import begin, listen_by_mouse, next_pair, score, title
+from tests.support.rated import invite_who_hears
+from tests.support.rating_page import HEARS, begin, listen_by_mouse, next_pair, score, title
 from tests.support.whole_run import until_sealed
 
 AUDITION = [sys.executable, "-m", "bench.commands.cli"]
@@ -62,6 +64,8 @@ def test_a_person_rates_every_pair_and_gets_the_verdict(run_dir: Path, link: str
     assert conclude(run_dir)["decision"] == "awaiting_ratings"
     silent = (run_dir / "report.html").read_text()
     assert "<audio" not in silent
+    invite_who_hears(run_dir, OWNER)
+    page.context.add_init_script(HEARS)
     page.goto(link)
     begin(page)
     assert title(page) == "Practice pair, not counted"

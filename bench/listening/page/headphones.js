@@ -1,7 +1,7 @@
 // The headphone check of Woods, Siegel, Traer & McDermott (2017): of three tones one is softer and one has its
 // channels in opposite phase. Loudspeakers cancel the latter in the air, so it seems the quietest; headphones do not.
 
-import { context } from "./player.js";
+import { context, letSoundOut } from "./player.js";
 
 export const ROUNDS = 6;
 export const NEEDED = 5; // as in the paper; guessing gets there with 13 in 729, 1.8 %
@@ -25,7 +25,7 @@ export function draw(random = Math.random) {
 /** Play a round; resolves when it is over. */
 export async function play(order) {
   const audio = context();
-  await audio.resume();
+  await letSoundOut();
   const rate = audio.sampleRate;
   const step = TONE_S + PAUSE_S;
   const buffer = new AudioBuffer({ numberOfChannels: 2, length: Math.ceil(3 * step * rate), sampleRate: rate });

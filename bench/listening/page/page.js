@@ -1,32 +1,29 @@
 // The rating page. What a rater may do is decided by the server; this page shows why and never guesses.
 
 import * as api from "./api.js";
+import * as clips from "./clips.js";
 import * as tones from "./headphones.js";
 import { listen } from "./keys.js";
-import { Deck, context } from "./player.js";
+import { Deck, onInterrupted } from "./player.js";
 import { union } from "./ranges.js";
 import { showResults } from "./results.js";
+import * as soundCheck from "./sound_check.js";
+import * as storage from "./storage.js";
 import { draw } from "./waveform.js";
 
 const SIDES = ["a", "b"];
-const COMPARISON = [
-  [-3, "A much more", "3"],
-  [-2, "A more", "2"],
-  [-1, "A slightly more", "1"],
-  [0, "No difference", "0"],
-  [1, "B slightly more", "1"],
-  [2, "B more", "2"],
-  [3, "B much more", "3"],
-];
 const REPORT_MS = 1500;
 const COUNT_MS = 100;
 
 const at = (id) => document.getElementById(id);
 const state = { session: null, index: 0, loaded: null, loading: 0 };
 
+/** The labels of -3 to 3, in the words of the question, with the number that a small screen shows. */
+const comparison = () => state.session.comparison.map((text, place) => [place - 3, text, String(Math.abs(place - 3))]);
+
 // ---------------------------------------------------------------- what is shown
 
-const SECTIONS = ["loading", "problem", "welcome", "headphones", "trial", "review", "waiting", "results"];
+const SECTIONS = ["loading", "problem", "welcome", "headphones", "sound", "trial", "review", "waiting", "results"];
 
 function show(name) {
   for (const section of SECTIONS) at(section).hidden = section !== name;
@@ -63,7 +60,7 @@ function problem(error) {
 }
 
 const AGAIN = " Trying again …";
-const passes = (error) => error.status === 0 || error.status === 429 || error.status >= 500;
+const { passes } = api;
 
 // ---------------------------------------------------------------- playing
 
@@ -83,6 +80,13 @@ const reference = new Deck({
     if (reference.playing) pair.pause();
     showPlaying();
   },
+});
+
+onInterrupted(() => {
+  if (!pair.playing && !reference.playing) return;
+  pair.pause();
+  reference.pause();
+  warn("The sound was interrupted. Press play to go on; nothing was counted meanwhile.");
 });
 
 function showPlaying() {
@@ -135,6 +139,7 @@ function animate() {
 const pending = new Map(); // by trial: what was heard belongs to the pair that was played, whichever is shown
 let underway = []; // the same, sent and not yet answered
 let sending = null;
+let unheardOf = false; // the last report did not get through, and the banner says so
 
 function pendingOf(id) {
   if (!pending.has(id)) pending.set(id, { a: [], b: [] });
@@ -165,12 +170,15 @@ async function sendHeard(id, ranges) {
     const known = await api.heard(id, rounded(ranges));
     const heardOf = state.session.trials.find((one) => one.id === id);
     Object.assign(heardOf, { heard: known.heard, full: known.full });
-    warn(null);
+    if (unheardOf) warn(null); // what else is said stays
+    unheardOf = false;
   } catch (error) {
     if (passes(error)) {
       for (const side of SIDES) pendingOf(id)[side].push(...ranges[side]);
     }
-    if (error.code !== "finished") fail(error, "", passes(error) ? AGAIN : "");
+    if (error.code === "finished") return;
+    unheardOf = true;
+    fail(error, "", passes(error) ? AGAIN : "");
   }
 }
 
@@ -194,19 +202,7 @@ window.addEventListener("pagehide", () => {
 // ---------------------------------------------------------------- one pair
 
 const trial = () => state.session?.trials[state.index] ?? null;
-const draftKey = (of) => `draft/${of.id}`;
-
-/** What is filled in: this tab's own changes, unless the pair was rated since, in another tab or on another device. */
-function draft(of) {
-  const kept = JSON.parse(sessionStorage.getItem(draftKey(of)));
-  if (kept?.revision === of.revision) return kept.value;
-  const empty = { a: null, b: null, a_second: null, b_second: null, comparison: null, note: "" };
-  return { ...empty, ...of.answer };
-}
-
-function keep(of, value) {
-  sessionStorage.setItem(draftKey(of), JSON.stringify({ revision: of.revision, value }));
-}
+const { draft } = storage;
 
 async function open(index) {
   const turn = (state.loading += 1);
@@ -223,25 +219,49 @@ async function open(index) {
   show("trial");
   showProgress();
   at("deck").setAttribute("aria-busy", "true");
+  showLoading();
   try {
-    const [a, b, voice] = await Promise.all(
-      [current.a, current.b, current.reference].map(async (ticket) =>
-        ticket ? context().decodeAudioData(await api.clip(ticket)) : null,
-      ),
-    );
+    const [voice, a, b] = await Promise.all(needed(current).map((ticket) => ticket && clips.sound(ticket)));
     if (turn !== state.loading) return;
     state.loaded = { id: current.id, both: [a, b], voice: voice && [voice] };
     pair.load({ a, b });
     if (voice) reference.load({ voice });
     at("deck").setAttribute("aria-busy", "false");
     warn(null);
+    ahead();
   } catch (error) {
     if (turn !== state.loading) return;
-    fail(error, "", AGAIN);
-    if (error.status !== 401) setTimeout(() => turn === state.loading && void open(index), 4000);
+    fail(error);
   }
+  showLoading();
   drawAll();
 }
+
+/** What a pair needs, in the order in which it comes. */
+const needed = (one) => [one.reference, one.a, one.b];
+
+function askFor(one) {
+  for (const ticket of needed(one)) if (ticket) clips.ask(ticket);
+}
+
+/** Fetch the pairs that come next while this one is listened to: two, so that a hurried pair costs no wait. */
+function ahead() {
+  for (const next of openAfter().slice(0, 2)) askFor(state.session.trials[next]);
+}
+
+/** How far the pair that is waited for is; a download that broke says so, and that it goes on. */
+function showLoading(error = null) {
+  if (shown() !== "trial") return;
+  const waits = at("deck").getAttribute("aria-busy") === "true";
+  at("loading-pair").hidden = !waits;
+  if (!waits) return;
+  const share = clips.share(needed(trial()).filter(Boolean));
+  at("loading-bar").value = share;
+  at("loading-text").textContent = `Loading this pair: ${Math.floor(100 * share)} %`;
+  warn(error ? `${error.message}${AGAIN}` : null);
+}
+
+clips.onStep(showLoading);
 
 /** The pairs that are counted; a practice pair comes before them. */
 const counted = () => state.session.trials.filter((one) => !one.practice);
@@ -270,10 +290,13 @@ function fill(current) {
 }
 
 function check(group, value) {
-  for (const input of at(group).querySelectorAll("input")) input.checked = input.value === String(value);
+  for (const input of at(group).querySelectorAll("input")) {
+    input.checked = input.value === String(value);
+    input.parentElement.classList.toggle("chosen", input.checked);
+  }
   // A small screen has no room for every label: the ends and the chosen one stand below.
-  const scale = group === "comparison" ? COMPARISON : state.session.scale.map((text, index) => [index + 1, text]);
-  const words = [scale[0], scale.find(([number]) => number === value), scale.at(-1)];
+  const scale = group === "comparison" ? comparison() : state.session.scale.map((text, index) => [index + 1, text]);
+  const words = [scale[0], scale.find(([number]) => number === value), scale[scale.length - 1]];
   at(`ends-${group.replace("score-", "")}`).replaceChildren(
     ...words.map((found) => Object.assign(document.createElement("span"), { textContent: found?.[1] ?? "" })),
   );
@@ -282,7 +305,7 @@ function check(group, value) {
 function change(part, value) {
   const current = trial();
   if (!current) return;
-  keep(current, { ...draft(current), [part]: value });
+  storage.keep(current, { ...draft(current), [part]: value });
   if (part.endsWith("_second")) check(`second-${part[0]}`, value);
   else if (part !== "note") check(part === "comparison" ? part : `score-${part}`, value);
   at("comparison-clear").hidden = draft(current).comparison === null;
@@ -336,7 +359,8 @@ async function save() {
     await report();
     const left = needs();
     if (left.length) {
-      say(`Not saved. Still to do: ${left.join(", ")}.`);
+      at("missing").textContent = `Not saved yet. Still to do: ${left.join(", ")}.`;
+      say(at("missing").textContent);
       at("missing").classList.remove("nudge");
       requestAnimationFrame(() => at("missing").classList.add("nudge"));
       return;
@@ -345,9 +369,9 @@ async function save() {
     const known = await api.answer(current.id, { ...value, note: value.note.trim(), revision: current.revision });
     current.revision = known.revision;
     current.answer = { ...value, note: value.note.trim() };
-    sessionStorage.removeItem(draftKey(current));
+    storage.forget(current);
     warn(null);
-    say("Saved.");
+    say("Saved. You can close this page and come back to it.");
     await forward();
   } catch (error) {
     if (error.code === "changed_elsewhere" || error.code === "finished") await reloadSession(error.message);
@@ -357,11 +381,15 @@ async function save() {
   }
 }
 
+/** The places of the other pairs without an answer: those after this one first. */
+function openAfter() {
+  const open = state.session.trials.map((_, index) => index).filter((index) => index !== state.index && !state.session.trials[index].answer);
+  return [...open.filter((index) => index > state.index), ...open.filter((index) => index < state.index)];
+}
+
 async function forward() {
-  const { trials } = state.session;
-  const after = trials.findIndex((one, index) => index > state.index && !one.answer);
-  const next = after >= 0 ? after : trials.findIndex((one) => !one.answer);
-  if (next >= 0) await open(next);
+  const [next] = openAfter();
+  if (next !== undefined) await open(next);
   else review();
 }
 
@@ -376,7 +404,7 @@ async function reloadSession(message) {
   if (state.session.finished) {
     await reveal();
   } else {
-    if (current) sessionStorage.removeItem(draftKey(current));
+    if (current) storage.forget(current);
     await open(state.index);
   }
   warn(message);
@@ -446,6 +474,10 @@ function welcome() {
     .map((label, index) => (index === 0 || index === last ? `${index + 1} is “${label.toLowerCase()}”` : null))
     .filter(Boolean)
     .join(", ");
+  const practice = session.trials.some((one) => one.practice) ? " and one to practise on" : "";
+  at("welcome-size").textContent = `${counted().length} pairs${practice}, about ${session.minutes} minutes in all`;
+  at("welcome-reference").hidden = !session.trials.some((one) => one.reference);
+  at("welcome-name-again").textContent = session.rater;
   at("seal-hash").textContent = session.mapping_sha256;
   at("question-hash").textContent = session.question_sha256;
   at("start").textContent = done ? `Continue (${rated} of ${counted().length} rated)` : "Start";
@@ -544,7 +576,7 @@ const actions = {
     const now = draft(trial()).comparison;
     const next = now === null ? way : Math.max(-3, Math.min(3, now + way));
     change("comparison", next);
-    say(COMPARISON.find(([value]) => value === next)[1]);
+    say(comparison().find(([value]) => value === next)[1]);
   }),
   note: inTrial(() => {
     at("note-box").open = true;
@@ -557,7 +589,7 @@ const actions = {
   save: () => {
     if (shown() === "trial") void save();
   },
-  help: () => at("help").showModal(),
+  help: () => (at("help").showModal ? at("help").showModal() : at("help").setAttribute("open", "")),
 };
 
 function pills(group, options, onPick) {
@@ -586,9 +618,10 @@ function wire() {
   }
   at("second-question").textContent = state.session.second_question ?? "";
   at("second").hidden = !state.session.second_question;
-  pills("comparison", COMPARISON, (value) => change("comparison", value));
+  pills("comparison", comparison(), (value) => change("comparison", value));
   for (const part of document.querySelectorAll("[data-question]")) part.textContent = state.session.question;
   document.title = "Listening test";
+  for (const part of document.querySelectorAll("[data-unkept]")) part.hidden = storage.browser.lasts;
 }
 
 function press(id, action) {
@@ -606,15 +639,31 @@ press("review-back", actions.previous);
 press("help-open", actions.help);
 press("comparison-clear", () => change("comparison", null));
 press("submit", () => void submit());
-press("start", () => {
+function start() {
   const next = state.session.trials.findIndex((one) => !one.answer);
-  void context().resume();
   if (next >= 0) void open(next);
   else review();
+}
+
+press("start", () => {
+  const next = state.session.trials.find((one) => !one.answer);
+  if (!next || !soundCheck.needed(state.session)) {
+    start();
+    return;
+  }
+  soundCheck.reset();
+  show("sound");
+  askFor(next);
 });
+soundCheck.wire(() => {
+  state.session.sound_checked = true;
+  warn(null);
+  start();
+}, fail);
 press("headphones-open", openTones);
 press("headphones-close", () => void closeTones());
 press("tones-play", () => void playTones());
+press("help-close", () => (at("help").close ? at("help").close() : at("help").removeAttribute("open")));
 press("problem-retry", () => location.reload());
 press("waiting-retry", () => location.reload());
 press("skip", () => at("main").focus());
@@ -636,8 +685,13 @@ at("answer").addEventListener("submit", (event) => {
   event.preventDefault();
   actions.save();
 });
-at("keys-on").checked = localStorage.getItem("keys") !== "off";
-at("keys-on").addEventListener("change", (event) => localStorage.setItem("keys", event.target.checked ? "on" : "off"));
+at("keys-on").checked = storage.browser.get("keys") !== "off";
+at("keys-on").addEventListener("change", (event) => storage.browser.put("keys", event.target.checked ? "on" : "off"));
+window.addEventListener("beforeunload", (event) => {
+  if (!storage.wouldLose()) return;
+  event.preventDefault();
+  event.returnValue = "";
+});
 window.addEventListener("hashchange", () => location.reload());
 window.addEventListener("resize", drawAll);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);

@@ -8,10 +8,50 @@ const LEAD_S = 0.03;
 
 let shared = null;
 
-/** The page's one audio context. */
+const STARTS_WITHIN_MS = 3000;
+let interrupted = () => {};
+
+/** `found()` is told when the sound stops by itself: a call comes in, the device is taken away. */
+export function onInterrupted(found) {
+  interrupted = found;
+}
+
+/** The page's one audio context. Its clock stands while it is suspended, and so does what counts as heard. */
 export function context() {
-  shared ??= new AudioContext({ latencyHint: "interactive" });
+  if (!shared) {
+    shared = new AudioContext({ latencyHint: "interactive" });
+    shared.addEventListener("statechange", () => {
+      if (shared.state !== "running") interrupted();
+    });
+  }
   return shared;
+}
+
+/** Let sound out; to be called from a press, as browsers ask. Resolves to whether it is running. */
+export async function letSoundOut() {
+  overrideRingSwitch();
+  const audio = context();
+  await Promise.race([audio.resume(), new Promise((done) => setTimeout(done, STARTS_WITHIN_MS))]);
+  return audio.state === "running";
+}
+
+let silent = null;
+
+/**
+ * An iPhone's ring switch mutes a page unless it says that it plays. Where it cannot say so (before iOS 16.4), a silent
+ * <audio> in a loop does. No iPhone was at hand to try this on; the sound check finds out whether it works.
+ */
+function overrideRingSwitch() {
+  if (navigator.audioSession) {
+    navigator.audioSession.type = "playback";
+  } else if (/iPhone|iPad|iPod/.test(navigator.userAgent) && !silent) {
+    silent = new Audio("silence.wav");
+    silent.loop = true;
+    silent.setAttribute("playsinline", "");
+    silent.play().catch(() => {
+      silent = null;
+    });
+  }
 }
 
 export class Deck {
@@ -48,8 +88,13 @@ export class Deck {
     if (this.playing || !this.tracks.size) return;
     this.playing = true; // before the wait: a second press must not start a second run
     this.onChange();
-    await context().resume();
+    const running = await letSoundOut();
     if (!this.playing) return;
+    if (!running) {
+      interrupted();
+      this.pause();
+      return;
+    }
     if (this.place >= this.length - 0.01) this.place = 0;
     this.begin();
   }

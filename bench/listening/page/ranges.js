@@ -4,7 +4,7 @@
 export function union(ranges) {
   const merged = [];
   for (const [start, end] of [...ranges].sort((x, y) => x[0] - y[0])) {
-    const last = merged.at(-1);
+    const last = merged[merged.length - 1];
     if (last && start <= last[1] + 0.002) last[1] = Math.max(last[1], end);
     else merged.push([start, end]);
   }

@@ -1,4 +1,4 @@
-// What a rater is shown once his ratings are closed.
+// What a rater is shown once their ratings are closed.
 
 const CELLS = {
   practice: "Practice, not counted",

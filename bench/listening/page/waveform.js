@@ -50,7 +50,8 @@ export function draw(canvas, clips, { heard = [], position = null, lively = true
     const size = Math.max(1.5, Math.sqrt(sizes[column] / loudest) * (height - 4));
     pen.fillStyle = heard.some(([start, end]) => at >= start && at <= end) ? ink : pale;
     pen.beginPath();
-    pen.roundRect(column * (BAR + GAP), middle - size / 2, BAR, size, BAR / 2);
+    if (pen.roundRect) pen.roundRect(column * (BAR + GAP), middle - size / 2, BAR, size, BAR / 2);
+    else pen.rect(column * (BAR + GAP), middle - size / 2, BAR, size);
     pen.fill();
   }
   pen.globalAlpha = 1;

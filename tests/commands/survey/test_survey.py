@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from bench.commands.survey import Options, survey
+from bench.controller.run import locate_command
 from bench.errors import BadInput
 from bench.records.survey import Survey
 from bench.records.verdict import Verdict
@@ -51,7 +52,8 @@ def test_stops_on_awaiting_and_then_goes_on_down_the_chain(project: Project) -> 
         f"box | f5 | candidate | {n}/3 | ttfa 10 ms" for n in (1, 2, 3)
     ]
     where = f"--runs-dir {project.runs_dir}"
-    assert lines[-2:] == [f"  audition rate {run_id} {where}", f"  audition verdict {run_id} {where}"]
+    typed = [locate_command(f"audition {word} {run_id} {where}") for word in ("rate", "verdict")]
+    assert lines[-2:] == [f"  {each}" for each in typed]
     assert not project.runs("cosyvoice2")
     assert project.played() == [f"f5 {phase}" for phase in PHASES]
 
@@ -112,10 +114,12 @@ def test_a_run_that_another_version_began_does_not_stand_in_the_way(project: Pro
     old = project.runs_dir / "f5-box-20250101T000000Z"
     old.mkdir(parents=True)
     (old / "manifest.json").write_text('{"schema_version": 0}')
-    code, said = project.survey()
+    code, said = project.survey("-q")
     assert code == 0, said
     assert project.runs("f5")[-1] != old
     assert project.verdict("f5").decision == "awaiting_ratings"
+    assert said.startswith("box | f5 | awaiting_ratings\n"), "quiet: what it came to, and nothing of the work"
+    assert "audition verdict" in said.splitlines()[-1]
 
 
 def test_a_failed_phase_exits_2_and_is_gone_on_with(project: Project) -> None:
@@ -125,9 +129,12 @@ def test_a_failed_phase_exits_2_and_is_gone_on_with(project: Project) -> None:
     assert "audition: benchmark of f5 failed on box: the disk is full" in said
     assert "Traceback" not in said
     assert project.manifest("f5").question == "Which of these two?"
-    project.script(f5={"decision": "swap_candidate"})
+    project.script(f5={"decision": "swap_candidate", "seconds": 5.0})
     code, said = project.survey("-e", "question=Which of these two?")
     assert code == 0, said
+    assert re.search(r"^\.\.\. box \| f5 \| benchmark: \d s so far$", said, re.M), (
+        "a sign within five seconds"
+    )
     assert len(project.runs("f5")) == 1
     assert not project.runs("cosyvoice2"), "a swap ends the chain"
     assert f"goes on with {project.runs('f5')[0].name}" in said
