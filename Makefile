@@ -11,7 +11,7 @@ AUDIT := .cache/audit
 AUDITED := test.txt engine-f5.txt engine-cosyvoice2.txt
 
 .PHONY: help setup setup-test demo test test-quick check bench bench-idle bench-listening bench-gpu bench-gpu-job bare chaos \
-	test-cosyvoice2 lock outdated clean
+	test-chain test-cosyvoice2 lock outdated clean
 
 help: ## say what there is
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 17
@@ -49,8 +49,11 @@ check: $(VENV)/.test ## formatting, lint, types
 test-quick: $(VENV)/.test $(DEMO)/demo.rights.yml ## the tests that need nothing more: no root, network, Docker or browser
 	$(PYTEST) -m quick
 
-test: setup-test check ## every test
-	$(PYTEST)
+test: setup-test check ## every test but `make test-chain`'s
+	$(PYTEST) -m "not chain"
+
+test-chain: setup-test ## the chain's ways that measure CosyVoice 2, with a tiny model: ten minutes more
+	$(PYTEST) -m chain
 
 bench: setup-test ## the figures of the measuring instrument, as one table and as JSON
 	$(PY) -m benchmarks --json .cache/bench.json
