@@ -19,9 +19,8 @@ def rate_everything(run_dir: Path, name: str, *, candidate: int = 3, baseline: i
             whole = [(0.0, book.length_s(trial))]
             for side in SIDES:
                 book.note_opened(rater, trial, side)
-            with patch(
-                "bench.listening.heard.SLACK_S", 1e9
-            ):  # nobody listens here for as long as the clips last
+            # Nobody listens here for as long as the clips last.
+            with patch("bench.listening.heard.SLACK_S", 1e9):
                 book.hear(rater, trial, dict.fromkeys(SIDES, whole))
             a, b = (candidate, baseline) if trial.candidate_side == "A" else (baseline, candidate)
             book.answer(rater, trial, Given(a=a, b=b, comparison=None, note="", answered_utc=utc_now()), 0)
