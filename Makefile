@@ -52,7 +52,7 @@ test-quick: $(VENV)/.test $(DEMO)/demo.rights.yml ## the tests that need nothing
 test: setup-test check ## every test but `make test-chain`'s
 	$(PYTEST) -m "not chain"
 
-test-chain: setup-test ## the chain's ways that measure CosyVoice 2, with a tiny model: ten minutes more
+test-chain: setup-test ## the chain's ways that measure CosyVoice 2, with a tiny model: up to 15 minutes more
 	$(PYTEST) -m chain
 
 bench: setup-test ## the figures of the measuring instrument, as one table and as JSON
