@@ -13,7 +13,7 @@ DOCS := .cache/docs
 AUDITED := test.txt engine-f5.txt engine-cosyvoice2.txt engine-hibari.txt engine-chatterbox.txt
 
 .PHONY: help setup setup-test demo test test-quick check bench bench-idle bench-listening bench-lines bench-gpu bench-gpu-job bare chaos \
-	test-chatterbox test-cosyvoice2 lock outdated docs clean
+	test-chain test-chatterbox test-cosyvoice2 lock outdated docs clean
 
 help: ## say what there is
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 17
@@ -50,8 +50,11 @@ check: $(VENV)/.test ## formatting, lint, types
 test-quick: $(VENV)/.test $(DEMO)/demo.rights.yml ## the tests that need nothing more: no root, network, Docker or browser
 	$(PYTEST) -m quick
 
-test: setup-test check ## every test but Chatterbox's
-	$(PYTEST) --ignore=$(CHATTERBOX)
+test: setup-test check ## every test but those of `make test-chain` and `make test-chatterbox`
+	$(PYTEST) -m "not chain" --ignore=$(CHATTERBOX)
+
+test-chain: setup-test ## the chain's ways that measure CosyVoice 2, with a tiny model: up to 15 minutes more
+	$(PYTEST) -m chain
 
 bench: setup-test ## the figures of the measuring instrument, as one table and as JSON
 	$(PY) -m benchmarks --json .cache/bench.json

@@ -25,7 +25,7 @@ from bench.verdict.machine import explain
 _HOST_FACTS = ("hostname", "machine", "cpus", "mem_total_bytes", "kernel", "python")
 _MEMORY = ("gpu_process", "torch_reserved", "available_dip", "cgroup", "rss")
 """The first of these that was taken is shown, with its name."""
-_ABOUT_HOST = ("host", *_HOST_FACTS, "gpu", "gpu_driver")
+_MACHINE = (*_HOST_FACTS, "gpu", "gpu_driver")
 _NONE = "-"
 
 
@@ -93,7 +93,7 @@ def find_mismatches(runs: Sequence[Compared]) -> list[str]:
     for run in runs[1:]:
         alike = next(each for each in runs if each.manifest.host == run.manifest.host)
         for name in runs[0].fingerprint | alike.fingerprint:
-            value = (alike if name in _ABOUT_HOST else runs[0]).fingerprint.get(name)
+            value = (alike if name in ("host", *_MACHINE) else runs[0]).fingerprint.get(name)
             if run.fingerprint.get(name) != value:
                 found.append(f"{run.manifest.run_id}: {name} is {run.fingerprint.get(name)!r}, not {value!r}")
     return found
@@ -103,7 +103,7 @@ def list_host_differences(runs: Sequence[Compared]) -> list[str]:
     """Return in what the hosts of the runs differ, fact by fact; nothing of one host."""
     hosts = {run.manifest.host: run.fingerprint for run in reversed(runs)}
     told = []
-    for name in (*_HOST_FACTS, "gpu", "gpu_driver"):
+    for name in _MACHINE:
         values = {host: facts.get(name) for host, facts in reversed(hosts.items())}
         if len({repr(value) for value in values.values()}) > 1:
             told.append(

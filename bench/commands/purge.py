@@ -13,6 +13,7 @@ from bench.commands.playbook import Interrupted, Stop, list_inventories, play, r
 from bench.commands.survey import PhaseFailed
 from bench.controller.run import Run
 from bench.errors import BadInput
+from bench.storage.sizes import count_bytes, spell_bytes
 
 PLAYBOOK = "playbooks/purge.yml"
 _VOICES = ("reference", "reference-baseline", "reference-hidden")
@@ -56,7 +57,7 @@ def purge_run(run: Run, asking: Asking) -> int:
         return 0
     asking.say(f"Of run {run.run_id} in {run.path} these go:")
     for path in found:
-        asking.say(f"  {path.relative_to(run.path)}  {_spell(_size(path))}")
+        asking.say(f"  {path.relative_to(run.path)}  {spell_bytes(count_bytes(path))}")
     asking.say(
         "These stay: its records (manifest, takes, metrics, ratings, verdict, report.md, report.json)."
     )
@@ -92,7 +93,7 @@ def purge_host(
         return 0
     asking.say(f"On {host} these go:")
     for item in plan["plan"]["remove"]:
-        size = "" if item["bytes"] is None else f", {_spell(item['bytes'])}"
+        size = "" if item["bytes"] is None else f", {spell_bytes(item['bytes'])}"
         asking.say(f"  {item['kind']} {item['name']}  ({item['what']}{size})")
     _say_left(plan, asking)
     if plan["plan"]["busy"]:
@@ -147,13 +148,3 @@ def _play(
     if played.rc != 0:
         raise PhaseFailed(played.why(), played.rc if played.rc in (2, 4) else 2)
     return answers[-1] if answers else None
-
-
-def _size(path: Path) -> int:
-    if path.is_dir():
-        return sum(each.lstat().st_size for each in path.rglob("*") if each.is_file())
-    return path.lstat().st_size
-
-
-def _spell(size: int) -> str:
-    return f"{size / 2**30:.2f} GiB" if size >= 2**30 else f"{size / 2**20:.1f} MiB"

@@ -16,6 +16,7 @@ from bench.engines.container import CACHE_LABEL
 from bench.errors import BadInput
 from bench.jobs.abandoned import JOBS
 from bench.jobs.follow import find_process
+from bench.storage.sizes import count_bytes, spell_bytes
 
 OURS = {
     "receipts": "what was proved",
@@ -76,11 +77,13 @@ def make_plan(state_dir: Path, store: Path, docker_host: DockerHost | None, *, w
         path = state_dir / name
         if name == "weights" and inside and not weights:
             if path.is_dir():
-                plan.leave.append(f"{path}: weights, {_spell(_size(path))} (--weights removes them)")
+                plan.leave.append(
+                    f"{path}: weights, {spell_bytes(count_bytes(path))} (--weights removes them)"
+                )
         elif path.is_symlink():
             plan.leave.append(f"{path}: a link, which somebody else made")
         elif path.is_dir():
-            plan.remove.append(PurgeItem(kind="folder", name=str(path), what=what, bytes=_size(path)))
+            plan.remove.append(PurgeItem(kind="folder", name=str(path), what=what, bytes=count_bytes(path)))
     if not inside and store.is_dir():
         plan.leave.append(f"{store}: a store of weights that is not under state_dir; others may use it")
     if state_dir.is_dir():
@@ -161,11 +164,3 @@ def _remove_in_docker(item: PurgeItem, docker_host: DockerHost) -> None:
             for name in item.name.split(", "):
                 if ROLE_LABEL in (api.inspect_image(name)["Config"]["Labels"] or {}):
                     api.remove_image(name)
-
-
-def _size(folder: Path) -> int:
-    return sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir() or path.is_symlink())
-
-
-def _spell(size: int) -> str:
-    return f"{size / 2**30:.2f} GiB" if size >= 2**30 else f"{size / 2**20:.1f} MiB"

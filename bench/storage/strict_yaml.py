@@ -16,6 +16,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from bench.errors import BadInput
+from bench.text.yaml_nodes import walk_nodes
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -141,7 +142,7 @@ def _count(node: yaml.Node, known: dict[int, int]) -> int:
 
 def _given_twice(node: yaml.Node) -> Iterator[yaml.ScalarNode]:
     """Yield each key that its mapping has above already: YAML would have the last one win in silence."""
-    for found in _walk(node):
+    for found in walk_nodes(node):
         if isinstance(found, yaml.MappingNode):
             names = set[str]()
             for key in (key for key, _ in found.value if isinstance(key, yaml.ScalarNode)):
@@ -151,23 +152,9 @@ def _given_twice(node: yaml.Node) -> Iterator[yaml.ScalarNode]:
 
 
 def _strange_numbers(node: yaml.Node) -> Iterator[tuple[yaml.Node, str]]:
-    for found in _walk(node):
+    for found in walk_nodes(node):
         if isinstance(found, yaml.ScalarNode) and found.tag in _NUMBERS:
             if not _DECIMAL.fullmatch(found.value):
                 yield found, "is no finite number in decimal digits; put it so, or in quotes where it is text"
             elif not math.isfinite(float(found.value)):
                 yield found, "is beyond any number that can be held"
-
-
-def _walk(node: yaml.Node) -> Iterator[yaml.Node]:
-    """Yield `node` and all in it, keys among them, each once."""
-    waiting, seen = [node], set[int]()
-    while waiting:
-        found = waiting.pop()
-        if id(found) in seen:
-            continue
-        seen.add(id(found))
-        yield found
-        if isinstance(found, yaml.CollectionNode):
-            for inner in reversed(found.value):
-                waiting += reversed(inner) if isinstance(found, yaml.MappingNode) else [inner]

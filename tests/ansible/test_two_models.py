@@ -268,6 +268,7 @@ def test_a_swap_at_the_first_ends_the_chain(world: World, f5_waits: str) -> None
     assert not list(world.runs("swap").glob("cosyvoice2-*"))
 
 
+@pytest.mark.chain
 def test_rated_too_low_the_chain_goes_on_to_cosyvoice_2(world: World, both_wait: str) -> None:
     first = world.verdict(both_wait, "f5")
     assert (first.decision, first.reason, first.next.model) == (
@@ -313,6 +314,7 @@ def rate_in_a_browser(run_dir: Path, candidate: int, baseline: int) -> None:
         stop()
 
 
+@pytest.mark.chain
 @pytest.mark.needs("chromium")
 def test_a_swap_at_the_second(world: World, both_wait: str) -> None:
     world.copy(both_wait, "second-swap")
@@ -327,6 +329,7 @@ def test_a_swap_at_the_second(world: World, both_wait: str) -> None:
         )
 
 
+@pytest.mark.chain
 @pytest.mark.needs("chromium")
 def test_both_rated_too_low_end_the_survey_and_are_published(world: World, both_wait: str, axe: str) -> None:
     world.copy(both_wait, "low")
@@ -391,6 +394,7 @@ def test_refused_by_its_licence_goes_on_and_the_next_cannot_be_installed(world: 
     assert found.complete and last.sentence.partition("Before it: ")[2].rstrip(".") in page
 
 
+@pytest.mark.chain
 def test_an_installation_that_fails_goes_on_and_the_next_is_too_slow(world: World) -> None:
     given = {
         "rule_file": str(world.root / "fast.yml"),

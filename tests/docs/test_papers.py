@@ -45,7 +45,7 @@ def test_targets_of_make_and_paths_exist(page: str) -> None:
 
 
 def test_contributing_shows_every_tier() -> None:
-    assert {"test-quick", "test", "check", "chaos", "test-chatterbox", "test-cosyvoice2"} <= set(
+    assert {"test-quick", "test", "test-chain", "check", "chaos", "test-chatterbox", "test-cosyvoice2"} <= set(
         re.findall(r"`make ([a-z\d-]+)`", _text("CONTRIBUTING.md"))
     )
 
@@ -62,6 +62,7 @@ def test_the_workflow_calls_make_and_the_pythons_we_take() -> None:
     assert {target for each in said for target in re.findall(r"^\s*make ([a-z-]+)", each, re.M)} == {
         "test-quick",
         "test",
+        "test-chain",
         "test-chatterbox",
     }
     project = tomllib.loads(_text("pyproject.toml"))["project"]

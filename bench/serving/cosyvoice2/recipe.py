@@ -4,12 +4,12 @@ Upstream loads it with HyperPyYAML, which imports and calls whatever a tag names
 pinned by its hash; that it names nothing but the model's own parts is checked all the same, before it is loaded.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import yaml
 
 from bench.errors import BadInput
+from bench.text.yaml_nodes import walk_nodes
 
 _NEW = (
     "cosyvoice.flow.decoder.CausalConditionalDecoder",
@@ -61,23 +61,8 @@ def check(path: Path) -> None:
         raise BadInput(f"{path}: not YAML: {error}") from error
     if not isinstance(tree, yaml.MappingNode):
         raise BadInput(f"{path}: not a mapping of CosyVoice 2's parts.")
-    for node in _nodes(tree):
+    for node in walk_nodes(tree):
         if node.tag not in _PLAIN and node.tag not in ALLOWED:
             raise BadInput(
                 f"{path}:{node.start_mark.line + 1}: {node.tag} is not part of CosyVoice 2; the file is not loaded."
             )
-
-
-def _nodes(root: yaml.Node) -> Iterator[yaml.Node]:
-    """Yield a node and all in it, each once: aliases of aliases stand for more than can be walked."""
-    waiting, seen = [root], set[int]()
-    while waiting:
-        node = waiting.pop()
-        if id(node) in seen:
-            continue
-        seen.add(id(node))
-        yield node
-        if isinstance(node, yaml.MappingNode):
-            waiting += [each for pair in node.value for each in pair]
-        elif isinstance(node, yaml.SequenceNode):
-            waiting += node.value
