@@ -45,9 +45,15 @@ def test_targets_of_make_and_paths_exist(page: str) -> None:
 
 
 def test_contributing_shows_every_tier() -> None:
-    assert {"test-quick", "test", "test-chain", "check", "chaos", "test-chatterbox", "test-cosyvoice2"} <= set(
-        re.findall(r"`make ([a-z\d-]+)`", _text("CONTRIBUTING.md"))
-    )
+    assert {
+        "test-quick",
+        "test",
+        "test-chain",
+        "check",
+        "chaos",
+        "test-chatterbox",
+        "test-cosyvoice2",
+    } <= set(re.findall(r"`make ([a-z\d-]+)`", _text("CONTRIBUTING.md")))
 
 
 def test_the_demo_ends_with_what_the_play_says_last() -> None:
