@@ -13,7 +13,7 @@ DOCS := .cache/docs
 AUDITED := test.txt engine-f5.txt engine-cosyvoice2.txt engine-hibari.txt engine-chatterbox.txt
 
 .PHONY: help setup setup-test demo test test-quick check bench bench-idle bench-listening bench-lines bench-gpu bench-gpu-job bare chaos \
-	test-chain test-chatterbox test-cosyvoice2 lock outdated docs clean
+	arm64 test-chain test-chatterbox test-cosyvoice2 lock outdated docs clean
 
 help: ## say what there is
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 17
@@ -76,6 +76,9 @@ bench-gpu-job: ## the same model as a host's job measures it, by profile, alone 
 
 bare: setup-test ## `make demo`, twice, in a fresh clone inside a bare debootstrap container
 	$(PY) -m tests.hosts.bare
+
+arm64: setup-test ## the locks, each engine with a tiny model, the demo and the watcher on emulated aarch64: hours, 25 GB
+	$(PY) -m tests.hosts.arm64 --out .cache/arm64 $(if $(MIRROR),--mirror $(MIRROR)) $(WHAT)
 
 chaos: setup-test ## every fault of the neighbour suite
 	$(PY) -m tests.chaos

@@ -331,8 +331,11 @@ def base_image(env: DockerEnv | None = None) -> str:
     return BASE_IMAGE
 
 
-def debootstrapped(name: str, packages: Sequence[str]) -> Path:
-    """Return `<name>.tar`, the root file system of a Debian with these packages alone; made on first use."""
+def debootstrapped(name: str, packages: Sequence[str], arch: str = "") -> Path:
+    """Return `<name>.tar`, the root file system of a Debian with these packages alone; made on first use.
+
+    `arch` is Debian's name of a processor, by default this machine's; another's programs must run here.
+    """
     tarball = CACHE / f"{name}.tar"
     with locked(CACHE / f"{name}.lock"):
         if tarball.exists():
@@ -340,7 +343,9 @@ def debootstrapped(name: str, packages: Sequence[str]) -> Path:
         install_missing(("debootstrap", "debootstrap"))
         with tempfile.TemporaryDirectory(prefix="audition-root-") as directory:
             root = Path(directory) / "root"
-            command = ["debootstrap", "--variant=minbase", f"--include={','.join(packages)}", "bookworm"]
+            command = ["debootstrap", "--variant=minbase", f"--include={','.join(packages)}"]
+            command += [f"--arch={arch}"] if arch else []
+            command.append("bookworm")
             path = {**os.environ, "PATH": SEARCH}
             made = subprocess.run([*command, str(root)], env=path, capture_output=True, text=True)
             if made.returncode:

@@ -1,5 +1,6 @@
 """Fixtures that tests of several folders use: a real Docker, and a base image on it."""
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,7 +17,8 @@ def docker_env(needs_docker: None) -> DockerEnv:
 
 @pytest.fixture(scope="session")
 def watcher_base(docker_env: DockerEnv) -> str:
-    return base_image(docker_env)
+    """An image on which a watcher is built; `make arm64` names one of another processor."""
+    return os.environ.get("AUDITION_TEST_WATCHER_BASE") or base_image(docker_env)
 
 
 @pytest.fixture
