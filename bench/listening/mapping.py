@@ -87,6 +87,7 @@ def plan_of(sealed: Sealed, rater_id: str, channels: Sequence[Channel]) -> list[
         sealed.anchor,
         beside,
         practice=bool(sealed.practice),
+        controls=not sealed.plain,
     )
 
 

@@ -101,22 +101,25 @@ def cut_opening(clip: Samples, about_s: float) -> Samples:
     return np.pad(cut, (0, max(0, round((TAIL_S - KEEP_S) * RATE_HZ))))
 
 
-def equalise_lengths(clips: Mapping[Key, Samples]) -> dict[Key, Samples]:
-    """Return the clips, each with zeros after it up to the longest, whole in tenths of a second."""
+def equalise_lengths(clips: Mapping[Key, Samples], at_least: int = 0) -> dict[Key, Samples]:
+    """Return the clips, each with zeros after it up to the longest or to `at_least` samples, whole in tenths of a
+    second."""
     tenth = RATE_HZ // 10
-    length = -(-max(clip.size for clip in clips.values()) // tenth) * tenth
+    length = -(-max(at_least, *(clip.size for clip in clips.values())) // tenth) * tenth
     return {key: np.pad(clip, (0, length - clip.size)) for key, clip in clips.items()}
 
 
-def equalise_loudness(clips: Mapping[Key, Samples]) -> tuple[dict[Key, Samples], float]:
-    """Return the clips at one integrated loudness, and that loudness in LUFS.
+def equalise_loudness(
+    clips: Mapping[Key, Samples], at_most: float = TARGET_LUFS
+) -> tuple[dict[Key, Samples], float]:
+    """Return the clips at one integrated loudness, `at_most` LUFS, and that loudness.
 
     Raises:
         UnusableTake: a clip has no loudness, or is so spiky that all would have to be softer than
             `LOWEST_TARGET_LUFS` to keep it below full scale; `clip` is its key.
     """
     out = {key: _bring_to(clip, TARGET_LUFS, key) for key, clip in clips.items()}
-    target = TARGET_LUFS
+    target = min(TARGET_LUFS, at_most)
     for key, clip in out.items():
         peak = true_peak_dbtp(clip)
         if peak is None:

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.listening.book import Book, Rater
+from bench.listening.book import Rater
+from bench.listening.sitting import Sitting
 from bench.records.base import Channel
 
 OWNER = "owner"
@@ -19,11 +20,11 @@ def invite(run_dir: Path, name: str, *, channels: Sequence[Channel] = (), late: 
     Raises:
         BadInput: nothing is sealed, the name or a channel is not one, or it is late.
     """
-    book = Book(run_dir)
+    sitting = Sitting(run_dir)
     try:
-        return path_of(book.invite(name, channels, late=late))
+        return path_of(sitting.invite(name, channels, late=late).first)
     finally:
-        book.close()
+        sitting.close()
 
 
 def withdraw(run_dir: Path, name: str, *, late: bool = False) -> None:
@@ -32,28 +33,28 @@ def withdraw(run_dir: Path, name: str, *, late: bool = False) -> None:
     Raises:
         BadInput: there is no such rater, they have finished, or it is late.
     """
-    book = Book(run_dir)
+    sitting = Sitting(run_dir)
     try:
-        book.withdraw(name, late=late)
+        sitting.withdraw(name, late=late)
     finally:
-        book.close()
+        sitting.close()
 
 
 def status(run_dir: Path) -> list[dict[str, Any]]:
     """Return each rater's `name`, `status`, `rated` and `trials` (counts), `headphones` and link `path`."""
-    book = Book(run_dir)
+    sitting = Sitting(run_dir)
     try:
         here = [
             {
-                "name": rater.name,
-                "status": rater.status,
-                "rated": len(rater.answers),
-                "trials": len(rater.trials),
-                "headphones": rater.headphones,
-                "path": path_of(rater),
-                "damaged": rater.damaged,
+                "name": seat.name,
+                "status": seat.status,
+                "rated": seat.rated,
+                "trials": seat.trials,
+                "headphones": seat.first.headphones,
+                "path": path_of(seat.first),
+                "damaged": seat.damaged,
             }
-            for rater in book.raters.values()
+            for seat in sitting.seats()
         ]
         elsewhere = [
             {
@@ -65,26 +66,26 @@ def status(run_dir: Path) -> list[dict[str, Any]]:
                 "path": None,
                 "damaged": False,
             }
-            for name, answers in book.imported.items()
+            for name, answers in sitting.first.imported.items()
         ]
         return here + elsewhere
     finally:
-        book.close()
+        sitting.close()
 
 
 def notices(run_dir: Path) -> list[str]:
     """Return what must be said of the ratings: damage found, what was kept, how raters came and went."""
-    book = Book(run_dir)
+    sitting = Sitting(run_dir)
     try:
-        return [*book.notices, *book.remarks]
+        return list(dict.fromkeys(said for book in sitting.books for said in (*book.notices, *book.remarks)))
     finally:
-        book.close()
+        sitting.close()
 
 
-def ensure_one(book: Book) -> None:
+def ensure_one(sitting: Sitting) -> None:
     """Add the owner where nobody was invited: alone on this machine they need no invitation."""
-    if not book.raters and not book.imported:
-        book.invite(OWNER)
+    if not sitting.first.raters and not sitting.first.imported:
+        sitting.invite(OWNER)
 
 
 def path_of(rater: Rater) -> str:

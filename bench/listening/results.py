@@ -16,6 +16,7 @@ from bench.errors import BadInput
 from bench.listening import mapping
 from bench.listening.book import Book, Given, Rater, check_name
 from bench.listening.mapping import SealBroken, plan_of, read_report, sign
+from bench.listening.sitting import is_over, read_seal
 from bench.listening.trials import Trial
 from bench.records.listening import Answer, Export, RaterPlan, Ratings, Sealed, Sound
 from bench.records.run import Manifest
@@ -65,7 +66,8 @@ def read_ratings(run_dir: Path) -> Ratings:
         }
         who |= dict.fromkeys(book.imported, "finished")
         answers: list[Answer] = []
-        if book.all_finished:
+        over = book.all_finished and is_over(run_dir)  # a sitting ends for all of its runs at once
+        if over:
             answers += [answer for rater in book.raters.values() for answer in unseal(rater)]
             answers += [answer for of_rater in book.imported.values() for answer in of_rater]
         return out.model_copy(
@@ -77,8 +79,8 @@ def read_ratings(run_dir: Path) -> Ratings:
                 "notices": _notices(book),
                 "second_question": book.sealed.second_question,
                 "hidden_reference": book.sealed.hidden_sha256 is not None,
-                "sound": _sound(book.sealed) if book.all_finished else {},
-                "noticed": _noticed(run_dir) if book.all_finished else [],
+                "sound": _sound(book.sealed) if over else {},
+                "noticed": _noticed(run_dir) if over else [],
             }
         )
     finally:
@@ -142,8 +144,8 @@ def _unseal_answer(name: str, trial: Trial, given: Given) -> Answer:
     )
 
 
-def reveal(book: Book, rater: Rater, manifest: Manifest) -> dict[str, Any]:
-    """Return what a rater is shown once all have finished: names, means of their rated pairs, and each pair.
+def reveal(book: Book, rater: Rater) -> dict[str, Any]:
+    """Return what a rater is shown of a run once all have finished: names, means of their rated pairs, and each pair.
 
     Raises:
         ValueError: not all have.
@@ -152,6 +154,7 @@ def reveal(book: Book, rater: Rater, manifest: Manifest) -> dict[str, Any]:
     if rater.finished_utc is None or not book.decided:
         raise ValueError("not all raters have finished")
     book.mark(rater)
+    manifest = load_record(Manifest, book.run_dir)
     channel = book.sealed.channels[0]
     counted = [a for a in unseal(rater) if a.kind == "pair" and a.channel == channel]
     total = len(counted)
@@ -216,7 +219,7 @@ def _signed_part(export: Export) -> bytes:
 
 
 def _check_unsealed(book: Book) -> None:
-    if not book.all_finished:
+    if not (book.all_finished and is_over(book.run_dir)):
         raise BadInput(
             f"{book.raters_finished} of {book.raters_asked} raters have finished, and nothing is unsealed before all "
             "have; `audition raters` lists them, and `audition withdraw` takes off who will not come."
@@ -261,6 +264,11 @@ def import_json(run_dir: Path, path: Path, *, late: bool = False) -> list[str]:
         export = Export.model_validate(json.loads(data))
     except (OSError, ValueError, RecursionError) as error:
         raise BadInput(f"{path} is not an export of ratings: {error}") from error
+    if read_seal(run_dir) is not None:
+        raise BadInput(
+            f"{run_dir.name} is rated in one sitting with other runs; who rates elsewhere would have heard this one "
+            "alone. Give them a link of `audition invite` instead."
+        )
     book = Book(run_dir)
     try:
         if (export.ratings.mapping_sha256, export.ratings.question_sha256) != (

@@ -6,7 +6,8 @@
 import contextlib
 import secrets
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from bench.audio.wav import Samples
@@ -18,7 +19,7 @@ from bench.listening.mapping import HIDDEN, REFERENCE, TAKES, SealBroken
 from bench.listening.processing import UnusableTake
 from bench.listening.sound import measure_sound
 from bench.records.base import Channel
-from bench.records.listening import Clip, CueResult, Role, Sealed, SealReport, Source, Unusable
+from bench.records.listening import Clip, CueResult, Role, Sealed, SealReport, Sound, Source, Unusable
 from bench.records.run import Manifest
 from bench.records.take import Take, TakeSide
 from bench.storage.atomic import write_atomically
@@ -52,11 +53,81 @@ class CuesRemain(AuditionError):
     """What the processing should have removed still names the side of a clip."""
 
 
-def seal(run_dir: Path, *, channels: Sequence[Channel] = CHANNELS, practice: bool = True) -> SealReport:
+Part = tuple[Role, Source, str]
+"""What a clip is: its role, whose it is, the utterance."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alike:
+    """What the clips of several runs have in common that are rated in one sitting."""
+
+    matched_hz: int
+    lufs: Mapping[Channel, float]
+    samples: Mapping[tuple[Channel, str], int]
+    """The least length of an utterance's clips."""
+    seed: str
+    """Of the run itself: its anchor was drawn from it when its clips were measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Drawn:
+    """The takes that are rated, and the secret that all else is drawn from."""
+
+    seed: str
+    anchor: str | None
+    takes: dict[TakeSide, dict[str, Take]]
+    paths: dict[TakeSide, dict[str, Path]]
+    sound: dict[TakeSide, Sound]
+
+
+def measure_alike(run_dirs: Sequence[Path], *, channels: Sequence[Channel] = CHANNELS) -> list[Alike]:
+    """Return what is asked of each run's clips, so that all of them are as loud, as long and of as much bandwidth.
+
+    Nothing is sealed; takes that nobody can rate are noted as `seal` notes them.
+
+    Raises:
+        TakesMissing, UnusableTake, NotAligned, BadInput: as `seal`.
+    """
+    manifests = {run_dir: load_record(Manifest, run_dir) for run_dir in run_dirs}
+    narrowest_hz = min(_narrowest_hz(run_dir, each.rule.pairs) for run_dir, each in manifests.items())
+    lufs: dict[Channel, float] = {}
+    samples: dict[tuple[Channel, str], int] = {}
+
+    def note(channel: Channel, clips: Mapping[Part, Samples], target: float) -> None:
+        lufs[channel] = min(lufs.get(channel, target), target)
+        for (role, _, utterance), clip in clips.items():
+            if role == "pair":
+                samples[channel, utterance] = max(samples.get((channel, utterance), 0), clip.size)
+
+    seeds = []
+    for run_dir, manifest in manifests.items():
+        wanted, pairs = _wanted(manifest, channels), manifest.rule.pairs
+        seeds.append(_prepare(run_dir, wanted, pairs, note, matched_hz=narrowest_hz).seed)
+    return [Alike(narrowest_hz, lufs, samples, seed) for seed in seeds]
+
+
+def _narrowest_hz(run_dir: Path, pairs: int) -> int:
+    """Return the bandwidth of the side that has less of it."""
+    takes = _pick_rated(_read_both_sides(run_dir), [], pairs)
+    of_sides = ([_check_file(run_dir, side, take) for take in of.values()] for side, of in takes.items())
+    return min(measure_sound(paths).bandwidth_hz for paths in of_sides)
+
+
+def seal(
+    run_dir: Path,
+    *,
+    channels: Sequence[Channel] = CHANNELS,
+    practice: bool = True,
+    controls: bool = True,
+    pairs: int | None = None,
+    alike: Alike | None = None,
+) -> SealReport:
     """Process both sides' takes, check the cues, draw and seal the mapping, publish its SHA-256.
 
-    `channels` are prepared besides the rule's. `practice`: each rater begins with a pair that is not counted. A run
-    that is sealed already is checked and left as it is.
+    `channels` are prepared besides the rule's. `practice`: each rater begins with a pair that is not counted.
+    `controls`: with repeats, the identical pair and the speaker's own voice. `pairs`: how many, by default as many as
+    the rule asks for. `alike`: what the clips have in common with other runs'. A run that is sealed already is checked
+    and left as it is.
 
     The first `pairs` utterances with a valid take on both sides are rated. A take that turns out to be silent, not
     numbers or a click is noted in `listening/unusable.json`, and is no valid take any more.
@@ -76,41 +147,25 @@ def seal(run_dir: Path, *, channels: Sequence[Channel] = CHANNELS, practice: boo
         return _sealed_already(run_dir, manifest)
     if (home / mapping.RATINGS).exists():
         raise SealBroken(mapping.find_unpublished(run_dir))
-    made = _read_both_sides(run_dir)
-    wanted: list[Channel] = [manifest.rule.channel, *(c for c in channels if c != manifest.rule.channel)]
-    unusable: list[Unusable] = []
-    while True:
+    wanted = _wanted(manifest, channels)
+    clips: list[Clip] = []
+    targets: dict[Channel, float] = {}
+
+    def write(channel: Channel, ready: Mapping[Part, Samples], target: float) -> None:
+        clips.extend(_write_clips(home, channel, ready, target))
+        targets[channel] = round(target, 3)
+
+    def begin() -> None:
+        clips.clear()
         _clean(home)
-        if unusable:
-            write_atomically(run_dir / UNUSABLE_FILE, unusable_bytes(unusable))
-        takes = _pick_rated(made, unusable, manifest.rule.pairs)
-        utterances = list(takes["candidate"])
-        seed = mapping.new_secret()
-        anchor = None
-        if reference.is_file():
-            anchor = utterances[Draws(bytes.fromhex(seed), "anchor/1").draw_below(len(utterances))]
-        paths = {
-            side: {uid: _check_file(run_dir, side, take) for uid, take in of_side.items()}
-            for side, of_side in takes.items()
-        }
-        clips: list[Clip] = []
-        targets: dict[Channel, float] = {}
-        try:
-            sound = {side: measure_sound(list(paths[side].values())) for side in paths}
-            matched_hz = min(each.bandwidth_hz for each in sound.values())
-            for channel in wanted:
-                of_channel, targets[channel] = _make_channel(
-                    home, channel, paths, run_dir, anchor, matched_hz
-                )
-                clips += of_channel
-            break
-        except UnusableTake as error:
-            unusable.append(_name_unusable(run_dir, error))
-        except NotAligned as error:
-            raise _name_unaligned(error) from error
+
+    drawn = _prepare(
+        run_dir, wanted, pairs or manifest.rule.pairs, write, begin, alike=alike, controls=controls
+    )
+    utterances, anchor = list(drawn.takes["candidate"]), drawn.anchor
     sealed = Sealed(
         nonce=mapping.new_secret(),
-        seed=seed,
+        seed=drawn.seed,
         run_id=manifest.run_id,
         sealed_utc=utc_now(),
         question=manifest.question,
@@ -120,18 +175,19 @@ def seal(run_dir: Path, *, channels: Sequence[Channel] = CHANNELS, practice: boo
         channels=wanted,
         utterances=utterances,
         anchor=anchor,
-        takes={side: {uid: str(take.sha256) for uid, take in takes[side].items()} for side in takes},
+        takes={side: {uid: str(take.sha256) for uid, take in of.items()} for side, of in drawn.takes.items()},
         takes_sha256={side: sha256_file(run_dir / side / TAKES) for side in TAKE_SIDES},
         practice=practice or None,
         second_question=manifest.second_question,
-        sound=sound,
-        reference_sha256=sha256_file(reference) if reference.is_file() else None,
+        sound=drawn.sound,
+        plain=None if controls else True,
+        reference_sha256=sha256_file(reference) if controls and reference.is_file() else None,
         hidden_sha256=sha256_file(hidden) if anchor is not None and hidden.is_file() else None,
         target_lufs=targets,
         # In the order of their random names: the list itself must not sort the sides.
         clips=sorted(clips, key=lambda clip: clip.file),
     )
-    found = _attack_cues(home, sealed, paths)
+    found = _attack_cues(home, sealed, drawn.paths)
     report = SealReport(
         mapping_sha256=mapping.digest_of(sealed),
         pairs=len(utterances),
@@ -139,11 +195,61 @@ def seal(run_dir: Path, *, channels: Sequence[Channel] = CHANNELS, practice: boo
         reference=anchor is not None,
         target_lufs=targets,
         cues=found,
-        notices=find_notices(found, reference=anchor is not None),
+        notices=find_notices(found, reference=anchor is not None or not controls),
     )
     write_atomically(home / mapping.REPORT, canonical_json(report.model_dump(mode="json")))
     mapping.save(run_dir, sealed)
     return report
+
+
+def _wanted(manifest: Manifest, channels: Sequence[Channel]) -> list[Channel]:
+    """Return the channels to prepare, the rule's first."""
+    return [manifest.rule.channel, *(each for each in channels if each != manifest.rule.channel)]
+
+
+def _prepare(
+    run_dir: Path,
+    wanted: Sequence[Channel],
+    pairs: int,
+    take: Callable[[Channel, Mapping[Part, Samples], float], None],
+    begin: Callable[[], None] = lambda: None,
+    *,
+    alike: Alike | None = None,
+    matched_hz: int | None = None,
+    controls: bool = True,
+) -> _Drawn:
+    """Choose the takes that are rated and give each channel's clips and their loudness to `take`; `begin` is called
+    before the first, and again whenever a take turned out to be of no use, which is noted."""
+    reference = run_dir / REFERENCE
+    made = _read_both_sides(run_dir)
+    unusable: list[Unusable] = []
+    while True:
+        begin()
+        if unusable:
+            write_atomically(run_dir / UNUSABLE_FILE, unusable_bytes(unusable))
+        takes = _pick_rated(made, unusable, pairs)
+        utterances = list(takes["candidate"])
+        seed = alike.seed if alike else mapping.new_secret()
+        anchor = None
+        if controls and reference.is_file():
+            anchor = utterances[Draws(bytes.fromhex(seed), "anchor/1").draw_below(len(utterances))]
+        paths = {
+            side: {uid: _check_file(run_dir, side, take) for uid, take in of_side.items()}
+            for side, of_side in takes.items()
+        }
+        try:
+            sound = {side: measure_sound(list(paths[side].values())) for side in paths}
+            own_hz = min(each.bandwidth_hz for each in sound.values())
+            limit_hz = alike.matched_hz if alike else matched_hz or own_hz
+            for channel in wanted:
+                ready = _prepare_channel(channel, paths, run_dir, anchor, limit_hz, alike)
+                at_most = alike.lufs[channel] if alike else processing.TARGET_LUFS
+                take(channel, *processing.equalise_loudness(ready, at_most))
+            return _Drawn(seed, anchor, takes, paths, sound)
+        except UnusableTake as error:
+            unusable.append(_name_unusable(run_dir, error))
+        except NotAligned as error:
+            raise _name_unaligned(error) from error
 
 
 def _read_both_sides(run_dir: Path) -> dict[TakeSide, list[Take]]:
@@ -205,22 +311,23 @@ def _check_file(run_dir: Path, side: TakeSide, take: Take) -> Path:
     return path
 
 
-def _make_channel(
-    home: Path,
+def _prepare_channel(
     channel: Channel,
-    paths: dict[TakeSide, dict[str, Path]],
+    paths: Mapping[TakeSide, Mapping[str, Path]],
     run_dir: Path,
     anchor: str | None,
     matched_hz: int,
-) -> tuple[list[Clip], float]:
-    """Make the clips of one channel: pairs of equal length, all of one loudness, speech beginning together."""
-    ready: dict[tuple[Role, Source, str], Samples] = {}
+    alike: Alike | None,
+) -> dict[Part, Samples]:
+    """Return the clips of one channel, not yet levelled: those of a pair of equal length, speech beginning together."""
+    ready: dict[Part, Samples] = {}
     for utterance in paths["candidate"]:
         pair: dict[Source, Samples] = {}
         for side in paths:
             with _naming("pair", side, utterance):
                 pair[side] = processing.prepare(paths[side][utterance], channel, matched_hz)
-        for source, clip in processing.equalise_lengths(pair).items():
+        least = alike.samples.get((channel, utterance), 0) if alike else 0
+        for source, clip in processing.equalise_lengths(pair, least).items():
             ready["pair", source, utterance] = clip
         if utterance == anchor:
             with _naming("reference", "reference", ""):
@@ -232,7 +339,11 @@ def _make_channel(
             beside: dict[Source, Samples] = {"reference": processing.cut_opening(hidden, about_s), **pair}
             for source, clip in processing.equalise_lengths(beside).items():
                 ready["anchor", source, utterance] = clip
-    levelled, target = processing.equalise_loudness(ready)
+    return ready
+
+
+def _write_clips(home: Path, channel: Channel, levelled: Mapping[Part, Samples], target: float) -> list[Clip]:
+    """Check the clips of one channel, which are all of one loudness, and write them."""
     clips = []
     voice_s: dict[str, float] = {}
     for (role, source, utterance), samples in levelled.items():
@@ -255,7 +366,7 @@ def _make_channel(
                 seconds=samples.size / processing.RATE_HZ,
             )
         )
-    return clips, round(target, 3)
+    return clips
 
 
 @contextlib.contextmanager

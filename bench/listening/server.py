@@ -45,17 +45,16 @@ from bench.audio.equal_flac import encode_together
 from bench.audio.wav import encode_wav_16bit
 from bench.errors import BadInput
 from bench.listening import heard, sound_check
-from bench.listening.book import Book, Given, Rater, Refused
+from bench.listening.book import Book, Given, Refused
 from bench.listening.limits import BodyLimit, RateLimit
-from bench.listening.mapping import CLIPS, DIRECTORY, digest_of
+from bench.listening.mapping import CLIPS, DIRECTORY
 from bench.listening.raters import ensure_one, link
 from bench.listening.results import reveal
+from bench.listening.sitting import BREAK_AFTER, Asked, Seat, Sitting
 from bench.listening.store import NotSaved
-from bench.listening.trials import SIDES, Side, Trial
+from bench.listening.trials import SIDES, Side
 from bench.records.listening import MAX_NOTE
-from bench.records.run import Manifest
 from bench.storage.clock import utc_now
-from bench.storage.record_file import load_record
 from bench.verdict.collect import read_takes
 
 PAGE = Path(__file__).with_name("page")
@@ -132,16 +131,20 @@ class DigitsBody(BaseModel):
 
 
 def create_app(run_dir: Path) -> FastAPI:
-    """Return the app for a sealed run. Everything it serves is in memory and was found as sealed.
+    """Return the app for a sealed run, or for the sitting that it is part of. Everything it serves is in memory and was
+    found as sealed.
 
     Raises:
         BadInput: nothing is sealed, or it was changed since.
     """
-    book = Book(run_dir)
-    manifest = load_record(Manifest, run_dir)
-    clips = _compress(run_dir, book)
+    sitting = Sitting(run_dir)
+    clips = {file: data for book in sitting.books for file, data in _compress(book).items()}
     sounds = sound_check.SoundCheck()
-    words = {take.utterance_id: take.text for take in read_takes(run_dir / "candidate") or []}
+    words = {
+        take.utterance_id: take.text
+        for book in sitting.books
+        for take in read_takes(book.run_dir / "candidate") or []
+    }
     page = {
         f"/{'' if path.name == 'index.html' else path.name}": (path.read_bytes(), TYPES[path.suffix])
         for path in sorted(PAGE.iterdir())
@@ -155,66 +158,71 @@ def create_app(run_dir: Path) -> FastAPI:
     )
 
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
-    app.state.book, app.state.sounds = book, sounds
+    app.state.sitting, app.state.book, app.state.sounds = sitting, sitting.first, sounds
     _handle_errors(app)
 
-    def rater(request: Request) -> Rater:
+    def rater(request: Request) -> Seat:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        found = book.rater_of(token) if scheme == "Bearer" else None
+        found = sitting.find_seat(token) if scheme == "Bearer" else None
         if found is None:
             if not guesses.allows(_address(request)):
                 raise Refused("too_fast", "Too many requests; wait a moment.", 429)
             raise Refused("unknown", "This link is not valid. Ask for a new one.", 401)
-        if not by_rater.allows(found.id):
+        if not by_rater.allows(found.first.id):
             raise Refused("too_fast", "Too many requests; wait a moment.", 429)
         return found
 
-    def trial_of(ticket: str, of: Rater) -> Trial:
-        if ticket not in of.by_ticket:
+    def trial_of(ticket: str, of: Seat) -> Asked:
+        found = of.find_trial(ticket)
+        if found is None:
             raise Refused("unknown_pair", "There is no such pair for you.", 404)
-        return of.by_ticket[ticket]
+        return found
 
-    def session(of: Rater) -> dict[str, Any]:
+    def session(of: Seat) -> dict[str, Any]:
+        sealed, order = sitting.first.sealed, of.in_order()
         return {
             "rater": of.name,
-            "question": book.sealed.question,
-            "question_sha256": book.sealed.question_sha256,
-            "second_question": book.sealed.second_question,
-            "mapping_sha256": digest_of(book.sealed),
-            "scale": book.sealed.scale,
-            "comparison": _comparison(book.sealed.question),
-            "minutes": _minutes(book, of),
-            "headphones": of.headphones,
+            "question": sealed.question,
+            "question_sha256": sealed.question_sha256,
+            "second_question": sealed.second_question,
+            "mapping_sha256": sitting.digest,
+            "scale": sealed.scale,
+            "comparison": _comparison(sealed.question),
+            "minutes": _minutes(order),
+            "break_after": BREAK_AFTER if sitting.together else None,
+            "headphones": of.first.headphones,
             "sound_checked": of.sound_checked,
-            "finished": of.finished_utc is not None,
-            "revealed": book.decided,
-            "notices": book.notices,
-            "trials": [_trial(book, of, ticket, words) for ticket in _in_order(of)],
+            "finished": of.finished,
+            "revealed": sitting.decided,
+            "notices": list(dict.fromkeys(notice for book in sitting.books for notice in book.notices)),
+            "trials": [_trial(asked, of, words) for asked in order],
         }
 
     @app.get("/api/session")
     def get_session(request: Request) -> Response:
         of = rater(request)
-        book.refresh()
-        book.check_invited(of)
+        sitting.refresh()
+        sitting.check_invited(of)
         return _json(session(of))
 
     @app.get("/api/clips/{ticket}")
     def get_clip(ticket: str, request: Request) -> Response:
         of = rater(request)
-        if ticket not in of.clips:
+        found = of.find_clip(ticket)
+        if found is None:
             raise Refused("unknown_clip", "There is no such clip for you.", 404)
-        trial, file = of.clips[ticket]
-        if trial is not None:
-            book.note_opened(of, trial, "A" if ticket == of.ticket_of(trial, "A") else "B")
+        asked, file = found
+        if asked is not None:
+            side: Side = "A" if ticket == asked.rater.ticket_of(asked.trial, "A") else "B"
+            asked.book.note_opened(asked.rater, asked.trial, side)
         return _part(request, clips[file])
 
     @app.post("/api/trials/{ticket}/heard")
     def post_heard(ticket: str, body: HeardBody, request: Request) -> Response:
         of = rater(request)
-        trial = trial_of(ticket, of)
-        book.check_sound(of)
-        length = book.length_s(trial)
+        asked = trial_of(ticket, of)
+        sitting.check_sound(of)
+        length = asked.book.length_s(asked.trial)
         try:
             report: dict[Side, list[heard.Range]] = {
                 "A": heard.check_ranges(body.a, length),
@@ -222,56 +230,54 @@ def create_app(run_dir: Path) -> FastAPI:
             }
         except ValueError as error:
             raise Refused("bad_ranges", f"{error}.", 422) from error
-        book.hear(of, trial, report)
-        return _json(_heard(book, of, trial))
+        sitting.hear(asked, of, report)
+        return _json(_heard(asked))
 
     @app.post("/api/trials/{ticket}/answer")
     def post_answer(ticket: str, body: AnswerBody, request: Request) -> Response:
-        of = rater(request)
-        trial = trial_of(ticket, of)
+        asked = trial_of(ticket, rater(request))
         note = "".join(c for c in body.note if c in KEPT or unicodedata.category(c) not in UNSEEN)
         given = Given(body.a, body.b, body.comparison, note, utc_now(), body.a_second, body.b_second)
-        revision = book.answer(of, trial, given, body.revision)
+        revision = asked.book.answer(asked.rater, asked.trial, given, body.revision)
         return _json({"saved": True, "revision": revision})
 
     @app.get("/api/sound-check")
     def get_sound_check(request: Request) -> Response:
-        return Response(sounds.draw(rater(request).id), media_type="audio/wav", headers=HEADERS)
+        return Response(sounds.draw(rater(request).first.id), media_type="audio/wav", headers=HEADERS)
 
     @app.post("/api/sound-check")
     def post_sound_check(body: DigitsBody, request: Request) -> Response:
         of = rater(request)
-        passed = sounds.is_right(of.id, body.digits)
+        passed = sounds.is_right(of.first.id, body.digits)
         if passed:
-            book.note_sound(of)
+            sitting.note_sound(of)
         return _json({"passed": passed})
 
     @app.post("/api/headphones")
     def post_headphones(body: HeadphonesBody, request: Request) -> Response:
-        of = rater(request)
-        book.check_headphones(of, body.result)
+        sitting.check_headphones(rater(request), body.result)
         return _json({"saved": True})
 
     @app.post("/api/finish")
     def post_finish(request: Request) -> Response:
-        of = rater(request)
-        book.finish(of)
+        sitting.finish(rater(request))
         return _json({"finished": True})
 
     @app.get("/api/results")
     def get_results(request: Request) -> Response:
         of = rater(request)
-        book.refresh()
-        book.check_invited(of)
-        if of.finished_utc is None:
+        sitting.refresh()
+        sitting.check_invited(of)
+        if not of.finished:
             raise Refused("not_finished", "The voices are named once you have finished.")
-        if not book.decided:
+        if not sitting.decided:
             raise Refused(
                 "others_rate",
                 "The voices are named once everybody has finished "
-                f"({book.raters_finished} of {book.raters_awaited} so far). Come back to this link then.",
+                f"({sitting.raters_finished} of {sitting.raters_awaited} so far). Come back to this link then.",
             )
-        return _json(reveal(book, of, manifest))
+        one, *others = (reveal(book, found) for book, found in of.parts)
+        return _json(one | {"mapping_sha256": sitting.digest, "others": others})
 
     @app.get("/{path:path}")
     def get_page(path: str, request: Request) -> Response:
@@ -318,43 +324,40 @@ def serve(
     with _listener(host, port) as listener:
         port = listener.getsockname()[1]
         app = create_app(run_dir)
-        book: Book = app.state.book
-        ensure_one(book)
-        for rater in book.raters.values():
-            speak(f"{rater.name} ({rater.status}): {link(rater, host, port)}")
-        for notice in book.notices:
+        sitting: Sitting = app.state.sitting
+        ensure_one(sitting)
+        seats = sitting.seats()
+        for seat in seats:
+            speak(f"{seat.name} ({seat.status}): {link(seat.first, host, port)}")
+        for notice in dict.fromkeys(notice for book in sitting.books for notice in book.notices):
             speak(f"Note: {notice}")
-        if open_browser and book.raters:
-            webbrowser.open(link(next(iter(book.raters.values())), host, port))
+        if open_browser and seats:
+            webbrowser.open(link(seats[0].first, host, port))
         over = threading.Event()
-        teller = threading.Thread(target=_tell, args=(book, speak, then, over), daemon=True)
+        teller = threading.Thread(target=_tell, args=(sitting, speak, then, over), daemon=True)
         teller.start()
         try:
             uvicorn.Server(config(app, host, port, behind_tls_proxy=behind_tls_proxy)).run(sockets=[listener])
         finally:
             over.set()
             teller.join()
-            book.close()
+            sitting.close()
 
 
-def _tell(book: Book, speak: Callable[[str], Any], then: Sequence[str], over: threading.Event) -> None:
+def _tell(sitting: Sitting, speak: Callable[[str], Any], then: Sequence[str], over: threading.Event) -> None:
     """Say how far each rater is, as it changes: how many pairs, never what they answered."""
     seen: dict[str, tuple[int, str]] = {}
-    done = book.decided
+    done = sitting.decided
     while not over.wait(TELL_EVERY_S):
         with contextlib.suppress(NotSaved):
-            book.refresh()
-        for rater in list(book.raters.values()):
-            now = (len(rater.answers), rater.status)
-            if seen.get(rater.id, (0, "invited")) != now and now != (0, "started"):
-                how = (
-                    "has finished"
-                    if rater.status == "finished"
-                    else f"has rated {now[0]} of {len(rater.trials)}"
-                )
-                speak(f"{rater.name} {how}")
-            seen[rater.id] = now
-        if book.decided and not done:
+            sitting.refresh()
+        for seat in sitting.seats():
+            now = (seat.rated, seat.status)
+            if seen.get(seat.first.id, (0, "invited")) != now and now != (0, "started"):
+                how = "has finished" if seat.status == "finished" else f"has rated {now[0]} of {seat.trials}"
+                speak(f"{seat.name} {how}")
+            seen[seat.first.id] = now
+        if sitting.decided and not done:
             done = True
             speak("All have finished. End this with Ctrl-C, and then:")
             for command in then:
@@ -394,7 +397,7 @@ def config(app: FastAPI, host: str, port: int, *, behind_tls_proxy: bool = False
     )
 
 
-def _compress(run_dir: Path, book: Book) -> dict[str, bytes]:
+def _compress(book: Book) -> dict[str, bytes]:
     """Return what is sent of each clip, by its file's name: those that one pair may play are compressed together."""
     groups: dict[tuple[str, str, str], list[str]] = {}
     for clip in book.sealed.clips:
@@ -402,7 +405,7 @@ def _compress(run_dir: Path, book: Book) -> dict[str, bytes]:
     out: dict[str, bytes] = {}
     for files in groups.values():
         read = [
-            sf.read(io.BytesIO((run_dir / DIRECTORY / CLIPS / file).read_bytes()), dtype="int16")
+            sf.read(io.BytesIO((book.run_dir / DIRECTORY / CLIPS / file).read_bytes()), dtype="int16")
             for file in files
         ]
         out |= zip(files, encode_together([samples for samples, _ in read], read[0][1]), strict=True)
@@ -432,24 +435,25 @@ def _comparison(question: str) -> list[str]:
     return [*towards["A"], "No difference", *reversed(towards["B"])]
 
 
-def _minutes(book: Book, of: Rater) -> int:
+def _minutes(trials: Sequence[Asked]) -> int:
     """Return about how long a whole session takes: both clips and the reference once, and time to think."""
-    seconds = sum(2 * book.length_s(trial) + ABOUT_A_PAIR_S for trial in of.trials)
+    seconds = sum(2 * asked.book.length_s(asked.trial) + ABOUT_A_PAIR_S for asked in trials)
     return max(1, round(seconds / 60))
 
 
-def _trial(book: Book, of: Rater, ticket: str, words: dict[str, str]) -> dict[str, Any]:
-    trial = of.by_ticket[ticket]
-    given = of.answers.get(trial.trial_id)
+def _trial(asked: Asked, of: Seat, words: dict[str, str]) -> dict[str, Any]:
+    trial, rater = asked.trial, asked.rater
+    given = rater.answers.get(trial.trial_id)
     return {
-        "id": ticket,
-        "a": of.ticket_of(trial, "A"),
-        "b": of.ticket_of(trial, "B"),
-        "reference": of.ticket_of_reference(trial.channel),
+        "id": asked.ticket,
+        "a": rater.ticket_of(trial, "A"),
+        "b": rater.ticket_of(trial, "B"),
+        # One reference for all of a sitting, whatever cut of it each model was given.
+        "reference": of.first.ticket_of_reference(trial.channel),
         "practice": trial.kind == "practice",
         # The speaker's own recording says other words than the take beside it.
         "words": None if trial.kind == "anchor" else words[trial.utterance_id],
-        "revision": of.revisions.get(trial.trial_id, 0),
+        "revision": rater.revisions.get(trial.trial_id, 0),
         "answer": given
         and {
             "a": given.a,
@@ -459,21 +463,17 @@ def _trial(book: Book, of: Rater, ticket: str, words: dict[str, str]) -> dict[st
             "comparison": given.comparison,
             "note": given.note,
         },
-        **_heard(book, of, trial),
+        **_heard(asked),
     }
 
 
-def _heard(book: Book, of: Rater, trial: Trial) -> dict[str, Any]:
+def _heard(asked: Asked) -> dict[str, Any]:
     """Return what was heard of each side, as the server counts it."""
+    trial, rater = asked.trial, asked.rater
     return {
-        "heard": {side.lower(): of.ranges.get((trial.trial_id, side), []) for side in SIDES},
-        "full": {side.lower(): book.heard_in_full(of, trial, side) for side in SIDES},
+        "heard": {side.lower(): rater.ranges.get((trial.trial_id, side), []) for side in SIDES},
+        "full": {side.lower(): asked.book.heard_in_full(rater, trial, side) for side in SIDES},
     }
-
-
-def _in_order(of: Rater) -> list[str]:
-    place = {trial.trial_id: index for index, trial in enumerate(of.trials)}
-    return sorted(of.by_ticket, key=lambda ticket: place[of.by_ticket[ticket].trial_id])
 
 
 def _json(value: Any, status: int = 200) -> Response:

@@ -68,13 +68,14 @@ def plan(
     beside: Sequence[Source] = ("candidate", "baseline"),
     *,
     practice: bool = False,
+    controls: bool = True,
 ) -> list[Trial]:
     """Return the rater's trials in the order in which they hear them.
 
     The first channel is the rule's: its block has the repeats, the identical pair and the anchor. Each
     further channel is a block of its own after it, with the rated pairs alone. `anchor` is the utterance
     of which a take stands beside the speaker's own voice, one of `beside`; None where there is no reference.
-    `practice`: with a practice pair before all others.
+    `practice`: with a practice pair before all others. `controls`: with repeats and the identical pair.
     """
     trials: list[Trial] = []
     for index, channel in enumerate(channels):
@@ -84,7 +85,7 @@ def plan(
             Trial(f"pair-{channel}-{utterance}", "pair", utterance, channel, side)
             for utterance, side in zip(utterances, sides, strict=True)
         ]
-        extras = _extras(pairs, draws) if index == 0 else []
+        extras = _extras(pairs, draws) if index == 0 and controls else []
         if index == 0 and anchor is not None:
             take = beside[Draws(seed, f"beside/1/{rater_id}").draw_below(len(beside))]
             name = f"anchor-{channel}-{anchor}"

@@ -128,6 +128,8 @@ class Sealed(Record):
     hidden_sha256: str | None = optional_key()
     """Of another stretch of the speaker, which is what stands hidden; without it the open reference itself does."""
     sound: dict[TakeSide, Sound] | None = optional_key()
+    plain: bool | None = optional_key()
+    """The rated pairs and nothing else: two candidates beside each other, in a sitting (records/sitting.py)."""
 
 
 class CueResult(Record):
