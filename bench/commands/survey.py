@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from bench.commands.playbook import Interrupted, Played, Stop, list_inventories, play, read_variable
-from bench.controller import prepare, surveys
+from bench.controller import prepare, surveys, together
 from bench.controller import run as runs
 from bench.controller.request import RunRequest
 from bench.controller.run import Run
@@ -27,6 +27,7 @@ from bench.records.verdict import Verdict
 from bench.storage.record_file import load_record
 
 PLAN = "playbooks/survey.yml"
+_AFTER_TAKES = ("score", "verdict", "publish")
 _OURS = ("model", "run_id")
 """Variables that the survey sets itself."""
 
@@ -138,7 +139,58 @@ class _Driver:
         return found
 
     def drive(self, host: str, requests: list[RunRequest]) -> None:
-        """Go through one host's chain until it has a decision or must wait."""
+        """Go through one host's candidates: until one has been taken or people have to rate; or all, to be rated in
+        one sitting."""
+        if requests[0].together and len(requests) > 1:
+            self._drive_together(host, requests)
+        else:
+            self._drive_chain(host, requests)
+
+    def _drive_together(self, host: str, requests: list[RunRequest]) -> None:
+        playbooks = phase_playbooks(self._project)
+        names = [Path(each).stem for each in playbooks]
+        for request in requests:  # who may not be taken is known before anybody's engine is installed
+            run = find_newest(request)
+            if run is None or "preflight" not in run.phases():
+                self._phases(host, request, run, playbooks[: names.index("preflight") + 1])
+        for request in requests:
+            run = find_newest(request)
+            ahead = [each for each in _phases_left(playbooks, run) if Path(each).stem not in _AFTER_TAKES]
+            if ahead:
+                self._phases(host, request, run, ahead)
+        runs = [self._begun(request) for request in requests]
+        with self._signs.during(f"{host} | sealing"):
+            for line in together.seal_together(runs):
+                self._say(f"{host} | {line}")
+        first, waiting = _Neighbour(), None
+        for request, run in zip(requests, runs, strict=True):
+            last = [
+                each for each in _phases_left(playbooks, run) if Path(each).stem in ("verdict", "publish")
+            ]
+            if last:
+                self._phases(host, request, run, last)
+            verdict = _verdict(run)
+            self._say(f"{host} | {request.model} | {verdict.label}")
+            self._say(f"  {verdict.sentence}")
+            self._compare_neighbour(run, request.model, first)
+            if verdict.decision.startswith("awaiting"):
+                waiting = waiting or run
+        found = surveys.gather(runs[0])
+        self._say(f"{host} | {found.summary}")
+        self._say(f"  all candidates: {surveys.write(found, requests[0].runs_dir)}")
+        if waiting is not None:
+            self._say("One sitting for all of them; then `audition survey` again:")
+            (command,) = waiting.typed([f"audition rate {waiting.run_id}"])
+            self._say(f"  {command}")
+
+    @staticmethod
+    def _begun(request: RunRequest) -> Run:
+        run = find_newest(request)
+        if run is None:
+            raise AuditionError(f"{request.host} | {request.model}: preflight began no run")
+        return run
+
+    def _drive_chain(self, host: str, requests: list[RunRequest]) -> None:
         first = _Neighbour()
         worked = False
         for request in requests:
@@ -147,8 +199,7 @@ class _Driver:
                 worked = worked or run is None or run.undecided()
                 self._phases(host, request, run, left)
                 run = find_newest(request)
-            if run is None:
-                raise AuditionError(f"{host} | {request.model}: preflight began no run")
+            run = self._begun(request)
             verdict = _verdict(run)
             self._say(f"{host} | {request.model} | {verdict.label}")
             self._say(f"  {verdict.sentence}")

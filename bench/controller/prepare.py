@@ -60,6 +60,11 @@ def commit(request: RunRequest) -> Committed:
         )
     for name in request.chain:
         load_chain_member(request, name)
+    if request.choice != "none" and not request.together:
+        raise BadInput(
+            f"choice {request.choice} is between candidates that are rated together; set together: true, or leave it "
+            "out: of a chain the first that passes is taken."
+        )
     inputs = Inputs(
         model=request.model,
         profile=request.profile,
@@ -75,6 +80,8 @@ def commit(request: RunRequest) -> Committed:
         utterances_sha256=facts.sha256,
         neighbour_mode=request.neighbour_mode,
         intended_use=request.intended_use,
+        together=request.together or None,
+        choice=None if request.choice == "none" else request.choice,
     )
     return Committed(
         inputs=inputs,

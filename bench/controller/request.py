@@ -63,6 +63,12 @@ class RunRequest(Settings):
     `served`."""
     chain: list[str] = []
     """The survey's models in order; by default the candidate alone."""
+    together: bool = False
+    """`audition survey` measures every model of `chain` and has them rated in one sitting. False: one after another,
+    and a swap ends it."""
+    choice: Literal["none", "highest_mean"] = "none"
+    """With `together`, which of several that pass is taken: none (all are named), or the one whose mean lies highest
+    above the baseline's."""
     baseline: str
     """The model in service, by its name in the catalog."""
     baseline_profile: str = "upstream"

@@ -340,9 +340,10 @@ def find_carried(request: RunRequest, inputs: Inputs) -> list[Carried]:
 
     Of each its newest decided run counts that shares the survey's inputs; one that was taken carries nothing on.
     """
-    before = request.chain[: request.chain.index(request.model)] if request.model in request.chain else []
+    if request.together or request.model not in request.chain:
+        return []  # of candidates that are judged side by side none comes before another
     found = []
-    for model in before:
+    for model in request.chain[: request.chain.index(request.model)]:
         for run in list_runs(request.runs_dir, model, request.host):
             with contextlib.suppress(BadInput, FileNotFoundError, ValidationError):
                 if prepare.shared_sha256(run.manifest()) != prepare.shared_sha256(inputs):

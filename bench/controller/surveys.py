@@ -9,6 +9,7 @@ from typing import Any
 
 from bench.controller import prepare
 from bench.controller.run import Run, explain_full_disk, list_runs
+from bench.controller.together import judge_together, sum_up_together
 from bench.errors import BadInput
 from bench.records.run import Install
 from bench.records.survey import Place, SideFigures, Survey, Surveyed
@@ -17,6 +18,7 @@ from bench.records.verdict import RatingsResult, Verdict
 from bench.storage.atomic import write_atomically
 from bench.storage.record_file import load_record, record_bytes
 
+_FINAL = ("swap_candidate", "keep_baseline_survey_complete")
 FOLDER = "surveys"
 REPORT = "survey.html"
 SUMMARY = "survey.md"
@@ -36,9 +38,15 @@ def gather(member: Run) -> Survey:
         else newest_of(member.path.parent, model, manifest.host, shared)
         for model in manifest.chain
     }
-    models = _place([_describe(model, run) for model, run in found.items()])
+    models = [_describe(model, run) for model, run in found.items()]
+    together = manifest.inputs.together
+    if not together:
+        models = _place(models)
     decided = [each for each in models if each.decision is not None]
     last = decided[-1] if decided else None
+    side_by_side = judge_together(manifest, models) if together else {}
+    if together and last is not None:
+        last = next((each for each in decided if each.decision == "swap_candidate"), last)
     runs = [run.run_id for run in found.values() if run is not None]
     first = min(run_id.rpartition("-")[2] for run_id in runs)
     return Survey(
@@ -50,11 +58,14 @@ def gather(member: Run) -> Survey:
         intended_use=manifest.intended_use,
         question=manifest.question,
         shared_sha256=shared,
-        complete=last is not None and last.decision in ("swap_candidate", "keep_baseline_survey_complete"),
+        complete=last is not None and last.decision in _FINAL
+        if not together
+        else all(each.decision in _FINAL for each in models),
         decision=last.decision if last else None,
         label=last.label if last else None,
-        summary=_sum_up(models),
+        summary=sum_up_together(manifest, models, side_by_side) if together else _sum_up(models),
         models=models,
+        **side_by_side,
     )
 
 

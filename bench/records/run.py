@@ -42,6 +42,8 @@ class Rule(Record):
     """As `ttfa_p50_limit_ms`, of the first sample that can be heard."""
 
 
+Choice = Literal["highest_mean"]
+"""How one of several candidates that pass is chosen."""
 FIRST_METHOD = 3
 """Version of the method of a run whose manifest names none."""
 
@@ -62,6 +64,10 @@ class Inputs(Record):
     utterances_sha256: str
     neighbour_mode: NeighbourMode
     intended_use: IntendedUse
+    together: bool | None = optional_key()
+    """All candidates of the survey are rated in one sitting."""
+    choice: Choice | None = optional_key()
+    """Which of several that pass is taken; null: all are named and none is chosen."""
 
 
 class Utterance(Record):

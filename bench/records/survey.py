@@ -2,7 +2,7 @@
 
 from typing import ClassVar, Literal
 
-from bench.records.base import Decision, FileRecord, IntendedUse, Reason, Record
+from bench.records.base import Decision, FileRecord, IntendedUse, Reason, Record, optional_key
 from bench.records.verdict import Gate
 
 Place = Literal["decided", "waits", "under_way", "to_come", "not_needed"]
@@ -73,3 +73,11 @@ class Survey(FileRecord):
     summary: str
     """What came of it in a sentence or two, the reasons of earlier models included."""
     models: list[Surveyed]
+    together: bool | None = optional_key()
+    """All candidates were rated in one sitting, and each is judged against the baseline."""
+    passed: list[str] | None = optional_key()
+    """Of those, the models that pass; once all are decided."""
+    chosen: str | None = optional_key()
+    """Which of them is taken, where the choice was committed to beforehand."""
+    false_pass_at_most: float | None = optional_key()
+    """The chance that at least one passes the rating gate though none is better than the baseline."""

@@ -299,7 +299,9 @@ class _Case:
         return ttfa
 
     def following(self) -> list[str]:
-        """Return the models of the chain that come after this one."""
+        """Return the models of the chain that come after this one; none where all are judged side by side."""
+        if self.evidence.manifest.inputs.together:
+            return []
         chain = self.evidence.manifest.chain
         return chain[chain.index(self.model) + 1 :] if self.model in chain else []
 
@@ -317,11 +319,16 @@ class _Case:
                 ratings=ratings,
                 revealed=revealed,
             )
+        over = (
+            f" rather than {self.model}"
+            if self.evidence.manifest.inputs.together
+            else "; the survey is complete"
+        )
         return self.verdict(
             "keep_baseline_survey_complete",
             f"keep_{self.baseline}_survey_complete",
             reason,
-            f"Keep {self.baseline}; the survey is complete: {why}.{self.carried_on()}",
+            f"Keep {self.baseline}{over}: {why}.{self.carried_on()}",
             NextStep(model=None, commands=[]),
             ratings=ratings,
             revealed=revealed,

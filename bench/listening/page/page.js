@@ -389,9 +389,17 @@ function openAfter() {
 
 async function forward() {
   const [next] = openAfter();
-  if (next !== undefined) await open(next);
-  else review();
+  if (next === undefined) {
+    review();
+    return;
+  }
+  await open(next);
+  const done = counted().filter((one) => one.answer).length;
+  if (isPause(done)) warn(`${done} of ${counted().length} pairs are rated: a good moment for a pause. You can close this page and come back.`);
 }
+
+/** A long sitting has pauses: ears that are tired hear less. */
+const isPause = (done) => state.session.break_after && done % state.session.break_after === 0;
 
 async function reloadSession(message) {
   const current = trial();

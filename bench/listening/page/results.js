@@ -26,13 +26,16 @@ function mean(name, value) {
   return box;
 }
 
-/** Fill the results section. */
-export function showResults(found, at) {
-  at("means").replaceChildren(mean(found.candidate, found.candidate_mean), mean(found.baseline, found.baseline_mean));
+/** Fill the results section: one test, or all of a sitting. */
+export function showResults(first, at) {
+  const all = [first, ...first.others];
+  at("means").replaceChildren(
+    ...all.flatMap((found) => [mean(found.candidate, found.candidate_mean), mean(found.baseline, found.baseline_mean)]),
+  );
   const titles = ["Pair", "Kind", "A was", "B was"];
   at("results-head").replaceChildren(...titles.map((title) => cell("th", title, "col")));
   at("results-body").replaceChildren(
-    ...found.answers.map((one, index) => {
+    ...all.flatMap((found) => found.answers.map((one) => ({ one, found }))).map(({ one, found }, index) => {
       const row = document.createElement("tr");
       row.append(
         cell("th", String(index + 1), "row"),
@@ -46,7 +49,8 @@ export function showResults(found, at) {
       return row;
     }),
   );
-  at("results-sound").replaceChildren(...found.sound.map((text) => cell("li", text)));
-  at("results-sound-box").hidden = !found.sound.length;
-  at("results-hash").textContent = found.mapping_sha256;
+  const sound = [...new Set(all.flatMap((found) => found.sound))];
+  at("results-sound").replaceChildren(...sound.map((text) => cell("li", text)));
+  at("results-sound-box").hidden = !sound.length;
+  at("results-hash").textContent = first.mapping_sha256;
 }
