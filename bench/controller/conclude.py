@@ -11,7 +11,7 @@ from bench.listening import results
 from bench.listening.alignment import NotAligned
 from bench.listening.mapping import read_published
 from bench.listening.processing import UnusableTake
-from bench.listening.score import Alike, CuesRemain, TakesMissing, seal
+from bench.listening.score import CuesRemain, TakesMissing, seal
 from bench.metrics.compare import compare_sides
 from bench.records.metrics import TakeMetrics
 from bench.report import as_json, render, view, write_markdown
@@ -27,13 +27,11 @@ SUMMARY = "report.md"
 RECORD = "report.json"
 
 
-def score_run(
-    run: Run, *, practice: bool = True, alike: Alike | None = None, alone: bool = False
-) -> dict[str, Any]:
+def score_run(run: Run, *, alone: bool = False) -> dict[str, Any]:
     """Seal the pairs and write `metrics.json`; a second call with the same takes changes nothing.
 
-    A run that is to be rated together with others is sealed by `audition survey`, which knows them: with a practice
-    pair for the first of them alone, and with what their clips have in common; `alone` where no other is left.
+    A run that is to be rated together with others is sealed by `audition survey`, which knows them; `alone` where no
+    other is left.
 
     Returns what the task reports. Takes that are missing, failed or unusable are the verdict's matter, not an
     error; a baseline that has too few of them is set aside, so that it can be made again.
@@ -42,15 +40,14 @@ def score_run(
         CuesRemain, NotAligned, UnusableTake, BadInput: as `bench.listening.score.seal`.
     """
     started = utc_now()
-    by_itself = alone or alike is not None or not run.manifest().inputs.together
-    if not by_itself and read_published(run.path) is None:
+    if not alone and run.manifest().inputs.together and read_published(run.path) is None:
         raise BadInput(
             f"{run.run_id} is to be rated together with the others of its survey (together: true): `audition survey` "
             "seals the pairs of all once each has spoken. To rate it by itself, begin a run with together: false."
         )
     with explain_full_disk(run.path):
         try:
-            sealed = seal(run.path, practice=practice, alike=alike)
+            sealed = seal(run.path)
         except TakesMissing as error:
             if error.side == "baseline":
                 _set_baseline_aside(run, str(error))
@@ -62,7 +59,8 @@ def score_run(
             note_phase(run, "score", started, str(error), fault="host")
             raise
         measured = _write_metrics(run.path)
-    if not sealed.already_sealed:
+    noted = run.phases().get("score")
+    if not sealed.already_sealed or noted is None or noted.status != "done":
         note_phase(run, "score", started)
     changed = measured or not sealed.already_sealed
     lines = [

@@ -20,7 +20,6 @@ header alone, so that no log, proxy or Referer holds it, and no other site's pag
 """
 
 import contextlib
-import io
 import ipaddress
 import json
 import re
@@ -34,20 +33,17 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import soundfile as sf
 import uvicorn
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field, StrictInt
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
-from bench.audio.equal_flac import encode_together
 from bench.audio.wav import encode_wav_16bit
 from bench.errors import BadInput
-from bench.listening import heard, sound_check
-from bench.listening.book import Book, Given, Refused
+from bench.listening import heard, served_clips, sound_check
+from bench.listening.book import Given, Refused
 from bench.listening.limits import BodyLimit, RateLimit
-from bench.listening.mapping import CLIPS, DIRECTORY
 from bench.listening.raters import ensure_one, link
 from bench.listening.results import reveal
 from bench.listening.sitting import BREAK_AFTER, Asked, Seat, Sitting
@@ -138,7 +134,7 @@ def create_app(run_dir: Path) -> FastAPI:
         BadInput: nothing is sealed, or it was changed since.
     """
     sitting = Sitting(run_dir)
-    clips = {file: data for book in sitting.books for file, data in _compress(book).items()}
+    clips = served_clips.ServedClips(sitting.books)
     sounds = sound_check.SoundCheck()
     words = {
         take.utterance_id: take.text
@@ -215,7 +211,7 @@ def create_app(run_dir: Path) -> FastAPI:
         if asked is not None:
             side: Side = "A" if ticket == asked.rater.ticket_of(asked.trial, "A") else "B"
             asked.book.note_opened(asked.rater, asked.trial, side)
-        return _part(request, clips[file])
+        return _part(request, clips.read(file))
 
     @app.post("/api/trials/{ticket}/heard")
     def post_heard(ticket: str, body: HeardBody, request: Request) -> Response:
@@ -395,21 +391,6 @@ def config(app: FastAPI, host: str, port: int, *, behind_tls_proxy: bool = False
         limit_concurrency=2000,
         h11_max_incomplete_event_size=16 * 1024,
     )
-
-
-def _compress(book: Book) -> dict[str, bytes]:
-    """Return what is sent of each clip, by its file's name: those that one pair may play are compressed together."""
-    groups: dict[tuple[str, str, str], list[str]] = {}
-    for clip in book.sealed.clips:
-        groups.setdefault((clip.role, clip.utterance_id, clip.channel), []).append(clip.file)
-    out: dict[str, bytes] = {}
-    for files in groups.values():
-        read = [
-            sf.read(io.BytesIO((book.run_dir / DIRECTORY / CLIPS / file).read_bytes()), dtype="int16")
-            for file in files
-        ]
-        out |= zip(files, encode_together([samples for samples, _ in read], read[0][1]), strict=True)
-    return out
 
 
 def _part(request: Request, data: bytes) -> Response:

@@ -137,7 +137,7 @@ def start(run_dir: Path, *, behind_tls_proxy: bool = False) -> tuple[Live, Calla
     def stop() -> None:
         runner.should_exit = True
         thread.join(10)
-        app.state.book.close()
+        app.state.sitting.close()
 
     return Live(run_dir, f"http://127.0.0.1:{port}", app.state.book, app.state.sounds), stop
 
