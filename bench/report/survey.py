@@ -154,8 +154,9 @@ def write_survey_markdown(survey: Survey) -> str:
             "",
             escape_md(survey.summary),
             "",
-            f"Candidates for the place of {escape_md(survey.baseline_title)} on {escape_md(survey.host)}, in this "
-            f"order: {escape_md(', '.join(survey.chain))}. Raters were asked: “{escape_md(survey.question)}”",
+            f"Candidates for the place of {escape_md(survey.baseline_title)} on {escape_md(survey.host)}, "
+            f"{'rated in one sitting' if survey.together else 'in this order'}: {escape_md(', '.join(survey.chain))}. "
+            f"Raters were asked: “{escape_md(survey.question)}”",
             "",
             *table(["Model", "Run", "Outcome", "Why"], told),
             "",
