@@ -163,12 +163,12 @@ class _Driver:
             for line in together.seal_together(runs):
                 self._say(f"{host} | {line}")
         first, waiting = _Neighbour(), None
+        for phase in ("verdict", "publish"):  # what is published of one says what came of all
+            for request, run in zip(requests, runs, strict=True):
+                left = [each for each in _phases_left(playbooks, run) if Path(each).stem == phase]
+                if left:
+                    self._phases(host, request, run, left)
         for request, run in zip(requests, runs, strict=True):
-            last = [
-                each for each in _phases_left(playbooks, run) if Path(each).stem in ("verdict", "publish")
-            ]
-            if last:
-                self._phases(host, request, run, last)
             verdict = _verdict(run)
             self._say(f"{host} | {request.model} | {verdict.label}")
             self._say(f"  {verdict.sentence}")
