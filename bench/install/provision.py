@@ -36,7 +36,7 @@ _ERROR_CHARACTERS = 3000
 _SOURCE_BUILD = re.compile(r"Building wheel for (\S+)")
 _RETRY = re.compile(r"Retrying \(Retry\(")
 _SHOWN = "install | "
-_PULLED = "audition-published-"
+PULLED = "audition-published-"
 """How the name begins that an image gets which we pulled: no prune takes it for a leftover, and we know it again."""
 _STAGE = re.compile(
     r"^\s*((?:Collecting|Downloading|Building wheel for|Installing collected packages|Step \d)[^(\n]*)", re.M
@@ -187,9 +187,9 @@ class Provisioner:
                 raise InstallFailed(f"image: {error}", self.steps) from error
             if docker_host.has_image(reference):
                 found = docker_host.api.inspect_image(reference)
-                ours = any(tag.startswith(f"{_PULLED}{entry.name}:") for tag in found.get("RepoTags") or [])
+                ours = any(tag.startswith(f"{PULLED}{entry.name}:") for tag in found.get("RepoTags") or [])
                 return describe_image(found, reference, pulled=ours)
-        name = f"{_PULLED}{entry.name}:{reference.rpartition(':')[2][:16]}"
+        name = f"{PULLED}{entry.name}:{reference.rpartition(':')[2][:16]}"
         command = [sys.executable, "-m", "bench.engines.image.pull", reference, platform, name]
         output = self.run("image", command, whose="host", candidates=NOTHING_HERE)
         facts: dict[str, Any] = json.loads(output.strip().splitlines()[-1])

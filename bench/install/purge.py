@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from bench.docker_host.host import ROLE_LABEL, RUN_LABEL, DockerHost, DockerSilent
 from bench.engines.container import CACHE_LABEL
 from bench.errors import BadInput
+from bench.install.provision import PULLED
 from bench.jobs.abandoned import JOBS
 from bench.jobs.follow import find_process
 from bench.storage.sizes import count_bytes, spell_bytes
@@ -129,6 +130,11 @@ def _look_at_docker(plan: PurgePlan, docker_host: DockerHost) -> None:
                     f"image of {'the watcher' if image['Labels'][ROLE_LABEL] == 'watcher' else 'an engine'}"
                 )
                 plan.remove.append(PurgeItem(kind="image", name=shown, what=what, bytes=image["Size"]))
+            elif pulled := [name for name in names if name.startswith(PULLED)]:
+                what = "published image that was pulled for a run"
+                plan.remove.append(
+                    PurgeItem(kind="image", name=", ".join(pulled), what=what, bytes=image["Size"])
+                )
             elif ours and names:
                 plan.leave.append(
                     f"image {shown}: named as ours are, without our label (an older version's: `docker rmi`)"
@@ -162,5 +168,10 @@ def _remove_in_docker(item: PurgeItem, docker_host: DockerHost) -> None:
                 api.remove_volume(item.name)
         else:
             for name in item.name.split(", "):
-                if ROLE_LABEL in (api.inspect_image(name)["Config"]["Labels"] or {}):
+                image = api.inspect_image(name)
+                if name.startswith(PULLED) and image["RepoTags"] == [name]:
+                    api.remove_image(
+                        image["Id"], force=True
+                    )  # the digest that it was pulled by is a name too
+                elif name.startswith(PULLED) or ROLE_LABEL in (image["Config"]["Labels"] or {}):
                     api.remove_image(name)

@@ -120,7 +120,10 @@ TAGS = {
     "ours": "audition-engine-t-purge:1",
     "inherited": "somebodys-t-purge:1",
     "old": "audition-engine-t-purge:old",
+    "pulled": "audition-published-t-purge:0123",
+    "also theirs": "audition-published-t-purge-2:0123",
 }
+THEIR_NAME = "somebody/t-purge:latest"
 
 
 @pytest.fixture
@@ -134,11 +137,12 @@ def docker_with_things(
         api: Any = client.api
         for name, tag in TAGS.items():
             made = api.create_container(
-                BASE_IMAGE, "true", labels={} if name == "old" else {ROLE_LABEL: "engine"}
+                BASE_IMAGE, "true", labels={ROLE_LABEL: "engine"} if name in ("ours", "inherited") else {}
             )
             repository, _, version = tag.partition(":")
             api.commit(made["Id"], repository=repository, tag=version)
             api.remove_container(made["Id"])
+        api.tag(TAGS["also theirs"], *THEIR_NAME.split(":"))
         api.create_volume("audition-cache-t-purge", labels={CACHE_LABEL: TAGS["ours"]})
         api.create_volume("audition-cache-t-purge-theirs")
         api.create_container(BASE_IMAGE, "true", name="t-purge-ours", labels={RUN_LABEL: "run-1"})
@@ -149,7 +153,7 @@ def docker_with_things(
             for remove, names in (
                 (api.remove_container, ["t-purge-ours", "t-purge-theirs"]),
                 (api.remove_volume, ["audition-cache-t-purge", "audition-cache-t-purge-theirs"]),
-                (api.remove_image, list(TAGS.values())),
+                (api.remove_image, [*TAGS.values(), THEIR_NAME]),
             ):
                 for name in names:
                     with suppress(NotFound):
@@ -160,13 +164,14 @@ def test_of_docker_only_what_carries_our_label_goes(docker_with_things: Any, tmp
     api = docker_with_things
     done = _purge(tmp_path / "state")
     tags = {tag for image in api.images() for tag in image["RepoTags"] or []}
-    assert TAGS["ours"] not in tags and {TAGS["inherited"], TAGS["old"], BASE_IMAGE} <= tags
+    gone = {TAGS[name] for name in ("ours", "pulled", "also theirs")}
+    assert not gone & tags and {TAGS["inherited"], TAGS["old"], THEIR_NAME, BASE_IMAGE} <= tags
     volumes = {each["Name"] for each in api.volumes()["Volumes"]}
     assert "audition-cache-t-purge" not in volumes and "audition-cache-t-purge-theirs" in volumes
     containers = {name for each in api.containers(all=True) for name in each["Names"]}
     assert "/t-purge-ours" not in containers and "/t-purge-theirs" in containers
     assert f"image {TAGS['old']}: named as ours are, without our label" in " ".join(done["plan"]["leave"])
-    expected = {"container t-purge-ours", "volume audition-cache-t-purge", f"image {TAGS['ours']}"}
+    expected = {"container t-purge-ours", "volume audition-cache-t-purge", *(f"image {tag}" for tag in gone)}
     assert set(done["removed"]) == expected
 
 
