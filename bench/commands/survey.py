@@ -91,8 +91,9 @@ def survey(options: Options, say: Callable[[str], None]) -> int:
     """
     given = list_inventories(options.inventory)
     extra = options.variables()
+    here = Path.cwd()
     with Stop().watching() as stop, contextlib.chdir(options.project):
-        driver = _Driver(options.project, given, extra, stop, say, quiet=options.quiet)
+        driver = _Driver(options.project, given, extra, stop, say, typed_at=here, quiet=options.quiet)
         for host, requests in driver.plan(options.limit).items():
             driver.drive(host, requests)
     return 0
@@ -107,8 +108,10 @@ class _Driver:
         stop: Stop,
         say: Callable[[str], None],
         *,
+        typed_at: Path,
         quiet: bool,
     ) -> None:
+        self._typed_at = typed_at
         self._project = project
         self._inventory = inventory
         self._extra = extra
@@ -180,7 +183,7 @@ class _Driver:
         self._say(f"  all candidates: {surveys.write(found, requests[0].runs_dir)}")
         if waiting is not None:
             self._say("One sitting for all of them; then `audition survey` again:")
-            (command,) = waiting.typed([f"audition rate {waiting.run_id}"])
+            (command,) = waiting.typed([f"audition rate {waiting.run_id}"], self._typed_at)
             self._say(f"  {command}")
 
     @staticmethod
@@ -209,7 +212,7 @@ class _Driver:
             self._compare_neighbour(run, request.model, first)
             if verdict.decision.startswith("awaiting"):
                 self._say("Then, and afterwards `audition survey` again:")
-                for command in run.typed(verdict.next.commands):
+                for command in run.typed(verdict.next.commands, self._typed_at):
                     self._say(f"  {command}")
                 return
             if verdict.decision == "swap_candidate":

@@ -103,9 +103,9 @@ class Run:
         """Return whether the run can still go on."""
         return (self.decision() or "awaiting").startswith("awaiting")
 
-    def typed(self, commands: Sequence[str]) -> list[str]:
-        """Return a verdict's commands as they work here: `audition` has to be told of runs outside the checkout, and
-        where it is when the shell does not know.
+    def typed(self, commands: Sequence[str], at: Path | None = None) -> list[str]:
+        """Return a verdict's commands as they work here, or `at` another directory: `audition` has to be told of runs
+        outside the checkout, and where it is when the shell does not know.
 
         The verdict itself says nothing of places, so that the same run gives the same bytes wherever it lies.
         """
@@ -115,7 +115,8 @@ class Run:
             else f" --runs-dir {shlex.quote(str(self.path.parent))}"
         )
         return [
-            locate_command(f"{each}{where}" if each.startswith("audition ") else each) for each in commands
+            locate_command(f"{each}{where}" if each.startswith("audition ") else each, at)
+            for each in commands
         ]
 
     def preflight_passed(self) -> bool:
@@ -204,15 +205,17 @@ class Voice:
     """Also, under `HIDDEN`, another stretch for raters to hear hidden, where the clip is long enough."""
 
 
-def locate_command(command: str) -> str:
-    """Return a command of ours as it must be typed here: with its path where the shell finds none, or another."""
+def locate_command(command: str, at: Path | None = None) -> str:
+    """Return a command of ours as it must be typed here, or `at` another directory: with its path where the shell finds
+    none, or another."""
     word, _, rest = command.partition(" ")
     beside = Path(sys.executable).with_name(word)
     found = shutil.which(word)
     if not beside.exists() or (found and Path(found).samefile(beside)):
         return command
-    at = beside.relative_to(Path.cwd()) if beside.is_relative_to(Path.cwd()) else beside
-    return f"{shlex.quote(str(at))} {rest}".rstrip()
+    here = at or Path.cwd()
+    place = beside.relative_to(here) if beside.is_relative_to(here) else beside
+    return f"{shlex.quote(str(place))} {rest}".rstrip()
 
 
 def locate(request: RunRequest) -> Run:

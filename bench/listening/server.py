@@ -8,8 +8,8 @@ The blindness contract, kept here and tested by tests/listening/test_leaks.py:
 2. A clip's name in a URL is a random ticket of that rater for that trial and side; the file's name on disk
    is random too and never leaves the server.
 3. All clips of a pair have the same number of bytes, the same headers and no metadata: they are compressed
-   together (`bench.audio.equal_flac`), so that not a byte beside the sound differs. They are served from memory, so
-   that reading the disk tells nothing by its time. JSON is padded to whole blocks of 2 KiB.
+   together (`bench.audio.equal_flac`), so that not a byte beside the sound differs, when the first of them is asked
+   for: its time tells which was asked for first, and nothing of whose it is. JSON is padded to whole blocks of 2 KiB.
 4. Nothing is kept by the browser (`no-store`) and nothing comes from elsewhere (CSP `self` only).
 5. The names appear in `/api/results`, which is refused until all who were invited have finished, and as many as the
    rule asks for; after that nothing of theirs can be changed. Sides and orders are each rater's own.
@@ -127,7 +127,7 @@ class DigitsBody(BaseModel):
 
 
 def create_app(run_dir: Path) -> FastAPI:
-    """Return the app for a sealed run, or for the sitting that it is part of. Everything it serves is in memory and was
+    """Return the app for a sealed run, or for the sitting that it is part of. Everything it serves was
     found as sealed.
 
     Raises:

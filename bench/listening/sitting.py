@@ -189,12 +189,7 @@ class Sitting:
         Raises:
             BadInput: as `Book.invite`.
         """
-        for book in self.books:
-            book.invite(name, channels, late=late)
-        rater = find_rater(self.first, name)
-        if rater is None:
-            raise AssertionError("an invited rater is in the book")
-        return self._seat(rater)
+        return Seat(tuple((book, book.invite(name, channels, late=late)) for book in self.books))
 
     def withdraw(self, name: str, *, late: bool = False) -> None:
         """Take a rater off every book.
@@ -205,7 +200,7 @@ class Sitting:
         for book in reversed(
             self.books
         ):  # the first one last: as long as they are in it, it can be said again
-            if book is self.first or find_rater(book, name) is not None:
+            if book is self.first or find_rater(book, " ".join(name.split())) is not None:
                 book.withdraw(name, late=late)
 
     def hear(self, asked: Asked, seat: Seat, report: dict[Side, list[heard.Range]]) -> None:

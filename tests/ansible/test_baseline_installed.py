@@ -1,6 +1,7 @@
 """A baseline that Audition installs into a venv of its own, beside a candidate from system packages."""
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,10 +27,11 @@ class Both:
 @pytest.fixture(scope="module")
 def both(
     demo: Demo, state_dir: Path, private: Callable[[], Path], tmp_path_factory: pytest.TempPathFactory
-) -> Both:
+) -> Iterator[Both]:
     del demo  # the host's venv and hibari's are made by then
     root = tmp_path_factory.mktemp("both")
-    (state_dir / "receipts" / "hibari-upstream.json").unlink()
+    receipts, kept = state_dir / "receipts", root / "receipts"
+    receipts.rename(kept)
     hosts_file = inventory(
         root / "hosts.yml",
         {"alone": {}},
@@ -41,7 +43,9 @@ def both(
     )
     first = play(private(), None, inventory=hosts_file)
     again = play(private(), None, "--tags", "preflight,install", inventory=hosts_file)
-    return Both((root / "runs" / "latest").resolve(), first, again)
+    yield Both((root / "runs" / "latest").resolve(), first, again)
+    shutil.rmtree(receipts)
+    kept.rename(receipts)  # the demo's own, which other tests look at
 
 
 def test_both_sides_were_installed_and_each_said_a_sentence(both: Both) -> None:

@@ -130,7 +130,7 @@ def test_the_last_words_are_the_verdict_and_the_next_command_as_it_must_be_typed
 ) -> None:
     run = until_sealed(tmp_path)
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
-    where = ["-e", f"runs_dir={run.path.parent}", "-e", f"run_id={run.run_id}"]
+    where = ["-e", "model=espeak", "-e", f"runs_dir={run.path.parent}", "-e", f"run_id={run.run_id}"]
     code, said = play("site.yml", "--tags", "verdict,publish", *where)
     assert code == 0, text(said)
     lines = [line for _, line in said]

@@ -15,6 +15,7 @@ from bench.listening.book import Book, Given, Refused
 from bench.listening.mapping import DIRECTORY, RATINGS
 from bench.listening.raters import ensure_one, invite, link, notices, status, withdraw
 from bench.listening.score import seal
+from bench.listening.sitting import Sitting
 from bench.listening.store import Log
 from bench.records.listening import Export
 from bench.storage.clock import utc_now
@@ -44,11 +45,13 @@ def test_a_further_channel_adds_its_pairs_and_one_not_prepared_is_refused(run_di
 
 
 def test_the_owner_is_added_only_where_nobody_is(run_dir: Path) -> None:
-    book = Book(run_dir)
-    ensure_one(book)
-    ensure_one(book)
-    assert [rater.name for rater in book.raters.values()] == ["owner"]
-    assert link(next(iter(book.raters.values())), "127.0.0.1", 8770).startswith("http://127.0.0.1:8770/#")
+    sitting = Sitting(run_dir)
+    ensure_one(sitting)
+    ensure_one(sitting)
+    (seat,) = sitting.seats()
+    sitting.close()
+    assert seat.name == "owner"
+    assert link(seat.first, "127.0.0.1", 8770).startswith("http://127.0.0.1:8770/#")
 
 
 def test_who_will_not_finish_can_be_taken_off_and_the_verdict_is_told(patient: None, live: Live) -> None:

@@ -220,3 +220,15 @@ def test_the_folders_of_two_candidates_name_both(runs: list[Path]) -> None:
     assert seal is not None
     beside = load_record(Manifest, runs[0].parent / seal.beside[0])
     assert (beside.model, beside.inputs.baseline) == ("kal", "robot")
+
+
+def test_a_clip_that_is_changed_while_people_rate_is_not_played(runs: list[Path], live: Live) -> None:
+    ann = live.client()
+    trial = ann.session()["trials"][3]
+    for run in runs:
+        for clip in (run / DIRECTORY / "clips").iterdir():
+            clip.write_bytes(clip.read_bytes()[:-2] + b"\0\1")
+    for clip in (runs[0].parent / "sittings").rglob("*.wav"):
+        if "clips" in clip.parts:
+            clip.write_bytes(clip.read_bytes()[:-2] + b"\0\1")
+    assert ann.get(f"/api/clips/{trial['a']}").status_code == 500
