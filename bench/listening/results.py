@@ -67,6 +67,8 @@ def read_ratings(run_dir: Path) -> Ratings:
         who |= dict.fromkeys(book.imported, "finished")
         answers: list[Answer] = []
         over = book.all_finished and is_over(run_dir)  # a sitting ends for all of its runs at once
+        if book.all_finished and not over:  # a stop came between two of them
+            who = dict.fromkeys(who, "started")
         if over:
             answers += [answer for rater in book.raters.values() for answer in unseal(rater)]
             answers += [answer for of_rater in book.imported.values() for answer in of_rater]

@@ -119,9 +119,9 @@ def test_nothing_is_unsealed_before_every_test_is_finished(
     rate(book, "bo")
     assert book.all_finished
     book.close()
-    assert results.read_ratings(runs[0]).answers == [], (
-        "the others are not finished, and he would know the voices"
-    )
+    waiting = results.read_ratings(runs[0])
+    assert waiting.answers == [], "the others are not finished, and they would know the voices"
+    assert set(waiting.raters.values()) == {"started"}
     with pytest.raises(BadInput, match="nothing is unsealed"):
         results.export_json(runs[0], runs[0] / "export.json")
     assert bo.get("/api/results").json()["error"] == "not_finished"
