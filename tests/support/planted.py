@@ -21,7 +21,7 @@ class Planted:
         token = dict(scope.get("headers", [])).get(b"authorization", b"").decode().removeprefix("Bearer ")
         candidate = self.sources(token, scope.get("path", "")) == "candidate"
         if self.leak == "time" and candidate:
-            await asyncio.sleep(0.06)
+            await asyncio.sleep(0.15)  # a busy machine is as late as 60 ms by itself
 
         async def tell(message: Any) -> None:
             if candidate and message["type"] == "http.response.start":
