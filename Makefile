@@ -7,13 +7,12 @@ SHELL := /bin/bash
 # Three processes on two cores, for much of it waits; what belongs together (tests/support/tiers.py) stays in one of them, the dearest begun first.
 PYTEST := $(VENV)/bin/pytest -p no:cacheprovider -n 3 --dist loadscope --no-loadscope-reorder --durations=20
 LOCK = uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate $(UPGRADE)
-CHATTERBOX := tests/serving/test_chatterbox.py
 AUDIT := .cache/audit
 DOCS := .cache/docs
 AUDITED := test.txt engine-f5.txt engine-cosyvoice2.txt engine-hibari.txt engine-chatterbox.txt
 
 .PHONY: help setup setup-test demo test test-quick check bench bench-idle bench-listening bench-lines bench-gpu bench-gpu-job bare chaos \
-	arm64 test-chain test-chatterbox test-cosyvoice2 lock outdated docs clean
+	arm64 test-chain test-engines test-cosyvoice2 lock outdated docs clean
 
 help: ## say what there is
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 17
@@ -50,8 +49,8 @@ check: $(VENV)/.test ## formatting, lint, types
 test-quick: $(VENV)/.test $(DEMO)/demo.rights.yml ## the tests that need nothing more: no root, network, Docker or browser
 	$(PYTEST) -m quick
 
-test: setup-test check ## every test but those of `make test-chain` and `make test-chatterbox`
-	$(PYTEST) -m "not chain" --ignore=$(CHATTERBOX)
+test: setup-test check ## every test but those of `make test-chain` and `make test-engines`
+	$(PYTEST) -m "not chain and not engines"
 
 test-chain: setup-test ## the chain's ways that measure CosyVoice 2, with a tiny model: up to 15 minutes more
 	$(PYTEST) -m chain
@@ -83,11 +82,11 @@ arm64: setup-test ## the locks, each engine with a tiny model, the demo and the 
 chaos: setup-test ## every fault of the neighbour suite
 	$(PY) -m tests.chaos
 
+test-engines: setup-test ## F5-TTS, CosyVoice 2 and Chatterbox on upstream's packages with tiny weights: 20 minutes, 6 GB
+	$(PYTEST) -m engines
+
 test-cosyvoice2: setup-test ## CosyVoice 2's tests on the exact commits, from a folder MIRROR=... of repositories
 	AUDITION_COSYVOICE_MIRROR="$(MIRROR)" $(PY) -m pytest tests/serving/test_cosyvoice2.py
-
-test-chatterbox: setup-test ## Chatterbox's tests, in an environment of their own (2 GB, ten minutes)
-	$(PY) -m pytest -p no:cacheprovider --durations=20 $(CHATTERBOX)
 
 lock: ## make the pins again (needs uv); UPGRADE=--upgrade takes the newest that fit
 	$(LOCK) pyproject.toml -o requirements/host.txt

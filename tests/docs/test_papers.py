@@ -51,7 +51,7 @@ def test_contributing_shows_every_tier() -> None:
         "test-chain",
         "check",
         "chaos",
-        "test-chatterbox",
+        "test-engines",
         "test-cosyvoice2",
     } <= set(re.findall(r"`make ([a-z\d-]+)`", _text("CONTRIBUTING.md")))
 
@@ -69,7 +69,7 @@ def test_the_workflow_calls_make_and_the_pythons_we_take() -> None:
         "test-quick",
         "test",
         "test-chain",
-        "test-chatterbox",
+        "test-engines",
     }
     project = tomllib.loads(_text("pyproject.toml"))["project"]
     assert project["requires-python"] == ">=3.11,<3.13"

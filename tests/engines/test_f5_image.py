@@ -33,7 +33,7 @@ from tests.support.docker import base_image, ensure_docker
 from tests.support.index import Index
 from tests.support.neighbours import free_port
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.engines, pytest.mark.slow, pytest.mark.timeout(1800)]
 CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 ADAPTER = "bench.serving.f5.adapter:F5"
 PART = find_engine_part(REPO, ADAPTER)

@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[2]
 CONDITIONS = [(32, 6.0), (16, 10.0)]
 
 
+@pytest.mark.engines
 @pytest.mark.needs("venv")
 @pytest.mark.timeout(900)  # the environment may have to be built first
 def test_bench_gpu_runs_as_make_runs_it_and_finds_equal_audio(tmp_path: Path) -> None:

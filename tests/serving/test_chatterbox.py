@@ -27,7 +27,7 @@ INSIDE = Path(__file__).parent / "chatterbox_inside"
 FILES: dict[str, dict[str, str]] = {"inside_chatterbox": {}, "inside_kernels": {"TRITON_INTERPRET": "1"}}
 """Each with what its process is told besides: Triton reads how it is to run when it is first imported."""
 CASES = [(file, case) for file in FILES for case in inside.cases(INSIDE / f"{file}.py")]
-pytestmark = pytest.mark.timeout(1800)  # the environment may have to be built first
+pytestmark = [pytest.mark.engines, pytest.mark.timeout(1800)]  # the environment may have to be built first
 
 
 @pytest.fixture(scope="session")

@@ -31,7 +31,7 @@ FILES: dict[str, dict[str, str]] = {"inside_cosyvoice2": {}, "inside_kernels": {
 """Each with what its process is told besides: Triton reads how it is to run when it is first imported."""
 CASES = [(file, case) for file in FILES for case in inside.cases(INSIDE / f"{file}.py")]
 SPOKEN = "This is the voice that everybody should hear in this test."
-pytestmark = pytest.mark.timeout(1800)  # the environment may have to be built first
+pytestmark = [pytest.mark.engines, pytest.mark.timeout(1800)]  # the environment may have to be built first
 
 
 @pytest.fixture(scope="session")

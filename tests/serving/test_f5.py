@@ -27,7 +27,7 @@ FILES: dict[str, dict[str, str]] = {
 }  # fmt: skip
 """Each with what its process is told besides: Triton reads how it is to run when it is first imported."""
 CASES = [(file, case) for file in FILES for case in inside.cases(INSIDE / f"{file}.py")]
-pytestmark = pytest.mark.timeout(900)  # the environment may have to be built first
+pytestmark = [pytest.mark.engines, pytest.mark.timeout(900)]  # the environment may have to be built first
 
 
 OWNERS_CLIP_S = 34.7
