@@ -52,7 +52,7 @@ test-quick: $(VENV)/.test $(DEMO)/demo.rights.yml ## the tests that need nothing
 test: setup-test check ## every test but those of `make test-chain` and `make test-engines`
 	$(PYTEST) -m "not chain and not engines"
 
-test-chain: setup-test ## the chain's ways that measure CosyVoice 2, with a tiny model: up to 15 minutes more
+test-chain: setup-test ## the chain's ways that measure a tiny CosyVoice 2, and four candidates in one sitting: 25 minutes
 	$(PYTEST) -m chain
 
 bench: setup-test ## the figures of the measuring instrument, as one table and as JSON
