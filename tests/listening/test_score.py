@@ -263,9 +263,9 @@ def test_a_silent_reference_is_nobodys_take(spoken: Path) -> None:
 def test_a_cue_that_remains_ends_the_sealing(spoken: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from bench.listening import processing
 
-    def uneven(clips: dict[object, np.ndarray]) -> tuple[dict[object, np.ndarray], float]:
+    def uneven(clips: dict[object, np.ndarray], at_most: float) -> tuple[dict[object, np.ndarray], float]:
         # One side a decibel louder: what a bug in levelling would do
-        out, target = level(clips)
+        out, target = level(clips, at_most)
         return {k: v * np.float32(1.12) if "candidate" in k else v for k, v in out.items()}, target  # type: ignore[operator]
 
     level = processing.equalise_loudness
