@@ -22,6 +22,7 @@ from bench.records.metrics import MetricsFile, TakeMetrics
 from bench.records.neighbour import NeighbourRecord
 from bench.records.passes import PassFile
 from bench.records.run import BaselineInstall, Install, Manifest, Phases, Preflight
+from bench.records.sitting import SittingSeal
 from bench.records.survey import Survey
 from bench.records.take import Take
 from bench.records.verdict import Verdict
@@ -54,6 +55,7 @@ FILES: tuple[Described, ...] = (
     Described("metrics.json", MetricsFile),
     Described("listening/seal.json", SealReport),
     Described("listening/sealed.json", Sealed),
+    Described("listening/sitting.json", SittingSeal),
     Described("listening/finished/<rater>.json", Mark),
     Described("each of listening/unusable.json", Unusable),
     Described("what `audition ratings export RUN FILE.json` writes", Export),

@@ -59,6 +59,9 @@ def through(page: Page, live: Live) -> Connect:
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
     context = browser.new_context()
+    context.set_default_timeout(
+        120_000
+    )  # it loads for each rater anew, beside whatever else the machine does
     yield context.new_page()
     context.close()
 

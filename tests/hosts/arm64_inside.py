@@ -3,7 +3,7 @@
 `python -m tests.hosts.arm64_inside WHAT --out DIR`, with Debian's own Python. `host` is the bench venv: the whole lock,
 `pip check`, and every module that a host runs is imported. Another name is an engine: its lock is installed by the
 product's own code (bench/install/provision.py), the package is imported as its adapter does it, and a tiny random
-model speaks as a host's job has it do, through `tests.gpu.job_<engine> --tiny`.
+model speaks as a host's job has it do, through the job of `JOBS`.
 
 Facts go into DIR/<what>.json.
 """
@@ -21,11 +21,11 @@ HERE = Path(__file__).parents[2]
 BENCH = Path("/venvs/bench")
 MIRROR = Path("/mirror")
 JOBS = {
-    "f5": ["--profiles", "upstream", "graphed"],
-    "cosyvoice2": ["--each", "2", "--profiles", "graphed_fp32"],
-    "chatterbox": ["--each", "2", "--profiles", "graphed"],
+    "f5": ["tests.gpu.job_f5", "--profiles", "upstream", "graphed"],
+    "cosyvoice2": ["tests.gpu.job_cosyvoice2", "--each", "2", "--profiles", "graphed_fp32"],
+    "chatterbox": ["tests.gpu.job_chatterbox", "--each", "2", "--profiles", "graphed"],
 }
-"""What `tests.gpu.job_<engine>` is asked besides `--tiny`."""
+"""What says a few sentences with a tiny model."""
 _EMULATED = '''
 import importlib.util
 import sys
@@ -133,8 +133,8 @@ def _prove(engine: str, python: Path, out: Path, facts: dict[str, Any]) -> None:
     package = module.replace(".adapter", ".package")
     _run([its, "-c", f"import {package if engine in JOBS else 'hibari'}"], facts, "import")
     if engine in JOBS:
-        job = [str(python), "-m", f"tests.gpu.job_{engine}", "--tiny", "--engine-python", its]
-        _run([*job, "--out", str(out / engine), *JOBS[engine]], facts, "speak")
+        job = [str(python), "-m", *JOBS[engine], "--tiny", "--engine-python", its, "--out", str(out / engine)]
+        _run(job, facts, "speak")
     else:
         _run(
             [its, "-c", "import hibari; print(hibari.Hibari(voice='heart', threads=1)('Good morning.'))"],
