@@ -23,15 +23,9 @@ from tests.support.rated import invite_who_hears
 
 @pytest.mark.slow
 def test_twenty_kills_lose_nothing_that_was_acknowledged(run_dir: Path) -> None:
+    """`make bench-listening` does two hundred."""
     found = kill_often(run_dir, 20)
     assert found.lost == [] and found.acknowledged >= 20
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(900)
-def test_two_hundred_kills_lose_nothing_that_was_acknowledged(run_dir: Path) -> None:
-    found = kill_often(run_dir, 200, seed=2)
-    assert found.lost == [] and found.acknowledged >= 200
 
 
 def test_what_a_server_acknowledges_while_a_command_finds_damage_is_kept(

@@ -1,6 +1,6 @@
 """Debian's Chromium with a running audio clock, and what axe-core finds in a page."""
 
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = [
@@ -10,6 +10,8 @@ FLAGS = [
     "--disable-background-timer-throttling", "--disable-renderer-backgrounding",
 ]  # fmt: skip
 """Without a sound card Chromium plays into a sink of its own that keeps time, so clips really run."""
+
+expect.set_options(timeout=30_000)  # five seconds are little beside everything else that a test machine does
 
 
 def axe_finds(page: Page, axe: str) -> list[str]:
