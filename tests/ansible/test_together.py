@@ -24,7 +24,7 @@ from bench.records.survey import Survey
 from bench.records.verdict import Verdict
 from bench.storage.record_file import load_record
 from tests.support import entries, stranger_image
-from tests.support.chromium import CHROMIUM, FLAGS
+from tests.support.chromium import CHROMIUM, FLAGS, arrive
 from tests.support.docker import DockerEnv
 from tests.support.play import REPO
 from tests.support.rated import invite_who_hears
@@ -161,7 +161,7 @@ def liked(run_dir: Path) -> list[tuple[int, int]]:
 def test_one_sitting_decides_all_of_them(world: World, link: str, page: Page) -> None:
     scores = liked(world.run("espeak"))
     assert len(scores) == 3 * 15 + 1 + 3 * PAIRS_BESIDE
-    page.goto(link)
+    arrive(page, link)
     begin(page)
     assert title(page) == "Practice pair, not counted"
     pauses = []

@@ -9,7 +9,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from bench.listening.raters import invite
 from benchmarks.listening_run import WORDS, build
-from tests.support.chromium import CHROMIUM, FLAGS
+from tests.support.chromium import CHROMIUM, FLAGS, NETWORK_CHANGED, arrive
 from tests.support.listening_fixtures import Live, seal_copy
 from tests.support.rating_page import HEARS
 
@@ -58,13 +58,14 @@ def open_page(browser: Browser, live: Live) -> Iterator[OpenPage]:
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
         page.on("request", lambda request: foreign(request.url, live.url, problems))
-        page.goto(live.url + invite(live.run_dir, name))
+        arrive(page, live.url + invite(live.run_dir, name))
         return page
 
     yield found
     for context in contexts:
         context.close()
     refusals = (
+        NETWORK_CHANGED,
         "status of 409",
         "status of 401",
         "ERR_CONNECTION",

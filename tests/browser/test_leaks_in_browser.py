@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page
 
+from tests.support.chromium import arrive
 from tests.support.flac_parts import beside_the_sound
 from tests.support.leaks import (
     Connect,
@@ -39,7 +40,7 @@ FETCH = """async ([method, path, body, token]) => {
 def through(page: Page, live: Live) -> Connect:
     def connect(token: str) -> tuple[Get, Callable[[], None]]:
         page.goto("about:blank")
-        page.goto(f"{live.url}/#{token}")
+        arrive(page, f"{live.url}/#{token}")
         page.wait_for_selector("#start:visible")
 
         def get(method: str, path: str, body: Any) -> Seen:

@@ -14,7 +14,7 @@ from playwright.sync_api import Page, sync_playwright
 
 from bench.listening import results
 from bench.listening.raters import OWNER
-from tests.support.chromium import CHROMIUM, FLAGS
+from tests.support.chromium import CHROMIUM, FLAGS, arrive
 from tests.support.rated import invite_who_hears
 from tests.support.rating_page import HEARS, begin, listen_by_mouse, next_pair, score, title
 from tests.support.whole_run import until_sealed
@@ -66,7 +66,7 @@ def test_a_person_rates_every_pair_and_gets_the_verdict(run_dir: Path, link: str
     assert "<audio" not in silent
     invite_who_hears(run_dir, OWNER)
     page.context.add_init_script(HEARS)
-    page.goto(link)
+    arrive(page, link)
     begin(page)
     assert title(page) == "Practice pair, not counted"
     for number in range(16):
