@@ -9,7 +9,7 @@ from typing import Any
 
 from bench.controller import prepare
 from bench.controller.run import Run, explain_full_disk, list_runs
-from bench.controller.together import judge_together, sum_up_together
+from bench.controller.together import judge_together, label_together, sum_up_together
 from bench.errors import BadInput
 from bench.records.run import Install
 from bench.records.survey import Place, SideFigures, Survey, Surveyed
@@ -62,7 +62,7 @@ def gather(member: Run) -> Survey:
         if not together
         else all(each.decision in _FINAL for each in models),
         decision=last.decision if last else None,
-        label=last.label if last else None,
+        label=label_together(manifest.inputs.baseline, side_by_side) or (last.label if last else None),
         summary=sum_up_together(manifest, models, side_by_side) if together else _sum_up(models),
         models=models,
         **side_by_side,

@@ -78,6 +78,12 @@ def judge_together(manifest: Manifest, models: Sequence[Surveyed]) -> dict[str, 
     return found
 
 
+def label_together(baseline: str, found: Mapping[str, Any]) -> str | None:
+    """Return the label of a survey in which candidates pass; None where none does."""
+    taken = [found["chosen"]] if "chosen" in found else found.get("passed", [])
+    return f"swap_{baseline}_for_{'_or_'.join(taken)}" if taken else None
+
+
 def _bound_false_pass(manifest: Manifest, candidates: int, raters: int) -> float:
     """Return Boole's bound, which holds however the candidates' ratings hang together."""
     one = max(

@@ -11,7 +11,7 @@ class SittingSeal(FileRecord):
     file_name: ClassVar[str] = "sitting.json"
 
     sitting_id: str
-    """`<host>-<UTC of the sealing>`."""
+    """The name of its first run."""
     sealed_utc: str
     runs: list[str]
     """The candidates' runs, in the chain's order."""

@@ -7,7 +7,7 @@ import pytest
 
 from bench.controller import conclude, prepare, surveys
 from bench.controller.request import RunRequest
-from bench.controller.together import judge_together, sum_up_together
+from bench.controller.together import judge_together, label_together, sum_up_together
 from bench.errors import BadInput
 from bench.inputs import demo_reference
 from bench.records.run import Choice, Manifest
@@ -51,8 +51,10 @@ def test_several_that_pass_are_all_named_and_none_is_chosen() -> None:
     assert said.startswith(
         "Each of f5, hibari may take chatterbox's place: no choice was committed to beforehand. Of f5."
     )
+    assert label_together("chatterbox", found) == "swap_chatterbox_for_f5_or_hibari"
     found, said = judge(models, "highest_mean")
     assert found["chosen"] == "hibari"
+    assert label_together("chatterbox", found) == "swap_chatterbox_for_hibari"
     assert said.startswith("Swap chatterbox for hibari: its mean is the highest of f5, hibari.")
 
 
@@ -62,7 +64,7 @@ def test_one_none_and_not_yet() -> None:
     )
     assert found["passed"] == ["f5"] and said.startswith("Swap chatterbox for f5: it alone passes.")
     found, said = judge([surveyed(model, 0.1) for model in MODELS], "highest_mean")
-    assert found["passed"] == [] and "chosen" not in found
+    assert found["passed"] == [] and "chosen" not in found and label_together("chatterbox", found) is None
     assert said.startswith("Keep chatterbox: none of f5, cosyvoice2, hibari passes.")
     found, said = judge(
         [surveyed("f5", None, waits=True), surveyed("cosyvoice2", 0.1), surveyed("hibari", 0.1)]

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from bench.errors import BadInput
-from bench.listening import results
+from bench.listening import processing, results
 from bench.listening.book import Book, Given, _boot_id
-from bench.listening.mapping import DIRECTORY, PUBLISHED, SealBroken, load_intact
+from bench.listening.mapping import DIRECTORY, SealBroken, load_intact
 from bench.listening.raters import invite, status, withdraw
+from bench.listening.score import measure_alike, seal
 from bench.listening.seal_sitting import PAIRS_BESIDE, seal_sitting
 from bench.listening.sitting import Sitting, find_rater, read_seal
 from bench.records.listening import Export, Ratings, Sealed
@@ -105,11 +106,18 @@ def test_nothing_is_unsealed_before_every_test_is_finished(
 ) -> None:
     ann, bo = live.client("ann"), live.client("bo")
     trials = ann.session()["trials"]
-    for trial in trials[:-1]:
-        ann.rate(trial)
+    sitting = Sitting(runs[0])
+    of_the_last_test = set(sitting.seats()[0].parts[-1][1].by_ticket)
+    sitting.close()
+    last = next(trial for trial in trials if trial["id"] in of_the_last_test)
+    for trial in trials:
+        if trial is not last:
+            ann.rate(trial)
     refused = ann.post("/api/finish")
     assert (refused.status_code, refused.json()["error"]) == (409, "incomplete")
-    ann.rate(trials[-1])
+    assert not ann.session()["finished"]
+    assert results.read_ratings(runs[0]).raters["ann"] == "started", "nor is any one test closed"
+    ann.rate(last)
     assert ann.post("/api/finish").json() == {"finished": True}
     assert ann.get("/api/results").json()["error"] == "others_rate"
     bo.session()
@@ -125,6 +133,7 @@ def test_nothing_is_unsealed_before_every_test_is_finished(
     with pytest.raises(BadInput, match="nothing is unsealed"):
         results.export_json(runs[0], runs[0] / "export.json")
     assert bo.get("/api/results").json()["error"] == "not_finished"
+    assert ann.get("/api/results").json()["error"] == "others_rate"
     for trial in bo.session()["trials"]:
         if trial["answer"] is None:
             bo.rate(trial)
@@ -173,14 +182,25 @@ def test_nobody_hears_two_tests_at_once(monkeypatch: pytest.MonkeyPatch, live: L
     assert codes == [200] + [409] * 7, "time is spent once, not once in each test"
 
 
-@pytest.mark.parametrize("what", ["gone", "sealed anew"])
-def test_a_sitting_that_is_not_whole_is_refused(runs: list[Path], what: str) -> None:
-    if what == "gone":
-        shutil.rmtree(runs[1])
-    else:
-        (runs[1] / DIRECTORY / PUBLISHED).write_text("0" * 64 + "\n")
-    with pytest.raises(BadInput if what == "gone" else SealBroken, match=runs[1].name):
+def test_a_sitting_of_which_a_run_is_gone_is_refused(runs: list[Path]) -> None:
+    shutil.rmtree(runs[1])
+    with pytest.raises(BadInput, match=f"{runs[1].name} is not there"):
         invite(runs[0], "ann")
+
+
+def test_a_run_that_was_sealed_anew_is_no_part_of_the_sitting(runs: list[Path]) -> None:
+    kept = (runs[1] / DIRECTORY / "sitting.json").read_bytes()
+    shutil.rmtree(runs[1] / DIRECTORY)
+    seal(runs[1], channels=())
+    (runs[1] / DIRECTORY / "sitting.json").write_bytes(kept)
+    with pytest.raises(SealBroken, match="sealed otherwise than when sitting"):
+        invite(runs[0], "ann")
+
+
+def test_the_softest_run_sets_the_level_of_all(runs: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    levels = iter([-25.0, -23.0, -24.0])
+    monkeypatch.setattr(processing, "equalise_loudness", lambda clips, _at_most: (clips, next(levels)))
+    assert [alike.lufs for alike in measure_alike(runs, channels=())] == [{"full": -25.0}] * 3
 
 
 def test_ratings_from_elsewhere_are_not_of_a_sitting(runs: list[Path]) -> None:
