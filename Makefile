@@ -4,8 +4,8 @@ PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check -q
 DEMO := .cache/demo-reference
 SHELL := /bin/bash
-# Two processes; what belongs together (tests/support/tiers.py) stays in one of them, the dearest begun first.
-PYTEST := $(VENV)/bin/pytest -p no:cacheprovider -n 2 --dist loadscope --no-loadscope-reorder --durations=20
+# Three processes, for many tests wait; what belongs together (tests/support/tiers.py) stays in one of them, the dearest begun first.
+PYTEST := $(VENV)/bin/pytest -p no:cacheprovider -n 3 --dist loadscope --no-loadscope-reorder --durations=20
 LOCK = uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate $(UPGRADE)
 AUDIT := .cache/audit
 DOCS := .cache/docs

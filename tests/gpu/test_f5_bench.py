@@ -52,6 +52,7 @@ def test_bench_gpu_runs_as_make_runs_it_and_finds_equal_audio(tmp_path: Path) ->
     assert not (ROOT / "output.wav").exists()
 
 
+@pytest.mark.engines
 @pytest.mark.needs("venv")
 @pytest.mark.timeout(900)
 def test_a_hosts_whole_job_is_measured_by_profile(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@ Docker; what it may do, what is known of it, and how it ends."""
 
 import contextlib
 import dataclasses
-import os
+import secrets
 import socket
 import subprocess
 import sys
@@ -65,7 +65,7 @@ def _nothing_stays(_host: None, docker_host: DockerHost) -> Iterator[None]:
 @pytest.fixture
 def elsewhere() -> Iterator[str]:
     """A port of another machine: a network namespace behind a link, to which this host hands packets on."""
-    name, here = f"aud{os.getpid()}", "10.254.253.1/30"
+    name, here = f"aud{secrets.token_hex(4)}", "10.254.253.1/30"
 
     def ip(*arguments: str) -> None:
         subprocess.run(["ip", *arguments], check=True, capture_output=True)
@@ -82,6 +82,8 @@ def elsewhere() -> Iterator[str]:
             until(lambda: _answers("10.254.253.2", 8000), 20.0, "the other machine listens")
             yield "10.254.253.2:8000"
             server.kill()
+        # Gone when the command ends; a namespace takes its end with it some time later.
+        ip("link", "delete", f"{name}a")
     finally:
         ip("netns", "delete", name)
 
