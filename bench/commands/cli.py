@@ -117,14 +117,15 @@ def _survey(args: argparse.Namespace) -> int:
 def _rate(args: argparse.Namespace) -> int:
     run_dir = _run(args)
     from bench.listening.server import serve
+    from bench.listening.sitting import read_seal
 
     _say_alarms(run_dir)
     from bench.controller.run import Run
 
-    run = Run(run_dir)
+    run, seal = Run(run_dir), read_seal(run_dir)
     serve(
         run_dir,
-        then=run.typed([f"audition verdict {run.run_id}"]),
+        then=run.typed([f"audition verdict {each}" for each in (seal.runs if seal else [run.run_id])]),
         host=args.host,
         port=args.port,
         open_browser=args.open,
