@@ -9,7 +9,7 @@ PYTEST := $(VENV)/bin/pytest -p no:cacheprovider -n 3 --dist loadscope --no-load
 LOCK = uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate $(UPGRADE)
 AUDIT := .cache/audit
 DOCS := .cache/docs
-AUDITED := test.txt engine-f5.txt engine-cosyvoice2.txt engine-hibari.txt engine-chatterbox.txt
+AUDITED := test.txt engine-f5.txt engine-cosyvoice2.txt engine-hibari.txt engine-chatterbox.txt engine-qwen3tts.txt
 
 .PHONY: help setup setup-test demo test test-quick check bench bench-idle bench-listening bench-lines bench-gpu bench-gpu-job bare chaos \
 	arm64 test-chain test-engines test-cosyvoice2 lock outdated docs clean
@@ -82,7 +82,7 @@ arm64: setup-test ## the locks, each engine with a tiny model, the demo and the 
 chaos: setup-test ## every fault of the neighbour suite
 	$(PY) -m tests.chaos
 
-test-engines: setup-test ## F5-TTS, CosyVoice 2 and Chatterbox on upstream's packages with tiny weights: 20 minutes, 6 GB
+test-engines: setup-test ## F5-TTS, CosyVoice 2, Chatterbox and Qwen3-TTS on upstream's packages, tiny weights: 30 minutes, 8 GB
 	$(PYTEST) -m engines
 
 test-cosyvoice2: setup-test ## CosyVoice 2's tests on the exact commits, from a folder MIRROR=... of repositories
@@ -98,6 +98,7 @@ lock: ## make the pins again (needs uv); UPGRADE=--upgrade takes the newest that
 	$(LOCK) requirements/engine-hibari.in -o requirements/engine-hibari.txt
 	$(LOCK) requirements/engine-chatterbox.in --override requirements/engine-chatterbox.overrides \
 	    --excludes requirements/engine-chatterbox.excludes -o requirements/engine-chatterbox.txt
+	$(LOCK) requirements/engine-qwen3tts.in --excludes requirements/engine-qwen3tts.excludes -o requirements/engine-qwen3tts.txt
 	$(LOCK) requirements/audit.in -o requirements/audit.txt
 	$(LOCK) requirements/docs.in -o requirements/docs.txt
 

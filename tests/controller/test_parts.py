@@ -86,8 +86,8 @@ def test_an_engines_part_is_all_that_its_imports_need(adapter: str, tmp_path: Pa
         for module in parts._read_imports(path):
             if (found := parts._find_module(REPO, module)) is not None:
                 assert found.relative_to(REPO).as_posix() in part.files, f"{path} imports {module}"
-    # What F5, CosyVoice and Chatterbox import besides is in environments of their own: tests/serving/.
-    if not {"f5", "cosyvoice2", "chatterbox"} & set(adapter.split(".")):
+    # What F5, CosyVoice, Chatterbox and Qwen3-TTS import besides is in environments of their own: tests/serving/.
+    if not {"f5", "cosyvoice2", "chatterbox", "qwen3tts"} & set(adapter.split(".")):
         tar = tmp_path / "engine.tar"
         tar.write_bytes(pack_part(part))
         unpack(tar, tmp_path / "code")

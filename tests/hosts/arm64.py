@@ -24,7 +24,7 @@ from pathlib import Path
 from tests.hosts.bare import PASSED_ON
 from tests.support.docker import REPOSITORY, Dockerd, DockerEnv, debootstrapped, install_missing, tail
 
-WHATS = ("host", "hibari", "f5", "cosyvoice2", "chatterbox", "demo", "watcher")
+WHATS = ("host", "hibari", "f5", "cosyvoice2", "chatterbox", "qwen3_tts_06b", "demo", "watcher")
 IMAGE = "audition-arm64:bookworm"
 PACKAGES = ("python3", "python3-venv", "git", "make", "ca-certificates")
 BINFMT = Path("/proc/sys/fs/binfmt_misc")

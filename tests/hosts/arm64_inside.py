@@ -24,6 +24,7 @@ JOBS = {
     "f5": ["tests.gpu.job_f5", "--profiles", "upstream", "graphed"],
     "cosyvoice2": ["tests.gpu.job_cosyvoice2", "--each", "2", "--profiles", "graphed_fp32"],
     "chatterbox": ["tests.gpu.job_chatterbox", "--each", "2", "--profiles", "graphed"],
+    "qwen3_tts_06b": ["tests.gpu.job_qwen3tts", "--each", "2", "--profiles", "graphed"],
 }
 """What says a few sentences with a tiny model."""
 _EMULATED = '''

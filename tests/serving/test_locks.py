@@ -10,7 +10,7 @@ from bench.catalog.loader import load
 REQUIREMENTS = Path(__file__).parents[2] / "requirements"
 
 
-@pytest.fixture(scope="module", params=["f5", "cosyvoice2", "hibari", "chatterbox"])
+@pytest.fixture(scope="module", params=["f5", "cosyvoice2", "hibari", "chatterbox", "qwen3tts"])
 def lines(request: pytest.FixtureRequest) -> list[str]:
     """Requirements with their markers and hashes, one string each."""
     lock = REQUIREMENTS / f"engine-{request.param}.txt"
@@ -27,7 +27,12 @@ def pins(lines: list[str]) -> dict[str, set[str]]:
 
 
 def test_pins_what_the_catalog_says(pins: dict[str, set[str]]) -> None:
-    ours = {"f5-tts": "f5", "hibari-tts": "hibari", "chatterbox-tts": "chatterbox"}
+    ours = {
+        "f5-tts": "f5",
+        "hibari-tts": "hibari",
+        "chatterbox-tts": "chatterbox",
+        "qwen-tts": "qwen3_tts_06b",
+    }
     for package in ours.keys() & pins.keys():
         assert pins[package] == {load(ours[package]).version.pin}
     if "chatterbox-tts" in pins:
@@ -40,6 +45,11 @@ def test_pins_what_the_catalog_says(pins: dict[str, set[str]]) -> None:
         assert run.kind == "engine" and run.unmet is not None
         unmet = {name for package in run.unmet.values() for name in package if "==" not in name}
         assert not unmet & pins.keys(), "it is there, and declared missing"
+    if "qwen-tts" in pins:
+        assert load("qwen3_tts_17b").version.pin == load("qwen3_tts_06b").version.pin
+        # What the wheel pins.
+        assert pins["transformers"] == {"4.57.3"} and pins["accelerate"] == {"1.12.0"}
+        assert not {"sox", "gradio"} & pins.keys(), "it is there, and declared missing"
     if not ours.keys() & pins.keys():
         # A later one misreads the mask that upstream's own code gives (profile `upstream`).
         assert pins["transformers"] == {"4.51.3"}
