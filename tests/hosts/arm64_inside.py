@@ -76,7 +76,8 @@ code.parent.mkdir(parents=True, exist_ok=True)
 code.write_bytes(pack_part(find_part(entry)))
 made = Provisioner(4 * 3600.0, lambda line: print(line, file=sys.stderr))
 made.venv(target, find_engine_lock(entry), code, None, entry.ours.unmet)
-sources.assemble(entry.ours.sources, next((target / "lib").glob("python3*/site-packages")), mirror=mirror)
+if entry.ours.sources:
+    sources.assemble(entry.ours.sources, next((target / "lib").glob("python3*/site-packages")), mirror=mirror)
 print(json.dumps({"adapter": entry.ours.adapter, "steps": [step.model_dump(mode="json") for step in made.steps]}))
 """
 

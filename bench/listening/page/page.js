@@ -399,7 +399,7 @@ async function forward() {
 }
 
 /** A long sitting has pauses: ears that are tired hear less. */
-const isPause = (done) => state.session.break_after && done % state.session.break_after === 0;
+const isPause = (done) => state.session.break_after && done > 0 && done % state.session.break_after === 0;
 
 async function reloadSession(message) {
   const current = trial();
