@@ -67,7 +67,7 @@ def judge_together(manifest: Manifest, models: Sequence[Surveyed]) -> dict[str, 
     )
     found: dict[str, Any] = {
         "together": True,
-        "false_pass_at_most": _bound_false_pass(manifest, len(models), asked),
+        "false_pass_at_most": _bound_false_pass(manifest, len(_in_sitting(models)), asked),
     }
     if any(each.reason is None for each in models):
         return found
@@ -76,6 +76,11 @@ def judge_together(manifest: Manifest, models: Sequence[Surveyed]) -> dict[str, 
     if passed and manifest.inputs.choice == "highest_mean":
         found["chosen"] = max(passed, key=lambda each: each.difference or 0.0).model
     return found
+
+
+def _in_sitting(models: Sequence[Surveyed]) -> list[Surveyed]:
+    """Return those that are rated or may still be: who was refused or could not be installed cannot pass."""
+    return [each for each in models if each.reason is None or each.ratings]
 
 
 def label_together(baseline: str, found: Mapping[str, Any]) -> str | None:
@@ -102,9 +107,12 @@ def _bound_false_pass(manifest: Manifest, candidates: int, raters: int) -> float
 def sum_up_together(manifest: Manifest, models: Sequence[Surveyed], found: Mapping[str, Any]) -> str:
     """Say what came of all candidates."""
     baseline = manifest.inputs.baseline
+    rated = [each.model for each in _in_sitting(models)]
     chance = (
-        f"With {len(models)} candidates, none of them better than {baseline}, the chance that at least one passes "
-        f"the rating gate is {100 * found['false_pass_at_most']:.1f}% at most."
+        f"If none of {', '.join(rated)} were better than {baseline}, the chance that at least one passes the rating "
+        f"gate would be {100 * found['false_pass_at_most']:.1f}% at most."
+        if rated
+        else "Nobody was rated."
     )
     if "passed" not in found:
         waiting = [each.model for each in models if each.reason is None]
