@@ -167,7 +167,7 @@ class LeaseDirectory:
             ) from error
 
     def discard(self) -> None:
-        """Remove a lease that no watcher has taken up."""
+        """Remove a lease that no watcher has taken up, or that one left."""
         for name in ("lease.json", "renewal.json", "request.json"):
             (self.path / name).unlink(missing_ok=True)
 
@@ -184,17 +184,17 @@ class LeaseDirectory:
 
     def _write_for(self, terms: Terms, name: str, write: Callable[[Terms], None]) -> bool:
         """Write a file of a lease, and leave none where the lease is not there before or after it."""
-        if not self._is_there(terms):
+        if not self.holds(terms):
             return False
         write(terms)
-        if self._is_there(terms):
+        if self.holds(terms):
             return True
         with suppress(OSError, ValueError, RecursionError, AttributeError):
             if json.loads(self._read(name) or b"{}").get("lease_id") == terms.lease_id:
                 (self.path / name).unlink(missing_ok=True)
         return False
 
-    def _is_there(self, terms: Terms) -> bool:
+    def holds(self, terms: Terms) -> bool:
         """Tell whether `lease.json` is this lease's, or cannot be read: the watcher sees to a damaged one."""
         try:
             found = self.terms()

@@ -86,6 +86,7 @@ def await_return(
         if status is not None:  # before it waits for memory that they would hold
             end_lost([str(each.get("id")) for each in status.engines_ended])
         if status is not None and status.ended_utc is not None:
+            see_cleared(docker_host, directory, terms)
             return status
         try:
             found = find_watcher(docker_host, terms.watcher_name)
@@ -112,6 +113,19 @@ def await_return(
         f"The watcher did not report {terms.container} back within {limit_s:.0f} s; it goes on trying. "
         "`audition neighbour status` shows how far it is."
     )
+
+
+def see_cleared(docker_host: DockerHost, directory: LeaseDirectory, terms: Terms) -> None:
+    """Wait until a lease whose watcher reported its end is cleared away; where the watcher is gone before, do it."""
+    end = time.monotonic() + LEAVING_LIMIT_S
+    while directory.holds(terms) and time.monotonic() < end:
+        with suppress(AuditionError, OSError):
+            found = find_watcher(docker_host, terms.watcher_name)
+            if found is None or has_retired(found):
+                with directory.lock():
+                    if directory.holds(terms):
+                        directory.discard()
+        time.sleep(POLL_S)
 
 
 def run_restorer(docker_host: DockerHost, directory: LeaseDirectory, terms: Terms, image: str) -> None:

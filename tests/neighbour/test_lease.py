@@ -616,6 +616,25 @@ def test_its_owner_makes_it_anew_while_it_is_lent(
         assert grant.record.state == "restored"
 
 
+def test_a_watcher_that_is_removed_before_it_has_cleared_away_leaves_no_lease(
+    docker_env: DockerEnv, docker_host: DockerHost, asking: Asking, proof: Proof, lease_dir: Path
+) -> None:
+    names = ("lease.json", "renewal.json")
+    directory = LeaseDirectory(lease_dir)
+    with chat_neighbour(docker_env) as chat:
+        request = asking(chat, mode="parallel", ratio_limit=LIMIT)
+        with borrow(request, always_alive, docker_host=docker_host, proof=proof):
+            left = {name: (lease_dir / name).read_bytes() for name in names}
+        await_cleared(chat)
+    for name, held in left.items():
+        (lease_dir / name).write_bytes(held)
+    terms = directory.terms()
+    assert terms is not None
+    status = watcher_control.await_return(docker_host, directory, terms, "none is started", 30.0)
+    assert status is not None and status.state == "restored"
+    assert not any((lease_dir / name).exists() for name in names)
+
+
 STEPPED_CLOCK = """
 import os, time
 def shifted(real):
