@@ -34,6 +34,18 @@ _AARCH64 = (
     rb":\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff:%s:F" % QEMU.encode()
 )
 """The head of an aarch64 program, and its mask. F: the emulator is opened now, so that containers need not have it."""
+CPUINFO = """processor\t: {number}
+BogoMIPS\t: 50.00
+Features\t: fp asimd evtstrm aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm lrcpc dcpop asimddp ssbs
+CPU implementer\t: 0x41
+CPU architecture: 8
+CPU variant\t: 0x3
+CPU part\t: 0xd0c
+CPU revision\t: 1
+
+"""
+"""Of one processor, a Neoverse N1. The emulator of Debian 12 shows programs the machine's own /proc/cpuinfo, and
+onnxruntime ends with SIGSEGV when it reads of an x86 there."""
 _LIMIT_S = 4 * 3600.0
 
 
@@ -60,7 +72,11 @@ def machine(env: DockerEnv, out: Path, mirror: Path | None) -> Iterator[Callable
             ["git", "-C", str(REPOSITORY), "bundle", "create", "-q", str(bundle), "HEAD"], check=True
         )
         given = [f"--env={variable}" for variable in PASSED_ON if variable in os.environ]
-        mounts = [f"-v={folder}:/bundle:ro", f"-v={out.resolve()}:/out"]
+        cpuinfo = Path(folder) / "cpuinfo"
+        cpuinfo.write_text("".join(CPUINFO.format(number=n) for n in range(os.cpu_count() or 1)), "ascii")
+        mounts = [
+            f"-v={folder}:/bundle:ro", f"-v={out.resolve()}:/out", f"-v={cpuinfo}:/proc/cpuinfo:ro",
+        ]  # fmt: skip
         mounts += [f"-v={mirror.resolve()}:/mirror:ro"] if mirror else []
 
         def docker(*arguments: str) -> int:
