@@ -21,7 +21,7 @@ HERE = Path(__file__).parents[2]
 BENCH = Path("/venvs/bench")
 MIRROR = Path("/mirror")
 JOBS = {
-    "f5": ["tests.gpu.job_f5", "--profiles", "upstream", "graphed"],
+    "f5": ["tests.gpu.job_f5", "--profiles", "graphed", "--company", "alone"],
     "cosyvoice2": ["tests.gpu.job_cosyvoice2", "--each", "2", "--profiles", "graphed_fp32"],
     "chatterbox": ["tests.gpu.job_chatterbox", "--each", "2", "--profiles", "graphed"],
     "qwen3_tts_06b": ["tests.gpu.job_qwen3tts", "--each", "2", "--profiles", "graphed"],
