@@ -279,7 +279,9 @@ def test_the_digits_are_spoken_and_nothing_else_tells_them(live: Live) -> None:
     for _ in range(12):
         found = ann.get("/api/sound-check")
         told = live.sounds.told(rater.id)
-        assert told not in str(found.headers) and told.encode() not in found.content[:44]
+        # A length or a date has three digits of its own that may be these.
+        words = [value for name, value in found.headers.items() if name not in ("content-length", "date")]
+        assert told not in " ".join(words) and told.encode() not in found.content[:44]
         samples, rate_hz = sf.read(io.BytesIO(found.content))
         assert found.headers["content-type"] == "audio/wav" and 1.0 < samples.size / rate_hz < 6.0
         heads.add(found.content[:4] + found.content[8:40])
