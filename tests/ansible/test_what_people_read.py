@@ -18,6 +18,8 @@ from bench.controller.wheel import REPO
 from tests.support.pace import limit
 from tests.support.whole_run import until_sealed
 
+pytestmark = pytest.mark.slow
+
 PLAYBOOK = """
 - name: Some work
   hosts: audition_hosts

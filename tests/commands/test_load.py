@@ -23,6 +23,7 @@ def quick(asked: Asked) -> Reply:
     )
 
 
+@pytest.mark.slow
 def test_closed_and_open_loops_are_a_table_and_json(tmp_path: Path, capsys: Output) -> None:
     out = tmp_path / "load.json"
     with serving(quick) as server:
