@@ -26,7 +26,6 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 from bench.controller.run import Run
-from bench.listening.raters import invite
 from bench.records.base import PHASES
 from bench.records.run import Install, Manifest, Preflight
 from bench.records.survey import Survey
@@ -35,12 +34,12 @@ from bench.records.verdict import Verdict
 from bench.storage.record_file import load_record
 from tests.ansible.conftest import Demo
 from tests.support import entries, git_server, make_cosyvoice2_venv, two_models
-from tests.support.chromium import CHROMIUM, FLAGS, axe_finds
+from tests.support.chromium import CHROMIUM, FLAGS, arrive, axe_finds
 from tests.support.hub import Hub
 from tests.support.listening_fixtures import start
 from tests.support.play import REPO, inventory, lines, play
-from tests.support.rated import rate_everything
-from tests.support.rating_page import begin, listen_by_mouse, next_pair, score
+from tests.support.rated import invite_who_hears, rate_everything
+from tests.support.rating_page import HEARS, begin, listen_by_mouse, next_pair, score
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 SAYS = ("Good morning.", "Good evening.")
@@ -292,13 +291,14 @@ def rate_in_a_browser(run_dir: Path, candidate: int, baseline: int) -> None:
     """Hear every pair to its end in Chromium, and click the two scores."""
     live, stop = start(run_dir)
     try:
-        link = live.url + invite(run_dir, "ben")
+        link = live.url + invite_who_hears(run_dir, "ben")
         live.book.refresh()
         (rater,) = live.book.raters.values()
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
             page = browser.new_page(viewport={"width": 1000, "height": 900})
-            page.goto(link)
+            page.context.add_init_script(HEARS)
+            arrive(page, link)
             begin(page)
             for trial in rater.trials:
                 listen_by_mouse(page)
