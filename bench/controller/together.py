@@ -79,7 +79,7 @@ def judge_together(manifest: Manifest, models: Sequence[Surveyed]) -> dict[str, 
 
 
 def _in_sitting(models: Sequence[Surveyed]) -> list[Surveyed]:
-    """Return those that are rated or may still be: who was refused or could not be installed cannot pass."""
+    """Return those that are rated or may still be: what was refused or could not be installed cannot pass."""
     return [each for each in models if each.reason is None or each.ratings]
 
 
@@ -109,10 +109,10 @@ def sum_up_together(manifest: Manifest, models: Sequence[Surveyed], found: Mappi
     baseline = manifest.inputs.baseline
     rated = [each.model for each in _in_sitting(models)]
     chance = (
-        f"If none of {', '.join(rated)} were better than {baseline}, the chance that at least one passes the rating "
-        f"gate would be {100 * found['false_pass_at_most']:.1f}% at most."
+        f"Even if {baseline} were as good as each of {', '.join(rated)}, the chance that at least one of them passes "
+        f"the rating gate would be {100 * found['false_pass_at_most']:.1f}% at most."
         if rated
-        else "Nobody was rated."
+        else "No candidate came to be rated."
     )
     if "passed" not in found:
         waiting = [each.model for each in models if each.reason is None]

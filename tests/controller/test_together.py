@@ -79,8 +79,10 @@ def test_the_chance_that_one_passes_by_luck_is_the_sum_of_the_single_ones() -> N
     found, said = judge([*rated, refused])
     single = max(pass_probability(gap=0.0, sd=sd, pairs=10, raters=2, margin_tenths=5) for sd in (0.8, 1.0))
     assert found["false_pass_at_most"] == pytest.approx(3 * single, abs=1e-4)
-    assert "If none of f5, cosyvoice2, hibari were better than chatterbox" in said
-    assert f"at least one passes the rating gate would be {300 * single:.1f}% at most" in said
+    assert "if chatterbox were as good as each of f5, cosyvoice2, hibari, the chance" in said
+    assert f"at least one of them passes the rating gate would be {300 * single:.1f}% at most" in said
+    found, said = judge([refused])
+    assert found["false_pass_at_most"] == 0 and said.endswith("No candidate came to be rated.")
 
 
 @pytest.fixture
