@@ -45,6 +45,9 @@ TOGETHER = (
 """Folders whose fixtures are dear, or whose tests disturb each other, and the group of each. The longest come first:
 what is begun last decides how long one process waits for the other. Every other file is a group of its own."""
 
+FIRST = frozenset({"weights", "listening", "controller"})
+"""Folders whose quick tests are begun before those of others: their files take longest, or wait longest."""
+
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -55,7 +58,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         why = needs(item)
         slow = item.get_closest_marker("slow") is not None
         item.add_marker("whole" if why or slow else "quick")
-    items.sort(key=lambda item: ranks.get(folder_of(item), len(ranks)) if is_whole(item) else len(ranks) + 1)
+
+    def rank(item: pytest.Item) -> int:
+        if is_whole(item):
+            return ranks.get(folder_of(item), len(ranks))
+        return len(ranks) + (1 if folder_of(item) in FIRST else 2)
+
+    items.sort(key=rank)
 
 
 class ByGroup(LoadScopeScheduling):  # type: ignore[misc]  # xdist ships no types
