@@ -1,8 +1,8 @@
 """Which tests are quick, and which of them have to be in one process: pytest's hooks for both.
 
 A test is `whole` when it needs what Python, git, make and `make setup` do not give (it says so by
-`pytest.mark.needs`, or one of its fixtures asks for a `needs_...` fixture), or when it is `slow`. Every other test is
-`quick`. A quick test's process finds no program of `BEYOND_SETUP` and reaches no other machine, so that one which needs
+`pytest.mark.needs`, or one of its fixtures asks for a `needs_...` fixture), when it is `slow`, or when a command of its
+own runs it (`chain`, `engines`): the quick tests are all part of `make test`. Every other test is `quick`. A quick test's process finds no program of `BEYOND_SETUP` and reaches no other machine, so that one which needs
 more than it says fails in every run, and not at a newcomer's.
 """
 
@@ -56,8 +56,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     ranks = {folder: rank for rank, (folder, _) in enumerate(TOGETHER)}
     for item in items:
         why = needs(item)
-        slow = item.get_closest_marker("slow") is not None
-        item.add_marker("whole" if why or slow else "quick")
+        apart = any(item.get_closest_marker(name) for name in ("slow", "chain", "engines"))
+        item.add_marker("whole" if why or apart else "quick")
 
     def rank(item: pytest.Item) -> int:
         if is_whole(item):
