@@ -1,4 +1,4 @@
-"""What CosyVoice 2's recipe may name, and what stands in for packages that only training imports: no model is needed."""
+"""What CosyVoice 2's recipe may name, and what stands in for packages that only training imports; without a model."""
 
 import sys
 from pathlib import Path

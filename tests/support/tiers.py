@@ -2,8 +2,9 @@
 
 A test is `whole` when it needs what Python, git, make and `make setup` do not give (it says so by
 `pytest.mark.needs`, or one of its fixtures asks for a `needs_...` fixture), when it is `slow`, or when a command of its
-own runs it (`chain`, `engines`): the quick tests are all part of `make test`. Every other test is `quick`. A quick test's process finds no program of `BEYOND_SETUP` and reaches no other machine, so that one which needs
-more than it says fails in every run, and not at a newcomer's.
+own runs it (`chain`, `engines`): the quick tests are all part of `make test`. Every other test is `quick`. A quick
+test's process finds no program of `BEYOND_SETUP` and reaches no other machine, so that one which needs more than it
+says fails in every run, and not at a newcomer's.
 """
 
 import contextlib
