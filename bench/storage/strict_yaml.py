@@ -44,11 +44,10 @@ def parse_yaml(data: bytes, name: str, kind: type[Model], *, what: str, see: str
     """
     try:
         text = data.decode("utf-8")
-        loader = yaml.SafeLoader(text)
-        tree = loader.get_single_node()
+        tree = yaml.compose(text, Loader=yaml.SafeLoader)
         if tree is not None and _count(tree, {}) > _MOST_VALUES:
             raise ValueError(f"it holds more than {_MOST_VALUES} values, aliases written out")
-        raw = None if tree is None else loader.construct_document(tree)
+        raw = yaml.safe_load(text)
     # The last two: of a tag that a value does not fit, as `!!bool maybe`.
     except (yaml.YAMLError, ValueError, RecursionError, LookupError, AttributeError) as error:
         raise BadInput(f"{name}{_spell_damage(error)}. {see}") from error
