@@ -13,8 +13,8 @@ from bench.inputs import rights
 from bench.inputs.rights import Rights
 from bench.jobs.spec import JobLimits
 from bench.records.run import Rule
-from bench.verdict.collect import read_rule
 from bench.storage.strict_yaml import parse_yaml
+from bench.verdict.collect import read_rule
 from tests.support import entries
 
 HEAD = "# a comment, so that the line is not the first\n\n"
