@@ -154,6 +154,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 run_id="gpu-here-20260101T000000Z", phase="benchmark", passes=["candidate"], entry=entry,
                 profile=profile, install="system", engine_python=options.engine_python, weights=store,
                 warmups=0 if options.tiny else 1,
+                take_timeout_s=1800.0 if options.tiny else 120.0,  # an emulator may take minutes
             )  # fmt: skip
             folder = make_job(scratch / profile, spec, texts(options.each, lengths))
             row = {"profile": profile} | run_made(folder)

@@ -183,6 +183,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     run_id="gpu-here-20260101T000000Z", phase="benchmark", passes=["preset", "candidate"],
                     entry=entry, profile=profile, install="system", engine_python=options.engine_python,
                     weights=scratch / "store",
+                    take_timeout_s=1800.0 if options.tiny else 120.0,  # an emulator may take minutes
                 )  # fmt: skip
                 with company(which, options.engine_python):
                     row = measure(scratch / f"{which}-{profile}", spec)
