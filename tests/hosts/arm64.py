@@ -110,7 +110,8 @@ def main() -> int:
     options.out.mkdir(parents=True, exist_ok=True)
     install_missing(("dockerd", "docker.io"), ("docker", "docker.io"), ("ip", "iproute2"))
     emulate()
-    root = Path(tempfile.mkdtemp(prefix="audition-arm64-engine-", dir=options.out))
+    # Beside it and not in it: the container mounts `out`, and an engine that mounts its own folder multiplies mounts.
+    root = Path(tempfile.mkdtemp(prefix="audition-arm64-engine-", dir=options.out.resolve().parent))
     daemon = Dockerd(root / "docker", bridge=False)
     failed: list[str] = []
     try:
