@@ -87,6 +87,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     entry = load("chatterbox")
     assert entry.run.kind == "engine"
     entry.run.adapter = f"tests.support.tiny_chatterbox:{'Tiny' if options.tiny else 'FullSize'}"
+    if options.tiny:
+        entry.run.start_timeout_s = 3600.0  # on an emulator it takes many minutes
     entry.weights[:] = [file.model_copy(update={"revision": REVISION}) for file in entry.weights]
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as name:
