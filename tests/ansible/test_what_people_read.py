@@ -26,8 +26,8 @@ PLAYBOOK = """
   gather_facts: false
   tasks:
     - name: Think of nothing
-      ansible.builtin.command: "true"
-      changed_when: false
+      ansible.builtin.set_fact:
+        thought: nothing
     - name: Work for long
       ansible.builtin.command: sleep 8
       changed_when: false

@@ -33,6 +33,7 @@ BEYOND_SETUP = frozenset(
 """Programs that `make setup-test` installs, and those that are of use to root alone."""
 
 TOGETHER = (
+    ("ansible/test_two_models.py", "two models"),
     ("hosts", "hosts"),
     ("ansible", "ansible"),
     ("neighbour", "docker"),
@@ -43,8 +44,8 @@ TOGETHER = (
     ("whole", "whole"),
     ("jobs", "jobs"),
 )
-"""Folders whose fixtures are dear, or whose tests disturb each other, and the group of each. The longest come first:
-what is begun last decides how long one process waits for the other. Every other file is a group of its own."""
+"""Folders and files whose fixtures are dear, or whose tests disturb each other, and the group of each. The longest come
+first: what is begun last decides how long one process waits for the other. Every other file is a group of its own."""
 
 FIRST = frozenset({"weights", "listening", "controller"})
 """Folders whose quick tests are begun before those of others: their files take longest, or wait longest."""
@@ -54,7 +55,7 @@ FIRST = frozenset({"weights", "listening", "controller"})
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark each test's tier and group, and put the dear groups first."""
     del config
-    ranks = {folder: rank for rank, (folder, _) in enumerate(TOGETHER)}
+    ranks = {place: rank for rank, (place, _) in enumerate(TOGETHER)}
     for item in items:
         why = needs(item)
         apart = any(item.get_closest_marker(name) for name in ("slow", "chain", "engines"))
@@ -62,7 +63,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
     def rank(item: pytest.Item) -> int:
         if is_whole(item):
-            return ranks.get(folder_of(item), len(ranks))
+            file = item.path.relative_to(Path(__file__).parents[1]).as_posix()
+            return ranks.get(file, ranks.get(folder_of(item), len(ranks)))
         return len(ranks) + (1 if folder_of(item) in FIRST else 2)
 
     items.sort(key=rank)
@@ -72,10 +74,11 @@ class ByGroup(LoadScopeScheduling):  # type: ignore[misc]  # xdist ships no type
     """Gives a process all the tests of a group. (xdist's own groups are marks that pytest 9.2 does not let it keep.)"""
 
     def _split_scope(self, nodeid: str) -> str:
-        """Return the group of a test: that of its folder, else its file."""
+        """Return the group of a test: that of its file, else that of its folder, else the file."""
         file = nodeid.partition("::")[0]
-        parts = PurePosixPath(file).parts
-        return dict(TOGETHER).get(parts[1] if len(parts) > 2 else "", file)
+        groups, place = dict(TOGETHER), PurePosixPath(file)
+        folder = place.parts[1] if len(place.parts) > 2 else ""
+        return groups.get("/".join(place.parts[1:])) or groups.get(folder, file)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByGroup:
