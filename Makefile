@@ -4,8 +4,12 @@ PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check -q
 DEMO := .cache/demo-reference
 SHELL := /bin/bash
-# Three processes, for many tests wait; what belongs together (tests/support/tiers.py) stays in one of them, the dearest begun first.
-PYTEST := $(VENV)/bin/pytest -p no:cacheprovider -n 3 --dist loadscope --no-loadscope-reorder --durations=20
+# Else each of the thousands of processes that the tests start compiles the product anew.
+unexport PYTHONDONTWRITEBYTECODE
+# More processes than two cores, for many tests wait; what belongs together (tests/support/tiers.py) stays in one of them,
+# the dearest begun first.
+PROCESSES := 3
+PYTEST = $(VENV)/bin/pytest -p no:cacheprovider -n $(PROCESSES) --dist loadscope --no-loadscope-reorder --durations=20
 LOCK = uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate $(UPGRADE)
 AUDIT := .cache/audit
 DOCS := .cache/docs
@@ -49,6 +53,7 @@ check: $(VENV)/.test ## formatting, lint, types
 test-quick: $(VENV)/.test $(DEMO)/demo.rights.yml ## the tests that need nothing more: no root, network, Docker or browser
 	$(PYTEST) -m quick
 
+test: PROCESSES := 4
 test: setup-test check ## every test but those of `make test-chain` and `make test-engines`
 	$(PYTEST) -m "not chain and not engines"
 

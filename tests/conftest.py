@@ -1,5 +1,6 @@
 """What all tests share."""
 
+import gc
 import os
 
 from hypothesis import settings
@@ -9,6 +10,13 @@ from hypothesis import settings
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.register_profile("search", deadline=None, max_examples=5000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
+
+
+def pytest_collection_finish() -> None:
+    """Keep what collecting made, and what lives to the end, out of the collector's sight: it is a big heap to walk."""
+    gc.collect()
+    gc.freeze()
+
 
 pytest_plugins = [
     "tests.support.browser_fixtures",

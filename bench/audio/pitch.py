@@ -8,6 +8,7 @@ wheel for Linux on aarch64, where the engines run; tests/metrics/test_f0.py hold
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.fft import next_fast_len
 
 from bench.audio.resample import resample
 from bench.audio.wav import Samples
@@ -81,7 +82,7 @@ def _candidates(
     half = slice(window_n // 2 - period_n // 2, window_n // 2 + period_n // 2)
     local_peak = np.abs(frames[:, half]).max(axis=1)
     window = np.hanning(window_n + 2)[1:-1]
-    n_fft = 1 << (int(window_n * 1.5) - 1).bit_length()
+    n_fft = next_fast_len(int(window_n * 1.5), real=True)
     autocorrelation = _autocorrelation(frames * window, n_fft)
     of_window = _autocorrelation(window[None, :], n_fft)[0]
     # The window's own decay would make long periods look weak: divide it out.

@@ -326,11 +326,13 @@ def quiet_gc() -> Iterator[None]:
     """Keep what is alive now out of the garbage collector's sight while timing.
 
     A full collection over the heap that numpy, scipy and pydantic make takes tens of milliseconds, in the
-    middle of a take; frozen, it costs nothing.
+    middle of a take; frozen, it costs nothing. What was frozen before stays so.
     """
+    before = gc.get_freeze_count()
     gc.collect()
     gc.freeze()
     try:
         yield
     finally:
-        gc.unfreeze()
+        if not before:
+            gc.unfreeze()

@@ -43,6 +43,7 @@ def compare_sides(candidate: Sequence[TakeMetrics], baseline: Sequence[TakeMetri
     # Two recognisers mishear differently; a run of an earlier version may have had another one.
     alike = {u for u in both if ours[u].recogniser == theirs[u].recogniser}
     words = paired(lambda take: take.word_error_rate if take.utterance_id in alike else None)
+    longest_pause = paired(lambda take: take.longest_pause_s)
     return MetricsComparison(
         pairs=len(measured),
         unpaired=sorted((set(ours) | set(theirs)) - set(measured)),
@@ -54,6 +55,7 @@ def compare_sides(candidate: Sequence[TakeMetrics], baseline: Sequence[TakeMetri
         leading_silence_s=paired(lambda take: take.leading_silence_s),
         trailing_silence_s=paired(lambda take: take.trailing_silence_s),
         pauses_s=paired(lambda take: take.pauses_s),
+        longest_pause_s=longest_pause if longest_pause.n else None,
         speaking_rate_wps=paired(lambda take: take.speaking_rate_wps),
         clipped_fraction=paired(lambda take: take.clipped_fraction),
         duration_ratios=ratios,

@@ -71,6 +71,7 @@ def measure_take(
         leading_silence_s=found.leading_s,
         trailing_silence_s=found.trailing_s,
         pauses_s=found.pauses_s,
+        longest_pause_s=found.longest_pause_s,
         sounding_s=found.sounding_s,
         clipped_fraction=clipped(samples),
         words=count_words(text),

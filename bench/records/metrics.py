@@ -2,7 +2,7 @@
 
 from typing import ClassVar, Literal
 
-from bench.records.base import FileRecord, Record
+from bench.records.base import FileRecord, Record, optional_key
 from bench.records.take import TakeSide
 
 
@@ -34,6 +34,8 @@ class TakeMetrics(Record):
     leading_silence_s: float | None = None
     trailing_silence_s: float | None = None
     pauses_s: float | None = None
+    longest_pause_s: float | None = optional_key()
+    """The longest of the pauses that `pauses_s` sums; 0 where there is none."""
     sounding_s: float | None = None
     clipped_fraction: float | None = None
     words: int | None = None
@@ -89,6 +91,8 @@ class MetricsComparison(Record):
     leading_silence_s: PairedDifference
     trailing_silence_s: PairedDifference
     pauses_s: PairedDifference
+    longest_pause_s: PairedDifference | None = optional_key()
+    """Null where no utterance has one on both sides, as of takes that 0.1.0 measured."""
     speaking_rate_wps: PairedDifference
     clipped_fraction: PairedDifference
     duration_ratios: dict[str, float]

@@ -21,6 +21,7 @@ _ROWS = (
     ("loudness_lufs", "Loudness", "LU"),
     ("speaking_rate_wps", "Speaking rate", "words/s"),
     ("pauses_s", "Pauses", "s"),
+    ("longest_pause_s", "Longest pause", "s"),
     ("leading_silence_s", "Leading silence", "s"),
     ("trailing_silence_s", "Trailing silence", "s"),
     ("clipped_fraction", "Clipped samples", ""),
@@ -54,8 +55,8 @@ def objective_rows(comparison: MetricsComparison | None) -> list[dict[str, Any]]
     """Return label, unit, median, lowest, highest and n of each paired difference that was taken."""
     rows = []
     for name, label, unit in _ROWS if comparison is not None else ():
-        found: PairedDifference = getattr(comparison, name)
-        if found.n:
+        found: PairedDifference | None = getattr(comparison, name)
+        if found is not None and found.n:
             figures = found.model_dump(include={"median", "lowest", "highest", "n"})
             rows.append({"label": label, "unit": unit, **figures})
     return rows

@@ -4,6 +4,7 @@ The venv of this checkout's `bench` is the dear part, so `.cache/test-state` is 
 venvs of other versions in it are removed.
 """
 
+import contextlib
 import fcntl
 import shutil
 from collections.abc import Callable, Iterator
@@ -17,19 +18,26 @@ from bench.controller.wheel import build
 from tests.support.play import REPO, STATE_DIR, Played, play
 
 
-@pytest.fixture(scope="session")
-def state_dir(needs_venv: None) -> Iterator[Path]:
-    """The host's state directory; the lock keeps two sessions of one checkout apart."""
-    STATE_DIR.mkdir(parents=True, exist_ok=True)
-    with (STATE_DIR / "lock").open("w") as lock:
+@contextlib.contextmanager
+def locked_state_dir(folder: Path) -> Iterator[Path]:
+    """A host's state directory, with no more of an earlier session than its venv; the lock keeps two sessions apart."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        wanted = Path(build(REPO).venv(str(STATE_DIR))).name
-        for venv in (STATE_DIR / "venvs").glob("bench-*"):
+        wanted = Path(build(REPO).venv(str(folder))).name
+        for venv in (folder / "venvs").glob("bench-*"):
             if venv.name != wanted:
                 shutil.rmtree(venv)
         for left in ("jobs", "receipts", "engines"):
-            shutil.rmtree(STATE_DIR / left, ignore_errors=True)
-        yield STATE_DIR
+            shutil.rmtree(folder / left, ignore_errors=True)
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def state_dir(needs_venv: None) -> Iterator[Path]:
+    """The host's state directory."""
+    with locked_state_dir(STATE_DIR) as found:
+        yield found
 
 
 @pytest.fixture(scope="session")

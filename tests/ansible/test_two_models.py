@@ -32,12 +32,12 @@ from bench.records.survey import Survey
 from bench.records.take import Take
 from bench.records.verdict import Verdict
 from bench.storage.record_file import load_record
-from tests.ansible.conftest import Demo
+from tests.ansible.conftest import locked_state_dir
 from tests.support import entries, git_server, make_cosyvoice2_venv, two_models
 from tests.support.chromium import CHROMIUM, FLAGS, arrive, axe_finds
 from tests.support.hub import Hub
 from tests.support.listening_fixtures import start
-from tests.support.play import REPO, inventory, lines, play
+from tests.support.play import REPO, STATE_DIR, inventory, lines, play
 from tests.support.rated import invite_who_hears, rate_everything
 from tests.support.rating_page import HEARS, begin, listen_by_mouse, next_pair, score
 
@@ -135,8 +135,14 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def world(demo: Demo, state_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    del demo  # the host's venv is made by then
+def state_dir(needs_venv: None) -> Iterator[Path]:
+    """A host of this file's own, so that another process can have it meanwhile (tests/support/tiers.py)."""
+    with locked_state_dir(STATE_DIR.with_name("test-state-of-two")) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def world(state_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     root = tmp_path_factory.mktemp("two")
     made = [
         two_models.make_f5(root / "f5"),

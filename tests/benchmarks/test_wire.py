@@ -104,6 +104,7 @@ def stalling(asked: Asked) -> Reply:
 RUN = HttpRun(kind="http", dialect="openai", sample_rate_hz=RATE, voice="ada")
 
 
+@pytest.mark.slow
 def test_client_and_tap_agree_of_a_server_that_stalls(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -135,6 +136,7 @@ def test_what_was_asked_before_the_warm_up_is_no_take() -> None:
     assert _by_take([models, sentence, warmup, sentence, sentence]) == [[warmup], [sentence, sentence]]
 
 
+@pytest.mark.slow
 def test_a_client_that_hears_late_is_found() -> None:
     """As late as the tap makes it, by handing on what it has noted."""
     with serving(stalling) as server:

@@ -116,6 +116,7 @@ def test_text_after_audio_is_an_error_and_no_half_take(name: str) -> None:
     assert error_of(streamed, {"Content-Type": "audio/wav"})[0] == "stream_error"
 
 
+@pytest.mark.slow
 def test_looking_for_text_costs_a_step_a_byte_whatever_is_sent() -> None:
     begun = time.perf_counter()
     bodies = (

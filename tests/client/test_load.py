@@ -25,6 +25,7 @@ def slow(asked: Asked) -> Reply:
     return Reply(pieces=[(0.15, pcm(0.1))], headers={"Content-Type": f"audio/pcm;rate={RATE}"})
 
 
+@pytest.mark.slow
 def test_closed_loop_keeps_that_many_under_way() -> None:
     together = threading.Barrier(4, timeout=30)
 
@@ -62,6 +63,7 @@ def test_open_loop_does_not_wait_for_answers() -> None:
     assert got.late_ms is not None and got.late_ms.n == 10
 
 
+@pytest.mark.slow
 def test_a_cold_load_sends_no_reference_twice(tmp_path: Path) -> None:
     clip = tmp_path / "ref.wav"
     clip.write_bytes(wav(pcm()))

@@ -124,6 +124,7 @@ def test_another_rate_in_mid_pass_fails_that_take(tmp_path: Path) -> None:
     assert result.ok == 2
 
 
+@pytest.mark.slow
 def test_retry_after_is_honoured_once_and_noted(tmp_path: Path) -> None:
     busy = Reply(b"later", "503 Busy", {"Retry-After": "1"})
     with serving(voices(lambda asked, n: busy if n == 0 else GOOD)) as server:  # type: ignore[arg-type]
@@ -209,6 +210,7 @@ def test_a_server_that_reads_the_reference_anew_is_recorded_as_not_cached(tmp_pa
     assert result.reference_cached is False
 
 
+@pytest.mark.slow
 def test_stop_ends_the_pass_in_the_middle_of_a_take(tmp_path: Path) -> None:
     slow = Reply(pieces=[(0.0, pcm(0.1)), (20.0, pcm(0.1))], headers=PCM)
     asked_at: list[float] = []

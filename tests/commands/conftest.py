@@ -13,6 +13,7 @@ from bench.records.take import Take
 from bench.storage.digests import sha256_bytes
 from bench.storage.record_file import load_record, save_record
 from benchmarks import listening_run
+from tests.support.once import make_once
 
 FIRST = "espeak-here-20261122T101500Z"
 SECOND = "espeak-here-20261122T111500Z"
@@ -42,7 +43,10 @@ def set_latency(run_dir: Path, scale: float) -> None:
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    runs_dir = tmp_path_factory.mktemp("built") / "runs"
+    return make_once(tmp_path_factory, "commanded", _build)
+
+
+def _build(runs_dir: Path) -> None:
     run_dir = runs_dir / FIRST
     manifest = listening_run.build(
         run_dir, texts=listening_run.WORDS[:4], candidate="flite kal", rule=Rule(pairs=4)
@@ -58,7 +62,6 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_record(Phases(phases=dict.fromkeys(phases, done)), run_dir)
     set_latency(run_dir, 1.0)
     seal(run_dir)
-    return runs_dir
 
 
 @pytest.fixture

@@ -39,6 +39,7 @@ def audition(runs_dir: Path, *words: str | Path) -> int:
     return main([*map(str, words), "--runs-dir", str(runs_dir)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["id", "latest", "path"])
 def test_a_run_by_id_by_latest_and_by_path(runs_dir: Path, capsys: Output, how: str) -> None:
     word = {"id": FIRST, "latest": "latest", "path": str(runs_dir / FIRST)}[how]
@@ -82,6 +83,7 @@ def test_a_bug_of_ours_keeps_its_traceback(runs_dir: Path, monkeypatch: pytest.M
         audition(runs_dir, "verdict", FIRST)
 
 
+@pytest.mark.slow
 def test_a_reader_that_has_seen_enough_is_no_error(runs_dir: Path) -> None:
     """As in `audition raters RUN | head -1`, at its worst: the reader is gone before the first word."""
     reading, writing = os.pipe()
@@ -164,6 +166,7 @@ def test_who_does_not_come_is_taken_off_and_who_comes_late_is_said(runs_dir: Pat
     assert "Note: Bo, who had not finished" in said and "Note: Cy was invited" in said
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("patient")
 def test_report_and_the_report_for_sharing(runs_dir: Path, capsys: Output) -> None:
     rate_everything(runs_dir / FIRST, "ann")
@@ -176,6 +179,7 @@ def test_report_and_the_report_for_sharing(runs_dir: Path, capsys: Output) -> No
     assert b"eSpeak NG" in shared.read_bytes()
 
 
+@pytest.mark.slow
 def test_compare_makes_no_claim_of_one_model_against_itself(
     runs_dir: Path, another: Callable[..., Path], capsys: Output
 ) -> None:
@@ -209,6 +213,7 @@ def _as_other(runs_dir: Path, scales: Sequence[float]) -> list[str]:
     return names
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("mine", "theirs", "says"),
     [
@@ -266,6 +271,7 @@ def test_compare_refuses_runs_of_another_method(
     assert f"{SECOND}: methodology_version is 3, not 4" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_compare_compares_hosts_and_says_in_what_they_differ(
     runs_dir: Path, another: Callable[..., Path], capsys: Output
 ) -> None:
@@ -310,6 +316,7 @@ def test_compare_refuses_one_host_that_became_another(
     assert "two different runs" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_rate_serves_the_page_until_interrupted(runs_dir: Path) -> None:
     command = [
         sys.executable,
@@ -337,6 +344,7 @@ def test_rate_serves_the_page_until_interrupted(runs_dir: Path) -> None:
         process.kill()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("patient")
 def test_rate_says_who_is_how_far_and_what_to_type_when_all_have_finished(runs_dir: Path) -> None:
     invite(runs_dir / FIRST, "ann")
@@ -477,6 +485,7 @@ def test_runs_lists_every_run_newest_first_and_what_is_next(
     assert "cannot be read: " in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("patient")
 def test_show_has_the_figures_of_one_run_and_tells_nothing_early(runs_dir: Path, capsys: Output) -> None:
     assert audition(runs_dir, "show", FIRST) == 2
@@ -500,6 +509,7 @@ def test_show_has_the_figures_of_one_run_and_tells_nothing_early(runs_dir: Path,
     assert json.loads(capsys.readouterr().out)["verdict"] == decided
 
 
+@pytest.mark.slow
 def test_json_is_on_what_prints_facts(runs_dir: Path, another: Callable[..., Path], capsys: Output) -> None:
     another(1.0)
 

@@ -23,6 +23,7 @@ def quick(asked: Asked) -> Reply:
     )
 
 
+@pytest.mark.slow
 def test_closed_and_open_loops_are_a_table_and_json(tmp_path: Path, capsys: Output) -> None:
     out = tmp_path / "load.json"
     with serving(quick) as server:
@@ -38,7 +39,9 @@ def test_closed_and_open_loops_are_a_table_and_json(tmp_path: Path, capsys: Outp
     assert [level["rate_per_s"] for level in levels[4:]] == [
         pytest.approx(share * best, abs=0.01) for share in (0.5, 0.9)
     ]
-    assert all(level["ttfa_ms"]["n"] == 8 and level["rtf_after_first"]["n"] == 8 for level in levels)
+    assert all(level["ttfa_ms"]["n"] == 8 for level in levels)
+    # A busy machine may hand both pieces of a take over as one, and then nothing came after the first.
+    assert all(0 < level["rtf_after_first"]["n"] <= 8 for level in levels)
 
 
 def test_a_cold_reference_and_stated_arrivals(tmp_path: Path, capsys: Output) -> None:

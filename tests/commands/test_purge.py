@@ -38,6 +38,7 @@ class Terminal(io.StringIO):
         return True
 
 
+@pytest.mark.slow
 def test_without_a_yes_nothing_goes(
     runs_dir: Path, run_dir: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,6 +14,8 @@ from tests.support import entries
 from tests.support.raw_server import Reply, serving
 from tests.support.sound import RATE, pcm
 
+pytestmark = pytest.mark.slow
+
 Output = pytest.CaptureFixture[str]
 TEXT = "Good morning, this is me."
 

@@ -26,6 +26,8 @@ from bench.storage.digests import sha256_file
 from bench.storage.record_file import load_record, save_record
 from benchmarks.listening_run import WORDS, build
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="session")
 def spoken_once(tmp_path_factory: pytest.TempPathFactory) -> Path:

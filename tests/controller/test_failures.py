@@ -13,6 +13,8 @@ from bench.controller.failures import KILLED, quote_failure
 from tests.support.disks import mounted
 from tests.support.play import REPO
 
+pytestmark = pytest.mark.slow
+
 PLUGIN = """
 import json, os, sys
 from pathlib import Path

@@ -14,6 +14,8 @@ import pytest
 from tests.support.pace import limit
 from tests.support.play import REPO
 
+pytestmark = pytest.mark.slow
+
 PLUGIN = """
 import multiprocessing, os, time
 from pathlib import Path

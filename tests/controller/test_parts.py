@@ -184,6 +184,7 @@ def _has(name: str) -> bool:
     return False
 
 
+@pytest.mark.slow
 def test_what_is_named_in_strings_exists() -> None:
     """`-m` commands, code for another process, monkeypatches, Dockerfiles, pages: nothing else notices a move."""
     named: dict[str, Path] = {}

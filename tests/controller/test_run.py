@@ -134,6 +134,7 @@ def test_two_plays_do_not_work_on_one_run(asked: Asked, monkeypatch: pytest.Monk
         assert run.manifest().run_id == run.run_id
 
 
+@pytest.mark.slow
 def test_a_play_that_was_killed_holds_nothing(asked: Asked) -> None:
     run = _new(asked)
     code = (
@@ -150,6 +151,7 @@ def test_a_play_that_was_killed_holds_nothing(asked: Asked) -> None:
             pass
 
 
+@pytest.mark.slow
 def test_runs_begun_at_once_all_leave_a_latest(tmp_path: Path) -> None:
     """As the workers of one play over several hosts do."""
     code = (
@@ -342,6 +344,7 @@ def test_the_newest_that_is_not_decided_goes_on(asked: Asked) -> None:
     assert _new(asked).run_id not in (oldest.run_id, middle.run_id)
 
 
+@pytest.mark.slow
 def test_decided_runs_of_the_same_inputs_are_in_the_manifest_of_the_next(asked: Asked) -> None:
     first = _older(_new(asked), "20250101T000000Z")
     assert first.manifest().earlier_runs == []
@@ -395,6 +398,7 @@ def test_a_named_run_of_another_model_says_which_to_give(asked: Asked) -> None:
         locate(asked(run_id=run.run_id, model="flite", baseline="espeak"))
 
 
+@pytest.mark.slow
 def test_the_newest_of_all_is_found_beside_what_cannot_be_read(asked: Asked) -> None:
     decided = _older(_new(asked), "20250601T000000Z")
     _decided(decided, "swap_candidate")

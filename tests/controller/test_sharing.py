@@ -23,6 +23,8 @@ from bench.storage.record_file import load_record, save_record
 from tests.controller.conftest import Asked
 from tests.support.made_evidence import take
 
+pytestmark = pytest.mark.slow
+
 HOST = HostSettings(state_dir="/var/lib/audition", share_baseline=True)
 MADE: dict[str, Any] = {
     "pass": {

@@ -13,6 +13,8 @@ import pytest
 from bench.controller import signs
 from bench.controller.signs import Signs
 
+pytestmark = pytest.mark.slow
+
 WORKS = """
 import sys, time
 from bench.controller import signs

@@ -17,6 +17,8 @@ from bench.records.verdict import Verdict
 from bench.storage.record_file import load_record, save_record
 from tests.support.play import REPO
 
+pytestmark = pytest.mark.slow
+
 LICENCE = Check(
     name="licence",
     ok=False,

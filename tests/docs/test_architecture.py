@@ -64,6 +64,7 @@ def test_modules_import_bench_in_main_alone(path: Path) -> None:
         assert "bench" not in ast.unparse(node).split(), f"{path.name}: {node.name}"
 
 
+@pytest.mark.slow
 def test_no_folder_of_tests_imports_anothers() -> None:
     found = []
     for path in (REPO / "tests").rglob("*.py"):

@@ -85,6 +85,7 @@ def _imported(node: ast.Import | ast.ImportFrom) -> Iterator[str]:
         yield from name.split(".")
 
 
+@pytest.mark.slow
 def test_the_list_is_whole() -> None:
     inherited = _names_of_ansible()
     used, given, plugins = set[str](), set[str](), set[str]()

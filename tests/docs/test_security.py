@@ -41,6 +41,7 @@ def _made() -> Iterator[tuple[Path, dict[str, ast.expr]]]:
                 yield path.relative_to(REPO), _options(node, tree)
 
 
+@pytest.mark.slow
 def test_each_container_is_made_as_the_page_says() -> None:
     made = list(_made())
     assert sorted(str(path) for path, _ in made) == [

@@ -8,7 +8,11 @@ import sysconfig
 import zipfile
 from pathlib import Path
 
+import pytest
+
 from tests.docs.tables import REPO
+
+pytestmark = pytest.mark.slow
 
 THEIRS = """\
 from pathlib import Path

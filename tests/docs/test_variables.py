@@ -169,6 +169,7 @@ def value_at(applied: dict[str, Any], path: str) -> Any:
     return applied
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", ["nothing", "empty"])
 @pytest.mark.parametrize("name", [n for n in options("common") if n not in REQUIRED])
 def test_default_is_applied(name: str, case: str, applied: dict[str, dict[str, Any]]) -> None:
@@ -263,18 +264,21 @@ def _played(*arguments: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run([str(ANSIBLE), *arguments], cwd=REPO, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_an_unknown_tag_fails_with_2() -> None:
     done = _played("-i", "inventory/local", "site.yml", "--tags", "benchmrk")
     assert done.returncode == ExitCode.HOST_FAILED
     assert "Unknown tag benchmrk" in done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_a_misspelt_variable_on_the_command_line_fails_with_2() -> None:
     done = _played("-i", "inventory/local", "site.yml", "--tags", "verdict", "-e", "modle=f5")
     assert done.returncode == ExitCode.HOST_FAILED
     assert "modle is no variable of Audition; is model meant?" in done.stdout + done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("playbook", ["site.yml", "playbooks/neighbour.yml"])
 @pytest.mark.parametrize(
     ("tree", "arguments"),

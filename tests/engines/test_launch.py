@@ -99,6 +99,7 @@ def test_an_engine_that_dies_while_it_loads_leaves_its_code_and_its_last_words(t
     assert "CUDA error, says the faulty engine" in message
 
 
+@pytest.mark.slow
 def test_an_engine_that_is_never_ready_is_ended_at_its_limit(tmp_path: Path) -> None:
     message = _refused(_spec(entries.faulty("NeverReady", **{"run.start_timeout_s": 4}), tmp_path))
     assert "not ready within 4 s (run.start_timeout_s" in message

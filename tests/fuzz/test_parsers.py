@@ -32,6 +32,7 @@ def test_any_bytes_are_read_or_refused(name: str) -> None:
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < MOST_GROWTH_KIB
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "what"), [(name, what) for name, inputs in CORPUS.items() for what in inputs]
 )

@@ -166,6 +166,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     here = Path(__file__).parents[2]
     entry = load("f5")
     assert isinstance(entry.run, EngineRun)
+    if options.tiny:
+        entry.run.start_timeout_s = 3600.0  # on an emulator it takes many minutes
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
@@ -183,6 +185,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     run_id="gpu-here-20260101T000000Z", phase="benchmark", passes=["preset", "candidate"],
                     entry=entry, profile=profile, install="system", engine_python=options.engine_python,
                     weights=scratch / "store",
+                    take_timeout_s=1800.0 if options.tiny else 120.0,  # an emulator may take minutes
                 )  # fmt: skip
                 with company(which, options.engine_python):
                     row = measure(scratch / f"{which}-{profile}", spec)

@@ -22,7 +22,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tests.hosts.bare import PASSED_ON
-from tests.support.docker import REPOSITORY, Dockerd, DockerEnv, debootstrapped, install_missing, tail
+from tests.support.docker import (
+    REPOSITORY,
+    Dockerd,
+    DockerEnv,
+    debootstrapped,
+    ensure_docker,
+    install_missing,
+    tail,
+)
 
 WHATS = ("host", "hibari", "f5", "cosyvoice2", "chatterbox", "qwen3_tts_06b", "demo", "watcher")
 IMAGE = "audition-arm64:bookworm"
@@ -58,13 +66,18 @@ def emulate() -> None:
         (BINFMT / "register").write_bytes(_AARCH64)
 
 
-@contextlib.contextmanager
-def machine(env: DockerEnv, out: Path, mirror: Path | None) -> Iterator[Callable[..., int]]:
-    """Run the emulated machine with this checkout's HEAD in /audition; yields what runs a command there."""
+def import_system(env: DockerEnv) -> None:
+    """Give a Docker engine the Debian for arm64 as `IMAGE`."""
     repository, tag = IMAGE.split(":")
     root = debootstrapped("arm64-bookworm", PACKAGES, "arm64")
     with contextlib.closing(env.client(timeout_s=600)) as client:
         client.api.import_image_from_file(str(root), repository=repository, tag=tag)
+
+
+@contextlib.contextmanager
+def machine(env: DockerEnv, out: Path, mirror: Path | None) -> Iterator[Callable[..., int]]:
+    """Run the emulated machine with this checkout's HEAD in /audition; yields what runs a command there."""
+    import_system(env)
     name = f"audition-arm64-{os.getpid()}"
     with tempfile.TemporaryDirectory(prefix="audition-bundle-") as folder:
         bundle = Path(folder) / "audition.bundle"
@@ -110,7 +123,8 @@ def main() -> int:
     options.out.mkdir(parents=True, exist_ok=True)
     install_missing(("dockerd", "docker.io"), ("docker", "docker.io"), ("ip", "iproute2"))
     emulate()
-    root = Path(tempfile.mkdtemp(prefix="audition-arm64-engine-", dir=options.out))
+    # Beside it and not in it: the container mounts `out`, and an engine that mounts its own folder multiplies mounts.
+    root = Path(tempfile.mkdtemp(prefix="audition-arm64-engine-", dir=options.out.resolve().parent))
     daemon = Dockerd(root / "docker", bridge=False)
     failed: list[str] = []
     try:
@@ -118,7 +132,7 @@ def main() -> int:
         with machine(daemon.env, options.out, options.mirror) as run:
             for what in options.what:
                 began = time.monotonic()
-                code = _prove(what, run, daemon.env)
+                code = _prove(what, run)
                 _tell(options.out, what, code, time.monotonic() - began)
                 failed += [what] if code else []
     finally:
@@ -129,11 +143,12 @@ def main() -> int:
     return 1 if failed else 0
 
 
-def _prove(what: str, run: Callable[..., int], env: DockerEnv) -> int:
+def _prove(what: str, run: Callable[..., int]) -> int:
     if what == "demo":
         return run("make", "demo")
     if what == "watcher":
-        told = env.environ() | {"AUDITION_TEST_WATCHER_BASE": IMAGE}
+        import_system(ensure_docker())  # the engine of the suite's own, whose neighbours the tests make
+        told = os.environ | {"AUDITION_TEST_WATCHER_BASE": IMAGE}
         cases = ("comes_back_as_it_was", "watcher_while_it_restores", "controller_that_is_gone")
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/neighbour/test_lease.py",
                    "-k", " or ".join(cases)]  # fmt: skip

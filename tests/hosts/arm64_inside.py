@@ -11,6 +11,7 @@ Facts go into DIR/<what>.json.
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -21,12 +22,14 @@ HERE = Path(__file__).parents[2]
 BENCH = Path("/venvs/bench")
 MIRROR = Path("/mirror")
 JOBS = {
-    "f5": ["tests.gpu.job_f5", "--profiles", "upstream", "graphed"],
-    "cosyvoice2": ["tests.gpu.job_cosyvoice2", "--each", "2", "--profiles", "graphed_fp32"],
-    "chatterbox": ["tests.gpu.job_chatterbox", "--each", "2", "--profiles", "graphed"],
-    "qwen3_tts_06b": ["tests.gpu.job_qwen3tts", "--each", "2", "--profiles", "graphed"],
+    "f5": ["tests.gpu.job_f5", "--profiles", "graphed", "--company", "alone"],
+    "cosyvoice2": ["tests.gpu.job_cosyvoice2", "--each", "2", "--profiles", "graphed_fp32", "--no-parts"],
+    "chatterbox": ["tests.gpu.job_chatterbox", "--each", "2", "--profiles", "graphed", "--no-parts"],
+    "qwen3_tts_06b": ["tests.gpu.job_qwen3tts", "--each", "2", "--profiles", "graphed", "--no-parts"],
 }
-"""What says a few sentences with a tiny model."""
+"""What says a few sentences with a tiny model; the times of an emulator's parts are worth nothing."""
+TINY_NEEDS = {"cosyvoice2": ("ml-dtypes", "onnx")}
+"""What makes a tiny model needs besides its engine's lock; the pins are those of tests/support/<engine>_venv.txt."""
 _EMULATED = '''
 import importlib.util
 import sys
@@ -134,6 +137,14 @@ def _prove(engine: str, python: Path, out: Path, facts: dict[str, Any]) -> None:
     module = facts["adapter"].partition(":")[0]
     package = module.replace(".adapter", ".package")
     _run([its, "-c", f"import {package if engine in JOBS else 'hibari'}"], facts, "import")
+    if engine in TINY_NEEDS:
+        pins = venv.with_suffix(".tiny.txt")
+        pins.write_text(_find_pins(engine), "utf-8")
+        _run(
+            [its, "-m", "pip", "install", "-q", "--no-deps", "--require-hashes", "-r", str(pins)],
+            facts,
+            "for the tiny model",
+        )
     if engine in JOBS:
         job = [str(python), "-m", *JOBS[engine], "--tiny", "--engine-python", its, "--out", str(out / engine)]
         _run(job, facts, "speak")
@@ -143,6 +154,14 @@ def _prove(engine: str, python: Path, out: Path, facts: dict[str, Any]) -> None:
             facts,
             "speak",
         )
+
+
+def _find_pins(engine: str) -> str:
+    lock = (HERE / "tests" / "support" / f"{engine}_venv.txt").read_text("utf-8")
+    blocks = [
+        re.search(rf"^{name}==(?:.*\\\n)*.*\n", lock, flags=re.MULTILINE) for name in TINY_NEEDS[engine]
+    ]
+    return "".join(block[0] for block in blocks if block)
 
 
 def _run(command: list[str], facts: dict[str, Any], step: str) -> str:

@@ -102,6 +102,7 @@ def test_a_piece_that_says_too_little_is_named(tmp_path: Path, tree: Any, where:
     assert where in str(caught.value)
 
 
+@pytest.mark.slow
 def test_clips_that_a_filter_left_over_are_cut_where_they_are_and_nowhere_else(tmp_path: Path) -> None:
     spoken = speak(length_s=34.7)
     audio, _, rights = files(tmp_path, spoken)

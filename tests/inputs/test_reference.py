@@ -86,6 +86,7 @@ def test_a_level_is_found_where_it_is_however_long_the_clip(rate_hz: int) -> Non
     assert (track.level_db.size, loud[0], loud[-1]) == (6000, 5000, 5049)
 
 
+@pytest.mark.slow
 def test_cues_that_are_off_by_a_quarter_second_cut_no_word(tmp_path: Path) -> None:
     spoken = speak()
     for number, offsets in enumerate([(0.25,), (-0.25,), (0.2, -0.2, 0.0), (-0.15, 0.25)]):
@@ -97,6 +98,7 @@ def test_cues_that_are_off_by_a_quarter_second_cut_no_word(tmp_path: Path) -> No
             assert chosen.text == _heard_in(spoken, chosen.span_s)
 
 
+@pytest.mark.slow
 def test_any_limits_give_whole_sentences_within_them(
     owners: tuple[Spoken, reference.ReferenceInput],
 ) -> None:
@@ -442,6 +444,7 @@ def test_the_hash_covers_all_three_files(tmp_path: Path) -> None:
     assert reference.load(*files(tmp_path, spoken, vtt(spoken, off_s=(0.01,)))).sha256 != first
 
 
+@pytest.mark.slow
 def test_the_demos_reference_passes_its_own_rules_and_is_made_once(tmp_path: Path) -> None:
     paths = demo_reference.make(tmp_path)
     stamps = [path.stat().st_mtime_ns for path in paths]

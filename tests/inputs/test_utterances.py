@@ -87,6 +87,7 @@ def test_reading_starts_before_the_end_is_reached(tmp_path: Path) -> None:
         next(stream)
 
 
+@pytest.mark.slow
 def test_ten_thousand_lines_need_little_memory(tmp_path: Path) -> None:
     """The peak stays under the file's own size, so no list of the texts can be behind it."""
     path = _file(

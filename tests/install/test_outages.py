@@ -52,6 +52,7 @@ def install(tmp_path: Path) -> Install:
 # The host's
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("pages", "said"),
     [
@@ -93,6 +94,7 @@ def test_files_that_do_not_come_or_come_wrong_say_nothing_of_a_model(
         install(lock)
 
 
+@pytest.mark.slow
 def test_an_index_that_is_down_or_has_no_name_or_a_proxy_that_is_none_says_nothing_of_a_model(
     index: Index, install: Install, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -111,12 +113,14 @@ def test_an_index_that_is_down_or_has_no_name_or_a_proxy_that_is_none_says_nothi
     assert not index.asked
 
 
+@pytest.mark.slow
 def test_build_requirements_out_of_reach_say_nothing_of_a_model(index: Index, install: Install) -> None:
     lock = index.source("older", "1.0", "pass", requires='"flit_core>=3"')
     with pytest.raises(OutOfReach, match="no flit_core for any machine"):
         install(lock)
 
 
+@pytest.mark.slow
 def test_a_venv_whose_index_was_down_is_made_by_the_same_command(index: Index, tmp_path: Path) -> None:
     lock = tmp_path / "lock.txt"
     lock.write_text(index.wheel("tiny", "1.0"))
@@ -136,6 +140,7 @@ def test_a_venv_whose_index_was_down_is_made_by_the_same_command(index: Index, t
 # The candidate's
 
 
+@pytest.mark.slow
 def test_no_wheel_for_this_machine_or_this_python_is_a_finding(index: Index, install: Install) -> None:
     other = index.wheel("tiny_voice", "1.0+cu999", tag="cp27-cp27m-win32")
     with pytest.raises(InstallFailed, match="No matching distribution found for tiny_voice"):
@@ -153,6 +158,7 @@ def test_a_wheel_of_another_version_for_another_machine_is_no_finding(index: Ind
         install(wanted)
 
 
+@pytest.mark.slow
 def test_a_source_build_that_fails_is_a_finding_though_another_index_is_down(
     index: Index, install: Install, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -169,6 +175,7 @@ def test_a_source_build_that_fails_is_a_finding_though_another_index_is_down(
 # The hour
 
 
+@pytest.mark.slow
 def test_the_hour_does_not_run_while_pip_waits_for_a_download(
     index: Index, install: Callable[..., Provisioner]
 ) -> None:
@@ -179,12 +186,14 @@ def test_the_hour_does_not_run_while_pip_waits_for_a_download(
     assert step.waited_s is not None and step.waited_s > 6.0
 
 
+@pytest.mark.slow
 def test_the_hour_runs_while_a_package_is_built(index: Index, install: Callable[..., Provisioner]) -> None:
     lock = index.source("tiny", "1.0", "__import__('time').sleep(60)")
     with pytest.raises(InstallFailed, match=r"not done within 6 s \(install_timeout_s\)"):
         install(lock, limit_s=6.0)
 
 
+@pytest.mark.slow
 def test_a_step_of_the_hosts_own_is_no_part_of_the_hour() -> None:
     provisioner = Provisioner(2.0, lambda _: None)
     provisioner.run("sources", ["/bin/sh", "-c", "echo cloning; sleep 4"], whose="host")
@@ -196,6 +205,7 @@ def test_a_step_of_the_hosts_own_is_no_part_of_the_hour() -> None:
     assert not isinstance(failed.value, InstallFailed)
 
 
+@pytest.mark.slow
 def test_downloads_that_take_all_day_are_looked_at_by_somebody(
     index: Index, install: Install, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,6 +20,8 @@ from bench.records.run import Install, InstallStep
 from tests.support import entries
 from tests.support.pace import limit
 
+pytestmark = pytest.mark.slow
+
 
 def _provisioner(limit_s: float = 60.0, stopped: Callable[[], str | None] = lambda: None) -> Provisioner:
     return Provisioner(limit_s, lambda _: None, stopped=stopped)

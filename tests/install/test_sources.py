@@ -139,6 +139,7 @@ def test_another_tree_takes_the_place_of_the_older_one(mirror: Path, commit: str
     assert listed(site) == ["audition-sources.txt", "speech/say.py"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("files", "said"),
     [
@@ -270,6 +271,7 @@ def packed(tmp_path: Path) -> tuple[Path, Path]:
     return tmp_path / "lock.txt", tmp_path / "code.tar"
 
 
+@pytest.mark.slow
 def test_a_venv_has_both_codes(mirror: Path, commit: str, packed: tuple[Path, Path], tmp_path: Path) -> None:
     provisioner = Provisioner(120.0, lambda _: None)
     venv = tmp_path / "engines" / "speech-1"
@@ -283,6 +285,7 @@ def test_a_venv_has_both_codes(mirror: Path, commit: str, packed: tuple[Path, Pa
     assert "sources" in [step.name for step in provisioner.steps]
 
 
+@pytest.mark.slow
 def test_a_repository_out_of_reach_is_the_hosts_fault_and_leaves_no_venv(
     commit: str, packed: tuple[Path, Path], tmp_path: Path
 ) -> None:

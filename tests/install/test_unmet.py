@@ -11,6 +11,8 @@ from bench.install.provision import InstallFailed, Provisioner, is_complete
 from bench.jobs.archive import pack
 from tests.support.index import Index
 
+pytestmark = pytest.mark.slow
+
 Unmet = dict[str, list[str]]
 Make = Callable[[Unmet | None], Path]
 MISSING = "speaker 1.0 requires pages, which is not installed."

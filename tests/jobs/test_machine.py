@@ -103,6 +103,7 @@ def test_a_machine_that_says_nothing_gives_nulls(tmp_path: Path) -> None:
     assert set(found.values()) == {None} and watch.state().gpus == []
 
 
+@pytest.mark.slow
 def test_what_the_engine_uses_is_not_what_others_use(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "PERIOD_S", 0.1)
     with subprocess.Popen([sys.executable, "-c", BURN]) as burning:

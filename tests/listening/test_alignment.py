@@ -50,6 +50,7 @@ def clicking(samples: Samples, rate_hz: int) -> Samples:
     return out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("disturb", [hissing, clicking])
 def test_what_one_side_puts_before_its_speech_does_not_make_it_speak_later(
     spoken: Path, tmp_path: Path, disturb: object

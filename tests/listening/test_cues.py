@@ -38,6 +38,7 @@ def result(pairs: Pairs, cue: str) -> CueResult:
     return next(found for found in attack(pairs, pairs) if found.cue == cue)
 
 
+@pytest.mark.slow
 def test_one_voice_against_itself_is_at_chance_by_every_cue(voices: Path) -> None:
     pairs = same_voice(voices, lambda samples, _: samples, np.random.default_rng(1))
     for found in attack(pairs, pairs):

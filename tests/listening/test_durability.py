@@ -20,6 +20,8 @@ from tests.listening.synced import BYTES, Disk, calls, decoded
 from tests.support.listening_fixtures import seconds_of, start
 from tests.support.rated import invite_who_hears
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.slow
 def test_twenty_kills_lose_nothing_that_was_acknowledged(run_dir: Path) -> None:

@@ -25,6 +25,7 @@ from tests.support.listening_fixtures import Live, MakeRun, ask_for, start
 _ = MakeRun
 
 
+@pytest.mark.slow
 def test_the_same_name_gives_the_same_link_and_another_another(run_dir: Path) -> None:
     assert invite(run_dir, "Ann") == invite(run_dir, "  Ann ")
     assert invite(run_dir, "Bo") != invite(run_dir, "Ann")
@@ -54,6 +55,7 @@ def test_the_owner_is_added_only_where_nobody_is(run_dir: Path) -> None:
     assert link(seat.first, "127.0.0.1", 8770).startswith("http://127.0.0.1:8770/#")
 
 
+@pytest.mark.slow
 def test_who_will_not_finish_can_be_taken_off_and_the_verdict_is_told(patient: None, live: Live) -> None:
     invite(live.run_dir, "Bo")
     withdraw(live.run_dir, "Bo")
@@ -77,6 +79,7 @@ def test_who_will_not_finish_can_be_taken_off_and_the_verdict_is_told(patient: N
         withdraw(live.run_dir, "Cy")
 
 
+@pytest.mark.slow
 def test_when_the_decision_can_be_known_nobody_is_added_quietly(patient: None, live: Live) -> None:
     live.client().rate_all()
     with pytest.raises(BadInput, match="--late"):
@@ -100,6 +103,7 @@ def test_when_the_decision_can_be_known_nobody_is_added_quietly(patient: None, l
     assert live.client().session()["notices"] == [], "raters are not told of each other"
 
 
+@pytest.mark.slow
 def test_all_raters_are_invited_before_the_first_has_finished_or_it_is_said(
     patient: None, sealed_for_two: Path
 ) -> None:
@@ -139,6 +143,7 @@ def test_one_name_is_one_rater_however_it_is_coded(run_dir: Path, one: str, othe
     assert found["name"] == unicodedata.normalize("NFC", one)
 
 
+@pytest.mark.slow
 def test_who_once_finished_makes_it_late_even_when_taken_off(patient: None, run_dir: Path) -> None:
     live, stop = start(run_dir)
     live.client().rate_all()
@@ -158,6 +163,7 @@ def sealed_for_two(spoken: Path) -> Path:
     return spoken
 
 
+@pytest.mark.slow
 def test_csv_has_a_line_for_each_answer_and_no_formula(patient: None, live: Live, tmp_path: Path) -> None:
     ann = live.client("=cmd()")
     for number, trial in enumerate(ann.session()["trials"]):
@@ -188,6 +194,7 @@ def copy_without_ratings(live: Live, tmp_path: Path) -> Path:
     return there
 
 
+@pytest.mark.slow
 def test_ratings_come_into_another_copy_of_the_run_once(
     patient: None, live: Live, exported: Path, tmp_path: Path
 ) -> None:
@@ -204,6 +211,7 @@ def test_ratings_come_into_another_copy_of_the_run_once(
         invite(there, "ann")
 
 
+@pytest.mark.slow
 def test_a_late_import_is_refused_or_said_and_brings_its_notices(
     patient: None, live: Live, exported: Path, tmp_path: Path
 ) -> None:
@@ -223,6 +231,7 @@ def test_a_late_import_is_refused_or_said_and_brings_its_notices(
     assert second == "Of the ratings that were imported: The database was damaged."
 
 
+@pytest.mark.slow
 def test_importing_ones_own_export_changes_nothing(patient: None, live: Live, exported: Path) -> None:
     assert results.import_json(live.run_dir, exported) == []
     assert len(results.read_ratings(live.run_dir).answers) == 16
@@ -239,6 +248,7 @@ def sign_again(run_dir: Path, exported: Path) -> None:
     exported.write_text(sign_export(run_dir, export).model_dump_json())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     [
@@ -284,6 +294,7 @@ def rate_twice(body: Any) -> None:
     body["ratings"]["raters"]["Bo"] = "finished"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change", [swap_a_side, rename_a_control, drop_the_controls, take_anothers_plan, rate_twice]
 )
@@ -299,6 +310,7 @@ def test_answers_are_to_what_was_drawn_for_that_rater(
     assert results.read_ratings(there).raters == {}
 
 
+@pytest.mark.slow
 def test_an_imported_rater_goes_on_to_a_third_copy(
     patient: None, live: Live, exported: Path, tmp_path: Path
 ) -> None:
@@ -349,6 +361,7 @@ def alter(exported: Path, change: str) -> None:
     exported.write_text(json.dumps(body))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     [
@@ -386,6 +399,7 @@ def spoil(run_dir: Path, text: bytes) -> None:
     path.write_bytes(data)
 
 
+@pytest.mark.slow
 def test_a_finished_rater_whose_answer_was_lost_no_longer_counts(patient: None, run_dir: Path) -> None:
     live, stop = start(run_dir)
     live.client().rate_all()
@@ -400,6 +414,7 @@ def test_a_finished_rater_whose_answer_was_lost_no_longer_counts(patient: None, 
     assert found.raters == {} and "whose answers were damaged" in found.notices[1]
 
 
+@pytest.mark.slow
 def test_who_saw_the_names_stays_finished_when_the_log_forgets_it(patient: None, run_dir: Path) -> None:
     live, stop = start(run_dir)
     ann = live.client()
@@ -423,6 +438,7 @@ def test_who_saw_the_names_stays_finished_when_the_log_forgets_it(patient: None,
         stop()
 
 
+@pytest.mark.slow
 def test_who_finished_and_lost_a_change_of_mind_besides_is_damaged(patient: None, run_dir: Path) -> None:
     live, stop = start(run_dir)
     ann = live.client()
@@ -443,6 +459,7 @@ def test_who_finished_and_lost_a_change_of_mind_besides_is_damaged(patient: None
     with_the_mark.close()
 
 
+@pytest.mark.slow
 def test_a_mark_that_cannot_be_read_lets_nothing_be_changed(patient: None, run_dir: Path) -> None:
     live, stop = start(run_dir)
     live.client().rate_all()
@@ -454,6 +471,7 @@ def test_a_mark_that_cannot_be_read_lets_nothing_be_changed(patient: None, run_d
     assert results.read_ratings(run_dir).raters == {"ann": "started"} and status(run_dir)[0]["damaged"]
 
 
+@pytest.mark.slow
 def test_no_name_is_shown_before_the_mark_is_on_disk(
     patient: None, live: Live, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,6 +16,8 @@ from bench.listening import processing
 from bench.listening.processing import RATE_HZ, encode, equalise_lengths, equalise_loudness, prepare
 from benchmarks.listening_run import SENTENCES, WORDS, speak
 
+pytestmark = pytest.mark.slow
+
 Ints = NDArray[np.int64]
 SPACE = (
     "Nine",

@@ -86,6 +86,7 @@ def test_sealing_again_changes_nothing(run_dir: Path) -> None:
     } == before
 
 
+@pytest.mark.slow
 def test_two_seals_of_the_same_takes_share_nothing_secret(spoken: Path, run_dir: Path) -> None:
     seal(spoken, channels=())
     one, two = mapping.load_intact(spoken), mapping.load_intact(run_dir)
@@ -131,6 +132,7 @@ def test_a_cue_that_is_wrong_too_often_is_said_to_tell_as_much(after: float, wor
     assert words in notice and "50% would be chance" in notice and "30%" not in notice
 
 
+@pytest.mark.slow
 def test_a_sealing_that_was_killed_is_begun_again(spoken: Path) -> None:
     home = spoken / "listening"
     (home / "clips").mkdir(parents=True)
@@ -141,6 +143,7 @@ def test_a_sealing_that_was_killed_is_begun_again(spoken: Path) -> None:
     assert not (home / "clips" / ("0" * 32 + ".wav")).exists()
 
 
+@pytest.mark.slow
 def test_without_a_reference_it_is_sealed_and_said(spoken: Path) -> None:
     (spoken / "reference" / "reference.wav").unlink()
     report = seal(spoken, channels=())
@@ -241,6 +244,7 @@ def test_spikes_that_would_make_all_clips_whisper_are_their_own_takes_fault(spok
         seal(spoken, channels=())
 
 
+@pytest.mark.slow
 def test_spare_sentences_take_the_place_of_those_that_cannot_be_rated(spoken: Path) -> None:
     ask_for(spoken, pairs=4)
     error = {"kind": "http", "message": "500"}
@@ -260,6 +264,7 @@ def test_a_silent_reference_is_nobodys_take(spoken: Path) -> None:
     assert read_unusable(spoken) == []
 
 
+@pytest.mark.slow
 def test_a_cue_that_remains_ends_the_sealing(spoken: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from bench.listening import processing
 
@@ -379,6 +384,7 @@ def test_a_rule_changed_after_the_sealing_is_refused(run_dir: Path) -> None:
         results.read_ratings(run_dir)
 
 
+@pytest.mark.slow
 def test_a_mapping_without_its_published_hash_is_not_nothing(run_dir: Path) -> None:
     """Deleting one file must not turn rated pairs into pairs that nobody was asked about yet."""
     (run_dir / "listening" / "mapping.sha256").unlink()
@@ -388,6 +394,7 @@ def test_a_mapping_without_its_published_hash_is_not_nothing(run_dir: Path) -> N
     assert results.read_ratings(run_dir).mapping_intact
 
 
+@pytest.mark.slow
 def test_another_stretch_of_the_speaker_stands_hidden_where_there_is_one(spoken: Path) -> None:
     hidden = spoken / mapping.HIDDEN
     hidden.parent.mkdir()

@@ -53,6 +53,7 @@ def error(response: httpx.Response) -> tuple[int, str]:
 # ---------------------------------------------------------------- a whole session
 
 
+@pytest.mark.slow
 def test_a_session_from_the_link_to_the_verdicts_ratings(patient: None, live: Live) -> None:
     ann = live.client()
     assert status(live.run_dir)[0]["status"] == "invited"
@@ -81,6 +82,7 @@ def test_a_session_from_the_link_to_the_verdicts_ratings(patient: None, live: Li
         assert public["b"]["voice"] == names[sealed.source("B")]
 
 
+@pytest.mark.slow
 def test_practice_comes_first_and_the_words_are_shown(patient: None, live: Live) -> None:
     ann = live.client()
     trials = ann.session()["trials"]
@@ -101,6 +103,7 @@ def test_practice_comes_first_and_the_words_are_shown(patient: None, live: Live)
     }
 
 
+@pytest.mark.slow
 def test_a_second_question_is_asked_with_each_pair_and_goes_to_its_side(
     patient: None, spoken: Path, tmp_path: Path
 ) -> None:
@@ -138,6 +141,7 @@ def test_no_second_answer_is_taken_where_none_is_asked(trial: dict[str, Any], an
     assert error(ann.answer(trial, a_second=3, b_second=3)) == (422, "second_question")
 
 
+@pytest.mark.slow
 def test_the_reveal_names_rates_and_what_sealing_noticed(patient: None, live: Live) -> None:
     ann = live.client()
     assert "kHz" not in ann.get("/api/session").text
@@ -149,6 +153,7 @@ def test_the_reveal_names_rates_and_what_sealing_noticed(patient: None, live: Li
     assert said[2:] == json.loads((live.run_dir / "listening" / "seal.json").read_text())["notices"] != []
 
 
+@pytest.mark.slow
 def test_scores_go_to_the_side_that_the_sealed_mapping_names(patient: None, live: Live) -> None:
     ann = live.client()
     book_trials = live.book.rater_of(ann.token).trials
@@ -233,6 +238,7 @@ def test_a_download_that_was_cut_off_goes_on_at_any_byte(live: Live, ann: Client
         assert (part(strange).status_code, part(strange).content) == (200, whole)
 
 
+@pytest.mark.slow
 def test_ranges_of_both_sides_are_answered_alike(live: Live, ann: Client) -> None:
     for trial in ann.session()["trials"]:
         headers = {"Authorization": f"Bearer {ann.token}", "Range": "bytes=700-"}
@@ -240,6 +246,7 @@ def test_ranges_of_both_sides_are_answered_alike(live: Live, ann: Client) -> Non
         assert a.headers.multi_items() == b.headers.multi_items() and a.status_code == 206
 
 
+@pytest.mark.slow
 def test_what_is_sent_is_every_sample_that_was_sealed(live: Live, ann: Client) -> None:
     sealed = {clip.sha256: clip for clip in live.book.sealed.clips}
     for trial in ann.session()["trials"]:
@@ -468,6 +475,7 @@ def test_listening_before_a_reboot_counts_and_the_time_that_passed_does_not(
         stop()
 
 
+@pytest.mark.slow
 def test_after_the_reveal_nothing_can_be_changed(patient: None, live: Live, ann: Client) -> None:
     assert error(ann.get("/api/results")) == (409, "not_finished")
     ann.rate_all()
@@ -479,6 +487,7 @@ def test_after_the_reveal_nothing_can_be_changed(patient: None, live: Live, ann:
     assert results.read_ratings(live.run_dir).answers[-1].candidate in (3, 4)
 
 
+@pytest.mark.slow
 def test_nothing_is_unsealed_to_anybody_while_somebody_rates(
     patient: None, live: Live, ann: Client, tmp_path: Path
 ) -> None:
@@ -504,6 +513,7 @@ def test_nothing_is_unsealed_to_anybody_while_somebody_rates(
     results.export_json(live.run_dir, tmp_path / "out.json")
 
 
+@pytest.mark.slow
 def test_a_rater_waits_for_as_many_as_the_rule_asks_for(patient: None, spoken: Path) -> None:
     ask_for(spoken, minimum_raters=2)
     seal(spoken, channels=())
@@ -664,6 +674,7 @@ def flood(
     return Flood(total / sent_s, time.monotonic() - began, codes)
 
 
+@pytest.mark.slow
 def test_a_flood_from_one_rater_is_429_and_harms_no_other(live: Live, ann: Client) -> None:
     bo = live.client("Bo")
     waits = []
@@ -681,6 +692,7 @@ def test_a_flood_from_one_rater_is_429_and_harms_no_other(live: Live, ann: Clien
     assert max(waits) < 10.0, waits
 
 
+@pytest.mark.slow
 def test_a_flood_of_guessed_tokens_is_429_and_the_page_still_opens(live: Live, ann: Client) -> None:
     def ann_opens_the_page() -> None:
         for name in ("", "page.css", "page.js", "api.js", "keys.js", "player.js", "ranges.js", "icon.svg"):
@@ -699,6 +711,7 @@ def test_a_flood_of_page_files_is_429_too(live: Live, ann: Client) -> None:
     assert ann.session()["rater"] == "ann"
 
 
+@pytest.mark.slow
 def test_an_address_cannot_be_made_up(live: Live, ann: Client) -> None:
     """Every client on this machine may say what it likes in X-Forwarded-For; nobody believes it."""
     found = flood(
@@ -856,6 +869,7 @@ def test_nothing_to_serve_before_the_sealing(spoken: Path) -> None:
         create_app(spoken)
 
 
+@pytest.mark.slow
 def test_ratings_given_to_another_mapping_are_not_served(run_dir: Path, spoken: Path) -> None:
     from bench.listening.score import seal
 
@@ -867,6 +881,7 @@ def test_ratings_given_to_another_mapping_are_not_served(run_dir: Path, spoken: 
         create_app(spoken)
 
 
+@pytest.mark.slow
 def test_whatever_body_comes_is_taken_or_refused_in_words(
     patient: None, ann: Client, trial: dict[str, Any]
 ) -> None:

@@ -23,6 +23,8 @@ from bench.storage.record_file import load_record, save_record
 from benchmarks.listening_run import WORDS, build
 from tests.support.listening_fixtures import Client, Live, start
 
+pytestmark = pytest.mark.slow
+
 VOICES = {"kal": "flite kal", "robot": "flite rms", "scot": "flite awb"}
 TRIALS_OF_A_RUN = 10 + 3 + 1 + 1
 

@@ -19,6 +19,7 @@ def take(utterance_id: str, **changes: Any) -> TakeMetrics:
         "leading_silence_s": 0.1,
         "trailing_silence_s": 0.1,
         "pauses_s": 0.0,
+        "longest_pause_s": 0.0,
         "sounding_s": 1.8,
         "clipped_fraction": 0.0,
         "speaking_rate_wps": 3.0,
@@ -108,6 +109,14 @@ def test_what_two_recognisers_heard_is_not_compared() -> None:
 def test_one_side_can_be_looked_at_alone() -> None:
     (alarm,) = side_alarms([take("u1", clipped_fraction=0.5), take("u2")], "baseline")
     assert (alarm.kind, alarm.side, alarm.utterance_id, alarm.value) == ("clipping", "baseline", "u1", 0.5)
+
+
+def test_the_longest_pause_is_compared_and_left_out_of_a_run_from_before_it() -> None:
+    found = compare_sides([take("u1", longest_pause_s=0.9)], [take("u1", longest_pause_s=0.3)])
+    assert found.longest_pause_s is not None and found.longest_pause_s.mean == pytest.approx(0.6)
+    before = take("u1", longest_pause_s=None)
+    old = compare_sides([before], [before])
+    assert "longest_pause_s" not in before.model_dump() and "longest_pause_s" not in old.model_dump()
 
 
 def test_what_was_not_measured_is_no_pair_and_is_said() -> None:

@@ -14,9 +14,12 @@ def tone(seconds: float, amplitude: float = 0.3) -> np.ndarray[tuple[int], np.dt
     return (amplitude * np.sin(2 * np.pi * 220 * np.arange(round(seconds * RATE)) / RATE)).astype(np.float32)
 
 
+def gap(seconds: float) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+    return np.zeros(round(seconds * RATE), np.float32)
+
+
 def test_silence_adds_up_to_the_take() -> None:
-    gap = np.zeros(round(0.5 * RATE), np.float32)
-    clip = np.concatenate([gap[:4800], tone(1.0), gap, tone(0.5), gap[:7200]])
+    clip = np.concatenate([gap(0.2), tone(1.0), gap(0.5), tone(0.5), gap(0.3)])
     found = silence(clip, RATE)
     assert found.leading_s == pytest.approx(0.2, abs=0.002)
     assert found.trailing_s == pytest.approx(0.3, abs=0.002)
@@ -26,9 +29,20 @@ def test_silence_adds_up_to_the_take() -> None:
     assert len(parts) == 3 and sum(parts) == pytest.approx(clip.size / RATE)
 
 
+def test_the_longest_pause_is_one_pause_and_not_their_sum() -> None:
+    clip = np.concatenate(
+        [tone(0.5), gap(0.3), tone(0.5), gap(0.7), tone(0.5), gap(0.1), tone(0.5), gap(1.0)]
+    )
+    found = silence(clip, RATE)
+    assert found.longest_pause_s == pytest.approx(0.7, abs=0.004)
+    assert found.pauses_s == pytest.approx(1.0, abs=0.008)
+    assert silence(tone(1.0), RATE).longest_pause_s == 0.0
+
+
 def test_a_silent_take_has_no_figures() -> None:
     found = silence(np.zeros(RATE, np.float32), RATE)
     assert (found.leading_s, found.trailing_s, found.pauses_s, found.sounding_s) == (None, None, None, None)
+    assert found.longest_pause_s is None
     assert loudness_lufs(np.zeros(RATE, np.float32), RATE) is None
 
 

@@ -124,6 +124,7 @@ def test_a_taken_port_is_a_gate_and_a_free_one_passes(tmp_path: Path) -> None:
     assert _check("engine_port", tmp_path, engine_port=port).ok, "once it is free"
 
 
+@pytest.mark.slow
 def test_a_baseline_out_of_reach_is_a_warning_and_one_that_answers_is_none(tmp_path: Path) -> None:
     served = entries.entry(entries.raw("served", **SERVED))
     with obliging() as port:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.publish.build import RUN_ID, decide, environment, make, program, rate, repository
+from tests.support.once import make_once
 
 _SETTINGS = """\
 [user]
@@ -47,16 +48,18 @@ def hostile(home: Path, repo: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def rated_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    run_dir = make(tmp_path_factory.mktemp("runs") / RUN_ID)
-    rate(run_dir)
-    assert decide(run_dir) == "keep_baseline_survey_complete"
-    return run_dir
+def rated_once(tmp_path_factory: pytest.TempPathFactory, unrated_once: Path) -> Path:
+    def rated(runs_dir: Path) -> None:
+        run_dir = Path(shutil.copytree(unrated_once, runs_dir / RUN_ID))
+        rate(run_dir)
+        assert decide(run_dir) == "keep_baseline_survey_complete"
+
+    return make_once(tmp_path_factory, "published-rated", rated) / RUN_ID
 
 
 @pytest.fixture(scope="session")
 def unrated_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make(tmp_path_factory.mktemp("unrated") / RUN_ID)
+    return make_once(tmp_path_factory, "published-unrated", lambda runs_dir: make(runs_dir / RUN_ID)) / RUN_ID
 
 
 @pytest.fixture

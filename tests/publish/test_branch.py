@@ -17,6 +17,7 @@ from tests.publish.build import BRANCH, RUN_ID, SAMPLES, decide, git, program, p
 pytestmark = pytest.mark.usefixtures("plain_pages")
 
 
+@pytest.mark.slow
 def test_one_commit_on_a_branch_and_nothing_else_of_the_repository_changes(run_dir: Path, repo: Path) -> None:
     before = seen(repo)
     report = publish(run_dir, repo)
@@ -137,6 +138,7 @@ def test_check_says_what_would_change_and_writes_nothing(run_dir: Path, repo: Pa
     assert not publish(run_dir, repo, check=True).changed
 
 
+@pytest.mark.slow
 def test_a_run_that_waits_has_nothing_to_publish(unrated: Path, repo: Path) -> None:
     with pytest.raises(PhaseMissing, match=f"audition verdict {RUN_ID}"):
         publish(unrated, repo)

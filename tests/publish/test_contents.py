@@ -54,6 +54,7 @@ def players(page: bytes) -> int:
     return len(re.findall(rb"data:audio/", page))
 
 
+@pytest.mark.slow
 def test_where_the_rights_allow_it_every_clip_goes_as_the_very_samples(run_dir: Path, repo: Path) -> None:
     report = publish(run_dir, repo)
     files = published(repo)
@@ -73,6 +74,7 @@ def test_where_the_rights_allow_it_every_clip_goes_as_the_very_samples(run_dir: 
         assert files[name] == (run_dir / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_as_flac_they_are_the_same_samples_in_less_room(run_dir: Path, repo: Path) -> None:
     publish(run_dir, repo, clip_format="flac")
     files = published(repo)
@@ -96,6 +98,7 @@ def call_it(run_dir: Path, name: str) -> None:
     decide(run_dir)
 
 
+@pytest.mark.slow
 def test_the_names_are_the_models_for_people_and_its_page_goes_along(run_dir: Path, repo: Path) -> None:
     call_it(run_dir, "f5-tts")
     report = publish(run_dir, repo)
@@ -112,6 +115,7 @@ def test_the_names_are_the_models_for_people_and_its_page_goes_along(run_dir: Pa
     assert not publish(run_dir, repo).changed
 
 
+@pytest.mark.slow
 def test_a_page_about_the_model_that_is_there_is_left_as_it_is(run_dir: Path, repo: Path) -> None:
     call_it(run_dir, "f5-tts")
     (repo / "docs" / "RESEARCH-F5-TTS.md").write_text("mine\n")
@@ -121,6 +125,7 @@ def test_a_page_about_the_model_that_is_there_is_left_as_it_is(run_dir: Path, re
     assert git(repo, "show", f"{report.branch}:docs/RESEARCH-F5-TTS.md") == "mine"
 
 
+@pytest.mark.slow
 def test_two_hosts_that_began_in_the_same_second_do_not_share_a_branch(run_dir: Path, repo: Path) -> None:
     other = shutil.copytree(run_dir, run_dir.with_name(RUN_ID.replace("here", "there")))
     change_manifest(other, run_id=other.name, host="there")
@@ -131,6 +136,7 @@ def test_two_hosts_that_began_in_the_same_second_do_not_share_a_branch(run_dir: 
     assert all(git(repo, "rev-list", "--count", f"main..{each.branch}") == "1" for each in found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("rights", "why"),
     [
@@ -157,6 +163,7 @@ def test_where_they_do_not_no_clip_goes_and_nothing_is_said_of_the_voice(
     }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("allowed", [True, False])
 def test_the_reference_its_words_and_a_login_never_go(run_dir: Path, repo: Path, allowed: bool) -> None:
     forbid(run_dir, may_publish_clips=allowed)
@@ -196,6 +203,7 @@ def test_the_licence_of_the_weights_counts_for_its_own_side(run_dir: Path) -> No
     assert "commercial" in str(commercial["candidate"])
 
 
+@pytest.mark.slow
 def test_a_side_whose_licence_forbids_it_keeps_its_clips_and_the_report_has_no_players(
     run_dir: Path, repo: Path
 ) -> None:
@@ -209,6 +217,7 @@ def test_a_side_whose_licence_forbids_it_keeps_its_clips_and_the_report_has_no_p
     assert b"CC-BY-NC-ND-4.0" in files["README.md"]
 
 
+@pytest.mark.slow
 def test_what_was_sealed_stays_silent_where_not_all_have_rated(unrated: Path, repo: Path) -> None:
     refused = Check(name="licence", ok=False, value="personal", limit="no", detail="No.", severity="gate")
     save_record(Preflight(host={}, checks=[refused], forecast={}), unrated)
@@ -218,6 +227,7 @@ def test_what_was_sealed_stays_silent_where_not_all_have_rated(unrated: Path, re
     assert "not every rater" in report.withheld["candidate"]
 
 
+@pytest.mark.slow
 def test_a_baseline_that_another_run_has_borrowed_stays_at_home_until_that_is_decided(
     run_dir: Path, repo: Path
 ) -> None:
@@ -254,6 +264,7 @@ def test_a_clip_that_was_edited_is_refused(run_dir: Path, repo: Path) -> None:
     assert "-bench-" not in git(repo, "show-ref")
 
 
+@pytest.mark.slow
 def test_no_file_with_a_secret_of_this_environment_is_published(
     run_dir: Path, repo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -319,6 +330,7 @@ def test_what_others_say_too_is_no_part(said: str, value: str) -> None:
     refuse_secrets({"install.json": said.encode()}, {"A_KEY": value})
 
 
+@pytest.mark.slow
 def test_the_same_run_gives_the_same_bytes(unrated: Path, repo: Path) -> None:
     rate(unrated)
     decide(unrated)

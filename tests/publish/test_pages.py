@@ -122,6 +122,7 @@ def test_a_template_of_ones_own(
             publish(run_dir, repo, pages=[Page(path="NOTES.md", template=str(mine))])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("given", "expected"),
     [

@@ -101,6 +101,7 @@ def test_a_remote_that_went_on_is_started_from_as_it_is_now(
     assert git(repo, "log", "-1", "--format=%s", f"{BRANCH}^") == "Elsewhere"
 
 
+@pytest.mark.slow
 def test_another_clone_goes_on_from_the_published_branch(
     run_dir: Path, repo: Path, remote: Path, tmp_path: Path
 ) -> None:

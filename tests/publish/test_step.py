@@ -15,7 +15,7 @@ from bench.storage.record_file import save_record
 from tests.publish.build import BRANCH, RUN_ID, decide, git, seen
 from tests.support.play import REPO, play
 
-pytestmark = pytest.mark.usefixtures("plain_pages")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("plain_pages")]
 
 
 def step(request: RunRequest, repo: Path, *, enabled: bool = True, check: bool = False) -> dict[str, object]:

@@ -56,6 +56,7 @@ def page(view: ReportView) -> str:
     return render(view)
 
 
+@pytest.mark.slow
 def test_the_same_view_gives_the_same_bytes(view: ReportView, page: str) -> None:
     assert render(view) == page
 

@@ -16,7 +16,7 @@ from bench.records.take import TakeSide
 from bench.records.verdict import Verdict
 from bench.report import ReportView, as_json, build, render, write_markdown
 from bench.report.clips import embed
-from bench.report.objective import spell_alarms
+from bench.report.objective import objective_rows, spell_alarms
 from bench.report.page import _strips
 from bench.verdict.evidence import Evidence
 from bench.verdict.rule import decide
@@ -120,6 +120,13 @@ def test_after_the_reveal_a_passs_alarms_name_their_side(run_dir: Path, whole: E
     told = whole.model_copy(update={"passes": {"baseline": made}})
     found = build(run_dir, decide(told), told, True, with_clips=False)
     assert found.alarms[0] == "chatterbox (baseline): 10 of 10 takes hold the very same samples twice"
+
+
+def test_the_longest_pause_has_a_row_where_it_was_taken() -> None:
+    taken = comparison().pauses_s.model_copy(update={"n": 1, "median": 0.6})
+    (row,) = objective_rows(comparison(longest_pause_s=taken.model_dump()))
+    assert (row["label"], row["median"], row["unit"]) == ("Longest pause", 0.6, "s")
+    assert objective_rows(comparison()) == []
 
 
 def test_alarms_are_one_line_a_side_and_kind(view: ReportView) -> None:

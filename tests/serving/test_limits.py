@@ -167,6 +167,7 @@ def test_a_reference_over_the_limit_is_413_either_way(served: Served) -> None:
 # Seconds, rates, channels: by the header
 
 
+@pytest.mark.slow
 def test_hours_in_a_small_flac_are_refused_before_they_are_decoded(served: Served) -> None:
     flac = _clip(3600, rate=48_000, kind="FLAC")
     assert len(flac) < 2_000_000
@@ -239,6 +240,7 @@ def test_voices_and_their_clips_have_an_end(served: Served, monkeypatch: pytest.
 # Who does not read
 
 
+@pytest.mark.slow
 def test_who_reads_nothing_is_given_up_and_fills_no_memory(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -294,6 +296,7 @@ def _wait_for_place(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
         time.sleep(0.1)
 
 
+@pytest.mark.slow
 def test_whoever_wants_hours_whole_is_told_to_stream(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "MAX_UNREAD_BYTES", 40 * RATE * 2)
     assert "ask for it as a stream" in _error(served.say(input="a" * 60, stream=False), 413)
@@ -339,6 +342,7 @@ FORM_WORDS = (
 )
 
 
+@pytest.mark.slow
 def test_whatever_body_comes_is_answered_by_audio_or_by_a_refusal_that_says_why(served: Served) -> None:
     clip = _clip(0.001)
     sent = {"ref_audio": base64.b64encode(clip).decode(), "ref_text": "yes"}

@@ -13,6 +13,7 @@ from bench.inputs import rights
 from bench.inputs.rights import Rights
 from bench.jobs.spec import JobLimits
 from bench.records.run import Rule
+from bench.storage.strict_yaml import parse_yaml
 from bench.verdict.collect import read_rule
 from tests.support import entries
 
@@ -145,3 +146,14 @@ def test_a_setting_is_finite_too(value: object) -> None:
 @pytest.mark.parametrize("model", [Rule, Rights, Entry])
 def test_what_users_write_has_no_key_that_is_passed_over(model: type[BaseModel]) -> None:
     assert model.model_config["extra"] == "forbid"
+
+
+def test_a_mapping_that_takes_in_another_may_say_one_of_its_keys_anew() -> None:
+    class Two(BaseModel):
+        one: dict[str, int]
+        two: dict[str, int]
+
+    text = b"one: &one {low: 1, high: 9}\ntwo: {<<: *one, high: 5}\n"
+    found, lines = parse_yaml(text, "two.yml", Two, what="this", see="Nowhere.")
+    assert found.two == {"low": 1, "high": 5}
+    assert lines.of(("two", "high")) == "two.yml:2"

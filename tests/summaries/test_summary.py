@@ -27,6 +27,7 @@ def test_nothing_is_null_and_one_value_has_no_spread() -> None:
     assert (one.p50, one.iqr, one.p50_low, one.p95_low, one.iqr_low) == (7, 0, None, None, None)
 
 
+@pytest.mark.slow
 def test_the_interval_covers_the_true_median_about_as_often_as_it_says() -> None:
     rng = np.random.default_rng(5)
     hits = 0
@@ -67,6 +68,7 @@ def test_the_figures_of_verdicts_that_were_made_before_stay() -> None:
     assert found.p95_low is found.iqr_low is None
 
 
+@pytest.mark.slow
 def test_p95_and_the_interquartile_range_have_intervals_that_hold_them_and_cover_the_truth() -> None:
     rng = np.random.default_rng(6)
     p95, iqr = (float(q) for q in (1.6449, 2 * 0.67449))

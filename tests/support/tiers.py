@@ -1,9 +1,10 @@
 """Which tests are quick, and which of them have to be in one process: pytest's hooks for both.
 
 A test is `whole` when it needs what Python, git, make and `make setup` do not give (it says so by
-`pytest.mark.needs`, or one of its fixtures asks for a `needs_...` fixture), or when it is `slow`. Every other test is
-`quick`. A quick test's process finds no program of `BEYOND_SETUP` and reaches no other machine, so that one which needs
-more than it says fails in every run, and not at a newcomer's.
+`pytest.mark.needs`, or one of its fixtures asks for a `needs_...` fixture), when it is `slow`, or when a command of its
+own runs it (`chain`, `engines`): the quick tests are all part of `make test`. Every other test is `quick`. A quick
+test's process finds no program of `BEYOND_SETUP` and reaches no other machine, so that one which needs more than it
+says fails in every run, and not at a newcomer's.
 """
 
 import contextlib
@@ -32,6 +33,7 @@ BEYOND_SETUP = frozenset(
 """Programs that `make setup-test` installs, and those that are of use to root alone."""
 
 TOGETHER = (
+    ("ansible/test_two_models.py", "two models"),
     ("hosts", "hosts"),
     ("ansible", "ansible"),
     ("neighbour", "docker"),
@@ -42,30 +44,41 @@ TOGETHER = (
     ("whole", "whole"),
     ("jobs", "jobs"),
 )
-"""Folders whose fixtures are dear, or whose tests disturb each other, and the group of each. The longest come first:
-what is begun last decides how long one process waits for the other. Every other file is a group of its own."""
+"""Folders and files whose fixtures are dear, or whose tests disturb each other, and the group of each. The longest come
+first: what is begun last decides how long one process waits for the other. Every other file is a group of its own."""
+
+FIRST = frozenset({"weights", "listening", "controller"})
+"""Folders whose quick tests are begun before those of others: their files take longest, or wait longest."""
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark each test's tier and group, and put the dear groups first."""
     del config
-    ranks = {folder: rank for rank, (folder, _) in enumerate(TOGETHER)}
+    ranks = {place: rank for rank, (place, _) in enumerate(TOGETHER)}
     for item in items:
         why = needs(item)
-        slow = item.get_closest_marker("slow") is not None
-        item.add_marker("whole" if why or slow else "quick")
-    items.sort(key=lambda item: ranks.get(folder_of(item), len(ranks)) if is_whole(item) else len(ranks) + 1)
+        apart = any(item.get_closest_marker(name) for name in ("slow", "chain", "engines"))
+        item.add_marker("whole" if why or apart else "quick")
+
+    def rank(item: pytest.Item) -> int:
+        if is_whole(item):
+            file = item.path.relative_to(Path(__file__).parents[1]).as_posix()
+            return ranks.get(file, ranks.get(folder_of(item), len(ranks)))
+        return len(ranks) + (1 if folder_of(item) in FIRST else 2)
+
+    items.sort(key=rank)
 
 
 class ByGroup(LoadScopeScheduling):  # type: ignore[misc]  # xdist ships no types
     """Gives a process all the tests of a group. (xdist's own groups are marks that pytest 9.2 does not let it keep.)"""
 
     def _split_scope(self, nodeid: str) -> str:
-        """Return the group of a test: that of its folder, else its file."""
+        """Return the group of a test: that of its file, else that of its folder, else the file."""
         file = nodeid.partition("::")[0]
-        parts = PurePosixPath(file).parts
-        return dict(TOGETHER).get(parts[1] if len(parts) > 2 else "", file)
+        groups, place = dict(TOGETHER), PurePosixPath(file)
+        folder = place.parts[1] if len(place.parts) > 2 else ""
+        return groups.get("/".join(place.parts[1:])) or groups.get(folder, file)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByGroup:

@@ -13,6 +13,8 @@ import pytest
 
 from tests.support.hub import Hub
 
+pytestmark = pytest.mark.slow
+
 REPO = Path(__file__).resolve().parents[2]
 REVISION = "ab" * 20
 TOKEN = "hf_roleSECRET"

@@ -115,6 +115,7 @@ def test_a_download_past_its_limit_says_so_and_keeps_what_arrived(
     assert list((store / "partial").rglob("*.*"))
 
 
+@pytest.mark.slow
 def test_a_download_that_waits_for_a_silent_hub_ends_when_nobody_follows_it(
     hub: Hub, store: Path, tmp_path: Path
 ) -> None:
@@ -183,6 +184,7 @@ def test_no_hub_is_needed_when_all_is_there(hub: Hub, store: Path, monkeypatch: 
     assert not ensure(BOTH, store, endpoint="http://127.0.0.1:9").changed
 
 
+@pytest.mark.slow
 def test_cut_connections_go_on_where_they_broke(hub: Hub, store: Path) -> None:
     hub.faults.cut_after[BIG] = [CHUNK + 999, CHUNK // 2]
     report = _ensure([_file(BIG)], store, hub)
@@ -228,6 +230,7 @@ def test_a_killed_download_is_resumed_by_the_next_run(hub: Hub, store: Path) -> 
     assert path_of(store, _file(BIG)).read_bytes() == _big
 
 
+@pytest.mark.slow
 def test_a_hub_that_ignores_ranges_sends_the_whole_again(hub: Hub, store: Path) -> None:
     hub.faults.cut_after[BIG] = [CHUNK + 999]
     hub.faults.ignore_range.add(BIG)
@@ -323,6 +326,7 @@ def test_a_file_that_nobody_measured_is_not_taken_for_whole(hub: Hub, store: Pat
     assert hub.gets(SMALL) == [] and _nothing_kept(store)
 
 
+@pytest.mark.slow
 def test_a_file_that_the_catalog_alone_measures_is_whole_or_resumed(hub: Hub, store: Path) -> None:
     hub.faults.unmeasured.add(SMALL)
     hub.faults.cut_after[SMALL] = [5]
@@ -431,6 +435,7 @@ def test_401_says_how_to_give_a_token_and_the_token_works(
         assert any(one.server == "cdn" for one in gated.requests)
 
 
+@pytest.mark.slow
 def test_the_token_is_neither_stored_nor_logged(
     store: Path,
     monkeypatch: pytest.MonkeyPatch,
