@@ -1,4 +1,5 @@
 import asyncio
+import gc
 import subprocess
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 from bench.catalog.entry import HttpRun
 from bench.client.faults import TakeFault
 from bench.client.target import Target, Voice
-from bench.client.timing import Connection, Exchange, HttpRequest, build_request, send_once
+from bench.client.timing import Connection, Exchange, HttpRequest, build_request, quiet_gc, send_once
 from bench.errors import BadInput
 from tests.support.raw_server import Reply, serving
 
@@ -139,3 +140,10 @@ def test_the_voice_of_a_reference_is_named_by_its_content(tmp_path: Path) -> Non
     (tmp_path / "b.wav").write_bytes(b"two")
     names = {Voice.clone(tmp_path / file, text).label for file in ("a.wav", "b.wav") for text in ("x", "y")}
     assert len(names) == 4
+
+
+def test_what_was_frozen_before_timing_stays_frozen() -> None:
+    gc.freeze()
+    with quiet_gc():
+        pass
+    assert gc.get_freeze_count() > 0

@@ -158,10 +158,11 @@ def _prove(engine: str, python: Path, out: Path, facts: dict[str, Any]) -> None:
 
 def _find_pins(engine: str) -> str:
     lock = (HERE / "tests" / "support" / f"{engine}_venv.txt").read_text("utf-8")
-    blocks = [
-        re.search(rf"^{name}==(?:.*\\\n)*.*\n", lock, flags=re.MULTILINE) for name in TINY_NEEDS[engine]
-    ]
-    return "".join(block[0] for block in blocks if block)
+    blocks = ""
+    for name in TINY_NEEDS[engine]:
+        (block,) = re.findall(rf"^{name}==(?:.*\\\n)*.*\n", lock, flags=re.MULTILINE)
+        blocks += block
+    return blocks
 
 
 def _run(command: list[str], facts: dict[str, Any], step: str) -> str:

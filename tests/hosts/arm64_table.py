@@ -1,4 +1,4 @@
-"""The table of docs/aarch64.md, from what `make arm64` wrote: `python -m tests.hosts.arm64_table DIR`."""
+"""A table of what `make arm64` wrote, for docs/aarch64.md: `python -m tests.hosts.arm64_table DIR`."""
 
 import json
 import sys
